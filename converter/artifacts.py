@@ -1,0 +1,208 @@
+"""source → facts: what only the model's own file knows, found without running its code here."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pickletools
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converter.discover import ModelSource
+from converter.errors import ArtifactError
+from converter.spec.model import nearest
+
+_PROBE_SECONDS = 120
+# What a state dict's pickle refers to; a whole module refers to its own class too.
+_STATE_DICT_MODULES = ("collections", "torch._utils", "torch", "torch.storage", "torch.serialization")
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """A graph's input or output: its ONNX type, such as `tensor(float)`, and its shape, None for a free axis."""
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the plan needs beyond the spec.
+
+    `compiled` is the TorchScript file made of an eager module, which takes the model file's place.
+    `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`.
+    """
+
+    inputs: tuple[GraphTensor, ...] = ()
+    outputs: tuple[GraphTensor, ...] = ()
+    compiled: Path | None = None
+    package: str = "models"
+
+
+def inspect_all(sources: tuple[ModelSource, ...], scratch: Path, jobs: int) -> dict[str, Facts]:
+    """The facts of each model, by name. ArtifactError lists the problems of all of them."""
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        futures = {source.spec.name: pool.submit(inspect, source, scratch) for source in sources}
+    facts: dict[str, Facts] = {}
+    problems: list[str] = []
+    for name, future in futures.items():
+        try:
+            facts[name] = future.result()
+        except ArtifactError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ArtifactError(problems)
+    return facts
+
+
+def inspect(source: ModelSource, scratch: Path) -> Facts:
+    """The facts of one model; what is compiled is written below `scratch`."""
+    if source.spec.backend == "python":
+        return Facts(package=_class_package(source))
+    name = source.spec.model_args.model_file or ""
+    if name not in source.files:
+        hint = nearest(name, source.files)
+        raise ArtifactError(f"{source.config}: model.model_args.model_file: {name} is not beside this file{hint}")
+    path = source.folder / name
+    if path.stat().st_size == 0:
+        raise ArtifactError(f"{source.config}: {name} is empty: write the model's file again")
+    if source.spec.backend == "onnx":
+        found = _probe(source, "onnx", str(path))
+        return Facts(
+            inputs=tuple(_tensor(item) for item in found["inputs"]),
+            outputs=tuple(_tensor(item) for item in found["outputs"]),
+            package=source.models_name,
+        )
+    if source.spec.backend == "torch":
+        return Facts(compiled=_torch(source, path, scratch), package=source.models_name)
+    return Facts(package=source.models_name)
+
+
+def _tensor(item: dict[str, Any]) -> GraphTensor:
+    return GraphTensor(item["name"], item["type"], tuple(item["shape"]))
+
+
+def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
+    name = source.spec.model_args.model_file
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "converter.probe", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ArtifactError(f"{source.config}: {name} took over {_PROBE_SECONDS} s to read") from error
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise ArtifactError(
+            f"{source.config}: {name} is damaged: reading it ended the process with code {done.returncode}: "
+            "write the model's file again"
+        ) from error
+    if "error" in answer:
+        raise ArtifactError(f"{source.config}: {name}: {answer['error']}")
+    return answer
+
+
+def _torch(source: ModelSource, path: Path, scratch: Path) -> Path | None:
+    """None for TorchScript; the compiled file for an eager module, where it is trusted."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if any(name.endswith("/constants.pkl") for name in names):
+                return None
+            pickles = [archive.read(name) for name in names if name.endswith("/data.pkl")]
+    except zipfile.BadZipFile as error:
+        raise ArtifactError(
+            f"{source.config}: {path.name} is damaged, or older than torch 1.6: save it again with "
+            "torch.jit.script(model).save()"
+        ) from error
+    if not pickles:
+        raise ArtifactError(f"{source.config}: {path.name} is not a torch file: save it with torch.jit.save()")
+    if all(module in _STATE_DICT_MODULES for data in pickles for module in _modules(data)):
+        raise ArtifactError(
+            f"{source.config}: {path.name} is a state dict, which has weights and no model: load it into the "
+            "model and save that with torch.jit.script(model).save(...)"
+        )
+    if not source.spec.trusted:
+        raise ArtifactError(
+            f"{source.config}: {path.name} is a pickled nn.Module, and unpickling runs code: write trusted: true "
+            "if you made it, or save it with torch.jit.script(model).save(...)"
+        )
+    target = scratch / f"{source.spec.name}.pt"
+    example = [2, *(abs(size) for size in source.spec.input[0].row_dims)]
+    _probe(source, "torch", str(path), str(target), str(source.folder), json.dumps(example))
+    return target
+
+
+def _modules(data: bytes) -> set[str]:
+    """The modules a pickle names, read from its opcodes: nothing runs."""
+    modules: set[str] = set()
+    strings: list[str] = []
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "GLOBAL":
+                modules.add(str(argument).split(" ")[0])
+            elif opcode.name == "STACK_GLOBAL":
+                modules.add(strings[-2] if len(strings) > 1 else "")
+            elif isinstance(argument, str):
+                strings.append(argument)
+    except (ValueError, IndexError, EOFError):
+        modules.add("")
+    return modules
+
+
+def _class_package(source: ModelSource) -> str:
+    """Find the module of `class` below the model's folder, and the class in it, without importing it.
+
+    `models.<folder>.module:Class` counts from the folder that holds models/, `module:Class` from the model's
+    own. Returns the first word of the former; the folder is copied under that name.
+    """
+    dotted, _, class_name = (source.spec.model_args.class_ or "").partition(":")
+    parts = dotted.split(".")
+    package = source.models_name
+    relative = _module_file(source, parts)
+    if relative is None and len(parts) > 2 and parts[1] == source.folder.name:
+        package = parts[0]
+        relative = _module_file(source, parts[2:])
+    where = f"{source.config}: model.model_args.class"
+    if relative is None:
+        raise ArtifactError(
+            f"{where}: no module {dotted} here: write {source.models_name}.{source.folder.name}.<module>:{class_name} "
+            f"or <module>:{class_name}, for a file in this folder"
+        )
+    try:
+        tree = ast.parse((source.folder / relative).read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", 1)
+        raise ArtifactError(f"{source.folder.name}/{relative}:{line}: not valid Python: {error}") from error
+    names = _top_level_names(tree)
+    if names is not None and class_name not in names:
+        raise ArtifactError(f"{where}: {relative} has no class {class_name}{nearest(class_name, names)}")
+    return package
+
+
+def _module_file(source: ModelSource, parts: list[str]) -> str | None:
+    stem = "/".join(parts)
+    return next((name for name in (f"{stem}.py", f"{stem}/__init__.py") if name in source.files), None)
+
+
+def _top_level_names(tree: ast.Module) -> set[str] | None:
+    """What a module defines or imports at its top; None where `import *` makes that unknown."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return None if "*" in names else names

@@ -1,0 +1,94 @@
+"""The command `schwift`: parse, call, print, exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from converter.cores import available_cores
+from converter.errors import ConfigError, SchwiftError
+from converter.spec.settings import load_settings
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_PORT = click.IntRange(0, 65535)
+
+
+class _Group(click.Group):
+    """Ends with the error's own exit code and its one sentence, never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SchwiftError as error:
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
+            if isinstance(error, ConfigError):
+                click.echo("Nothing was written.", err=True)
+            sys.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="schwift")
+def main() -> None:
+    """Simple model serving for lite ML models on CPUs.
+
+    Settings come from the environment and from .env in the current folder; options win.
+    """
+
+
+@main.command("build-repo")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option(
+    "--output",
+    type=_FOLDER,
+    help="The repository to write. [env: SCHWIFT_REPOSITORY; ./model_repository]",
+)
+@click.option("--model", "names", multiple=True, metavar="NAME", help="Build only this model; may be repeated.")
+@click.option("--check", is_flag=True, help="Write nothing; say what would change.")
+def build_repo(models: Path | None, output: Path | None, names: tuple[str, ...], check: bool) -> None:
+    """Turn models/ into a Triton model repository.
+
+    Exit code 0, or 2 for a bad model_config.yaml, model file or option.
+    """
+    from converter.build import build_repository
+    from converter.plan import BuildOptions
+    from converter.report import report
+
+    settings = load_settings(model_directory=models, repository=output)
+    build = build_repository(
+        settings.model_directory,
+        settings.repository,
+        BuildOptions.of(settings, available_cores()),
+        names,
+        check,
+    )
+    click.echo(report(build, settings.repository, check))
+
+
+@main.command()
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option("--repository", type=_FOLDER, help="Where the repository goes. [env: SCHWIFT_REPOSITORY]")
+@click.option("--host", help="The address to listen on. [env: SCHWIFT_HOST; 127.0.0.1]")
+@click.option("--port", type=_PORT, help="The port to listen on; 0 takes a free one. [env: PORT; 8005]")
+@click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; a free one]")
+@click.option("--triton-grpc-port", type=_PORT, help="[env: SCHWIFT_TRITON_GRPC_PORT; a free one]")
+@click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; a free one]")
+def serve(models: Path | None, **options: Any) -> None:
+    """Build the repository, start Triton and the adapter, and serve until Ctrl-C."""
+    from converter.embedded.serve import serve as run
+
+    sys.exit(run(load_settings(model_directory=models, **options)))
+
+
+@main.command()
+def doctor() -> None:
+    """Say whether this machine can run Triton from the wheel; starts nothing."""
+    from converter.embedded.doctor import examine
+
+    checks = examine()
+    for check in checks:
+        click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.what}: {check.said}")
+    sys.exit(0 if all(check.ok for check in checks) else 1)

@@ -1,0 +1,136 @@
+"""models/ → sources: which folders are models, their specs, and every file that goes along."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from converter.errors import ConfigError
+from converter.spec.loader import load_spec
+from converter.spec.manifest import DIRECT_SUFFIX
+from converter.spec.model import ModelSpec, nearest
+
+CONFIG_NAME = "model_config.yaml"
+_LEFT_OUT = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model's folder. `files` are relative to it, sorted; `config` is the YAML's path as users see it."""
+
+    spec: ModelSpec
+    config: str
+    folder: Path
+    files: tuple[str, ...]
+
+    @property
+    def models_name(self) -> str:
+        """The name of the folder that holds this one, as in `models.iris.model:Class`."""
+        return self.folder.parent.name
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """All models, by name, and the folders that hold none."""
+
+    sources: tuple[ModelSource, ...]
+    passed_over: tuple[str, ...]
+
+
+def discover(models: Path) -> Discovery:
+    """Read every `models/<folder>/*.yaml`.
+
+    Raises ConfigError with all problems of all files at once, so that one run shows them all.
+    """
+    if not models.is_dir():
+        raise ConfigError(f"{models}: no such folder: name the folder that holds the models with --models")
+    problems: list[str] = []
+    sources: list[ModelSource] = []
+    passed_over: list[str] = []
+    for folder in sorted(path for path in models.iterdir() if path.is_dir()):
+        if folder.name.startswith(".") or folder.name in _LEFT_OUT:
+            continue
+        try:
+            config = _config_of(folder)
+            if config is None:
+                passed_over.append(f"{models.name}/{folder.name}: no .yaml file, so not a model")
+                continue
+            shown = f"{models.name}/{folder.name}/{config.name}"
+            sources.append(ModelSource(load_spec(config, shown), shown, folder, _files_of(folder)))
+        except ConfigError as error:
+            problems.extend(error.problems)
+    problems.extend(_name_problems(sources))
+    if problems:
+        raise ConfigError(problems)
+    if not sources:
+        raise ConfigError(
+            f"{models}: no model here: put a model's file and its {CONFIG_NAME} into {models.name}/<model_name>/"
+        )
+    return Discovery(tuple(sorted(sources, key=lambda source: source.spec.name)), tuple(passed_over))
+
+
+def check_names(wanted: Sequence[str], discovery: Discovery) -> None:
+    """ConfigError for a name that no model has."""
+    known = [source.spec.name for source in discovery.sources]
+    problems = [
+        f"--model {name}: no model has this name{nearest(name, known)}: there are {', '.join(known)}"
+        for name in wanted
+        if name not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _config_of(folder: Path) -> Path | None:
+    documented = folder / CONFIG_NAME
+    if documented.is_file():
+        return documented
+    found = sorted(path for path in folder.iterdir() if path.suffix == ".yaml" and path.is_file())
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ConfigError(
+            f"{folder.parent.name}/{folder.name}: several .yaml files ({names}): call the model's {CONFIG_NAME}"
+        )
+    return found[0] if found else None
+
+
+def _files_of(folder: Path) -> tuple[str, ...]:
+    """Every file below the folder; a link to a file counts as the file, a link to a folder is an error."""
+    found: list[str] = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
+        for name in folders:
+            if Path(where, name).is_symlink():
+                raise ConfigError(
+                    f"{Path(where, name)}: a link to a folder is not copied: put the folder itself here"
+                )
+        for name in sorted(files):
+            path = Path(where, name)
+            if name in _LEFT_OUT or name.endswith((".pyc", ".pyo")):
+                continue
+            if not path.is_file():
+                raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it")
+            found.append(path.relative_to(folder).as_posix())
+    return tuple(found)
+
+
+def _name_problems(sources: Sequence[ModelSource]) -> list[str]:
+    """Two sources of one name, and a name that another source's second Triton model takes."""
+    problems: list[str] = []
+    owners: dict[str, ModelSource] = {}
+    for source in sources:
+        first = owners.setdefault(source.spec.name, source)
+        if first is not source:
+            problems.append(
+                f"{source.config}: model.name: {source.spec.name} is also the name in {first.config}: rename one"
+            )
+    for name, source in owners.items():
+        other = owners.get(name + DIRECT_SUFFIX)
+        if other is not None:
+            problems.append(
+                f"{other.config}: model.name: {other.spec.name} is what the model of {source.config} is called "
+                f"inside Triton: rename one"
+            )
+    return problems

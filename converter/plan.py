@@ -1,0 +1,193 @@
+"""spec + facts → the whole repository as (path, content), without touching the disk.
+
+For a source model `m` there are two Triton models (docs/architecture.md says why):
+`m`, the front, has the dynamic batcher and the queue policy; `m_direct`, the model, has the backend.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from converter.artifacts import Facts
+from converter.discover import ModelSource
+from converter.render import QueuePolicy, TritonModel, render
+from converter.spec.manifest import DIRECT_SUFFIX, Manifest, ModelEntry
+from converter.spec.settings import Settings
+from converter.template import entry_point, runtime_files
+from converter.tensors import Tensors, resolve
+
+VERSION = 1
+# Where a Python model's folder goes inside its version folder: the root of `import models.x.y`.
+_SOURCE = "source"
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """The settings a build depends on; `cores` are those of the machine that builds."""
+
+    max_batch_size: int
+    max_concurrent_requests: int
+    predict_timeout_seconds: float
+    max_ml_workers: int
+    cores: int
+    debug_model: bool = False
+
+    @classmethod
+    def of(cls, settings: Settings, cores: int) -> BuildOptions:
+        return cls(
+            settings.max_batch_size,
+            settings.max_concurrent_requests,
+            settings.predict_timeout_seconds,
+            settings.max_ml_workers,
+            cores,
+            settings.debug_model,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every file of a repository, by path relative to its root: bytes, or the file to copy."""
+
+    entries: tuple[ModelEntry, ...]
+    files: Mapping[str, bytes | Path]
+
+    def manifest(self, digests: Mapping[str, str]) -> Manifest:
+        return Manifest(models=self.entries, files=dict(digests))
+
+
+def make_plan(
+    sources: Iterable[ModelSource], facts: Mapping[str, Facts], options: BuildOptions, kept: Plan | None = None
+) -> Plan:
+    """The repository of these sources, and of the models that are `kept` as they were built before."""
+    entries = list(kept.entries) if kept else []
+    files: dict[str, bytes | Path] = dict(kept.files) if kept else {}
+    for source in sources:
+        entry, model_files = _plan_model(source, facts[source.spec.name], options)
+        entries.append(entry)
+        files.update(model_files)
+    return Plan(tuple(sorted(entries, key=lambda entry: entry.name)), dict(sorted(files.items())))
+
+
+def _plan_model(
+    source: ModelSource, facts: Facts, options: BuildOptions
+) -> tuple[ModelEntry, dict[str, bytes | Path]]:
+    spec = source.spec
+    tensors = resolve(source, facts)
+    preferred = spec.preferred_batch_size or (options.max_batch_size,)
+    direct_rows = max(*preferred, spec.rush_batch_size or 0)
+    direct = _direct_model(source, facts, tensors, direct_rows, options)
+    # By default above what the adapter has in flight, so that Triton never refuses the adapter.
+    queue_size = spec.queue.max_size or 2 * options.max_concurrent_requests
+    files = _files_of_direct(direct, source, facts)
+    front_name = None
+    if "predict_batched" in spec.endpoints:
+        timeout_us = round(1e3 * (spec.queue.timeout_ms or options.predict_timeout_seconds * 1e3))
+        front = TritonModel(
+            name=spec.name,
+            backend="python",
+            max_batch_size=max(preferred),
+            inputs=tensors.inputs,
+            outputs=tensors.outputs,
+            instances=max(2, spec.instances + 1),
+            parameters={
+                "direct_model": direct.name,
+                "timeout_ms": str(timeout_us // 1000),
+                "debug": str(int(options.debug_model)),
+            },
+            preferred_batch_size=preferred,
+            delay_us=round(1e3 * spec.max_batch_delay_ms),
+            queue=QueuePolicy(timeout_us, queue_size),
+            response_cache=spec.caching,
+        )
+        front_name = front.name
+        files.update(_files_of_front(_without_reshape(front)))
+    entry = ModelEntry(
+        spec=spec,
+        front=front_name,
+        direct=direct.name,
+        version=VERSION,
+        inputs=tuple(plan.tensor for plan in tensors.inputs),
+        outputs=tuple(plan.tensor for plan in tensors.outputs),
+        direct_max_rows=direct_rows,
+        queue_size=queue_size,
+    )
+    return entry, files
+
+
+def _direct_model(
+    source: ModelSource, facts: Facts, tensors: Tensors, rows: int, options: BuildOptions
+) -> TritonModel:
+    spec = source.spec
+    name = spec.name + DIRECT_SUFFIX
+    if spec.backend == "onnx":
+        # Triton's C++ backend reads the threads from here, so they are of the machine that builds.
+        threads = max(1, min(options.max_ml_workers, options.cores) // spec.instances)
+        return TritonModel(
+            name=name,
+            backend="onnxruntime",
+            max_batch_size=rows,
+            inputs=tensors.inputs,
+            outputs=tensors.outputs,
+            instances=spec.instances,
+            parameters={"intra_op_thread_count": str(threads), "inter_op_thread_count": "1"},
+            default_model_filename=spec.model_args.model_file,
+        )
+    folder = f"{_SOURCE}/{facts.package}/{source.folder.name}"
+    args = spec.model_args
+    return TritonModel(
+        name=name,
+        backend="python",
+        max_batch_size=rows,
+        inputs=tensors.inputs,
+        outputs=tensors.outputs,
+        instances=spec.instances,
+        parameters={
+            "kind": spec.backend,
+            "import_roots": json.dumps([folder, _SOURCE]),
+            "model_file": f"{folder}/{args.model_file}" if args.model_file else "",
+            "class": args.class_ or "",
+            "kwargs": json.dumps(args.kwargs, sort_keys=True),
+            "method": args.method or "auto",
+            "instances": str(spec.instances),
+            "max_workers": str(options.max_ml_workers),
+            "debug": str(int(options.debug_model)),
+        },
+    )
+
+
+def _without_reshape(front: TritonModel) -> TritonModel:
+    """The front speaks the clients' shapes; only the model's own backend knows a graph's [N]."""
+    return replace(
+        front,
+        inputs=tuple(replace(plan, scalar=False) for plan in front.inputs),
+        outputs=tuple(replace(plan, scalar=False) for plan in front.outputs),
+    )
+
+
+def _files_of_front(front: TritonModel) -> dict[str, bytes | Path]:
+    version = f"{front.name}/{VERSION}"
+    return {
+        f"{front.name}/config.pbtxt": render(front),
+        f"{version}/model.py": entry_point("front"),
+        **{f"{version}/{name}": path for name, path in runtime_files().items()},
+    }
+
+
+def _files_of_direct(direct: TritonModel, source: ModelSource, facts: Facts) -> dict[str, bytes | Path]:
+    """The config, the runtime where the backend is Python, and the whole folder of the model."""
+    version = f"{direct.name}/{VERSION}"
+    files: dict[str, bytes | Path] = {f"{direct.name}/config.pbtxt": render(direct)}
+    if direct.backend == "onnxruntime":
+        # External data lies beside the graph, so the folder is the version folder.
+        prefix = version
+    else:
+        prefix = f"{version}/{_SOURCE}/{facts.package}/{source.folder.name}"
+        files[f"{version}/model.py"] = entry_point("model")
+        files.update({f"{version}/{name}": path for name, path in runtime_files().items()})
+    files.update({f"{prefix}/{name}": source.folder / name for name in source.files})
+    if facts.compiled is not None:
+        files[f"{prefix}/{source.spec.model_args.model_file}"] = facts.compiled
+    return files

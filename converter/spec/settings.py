@@ -1,0 +1,130 @@
+"""The environment and `.env`, read once; values are passed in from here.
+
+The names without the prefix SCHWIFT_ are the users', from the first SchwiftServe.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from converter.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. A real environment variable wins over `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_file_encoding="utf-8",
+        extra="ignore",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        frozen=True,
+        protected_namespaces=(),
+    )
+
+    port: int = Field(8005, ge=0, le=65535, description="the port of the HTTP endpoints")
+    max_ml_workers: int = Field(
+        4, ge=1, description="most model instances × threads that run at once (capped at the cores)"
+    )
+    max_batch_size: int = Field(
+        32, ge=1, description="most rows of a batch, where a model names no preferred_batch_size"
+    )
+    batcher_queue_n: int = Field(32, description="read, and without effect")
+    log_directory: Path = Field(Path("./logs"), description="where DEBUG_MODE writes its logs")
+    model_directory: Path = Field(Path("./models"), description="where the models are")
+    debug_mode: bool = Field(False, description="write a log line for each request to LOG_DIRECTORY")
+    debug_model: bool = Field(False, description="batch-level debug lines in the model processes")
+    max_concurrent_requests: int = Field(
+        1024, ge=1, description="requests in flight in the adapter, all models together"
+    )
+    predict_timeout_seconds: float = Field(15, gt=0, le=3600, description="the deadline of a request")
+    circuit_breaker_recovery_timeout: float = Field(
+        30, gt=0, description="the longest time a breaker stays open (the breaker comes in a later release)"
+    )
+    max_requests: int | None = Field(
+        None, ge=1, description="quota per client on both predict endpoints; off unless set"
+    )
+    requests_period_seconds: float = Field(60, gt=0, description="the period of MAX_REQUESTS")
+
+    host: str = Field(
+        "127.0.0.1", validation_alias="SCHWIFT_HOST", description="the address the adapter listens on"
+    )
+    repository: Path = Field(
+        Path("./model_repository"),
+        validation_alias="SCHWIFT_REPOSITORY",
+        description="where the Triton model repository is written and read",
+    )
+    triton_http_port: int = Field(
+        0, ge=0, le=65535, validation_alias="SCHWIFT_TRITON_HTTP_PORT",
+        description="Triton's HTTP port; 0 takes a free one",
+    )  # fmt: skip
+    triton_grpc_port: int = Field(
+        0, ge=0, le=65535, validation_alias="SCHWIFT_TRITON_GRPC_PORT",
+        description="Triton's gRPC port; 0 takes a free one",
+    )  # fmt: skip
+    triton_metrics_port: int = Field(
+        0, ge=0, le=65535, validation_alias="SCHWIFT_TRITON_METRICS_PORT",
+        description="Triton's metrics port; 0 takes a free one",
+    )  # fmt: skip
+    triton_grpc: str = Field(
+        "127.0.0.1:8001",
+        validation_alias="SCHWIFT_TRITON_GRPC",
+        description="host:port of the Triton that a stand-alone adapter uses",
+    )
+    triton_metrics: str = Field(
+        "http://127.0.0.1:8002/metrics",
+        validation_alias="SCHWIFT_TRITON_METRICS",
+        description="the metrics address of that Triton",
+    )
+    max_body_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024, validation_alias="SCHWIFT_MAX_BODY_BYTES",
+        description="the largest request body, in bytes",
+    )  # fmt: skip
+    model_load_timeout_seconds: float = Field(
+        60, gt=0, validation_alias="SCHWIFT_MODEL_LOAD_TIMEOUT_SECONDS",
+        description="how long one model may take to load",
+    )  # fmt: skip
+    cache_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, validation_alias="SCHWIFT_CACHE_BYTES",
+        description="the size of Triton's response cache, shared by the models with caching: true",
+    )  # fmt: skip
+
+    @field_validator("log_directory", "model_directory", "repository")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return Path(os.path.abspath(value.expanduser()))
+
+    @property
+    def log_file(self) -> Path | None:
+        """Where request logs go; None unless DEBUG_MODE is on."""
+        return self.log_directory / "schwift.log" if self.debug_mode else None
+
+
+def env_name(field: str) -> str:
+    """The environment variable that sets a field of `Settings`."""
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices) or alias is None:
+        return field.upper()
+    return str(alias)
+
+
+def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
+    """Read the environment and `env_file`; overrides (a command's options) win unless None.
+
+    Raises ConfigError naming the variable, its value's fault, and nothing of its value's content.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(_env_file=env_file, **given)  # type: ignore[call-arg]
+    except ValidationError as error:
+        problems = []
+        for item in error.errors(include_input=False, include_url=False):
+            field = str(item["loc"][0])
+            name = env_name(field) if field in Settings.model_fields else field
+            problems.append(f"{name}: {item['msg']} (set in the environment or in {env_file})")
+        raise ConfigError(problems) from error

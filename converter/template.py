@@ -1,0 +1,27 @@
+"""Where triton_repo_template is installed, and the files that go beside each Triton model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import triton_repo_template
+
+TEMPLATE_ROOT = Path(triton_repo_template.__file__).parent
+# The package's name inside a repository; here it is triton_repo_template.runtime.
+RUNTIME_PACKAGE = "schwift_runtime"
+
+
+def runtime_files() -> dict[str, Path]:
+    """Every file of the runtime, by its path beside a model.py."""
+    folder = TEMPLATE_ROOT / "runtime"
+    return {f"{RUNTIME_PACKAGE}/{path.name}": path for path in sorted(folder.glob("*.py"))}
+
+
+def entry_point(kind: str) -> Path:
+    """The model.py of the `front` or the `model`; neither holds logic."""
+    return TEMPLATE_ROOT / kind / "model.py"
+
+
+def onnxruntime_backend() -> Path:
+    """The model.py of the Python-based onnxruntime backend, for the embedded Triton."""
+    return TEMPLATE_ROOT / "backends" / "onnxruntime" / "model.py"

@@ -1,0 +1,1 @@
+"""What goes into a Triton model repository: the config's template and the runtime, copied verbatim."""
