@@ -1,12 +1,12 @@
 """The errors of the converter.
 
-    SchwiftError            anything said to the user in one sentence; exit 1
-    ├── ConfigError         a bad model_config.yaml, .env or option; exit 2
-    ├── ArtifactError       a model file that cannot be served as it is; exit 2
-    ├── RepositoryError     the repository cannot be read or written
-    ├── RuntimeMissing      this machine lacks something that Triton needs
-    └── ServeError          Triton or the adapter did not start, or stopped
-        └── PortInUse       exit 2
+SchwiftError            anything said to the user in one sentence; exit 1
+├── ConfigError         a bad model_config.yaml, .env or option; exit 2
+├── ArtifactError       a model file that cannot be served as it is; exit 2
+├── RepositoryError     the repository cannot be read or written
+├── RuntimeMissing      this machine lacks something that Triton needs
+└── ServeError          Triton or the adapter did not start, or stopped
+    └── PortInUse       exit 2
 """
 
 from __future__ import annotations

@@ -59,7 +59,10 @@ class Plan:
 
 
 def make_plan(
-    sources: Iterable[ModelSource], facts: Mapping[str, Facts], options: BuildOptions, kept: Plan | None = None
+    sources: Iterable[ModelSource],
+    facts: Mapping[str, Facts],
+    options: BuildOptions,
+    kept: Plan | None = None,
 ) -> Plan:
     """The repository of these sources, and of the models that are `kept` as they were built before."""
     entries = list(kept.entries) if kept else []

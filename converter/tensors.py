@@ -68,9 +68,7 @@ def _check_batch_axis(source: ModelSource, facts: Facts) -> None:
             )
 
 
-def _matched(
-    source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[GraphTensor, ...]
-) -> TensorPlan:
+def _matched(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[GraphTensor, ...]) -> TensorPlan:
     """The graph's tensor that a spec means: by name; else the only one, or the only one that fits."""
     if wanted.name is not None:
         found = [item for item in graph if item.name == wanted.name]

@@ -101,7 +101,9 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: a key must be a word")
             if key_node.tag == "tag:yaml.org,2002:merge":
-                raise ConfigError(f"{self._label}:{line}: merge keys (<<) are not supported: write the keys out")
+                raise ConfigError(
+                    f"{self._label}:{line}: merge keys (<<) are not supported: write the keys out"
+                )
             key = str(key_node.value)
             here = (*path, key)
             if key in result:

@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     host: str = Field(
         "127.0.0.1", validation_alias="SCHWIFT_HOST", description="the address the adapter listens on"
     )
+    listen_fd: int | None = Field(
+        None, ge=0, validation_alias="SCHWIFT_LISTEN_FD",
+        description="an open socket to listen on in place of PORT; `schwift serve` sets it for the adapter",
+    )  # fmt: skip
     repository: Path = Field(
         Path("./model_repository"),
         validation_alias="SCHWIFT_REPOSITORY",

@@ -1,0 +1,90 @@
+"""`python -m adapter`: serves the repository of the settings from the Triton of the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import logging.handlers
+import socket
+import sys
+
+import uvicorn
+import uvloop
+
+from adapter.app import create_app
+from adapter.backend.triton_grpc import TritonGrpc
+from converter.errors import PortInUse, SchwiftError
+from converter.spec.manifest import read_manifest
+from converter.spec.settings import Settings, load_settings
+
+# After this, what is still in flight is cut off; nothing takes longer than its deadline.
+_DRAIN_SECONDS = 15
+_LOG_BYTES = 10 * 1024 * 1024
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+        _set_up_logs(settings)
+        with _listener(settings) as sock:
+            uvloop.install()
+            asyncio.run(_serve(settings, sock))
+        return 0
+    except SchwiftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+async def _serve(settings: Settings, sock: socket.socket) -> None:
+    manifest = read_manifest(settings.repository)
+    app = create_app(settings, manifest, lambda: TritonGrpc(settings.triton_grpc, settings.triton_metrics))
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    await uvicorn.Server(config).serve(sockets=[sock])
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """The socket that `schwift serve` bound for us, or one of our own."""
+    if settings.listen_fd is not None:
+        return socket.socket(fileno=settings.listen_fd)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((settings.host, settings.port))
+    except OSError as error:
+        sock.close()
+        raise PortInUse(
+            f"port {settings.port} on {settings.host} cannot be used: {error.strerror}: choose another (PORT)"
+        ) from error
+    return sock
+
+
+def _set_up_logs(settings: Settings) -> None:
+    """Warnings to standard error; with DEBUG_MODE a line for each request to LOG_DIRECTORY/schwift.log."""
+    console = logging.StreamHandler()
+    console.setLevel(logging.WARNING)
+    handlers: list[logging.Handler] = [console]
+    if settings.log_file is not None:
+        settings.log_directory.mkdir(parents=True, exist_ok=True)
+        handlers.append(
+            logging.handlers.RotatingFileHandler(settings.log_file, maxBytes=_LOG_BYTES, backupCount=5)
+        )
+    logging.basicConfig(
+        level=logging.INFO if settings.debug_mode else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=handlers,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

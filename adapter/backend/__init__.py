@@ -1,0 +1,1 @@
+"""What runs the models: a Protocol, and Triton over gRPC behind it."""

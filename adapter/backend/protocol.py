@@ -1,0 +1,35 @@
+"""What the adapter needs of an inference server. Everything above this line knows no Triton."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from converter.spec.manifest import Tensor
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class InferenceBackend(Protocol):
+    """Every call raises an adapter.errors.AdapterError, and ends within its `timeout` in seconds."""
+
+    async def infer(
+        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+    ) -> Arrays:
+        """One call: the output tensors by name, each (rows, *dims)."""
+
+    async def live(self, timeout: float) -> bool:
+        """Whether the server answers at all. Does not raise."""
+
+    async def states(self, timeout: float) -> Mapping[str, str]:
+        """Each model that is loaded or was: `READY`, or why not. UpstreamDown if the server does not answer."""
+
+    async def load(self, model: str, timeout: float) -> None:
+        """Load or reload a model. ModelUnavailable with the server's reason in `inside`."""
+
+    async def metrics(self, timeout: float) -> bytes:
+        """The server's own metrics as Prometheus text; empty if it does not answer."""
+
+    async def close(self) -> None: ...

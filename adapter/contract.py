@@ -1,0 +1,98 @@
+"""What clients send and get, as types: for the OpenAPI documents only. The codec checks the real thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from adapter.codec import example_rows
+from adapter.http_errors import STATUS_OF
+from converter.spec.manifest import ModelEntry
+
+
+class PredictRequest(BaseModel):
+    features: Any = Field(
+        description="A list of rows; one flat list is one row. For a model with several inputs, an object: one "
+        "list of rows for each input's name."
+    )
+
+
+class PredictResponse(BaseModel):
+    model: str
+    predictions: Any = Field(
+        description="A list of rows. For a model with several outputs, an object: one list for each output's name."
+    )
+
+
+class ErrorResponse(BaseModel):
+    detail: str = Field(description="One sentence for a person.")
+    code: str = Field(description="The same for every error of its kind.")
+    request_id: str = Field(description="The same as in the X-Request-Id header and in the server's log.")
+
+
+class TensorInfo(BaseModel):
+    name: str
+    dtype: str
+    shape: list[int] = Field(description="Rows first; -1 is any number.")
+
+
+class ModelInfo(BaseModel):
+    name: str
+    version: str
+    description: str
+    backend: str
+    state: str
+    endpoints: list[str]
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    max_batch_rows: int
+
+
+class AvailableModels(BaseModel):
+    models: list[ModelInfo]
+
+
+class ModelHealth(BaseModel):
+    state: str
+    reason: str | None
+    load_seconds: float | None
+
+
+class Health(BaseModel):
+    status: str = Field(description="`ok`, or `unavailable` where a model or Triton is not ready.")
+    triton: str = Field(description="`up` or `down`.")
+    models: dict[str, ModelHealth]
+
+
+def example_features(entry: ModelEntry, rows: int) -> Any:
+    """Valid `features` for a model."""
+    if len(entry.inputs) == 1:
+        return example_rows(entry.inputs[0], rows)
+    return {tensor.name: example_rows(tensor, rows) for tensor in entry.inputs}
+
+
+def request_body(entries: list[ModelEntry], rows: int) -> dict[str, Any]:
+    """The OpenAPI request body of a predict endpoint, with an example for each model."""
+    examples = {
+        entry.name: {
+            "summary": f"{entry.name}: {entry.spec.description}" if entry.spec.description else entry.name,
+            "value": {"features": example_features(entry, rows)},
+        }
+        for entry in entries
+    }
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": PredictRequest.model_json_schema(), "examples": examples}},
+    }
+
+
+def error_responses() -> dict[int | str, dict[str, Any]]:
+    """Every status of the error table, with its codes."""
+    codes: dict[int, list[str]] = {}
+    for status, code in STATUS_OF.values():
+        codes.setdefault(status, []).append(code)
+    return {
+        status: {"model": ErrorResponse, "description": ", ".join(names)}
+        for status, names in sorted(codes.items())
+    }

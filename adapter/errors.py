@@ -1,0 +1,112 @@
+"""What can go wrong with a request, free of the web. adapter/http_errors.py maps each class to its status.
+
+AdapterError
+├── BadRequest                what the client sent
+│   ├── MalformedJson
+│   ├── BadHeader
+│   ├── UnknownModel
+│   ├── EndpointOff           the model's config leaves this endpoint out
+│   ├── BodyTooLarge
+│   ├── UnsupportedMedia
+│   ├── BadFeatures
+│   └── AlreadyBatched
+├── TryLater                  `retry_after` seconds from now
+│   ├── QuotaExceeded         this client's
+│   ├── Overloaded            our own bound
+│   ├── QueueFull             Triton's
+│   ├── ModelUnavailable      not loaded, failed to load, or its process is dead
+│   └── UpstreamDown          Triton does not answer
+├── DeadlineExceeded
+├── ModelFailed               the model raised
+├── BadModelOutput            the model's answer is not what its config promises
+└── UpstreamRefused           Triton refused what we validated: a fault of ours
+"""
+
+from __future__ import annotations
+
+
+class AdapterError(Exception):
+    """`detail` is one sentence for the client; `inside` is for the log only."""
+
+    def __init__(self, detail: str, inside: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.inside = inside
+
+
+class BadRequest(AdapterError):
+    pass
+
+
+class MalformedJson(BadRequest):
+    pass
+
+
+class BadHeader(BadRequest):
+    pass
+
+
+class UnknownModel(BadRequest):
+    pass
+
+
+class EndpointOff(BadRequest):
+    pass
+
+
+class BodyTooLarge(BadRequest):
+    pass
+
+
+class UnsupportedMedia(BadRequest):
+    pass
+
+
+class BadFeatures(BadRequest):
+    pass
+
+
+class AlreadyBatched(BadRequest):
+    pass
+
+
+class TryLater(AdapterError):
+    def __init__(self, detail: str, inside: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(detail, inside)
+        self.retry_after = retry_after
+
+
+class QuotaExceeded(TryLater):
+    pass
+
+
+class Overloaded(TryLater):
+    pass
+
+
+class QueueFull(TryLater):
+    pass
+
+
+class ModelUnavailable(TryLater):
+    pass
+
+
+class UpstreamDown(TryLater):
+    pass
+
+
+class DeadlineExceeded(AdapterError):
+    pass
+
+
+class ModelFailed(AdapterError):
+    pass
+
+
+class BadModelOutput(AdapterError):
+    pass
+
+
+class UpstreamRefused(AdapterError):
+    pass

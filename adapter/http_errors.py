@@ -1,0 +1,97 @@
+"""The one table of errors → status and code, and the body that every error has."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapter import errors
+
+_log = logging.getLogger("schwift.adapter")
+
+# The most specific class wins; a test fails on a class of adapter.errors that has no row here.
+STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
+    errors.MalformedJson: (400, "malformed_json"),
+    errors.BadHeader: (400, "bad_header"),
+    errors.UnknownModel: (404, "unknown_model"),
+    errors.EndpointOff: (404, "endpoint_off"),
+    errors.BodyTooLarge: (413, "body_too_large"),
+    errors.UnsupportedMedia: (415, "unsupported_media_type"),
+    errors.BadFeatures: (422, "bad_features"),
+    errors.AlreadyBatched: (422, "already_batched"),
+    errors.QuotaExceeded: (429, "quota_exceeded"),
+    errors.ModelFailed: (500, "model_error"),
+    errors.UpstreamRefused: (500, "internal_error"),
+    errors.BadModelOutput: (502, "bad_model_output"),
+    errors.Overloaded: (503, "overloaded"),
+    errors.QueueFull: (503, "queue_full"),
+    errors.ModelUnavailable: (503, "model_unavailable"),
+    errors.UpstreamDown: (503, "upstream_down"),
+    errors.DeadlineExceeded: (504, "deadline_exceeded"),
+}
+
+_STARLETTE_CODES = {404: "not_found", 405: "method_not_allowed"}
+_STARLETTE_DETAILS = {
+    404: "There is nothing at this address: see /docs for what there is.",
+    405: "This address does not take this method: see the Allow header.",
+}
+_INTERNAL = "Something went wrong inside the server; its log has the details under this request_id."
+
+
+def error_response(
+    status: int, code: str, detail: str, request_id: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    body = orjson.dumps({"detail": detail, "code": code, "request_id": request_id})
+    return Response(body, status, headers, media_type="application/json")
+
+
+def to_response(error: errors.AdapterError, request_id: str) -> Response:
+    status, code = STATUS_OF[type(error)]
+    headers = (
+        {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+        if isinstance(error, errors.TryLater)
+        else {}
+    )
+    if error.inside:
+        _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
+    return error_response(status, code, error.detail, request_id, headers)
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("request_id", ""))
+
+
+async def handle_adapter_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.AdapterError)
+    return to_response(error, request_id_of(request))
+
+
+async def handle_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405, in our shape."""
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    code = _STARLETTE_CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
+    detail = _STARLETTE_DETAILS.get(status, HTTPStatus(status).phrase + ".")
+    return error_response(status, code, detail, request_id_of(request), error.headers)
+
+
+async def handle_unexpected(request: Request, error: Exception) -> Response:
+    """A fault of ours: the traceback goes to the log, nothing of it to the client."""
+    request_id = request_id_of(request)
+    _log.error("request %s: unexpected error", request_id, exc_info=error)
+    return error_response(500, "internal_error", _INTERNAL, request_id)
+
+
+HANDLERS: dict[Any, Any] = {
+    errors.AdapterError: handle_adapter_error,
+    HTTPException: handle_http_exception,
+    Exception: handle_unexpected,
+}

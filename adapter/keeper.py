@@ -1,0 +1,111 @@
+"""Keeps the models of the manifest loaded: whenever Triton is there and one is not, loads it.
+
+One pass looks at Triton's index and loads what is missing, `m_direct` before `m`. A model whose load fails
+stays `failed` with the reason; one that was ready and is gone (Triton restarted) is loaded again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from adapter import errors
+from adapter.backend.protocol import InferenceBackend
+from adapter.registry import Model, Registry
+
+_log = logging.getLogger("schwift.adapter")
+
+_CALL_SECONDS = 5.0
+_PASS_SECONDS = 1.0
+_START_SECONDS = 0.1
+# Loads at a time: each start is mostly one core's work.
+_LOADS = 2
+_OURS = re.compile(r"\[schwift:\w+\] (.+?)(?:\s*\n|\s+At:|$)", re.DOTALL)
+_PATHS = re.compile(r"(?<![\w.])/[\w./+-]+/")
+
+
+class Keeper:
+    """`run` is a task of the adapter's; it ends when cancelled."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        backend: InferenceBackend,
+        load_timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._backend = backend
+        self._load_timeout = load_timeout
+        self._clock = clock
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                # The keeper must outlive whatever one pass meets.
+                _log.exception("the keeper's pass failed")
+            await asyncio.sleep(_PASS_SECONDS if self._registry.triton_up else _START_SECONDS)
+
+    async def look(self) -> None:
+        """One pass: read Triton's states, and load what is not there."""
+        try:
+            states = await self._backend.states(_CALL_SECONDS)
+        except errors.UpstreamDown:
+            self._registry.triton_up = False
+            for model in self._registry.models.values():
+                if model.ready:
+                    self._set_unavailable(model, "the inference server does not answer")
+            return
+        self._registry.triton_up = True
+        missing = []
+        for model in self._registry.models.values():
+            gone = [name for name in model.entry.triton_models if states.get(name) != "READY"]
+            if not gone:
+                self._set_ready(model)
+            elif model.status.state != "failed":
+                if model.ready:
+                    self._set_unavailable(model, f"{gone[0]} is not loaded")
+                missing.append(model)
+        slots = asyncio.Semaphore(_LOADS)
+        await asyncio.gather(*(self._load(model, slots) for model in missing))
+
+    async def _load(self, model: Model, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            model.status.state = "loading"
+            started = self._clock()
+            try:
+                for name in model.entry.triton_models:
+                    await self._backend.load(name, self._load_timeout)
+            except errors.UpstreamDown as error:
+                self._set_unavailable(model, error.detail)
+                return
+            except errors.ModelUnavailable as error:
+                model.status.state = "failed"
+                model.status.reason = load_reason(error.inside)
+                _log.error("model %s did not load: %s", model.entry.name, error.inside)
+                return
+            model.status.load_seconds = self._clock() - started
+            self._set_ready(model)
+
+    def _set_ready(self, model: Model) -> None:
+        if not model.ready:
+            _log.info("model %s is ready", model.entry.name)
+        model.status.state = "ready"
+        model.status.reason = None
+
+    def _set_unavailable(self, model: Model, reason: str) -> None:
+        _log.warning("model %s is unavailable: %s", model.entry.name, reason)
+        model.status.state = "unavailable"
+        model.status.reason = reason
+
+
+def load_reason(text: str) -> str:
+    """Triton's account of a failed load as one sentence: the runtime's own where there is one, and no paths."""
+    found = _OURS.search(text)
+    line = found.group(1) if found else text.strip().splitlines()[0] if text.strip() else "unknown"
+    return _PATHS.sub("", line).strip()[:300]

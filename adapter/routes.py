@@ -1,0 +1,212 @@
+"""The endpoints of the README: read, call the service, answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Path, Request
+from fastapi.openapi.models import Example
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from adapter import models_page
+from adapter.backend.protocol import InferenceBackend
+from adapter.body import TIMEOUT_HEADER, ClientDisconnect, read_json_body, requested_timeout
+from adapter.contract import (
+    AvailableModels,
+    Health,
+    ModelHealth,
+    ModelInfo,
+    PredictResponse,
+    TensorInfo,
+    error_responses,
+    request_body,
+)
+from adapter.errors import AdapterError
+from adapter.http_errors import STATUS_OF, request_id_of, to_response
+from adapter.metrics import Metrics
+from adapter.ratelimit import Quota
+from adapter.registry import Model, Registry
+from adapter.service import PredictService, Timings
+from converter.spec.model import Endpoint
+
+_log = logging.getLogger("schwift.requests")
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_METRICS_SECONDS = 2.0
+_CLIENT_LEFT = 499
+_SUMMARIES: dict[Endpoint, str] = {
+    "predict": "Predict at once, any number of rows",
+    "predict_batched": "Predict one row, joined with other requests",
+}
+_DESCRIPTIONS: dict[Endpoint, str] = {
+    "predict": "Goes straight to the model; more rows than its largest batch are sent in parts.",
+    "predict_batched": "Waits at most `max_batch_delay_ms` for other requests. Several rows are refused.",
+}
+_HEADER = {
+    "name": TIMEOUT_HEADER, "in": "header", "required": False, "schema": {"type": "integer", "minimum": 1},
+    "description": "A deadline in milliseconds, if shorter than the server's own.",
+}  # fmt: skip
+
+
+def predict_router(
+    service: PredictService, metrics: Metrics, quota: Quota | None, registry: Registry, max_body_bytes: int
+) -> APIRouter:
+    """POST /predict/{model} and POST /predict_batched/{model}."""
+    router = APIRouter()
+
+    async def answer(request: Request, name: str, endpoint: Endpoint) -> Response:
+        arrived = started = time.monotonic()
+        model: Model | None = None
+        timings = Timings()
+        status, code = 200, "ok"
+        try:
+            if quota is not None:
+                quota.take(request.client.host if request.client else "")
+            model = service.find(name, endpoint)
+            timeout = requested_timeout(request)
+            body = await read_json_body(request, max_body_bytes)
+            started = time.monotonic()
+            content = await service.predict(model, endpoint, body, timeout, timings)
+            response = Response(content, media_type="application/json")
+        except AdapterError as error:
+            status, code = STATUS_OF[type(error)]
+            response = to_response(error, request_id_of(request))
+        except ClientDisconnect:
+            status, code = _CLIENT_LEFT, "client_left"
+            response = Response(status_code=_CLIENT_LEFT)
+        except Exception:
+            status, code = 500, "internal_error"
+            raise
+        finally:
+            now = time.monotonic()
+            if model is not None and status == 200:
+                metrics.answered(name, endpoint, now - started, timings.rows)
+            elif model is not None:
+                metrics.failed(name, endpoint, status, code)
+            if _log.isEnabledFor(logging.INFO):
+                _log_request(request, name if model else "-", endpoint, timings, status, code, now - arrived)
+        return response
+
+    def add(endpoint: Endpoint, example_rows: int) -> None:
+        entries = [
+            model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints
+        ]
+        name_examples = {entry.name: Example(value=entry.name) for entry in entries}
+
+        async def route(
+            request: Request,
+            model_name: str = Path(description="`model.name`", openapi_examples=name_examples),
+        ) -> Response:
+            return await answer(request, model_name, endpoint)
+
+        router.add_api_route(
+            f"/{endpoint}/{{model_name}}",
+            route,
+            methods=["POST"],
+            name=endpoint,
+            operation_id=endpoint,
+            summary=_SUMMARIES[endpoint],
+            description=_DESCRIPTIONS[endpoint],
+            response_class=JSONResponse,
+            responses={200: {"model": PredictResponse}, **error_responses()},
+            openapi_extra={"requestBody": request_body(entries, example_rows), "parameters": [_HEADER]},
+        )
+
+    add("predict", 2)
+    add("predict_batched", 1)
+    return router
+
+
+def status_router(registry: Registry, metrics: Metrics, backend: InferenceBackend) -> APIRouter:
+    """What is there and how it is: /available_models, /health…, /metrics."""
+    router = APIRouter()
+
+    @router.get("/available_models", response_model=AvailableModels, summary="The models, as JSON or HTML")
+    async def available_models(request: Request) -> Response:
+        available = _available(registry)
+        headers = {"Vary": "Accept"}
+        if _prefers_html(request.headers.get("accept", "")):
+            return HTMLResponse(models_page.render(available), headers=headers)
+        return JSONResponse(available.model_dump(), headers=headers)
+
+    @router.get("/health", response_model=Health, summary="200 if every model answers, else 503")
+    async def health() -> Response:
+        return _health(registry)
+
+    @router.get("/health/ready", response_model=Health, summary="The same, for a load balancer")
+    async def ready() -> Response:
+        return _health(registry)
+
+    @router.get("/health/live", summary="200 while this process answers at all")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/metrics", response_class=Response, summary="Prometheus: ours, then Triton's own")
+    async def prometheus() -> Response:
+        return Response(metrics.render() + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
+
+    return router
+
+
+def _available(registry: Registry) -> AvailableModels:
+    return AvailableModels(models=[_info(model) for model in registry.models.values()])
+
+
+def _info(model: Model) -> ModelInfo:
+    entry = model.entry
+
+    def tensors(items: Any) -> list[TensorInfo]:
+        return [TensorInfo(name=item.name, dtype=item.dtype, shape=[-1, *item.dims]) for item in items]
+
+    return ModelInfo(
+        name=entry.name,
+        version=entry.spec.version,
+        description=entry.spec.description,
+        backend=entry.spec.backend,
+        state=model.status.state,
+        endpoints=list(entry.spec.endpoints),
+        inputs=tensors(entry.inputs),
+        outputs=tensors(entry.outputs),
+        max_batch_rows=entry.direct_max_rows,
+    )
+
+
+def _health(registry: Registry) -> Response:
+    health = Health(
+        status="ok" if registry.ready else "unavailable",
+        triton="up" if registry.triton_up else "down",
+        models={
+            name: ModelHealth(
+                state=model.status.state, reason=model.status.reason, load_seconds=model.status.load_seconds
+            )
+            for name, model in registry.models.items()
+        },
+    )
+    headers = {} if registry.ready else {"Retry-After": "1"}
+    return Response(
+        orjson.dumps(health.model_dump()),
+        200 if registry.ready else 503,
+        headers,
+        media_type="application/json",
+    )
+
+
+def _prefers_html(accept: str) -> bool:
+    """Whether text/html stands in Accept before (or without) JSON; `*/*`, as curl sends, means JSON."""
+    names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    if "text/html" not in names:
+        return False
+    return "application/json" not in names or names.index("text/html") < names.index("application/json")
+
+
+def _log_request(
+    request: Request, name: str, endpoint: Endpoint, timings: Timings, status: int, code: str, seconds: float
+) -> None:
+    stages = " ".join(f"{stage}={value * 1e3:.2f}" for stage, value in timings.stages.items())
+    _log.info(
+        "%s %s model=%s rows=%d status=%d code=%s ms=%.2f %s",
+        request_id_of(request), endpoint, name, timings.rows, status, code, seconds * 1e3, stages,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Triton from the PyPI wheel, and `schwift serve` around it: no docker, no root."""

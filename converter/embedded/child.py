@@ -1,0 +1,82 @@
+"""One child process with its whole group: started, watched and ended together."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Child:
+    """A process in a session of its own, so that a terminal's Ctrl-C reaches only us.
+
+    The kernel sends it SIGTERM should we die without a word.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.name = name
+        self.log = log
+        with contextlib.ExitStack() as stack:
+            target: IO[bytes] | None = stack.enter_context(open(log, "ab")) if log else None
+            self._process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=target,
+                stderr=target,
+                start_new_session=True,
+                pass_fds=tuple(pass_fds),
+                preexec_fn=_die_with_parent,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def last_words(self, lines: int = 5) -> str:
+        """The end of its log that is worth showing."""
+        if self.log is None or not self.log.is_file():
+            return ""
+        text = self.log.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+        kept = [line for line in text.splitlines() if line.strip() and not line.startswith(("I", "+", "|"))]
+        return "\n".join(kept[-lines:])
+
+    def stop(self, patience: float) -> None:
+        """SIGTERM, and after `patience` seconds SIGKILL to the whole group, which may outlive its leader."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                break
+            self._process.poll()
+            time.sleep(0.02)
+        self._process.wait()
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,162 @@
+"""What the embedded Triton needs of this machine, each a check with its remedy. Starts nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from converter.errors import RuntimeMissing
+
+_GLIBC = (2, 35)
+_SHM_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Check:
+    what: str
+    ok: bool
+    said: str
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where the parts of the embedded Triton are. `libpython` is None where the loader finds it by itself."""
+
+    server: Path
+    python_backend: Path
+    stub: Path
+    caches: Path
+    libpython: Path | None
+
+
+def locate() -> Installation:
+    """Raises RuntimeMissing with one sentence and its remedy."""
+    _glibc()
+    root = _wheel()
+    return Installation(
+        server=root / "bin" / "tritonserver",
+        python_backend=root / "backends" / "python",
+        stub=_stub(root),
+        caches=root / "caches",
+        libpython=_libpython(),
+    )
+
+
+def examine() -> list[Check]:
+    """Every check, whether or not an earlier one failed."""
+    checks: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("glibc", _glibc),
+        ("Triton's wheel", _wheel),
+        ("Python stub", lambda: _stub(_wheel())),
+        ("libpython", lambda: _libpython() or "found by the system's loader"),
+        ("numpy", _numpy),
+        ("onnxruntime", _onnxruntime),
+        ("shared memory", _shared_memory),
+    )
+    return [_run(what, check) for what, check in checks]
+
+
+def _run(what: str, check: Callable[[], object]) -> Check:
+    try:
+        return Check(what, True, str(check()))
+    except RuntimeMissing as error:
+        return Check(what, False, str(error))
+
+
+def _glibc() -> str:
+    name = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+    parts = (name or "").split()
+    if len(parts) != 2:
+        raise RuntimeMissing(
+            f"this is {platform.system()} without glibc: use the container (docker compose up)"
+        )
+    version = tuple(int(part) for part in parts[1].split(".")[:2])
+    if version < _GLIBC:
+        raise RuntimeMissing(
+            f"glibc is {parts[1]} and Triton needs {_GLIBC[0]}.{_GLIBC[1]}: use Debian 12, Ubuntu 22.04 or newer, "
+            "or the container (docker compose up)"
+        )
+    return parts[1]
+
+
+def _wheel() -> Path:
+    # Not imported: the package pulls in much that is not needed here.
+    spec = importlib.util.find_spec("pytriton")
+    root = Path(spec.origin).parent / "tritonserver" if spec and spec.origin else None
+    if root is None or not (root / "bin" / "tritonserver").is_file():
+        raise RuntimeMissing("Triton's wheel is not installed: pip install nvidia-pytriton==0.7.0")
+    return root
+
+
+def _stub(root: Path) -> Path:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        there = ", ".join(sorted(path.name for path in stub.parent.parent.glob("*"))) or "none"
+        raise RuntimeMissing(f"Triton has no stub for Python {version}, only for {there}: use one of these")
+    return stub
+
+
+def _libpython() -> Path | None:
+    """The folder that LD_LIBRARY_PATH needs; None where the system's loader finds the library alone."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    name = f"libpython{version}.so.1.0"
+    folders = [sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"]
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    if multiarch:
+        folders.append(f"/usr/lib/{multiarch}")
+    for folder in folders:
+        if folder and Path(folder, name).is_file():
+            return Path(folder)
+    try:
+        ctypes.CDLL(name)
+    except OSError as error:
+        raise RuntimeMissing(
+            f"{name} is missing, and Triton's Python models need it: apt-get install libpython{version}, or build "
+            "Python with --enable-shared"
+        ) from error
+    return None
+
+
+def _numpy() -> str:
+    version = _version("numpy")
+    if int(version.split(".")[0]) >= 2:
+        raise RuntimeMissing(
+            f"numpy is {version}, with which this Triton corrupts tensors: pip install 'numpy<2'"
+        )
+    return version
+
+
+def _onnxruntime() -> str:
+    return _version("onnxruntime")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise RuntimeMissing(f"{package} is not installed: pip install {package}") from error
+
+
+def _shared_memory() -> str:
+    try:
+        stats = os.statvfs("/dev/shm")
+    except OSError as error:
+        raise RuntimeMissing(
+            "/dev/shm is not there, and Triton's Python models need it: mount a tmpfs"
+        ) from error
+    free = stats.f_bavail * stats.f_frsize
+    if free < _SHM_BYTES:
+        raise RuntimeMissing(
+            f"/dev/shm has {free >> 20} MiB free, and Triton's Python models need {_SHM_BYTES >> 20}: enlarge it "
+            "(docker: --shm-size)"
+        )
+    return f"{free >> 20} MiB free"

@@ -1,0 +1,169 @@
+"""`schwift serve`: build, start Triton, start the adapter, say what is ready, end both.
+
+Every wait here is a short poll that a signal ends, so that Ctrl-C works at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from converter.embedded.child import Child
+from converter.embedded.doctor import locate
+from converter.embedded.triton import EmbeddedTriton, Ports, bind, choose_ports
+from converter.errors import ServeError
+from converter.spec.manifest import Manifest, read_manifest
+from converter.spec.settings import Settings
+
+_POLL_SECONDS = 0.1
+_ADAPTER_STOP_SECONDS = 20
+_SETTLED = ("ready", "failed")
+
+
+class _Stopped(Exception):
+    """A signal asked us to end."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; the exit code: 0 after a signal, the build's own after a failed build.
+
+    Raises SchwiftError where something is missing, a port is taken, or Triton or the adapter ends by itself.
+    """
+    found = locate()
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_signals())
+        listener = stack.enter_context(bind(settings.host, settings.port, "PORT or --port"))
+        ports = choose_ports(settings)
+        try:
+            code = _build(settings, stop)
+            if code != 0:
+                return code
+            manifest = read_manifest(settings.repository)
+            workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="schwift-serve-")))
+            caching = any(entry.spec.caching for entry in manifest.models)
+            triton = EmbeddedTriton(found, settings, ports, workdir, caching)
+            stack.callback(triton.stop)
+            adapter = Child(
+                "the adapter",
+                [sys.executable, "-m", "adapter"],
+                _adapter_environment(settings, ports, listener.fileno()),
+                pass_fds=(listener.fileno(),),
+            )
+            stack.callback(adapter.stop, _ADAPTER_STOP_SECONDS)
+            host, port = listener.getsockname()[:2]
+            _announce((triton.process, adapter), stop, manifest, host, port, ports)
+            _watch((triton.process, adapter), stop)
+        except _Stopped:
+            _say("stopping")
+    _say("stopped")
+    return 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _build(settings: Settings, stop: threading.Event) -> int:
+    """In a process of its own: what the build imports is not kept in memory while serving."""
+    command = [sys.executable, "-m", "converter", "build-repo"]
+    command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
+    build = Child("the build", command, os.environ)
+    try:
+        while (code := build.exit_code()) is None:
+            _pause(stop)
+        return code
+    finally:
+        build.stop(patience=2)
+
+
+def _announce(
+    children: tuple[Child, ...], stop: threading.Event, manifest: Manifest, host: str, port: int, ports: Ports
+) -> None:
+    """A line for each model as it becomes ready or fails, then the addresses."""
+    shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    settled: dict[str, str] = {}
+    width = max(len(entry.name) for entry in manifest.models)
+    while len(settled) < len(manifest.models):
+        _pause(stop)
+        _check(children)
+        for name, status in _states(shown_host.strip("[]"), port).items():
+            if status["state"] in _SETTLED and name not in settled:
+                settled[name] = status["state"]
+                detail = status["reason"] or f"loaded in {status['load_seconds']:.1f} s"
+                _say(f"{status['state']:<6}  {name:<{width}}  {detail}")
+    ready = sum(state == "ready" for state in settled.values())
+    word = "ready" if ready == len(settled) else "not ready"
+    url = f"http://{shown_host}:{port}"
+    _say(
+        f"Triton: http 127.0.0.1:{ports.http}, grpc 127.0.0.1:{ports.grpc}, metrics 127.0.0.1:{ports.metrics}"
+    )
+    _say(f"{word}: {ready} of {len(settled)} models at {url} (try {url}/docs; Ctrl-C stops)")
+
+
+def _states(host: str, port: int) -> Mapping[str, Any]:
+    """Each model's part of the adapter's /health; empty while it does not answer."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        models: Mapping[str, Any] = json.loads(connection.getresponse().read())["models"]
+        return models
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return {}
+    finally:
+        connection.close()
+
+
+def _watch(children: tuple[Child, ...], stop: threading.Event) -> None:
+    while True:
+        _pause(stop)
+        _check(children)
+
+
+def _pause(stop: threading.Event) -> None:
+    # sleep, not stop.wait: a signal handler must not find the event's lock held by the code it interrupts.
+    time.sleep(_POLL_SECONDS)
+    if stop.is_set():
+        raise _Stopped
+
+
+def _check(children: tuple[Child, ...]) -> None:
+    for child in children:
+        code = child.exit_code()
+        if code is not None:
+            raise ServeError(f"{child.name} ended by itself with code {code}\n{child.last_words()}".rstrip())
+
+
+def _adapter_environment(settings: Settings, ports: Ports, listener: int) -> dict[str, str]:
+    """The adapter reads the same settings; what was decided here is passed on."""
+    return {
+        **os.environ,
+        "MODEL_DIRECTORY": str(settings.model_directory),
+        "SCHWIFT_HOST": settings.host,
+        "SCHWIFT_LISTEN_FD": str(listener),
+        "SCHWIFT_REPOSITORY": str(settings.repository),
+        "SCHWIFT_TRITON_GRPC": f"127.0.0.1:{ports.grpc}",
+        "SCHWIFT_TRITON_METRICS": f"http://127.0.0.1:{ports.metrics}/metrics",
+    }
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,141 @@
+"""The embedded Triton: its backend directory, its command line, and its end without leftovers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from converter.embedded.child import Child
+from converter.embedded.doctor import Installation
+from converter.errors import PortInUse
+from converter.spec.settings import Settings
+from converter.template import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
+
+_HOST = "127.0.0.1"
+_EXIT_SECONDS = 10
+_SHM = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Ports:
+    http: int
+    grpc: int
+    metrics: int
+
+
+def choose_ports(settings: Settings) -> Ports:
+    """The ports that were asked for, free ones for the rest. PortInUse where one is taken."""
+    wanted = {
+        "SCHWIFT_TRITON_HTTP_PORT": settings.triton_http_port,
+        "SCHWIFT_TRITON_GRPC_PORT": settings.triton_grpc_port,
+        "SCHWIFT_TRITON_METRICS_PORT": settings.triton_metrics_port,
+    }
+    with contextlib.ExitStack() as stack:
+        chosen = [
+            # Held until all are chosen, so that no two are the same.
+            stack.enter_context(bind(_HOST, port, name)).getsockname()[1]
+            for name, port in wanted.items()
+        ]
+    return Ports(*chosen)
+
+
+def bind(host: str, port: int, what: str) -> socket.socket:
+    """A bound socket that does not listen yet. PortInUse names the port and the setting."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise PortInUse(
+            f"port {port} on {host} cannot be used: {error.strerror}: choose another ({what})"
+        ) from error
+    return sock
+
+
+class EmbeddedTriton:
+    """A running tritonserver with no model loaded; the adapter loads them over gRPC."""
+
+    def __init__(
+        self, found: Installation, settings: Settings, ports: Ports, workdir: Path, caching: bool
+    ) -> None:
+        self.ports = ports
+        # Known to us alone, so that what a killed Triton leaves in shared memory is ours to remove.
+        self._shm_prefix = f"schwift-{uuid.uuid4().hex[:12]}-"
+        backends = workdir / "backends"
+        lay_out_backends(found, backends)
+        log_folder = settings.log_directory if settings.debug_mode else workdir
+        log_folder.mkdir(parents=True, exist_ok=True)
+        command = [
+            str(found.server),
+            f"--model-repository={settings.repository}",
+            f"--backend-directory={backends}",
+            "--model-control-mode=explicit",
+            "--disable-auto-complete-config",
+            "--allow-gpu-metrics=false",
+            "--pinned-memory-pool-byte-size=0",
+            f"--exit-timeout-secs={_EXIT_SECONDS}",
+            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            f"--http-address={_HOST}",
+            f"--http-port={ports.http}",
+            f"--grpc-address={_HOST}",
+            f"--grpc-port={ports.grpc}",
+            f"--metrics-address={_HOST}",
+            f"--metrics-port={ports.metrics}",
+            f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
+        ]
+        if caching:
+            command += [
+                f"--cache-config=local,size={settings.cache_bytes}",
+                f"--cache-directory={found.caches}",
+            ]
+        self.process = Child("Triton", command, _environment(found), log_folder / "triton.log")
+
+    def stop(self) -> None:
+        """Ends Triton and its stubs, and removes their shared memory."""
+        self.process.stop(_EXIT_SECONDS)
+        for region in _SHM.glob(f"{self._shm_prefix}*"):
+            region.unlink(missing_ok=True)
+
+
+def lay_out_backends(found: Installation, target: Path) -> None:
+    """`python` from the wheel, with the stub of this Python; `onnxruntime` as a Python-based backend.
+
+    The library is a copy, since Triton refuses one outside its backend directory; the stub is a link, since it
+    finds its own libraries relative to where it really is.
+    """
+    python = target / "python"
+    python.mkdir(parents=True)
+    for path in found.python_backend.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, python / path.name)
+    (python / found.stub.name).symlink_to(found.stub)
+    onnxruntime = target / "onnxruntime"
+    onnxruntime.mkdir()
+    shutil.copyfile(onnxruntime_backend(), onnxruntime / "model.py")
+    shutil.copytree(
+        TEMPLATE_ROOT / "runtime", onnxruntime / RUNTIME_PACKAGE, ignore=shutil.ignore_patterns("__pycache__")
+    )
+
+
+def _environment(found: Installation) -> dict[str, str]:
+    """Ours, and what the stubs need: this Python first on PATH, and its shared library."""
+    environment = dict(os.environ)
+    environment["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
+    )
+    if found.libpython is not None:
+        known = environment.get("LD_LIBRARY_PATH")
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(found.libpython), known]))
+    # The repository's bytes stay as they were built.
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    # The fronts need no threads; a model's runtime sets its own number.
+    environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
+    return environment

@@ -1,0 +1,61 @@
+"""Per-model values, from the config.pbtxt that Triton hands over as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Triton's names in config.pbtxt → numpy's. Strings are bytes objects in object arrays.
+NUMPY_OF = {
+    "TYPE_FP16": "float16",
+    "TYPE_FP32": "float32",
+    "TYPE_FP64": "float64",
+    "TYPE_INT8": "int8",
+    "TYPE_INT16": "int16",
+    "TYPE_INT32": "int32",
+    "TYPE_INT64": "int64",
+    "TYPE_UINT8": "uint8",
+    "TYPE_UINT16": "uint16",
+    "TYPE_UINT32": "uint32",
+    "TYPE_UINT64": "uint64",
+    "TYPE_BOOL": "bool",
+    "TYPE_STRING": "object",
+}
+
+
+@dataclass(frozen=True)
+class TensorConfig:
+    """`dims` is the shape of one row as the backend sees it: () where config.pbtxt reshapes [1] to [ ]."""
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One Triton model's config, as far as the runtime needs it."""
+
+    inputs: tuple[TensorConfig, ...]
+    outputs: tuple[TensorConfig, ...]
+    parameters: Mapping[str, str]
+    default_model_filename: str
+
+    @classmethod
+    def parse(cls, text: str) -> ModelConfig:
+        """From `args["model_config"]` of Triton's `initialize`."""
+        data = json.loads(text)
+        return cls(
+            inputs=tuple(_tensor(item) for item in data["input"]),
+            outputs=tuple(_tensor(item) for item in data["output"]),
+            parameters={key: value["string_value"] for key, value in data["parameters"].items()},
+            default_model_filename=data.get("default_model_filename", ""),
+        )
+
+
+def _tensor(item: Mapping[str, Any]) -> TensorConfig:
+    reshape = item.get("reshape")
+    dims = reshape["shape"] if reshape else item["dims"]
+    return TensorConfig(item["name"], NUMPY_OF[item["data_type"]], tuple(int(size) for size in dims))

@@ -1,0 +1,99 @@
+"""The user's model → one callable from input tensors to whatever the model returns."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .batch import Arrays
+from .config import ModelConfig, TensorConfig
+from .errors import ModelError
+
+Predictor = Callable[[Arrays], Any]
+
+
+def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
+    """Load the model of a version folder, as the config's parameters say.
+
+    Raises ModelError with a sentence for the user where the file or a library is missing.
+    """
+    parameters = config.parameters
+    roots = [str(version_folder / root) for root in json.loads(parameters["import_roots"])]
+    # In front, so that a user's `model.py` wins over the one of this version folder.
+    sys.path[:0] = roots
+    kind = parameters["kind"]
+    try:
+        if kind == "python":
+            return _load_class(parameters, config.inputs)
+        path = version_folder / parameters["model_file"]
+        if kind == "torch":
+            return _load_torchscript(path, config.inputs)
+        return _load_joblib(path, parameters["method"], config)
+    except ImportError as error:
+        missing = (error.name or "").split(".")[0]
+        if not missing or missing in sys.modules:
+            raise
+        package = {"sklearn": "scikit-learn", "torch": "'schwift[torch]'"}.get(missing, missing)
+        raise ModelError(
+            f"the model needs {missing}, which is not installed: pip install {package}"
+        ) from error
+
+
+def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> str:
+    """The method to call: what the config names; else by the output's dtype and width.
+
+    Several floats a row are probabilities where the model has them; everything else is `predict`, or
+    `transform` for a model that only transforms.
+    """
+    if wanted != "auto":
+        if not callable(getattr(model, wanted, None)):
+            raise ModelError(f"a {type(model).__name__} has no method {wanted}: change model_args.method")
+        return wanted
+    wide = len(outputs) == 1 and outputs[0].dtype.startswith("float") and outputs[0].dims != (1,)
+    for method in ("predict_proba", "predict", "transform") if wide else ("predict", "transform"):
+        # hasattr, since sklearn hides methods that a fitted model does not have (SVC without probability).
+        if callable(getattr(model, method, None)):
+            return method
+    raise ModelError(f"a {type(model).__name__} has no method predict: save an object that has one")
+
+
+def _load_joblib(path: Path, wanted: str, config: ModelConfig) -> Predictor:
+    import joblib
+
+    model = joblib.load(path)
+    method = getattr(model, choose_method(model, wanted, config.outputs))
+    return _on_inputs(method, config.inputs)
+
+
+def _load_class(parameters: Mapping[str, str], inputs: Sequence[TensorConfig]) -> Predictor:
+    module_name, _, class_name = parameters["class"].partition(":")
+    module = importlib.import_module(module_name)
+    model = getattr(module, class_name)(**json.loads(parameters["kwargs"]))
+    if not callable(getattr(model, "predict", None)):
+        raise ModelError(f"{class_name} has no method predict(X)")
+    return _on_inputs(model.predict, inputs)
+
+
+def _load_torchscript(path: Path, inputs: Sequence[TensorConfig]) -> Predictor:
+    import torch
+
+    module = torch.jit.load(str(path), map_location="cpu").eval()
+
+    def predict(arrays: Arrays) -> Any:
+        with torch.inference_mode():
+            # A copy: Triton's buffers are read-only, and torch wants to write.
+            return module(*(torch.from_numpy(arrays[item.name].copy()) for item in inputs))
+
+    return predict
+
+
+def _on_inputs(method: Callable[..., Any], inputs: Sequence[TensorConfig]) -> Predictor:
+    """`predict(X)` gets the array; with several inputs, a mapping by name."""
+    if len(inputs) == 1:
+        name = inputs[0].name
+        return lambda arrays: method(arrays[name])
+    return lambda arrays: method(dict(arrays))

@@ -1,0 +1,64 @@
+"""`m_direct`: the user's model behind Triton's Python backend."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import triton_io
+from .batch import Arrays, call_joined, rows_of
+from .config import ModelConfig
+from .conform import conform, decode_text
+from .errors import as_model_error
+from .loaders import load_predictor
+from .threads import available_cores, limit_environment, limit_loaded, threads_per_instance
+
+
+class TritonPythonModel:
+    """Triton makes one per instance, and calls it from one thread."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        self._config = ModelConfig.parse(args["model_config"])
+        self._name = args["model_name"]
+        parameters = self._config.parameters
+        self._debug = parameters["debug"] == "1"
+        threads = threads_per_instance(
+            int(parameters["instances"]), int(parameters["max_workers"]), available_cores()
+        )
+        limit_environment(threads)
+        try:
+            self._predict = load_predictor(
+                Path(args["model_repository"]) / args["model_version"], self._config
+            )
+        except (Exception, SystemExit) as error:
+            triton_io.log_error(f"{self._name}: {traceback.format_exc()}")
+            # Triton shows this text as the reason why the model is not loaded.
+            raise as_model_error(error) from None
+        limit_loaded(threads)
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """All requests of a batch in one call of the model."""
+        items = [triton_io.read(request, self._config.inputs) for request in requests]
+        return [triton_io.response(result) for result in call_joined(items, self._call)]
+
+    def _call(self, arrays: Arrays) -> Arrays:
+        rows = rows_of(arrays)
+        started = time.monotonic()
+        inputs = {
+            item.name: decode_text(arrays[item.name]) if item.dtype == "object" else arrays[item.name]
+            for item in self._config.inputs
+        }
+        try:
+            result = conform(self._predict(inputs), self._config.outputs, rows)
+        except (Exception, SystemExit) as error:
+            triton_io.log_error(f"{self._name}: a call of {rows} rows failed: {as_model_error(error)}")
+            if self._debug:
+                triton_io.log_error(traceback.format_exc())
+            raise
+        if self._debug:
+            elapsed = (time.monotonic() - started) * 1e3
+            triton_io.log(f"{self._name}: {rows} rows in {elapsed:.2f} ms")
+        return result

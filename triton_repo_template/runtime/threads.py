@@ -1,0 +1,54 @@
+"""Thread pools: instances × threads ≤ cores, for whichever of the usual libraries a model uses.
+
+Call `limit_environment` before a model's libraries are imported, `limit_loaded` after.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import MutableMapping
+
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+)
+
+
+def available_cores(cgroup: str = "/sys/fs/cgroup/cpu.max") -> int:
+    """The affinity mask, cut by a container's CPU quota (cgroup v2: `quota period` in microseconds)."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        with open(cgroup, encoding="ascii") as file:
+            quota, period = file.read().split()[:2]
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def threads_per_instance(instances: int, max_workers: int, cores: int) -> int:
+    """At least one; more instances than cores run one thread each."""
+    return max(1, min(max_workers, cores) // max(1, instances))
+
+
+def limit_environment(threads: int, environment: MutableMapping[str, str] | None = None) -> None:
+    """For libraries that read the environment when they are imported."""
+    target = os.environ if environment is None else environment
+    for name in _VARIABLES:
+        target[name] = str(threads)
+
+
+def limit_loaded(threads: int) -> None:
+    """For libraries that are imported already (numpy's BLAS always is)."""
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(limits=threads)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
