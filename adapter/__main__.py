@@ -76,9 +76,7 @@ def _set_up_logs(settings: Settings) -> None:
     handlers: list[logging.Handler] = [console]
     if settings.log_file is not None:
         settings.log_directory.mkdir(parents=True, exist_ok=True)
-        handlers.append(
-            logging.handlers.RotatingFileHandler(settings.log_file, maxBytes=_LOG_BYTES, backupCount=5)
-        )
+        handlers.append(logging.handlers.RotatingFileHandler(settings.log_file, maxBytes=_LOG_BYTES, backupCount=5))
     logging.basicConfig(
         level=logging.INFO if settings.debug_mode else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

@@ -24,9 +24,7 @@ from converter.spec.settings import Settings
 _DESCRIPTION = "Simple model serving for lite ML models. [The models](available_models) · [Metrics](metrics)"
 
 
-def create_app(
-    settings: Settings, manifest: Manifest, make_backend: Callable[[], InferenceBackend]
-) -> FastAPI:
+def create_app(settings: Settings, manifest: Manifest, make_backend: Callable[[], InferenceBackend]) -> FastAPI:
     """The ASGI application. `make_backend` is called here; its event loop is the one that serves."""
     registry = Registry(manifest)
     admission = Admission(settings.max_concurrent_requests)

@@ -74,9 +74,7 @@ class Codec:
         """The body of a 200. BadModelOutput where a number is not finite, unless `non_finite: null` is set."""
         parts = {tensor.name: self._to_json(outputs[tensor.name]) for tensor in self._outputs}
         predictions = next(iter(parts.values())) if len(self._outputs) == 1 else parts
-        return orjson.dumps(
-            {"model": self._name, "predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY
-        )
+        return orjson.dumps({"model": self._name, "predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def check(self, outputs: Arrays, rows: int) -> None:
         """BadModelOutput where Triton's answer is not what the config promises."""
@@ -95,7 +93,7 @@ class Codec:
             if not self._nullable and array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise _bad_output(f"output {tensor.name} has NaN or Infinity")
 
-    def _body_type(self, extra_axes: int = 0, as_float: bool = False) -> type[msgspec.Struct]:
+    def _body_type(self, extra_axes: int = 0, as_float: bool = False) -> Any:
         def nested(tensor: Tensor) -> Any:
             kind = dtypes.by_name(tensor.dtype).json
             value: Any = float if as_float and kind == "integer" else _SCALARS[kind]
@@ -200,9 +198,7 @@ def _check_rows(values: Sequence[Any], dims: Sequence[int], where: str) -> None:
     width = dims[0]
     for i, row in enumerate(values):
         if len(row) != width or not row:
-            raise BadFeatures(
-                f"{where}[{i}] has {len(row)} values, and the model takes {width or 'at least 1'}."
-            )
+            raise BadFeatures(f"{where}[{i}] has {len(row)} values, and the model takes {width or 'at least 1'}.")
         if len(dims) > 1:
             _check_rows(row, dims[1:], f"{where}[{i}]")
 
@@ -277,9 +273,7 @@ def example_rows(tensor: Tensor, rows: int) -> list[Any]:
 
     def fill(dims: Sequence[int], start: int) -> Any:
         if not dims:
-            return {"number": float(start), "integer": start, "boolean": True, "string": f"text {start}"}[
-                kind
-            ]
+            return {"number": float(start), "integer": start, "boolean": True, "string": f"text {start}"}[kind]
         return [fill(dims[1:], start + i) for i in range(abs(dims[0]))]
 
     return [fill(tensor.dims, 1) for _ in range(rows)]

@@ -93,6 +93,5 @@ def error_responses() -> dict[int | str, dict[str, Any]]:
     for status, code in STATUS_OF.values():
         codes.setdefault(status, []).append(code)
     return {
-        status: {"model": ErrorResponse, "description": ", ".join(names)}
-        for status, names in sorted(codes.items())
+        status: {"model": ErrorResponse, "description": ", ".join(names)} for status, names in sorted(codes.items())
     }

@@ -55,11 +55,7 @@ def error_response(
 
 def to_response(error: errors.AdapterError, request_id: str) -> Response:
     status, code = STATUS_OF[type(error)]
-    headers = (
-        {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
-        if isinstance(error, errors.TryLater)
-        else {}
-    )
+    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after)))} if isinstance(error, errors.TryLater) else {}
     if error.inside:
         _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
     return error_response(status, code, error.detail, request_id, headers)

@@ -91,9 +91,7 @@ def predict_router(
         return response
 
     def add(endpoint: Endpoint, example_rows: int) -> None:
-        entries = [
-            model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints
-        ]
+        entries = [model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
         name_examples = {entry.name: Example(value=entry.name) for entry in entries}
 
         async def route(

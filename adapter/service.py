@@ -83,11 +83,7 @@ class PredictService:
         rows, most = rows_of(arrays), model.entry.direct_max_rows
         parts: list[Arrays] = []
         for start in range(0, rows, most):
-            part = (
-                arrays
-                if rows <= most
-                else {name: array[start : start + most] for name, array in arrays.items()}
-            )
+            part = arrays if rows <= most else {name: array[start : start + most] for name, array in arrays.items()}
             outputs = await self._backend.infer(
                 model.entry.triton_model(endpoint),
                 model.entry.inputs,

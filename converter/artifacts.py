@@ -68,9 +68,7 @@ def inspect(source: ModelSource, scratch: Path) -> Facts:
     name = source.spec.model_args.model_file or ""
     if name not in source.files:
         hint = nearest(name, source.files)
-        raise ArtifactError(
-            f"{source.config}: model.model_args.model_file: {name} is not beside this file{hint}"
-        )
+        raise ArtifactError(f"{source.config}: model.model_args.model_file: {name} is not beside this file{hint}")
     path = source.folder / name
     if path.stat().st_size == 0:
         raise ArtifactError(f"{source.config}: {name} is empty: write the model's file again")
@@ -128,9 +126,7 @@ def _torch(source: ModelSource, path: Path, scratch: Path) -> Path | None:
             "torch.jit.script(model).save()"
         ) from error
     if not pickles:
-        raise ArtifactError(
-            f"{source.config}: {path.name} is not a torch file: save it with torch.jit.save()"
-        )
+        raise ArtifactError(f"{source.config}: {path.name} is not a torch file: save it with torch.jit.save()")
     if all(module in _STATE_DICT_MODULES for data in pickles for module in _modules(data)):
         raise ArtifactError(
             f"{source.config}: {path.name} is a state dict, which has weights and no model: load it into the "

@@ -46,9 +46,7 @@ def main() -> None:
     type=_FOLDER,
     help="The repository to write. [env: SCHWIFT_REPOSITORY; ./model_repository]",
 )
-@click.option(
-    "--model", "names", multiple=True, metavar="NAME", help="Build only this model; may be repeated."
-)
+@click.option("--model", "names", multiple=True, metavar="NAME", help="Build only this model; may be repeated.")
 @click.option("--check", is_flag=True, help="Write nothing; say what would change.")
 def build_repo(models: Path | None, output: Path | None, names: tuple[str, ...], check: bool) -> None:
     """Turn models/ into a Triton model repository.

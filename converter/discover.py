@@ -103,9 +103,7 @@ def _files_of(folder: Path) -> tuple[str, ...]:
         folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
         for name in folders:
             if Path(where, name).is_symlink():
-                raise ConfigError(
-                    f"{Path(where, name)}: a link to a folder is not copied: put the folder itself here"
-                )
+                raise ConfigError(f"{Path(where, name)}: a link to a folder is not copied: put the folder itself here")
         for name in sorted(files):
             path = Path(where, name)
             if name in _LEFT_OUT or name.endswith((".pyc", ".pyo")):

@@ -74,9 +74,7 @@ def make_plan(
     return Plan(tuple(sorted(entries, key=lambda entry: entry.name)), dict(sorted(files.items())))
 
 
-def _plan_model(
-    source: ModelSource, facts: Facts, options: BuildOptions
-) -> tuple[ModelEntry, dict[str, bytes | Path]]:
+def _plan_model(source: ModelSource, facts: Facts, options: BuildOptions) -> tuple[ModelEntry, dict[str, bytes | Path]]:
     spec = source.spec
     tensors = resolve(source, facts)
     preferred = spec.preferred_batch_size or (options.max_batch_size,)
@@ -120,9 +118,7 @@ def _plan_model(
     return entry, files
 
 
-def _direct_model(
-    source: ModelSource, facts: Facts, tensors: Tensors, rows: int, options: BuildOptions
-) -> TritonModel:
+def _direct_model(source: ModelSource, facts: Facts, tensors: Tensors, rows: int, options: BuildOptions) -> TritonModel:
     spec = source.spec
     name = spec.name + DIRECT_SUFFIX
     if spec.backend == "onnx":

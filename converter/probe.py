@@ -46,9 +46,7 @@ def compile_torch(path: Path, target: Path, import_root: Path, example: list[int
     module = torch.load(path, map_location="cpu", weights_only=False)
     if not isinstance(module, torch.nn.Module):
         kind = type(module).__name__
-        return {
-            "error": f"holds a {kind}, not an nn.Module: save the model with torch.jit.script(model).save()"
-        }
+        return {"error": f"holds a {kind}, not an nn.Module: save the model with torch.jit.script(model).save()"}
     module.eval()
     try:
         compiled = torch.jit.script(module)

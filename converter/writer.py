@@ -95,9 +95,7 @@ def _write_locked(plan: Plan, manifest: Manifest, output: Path, builds: Path) ->
         raise
     _switch(output, target)
     current = target.name
-    for path in sorted((path for path in builds.iterdir() if path.name.isdigit()), reverse=True)[
-        _KEPT_BUILDS:
-    ]:
+    for path in sorted((path for path in builds.iterdir() if path.name.isdigit()), reverse=True)[_KEPT_BUILDS:]:
         if path.name != current:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -94,9 +94,7 @@ class TritonGrpc:
         request = service_pb2.ModelInferRequest(model_name=model)
         for tensor in inputs:
             array = arrays[tensor.name]
-            request.inputs.add(
-                name=tensor.name, datatype=dtypes.by_name(tensor.dtype).triton, shape=array.shape
-            )
+            request.inputs.add(name=tensor.name, datatype=dtypes.by_name(tensor.dtype).triton, shape=array.shape)
             request.raw_input_contents.append(to_raw(array))
         for tensor in outputs:
             request.outputs.add(name=tensor.name)
@@ -111,9 +109,7 @@ class TritonGrpc:
                 for item, raw in zip(response.outputs, response.raw_output_contents, strict=True)
             }
         except (ValueError, KeyError) as error:
-            raise errors.BadModelOutput(
-                "The model's answer is not what its config promises.", str(error)
-            ) from error
+            raise errors.BadModelOutput("The model's answer is not what its config promises.", str(error)) from error
 
     async def live(self, timeout: float) -> bool:
         try:

@@ -75,9 +75,7 @@ def _glibc() -> str:
     name = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
     parts = (name or "").split()
     if len(parts) != 2:
-        raise RuntimeMissing(
-            f"this is {platform.system()} without glibc: use the container (docker compose up)"
-        )
+        raise RuntimeMissing(f"this is {platform.system()} without glibc: use the container (docker compose up)")
     version = tuple(int(part) for part in parts[1].split(".")[:2])
     if version < _GLIBC:
         raise RuntimeMissing(
@@ -129,9 +127,7 @@ def _libpython() -> Path | None:
 def _numpy() -> str:
     version = _version("numpy")
     if int(version.split(".")[0]) >= 2:
-        raise RuntimeMissing(
-            f"numpy is {version}, with which this Triton corrupts tensors: pip install 'numpy<2'"
-        )
+        raise RuntimeMissing(f"numpy is {version}, with which this Triton corrupts tensors: pip install 'numpy<2'")
     return version
 
 
@@ -150,9 +146,7 @@ def _shared_memory() -> str:
     try:
         stats = os.statvfs("/dev/shm")
     except OSError as error:
-        raise RuntimeMissing(
-            "/dev/shm is not there, and Triton's Python models need it: mount a tmpfs"
-        ) from error
+        raise RuntimeMissing("/dev/shm is not there, and Triton's Python models need it: mount a tmpfs") from error
     free = stats.f_bavail * stats.f_frsize
     if free < _SHM_BYTES:
         raise RuntimeMissing(

@@ -72,9 +72,7 @@ def serve(settings: Settings) -> int:
 @contextlib.contextmanager
 def _signals() -> Iterator[threading.Event]:
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
@@ -113,9 +111,7 @@ def _announce(
     ready = sum(state == "ready" for state in settled.values())
     word = "ready" if ready == len(settled) else "not ready"
     url = f"http://{shown_host}:{port}"
-    _say(
-        f"Triton: http 127.0.0.1:{ports.http}, grpc 127.0.0.1:{ports.grpc}, metrics 127.0.0.1:{ports.metrics}"
-    )
+    _say(f"Triton: http 127.0.0.1:{ports.http}, grpc 127.0.0.1:{ports.grpc}, metrics 127.0.0.1:{ports.metrics}")
     _say(f"{word}: {ready} of {len(settled)} models at {url} (try {url}/docs; Ctrl-C stops)")
 
 

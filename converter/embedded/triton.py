@@ -54,18 +54,14 @@ def bind(host: str, port: int, what: str) -> socket.socket:
         sock.bind((host, port))
     except OSError as error:
         sock.close()
-        raise PortInUse(
-            f"port {port} on {host} cannot be used: {error.strerror}: choose another ({what})"
-        ) from error
+        raise PortInUse(f"port {port} on {host} cannot be used: {error.strerror}: choose another ({what})") from error
     return sock
 
 
 class EmbeddedTriton:
     """A running tritonserver with no model loaded; the adapter loads them over gRPC."""
 
-    def __init__(
-        self, found: Installation, settings: Settings, ports: Ports, workdir: Path, caching: bool
-    ) -> None:
+    def __init__(self, found: Installation, settings: Settings, ports: Ports, workdir: Path, caching: bool) -> None:
         self.ports = ports
         # Known to us alone, so that what a killed Triton leaves in shared memory is ours to remove.
         self._shm_prefix = f"schwift-{uuid.uuid4().hex[:12]}-"
@@ -128,9 +124,7 @@ def lay_out_backends(found: Installation, target: Path) -> None:
 def _environment(found: Installation) -> dict[str, str]:
     """Ours, and what the stubs need: this Python first on PATH, and its shared library."""
     environment = dict(os.environ)
-    environment["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
-    )
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     if found.libpython is not None:
         known = environment.get("LD_LIBRARY_PATH")
         environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(found.libpython), known]))

@@ -101,9 +101,7 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: a key must be a word")
             if key_node.tag == "tag:yaml.org,2002:merge":
-                raise ConfigError(
-                    f"{self._label}:{line}: merge keys (<<) are not supported: write the keys out"
-                )
+                raise ConfigError(f"{self._label}:{line}: merge keys (<<) are not supported: write the keys out")
             key = str(key_node.value)
             here = (*path, key)
             if key in result:
@@ -123,9 +121,7 @@ def _dotted(path: Sequence[str | int]) -> str:
     return text or "(top)"
 
 
-def _problem(
-    label: str, loc: Sequence[str | int], kind: str, message: str, data: Any, lines: dict[Path_, int]
-) -> str:
+def _problem(label: str, loc: Sequence[str | int], kind: str, message: str, data: Any, lines: dict[Path_, int]) -> str:
     """One line for one of pydantic's errors, its place translated to the user's YAML."""
     path, known = _place(loc, data, lines)
     if kind == "extra_forbidden":

@@ -79,9 +79,7 @@ def read_manifest(repository: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise RepositoryError(
-            f"{path} is not there: build the repository with `schwift build-repo`"
-        ) from error
+        raise RepositoryError(f"{path} is not there: build the repository with `schwift build-repo`") from error
     except (OSError, ValidationError) as error:
         raise RepositoryError(
             f"{path} cannot be read as a manifest of this release: build it anew with `schwift build-repo`"

@@ -119,9 +119,7 @@ class ModelArgs(_Strict):
         try:
             json.dumps(value)
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"only text, numbers, booleans, lists and mappings can be passed on: {error}"
-            ) from error
+            raise ValueError(f"only text, numbers, booleans, lists and mappings can be passed on: {error}") from error
         return value
 
     @field_validator("class_")
@@ -215,9 +213,7 @@ class ModelSpec(_Strict):
                 raise ValueError("model_args.model_file has no meaning for backend python: remove it")
             return self
         if args.model_file is None:
-            raise ValueError(
-                f"model_args.model_file is missing: backend {self.backend} needs the file's name"
-            )
+            raise ValueError(f"model_args.model_file is missing: backend {self.backend} needs the file's name")
         suffixes = _SUFFIXES[self.backend]
         if PurePosixPath(args.model_file).suffix.lower() not in suffixes:
             raise ValueError(

@@ -51,9 +51,7 @@ class Settings(BaseSettings):
     )
     requests_period_seconds: float = Field(60, gt=0, description="the period of MAX_REQUESTS")
 
-    host: str = Field(
-        "127.0.0.1", validation_alias="SCHWIFT_HOST", description="the address the adapter listens on"
-    )
+    host: str = Field("127.0.0.1", validation_alias="SCHWIFT_HOST", description="the address the adapter listens on")
     listen_fd: int | None = Field(
         None, ge=0, validation_alias="SCHWIFT_LISTEN_FD",
         description="an open socket to listen on in place of PORT; `schwift serve` sets it for the adapter",
@@ -124,7 +122,7 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(_env_file=env_file, **given)  # type: ignore[call-arg]
+        return Settings(_env_file=env_file, **given)
     except ValidationError as error:
         problems = []
         for item in error.errors(include_input=False, include_url=False):

@@ -37,9 +37,7 @@ def _values(result: Any, outputs: Sequence[TensorConfig]) -> list[Any]:
         return [result]
     if isinstance(result, tuple | list) and len(result) == len(outputs):
         return list(result)
-    raise BadModelOutput(
-        f"the model must answer with {', '.join(names)}: a mapping, or a tuple in this order"
-    )
+    raise BadModelOutput(f"the model must answer with {', '.join(names)}: a mapping, or a tuple in this order")
 
 
 def _conform(value: Any, output: TensorConfig, rows: int) -> Array:

@@ -38,9 +38,7 @@ def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
         if not missing or missing in sys.modules:
             raise
         package = {"sklearn": "scikit-learn", "torch": "'schwift[torch]'"}.get(missing, missing)
-        raise ModelError(
-            f"the model needs {missing}, which is not installed: pip install {package}"
-        ) from error
+        raise ModelError(f"the model needs {missing}, which is not installed: pip install {package}") from error
 
 
 def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> str:

@@ -25,14 +25,10 @@ class TritonPythonModel:
         self._name = args["model_name"]
         parameters = self._config.parameters
         self._debug = parameters["debug"] == "1"
-        threads = threads_per_instance(
-            int(parameters["instances"]), int(parameters["max_workers"]), available_cores()
-        )
+        threads = threads_per_instance(int(parameters["instances"]), int(parameters["max_workers"]), available_cores())
         limit_environment(threads)
         try:
-            self._predict = load_predictor(
-                Path(args["model_repository"]) / args["model_version"], self._config
-            )
+            self._predict = load_predictor(Path(args["model_repository"]) / args["model_version"], self._config)
         except (Exception, SystemExit) as error:
             triton_io.log_error(f"{self._name}: {traceback.format_exc()}")
             # Triton shows this text as the reason why the model is not loaded.
