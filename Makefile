@@ -1,0 +1,45 @@
+# make serve   everything, from a fresh clone to models on http://localhost:8005
+# make test    all tests, against a real Triton
+# make check   lint, types and import rules
+# make models  remake the example models' files
+# make clean   remove what the above made
+#
+# PORT=9000 make serve, or make serve PORT=9000; likewise SCHWIFT_TRITON_HTTP_PORT and the other settings.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first of these that runs and is a version the project takes; name another with PYTHON=...
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
+
+.PHONY: serve test check models clean venv
+.DEFAULT_GOAL := serve
+
+serve: venv
+	exec $(BIN)/schwift serve
+
+test: venv
+	$(BIN)/python -m pytest
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_imports.py
+
+models: venv
+	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done
+
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python from 3.10 to 3.12 found: install one, or name it: make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,examples,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf model_repository .model_repository.builds
+	find . -name __pycache__ -prune -exec rm -rf {} +

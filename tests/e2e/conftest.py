@@ -1,0 +1,36 @@
+"""One server for all tests that only ask it things; a test that breaks one starts its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import sample_models
+from tests.e2e.server import ROOT, Server, serving, shared_memory
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "e2e" in Path(item.path).parts:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples of the repo, and models made to be difficult."""
+    folder = tmp_path_factory.mktemp("served") / "models"
+    shutil.copytree(ROOT / "models", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    sample_models.write_all(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(models: Path) -> Iterator[Server]:
+    """Serves every model of `models`."""
+    before = shared_memory()
+    with serving(models, models.parent, PREDICT_TIMEOUT_SECONDS="10") as running:
+        yield running
+    assert shared_memory() <= before

@@ -1,0 +1,134 @@
+"""`schwift serve` in a process of its own, for tests: real sockets, a real Triton, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 120
+_SHM = Path("/dev/shm")
+
+
+@dataclass
+class Server:
+    """A running server. Ports are those that it printed."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    triton_http: str
+    triton_grpc: str
+    triton_metrics: str
+    log: Path
+    repository: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def post(self, endpoint: str, model: str, features: Any, **options: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}/{endpoint}/{model}", json={"features": features}, timeout=30, **options)
+
+
+def start(models: Path, folder: Path, *options: str, **settings: str) -> Server:
+    """Start on free ports and wait for the line with the address, whether all models are ready or not."""
+    process, log = launch(models, folder, *options, **settings)
+    deadline = time.monotonic() + READY_SECONDS
+    while "ready: " not in log.read_text(encoding="utf-8", errors="replace"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"the server did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
+        time.sleep(0.1)
+    text = log.read_text(encoding="utf-8", errors="replace")
+    triton = re.search(r"^Triton: http (\S+), grpc (\S+), metrics (\S+)$", text, re.MULTILINE)
+    address = re.search(r"models at (http://\S+)", text)
+    assert triton and address, text
+    return Server(process, address[1], triton[1], triton[2], triton[3], log, folder / "model_repository")
+
+
+def launch(models: Path, folder: Path, *options: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start it and do not wait. Everything it writes is below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tmp").mkdir(exist_ok=True)
+    log = folder / "serve.log"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "converter", "serve", "--models", str(models), "--port", "0", *options],
+            cwd=folder,
+            env=environment(folder, settings),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return process, log
+
+
+def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's, less any setting of its own."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("SCHWIFT_")}
+    for name in ("PORT", "MODEL_DIRECTORY", "MAX_REQUESTS", "DEBUG_MODE", "PREDICT_TIMEOUT_SECONDS"):
+        ours.pop(name, None)
+    ours |= {"TMPDIR": str(folder / "tmp"), "SCHWIFT_REPOSITORY": str(folder / "model_repository")}
+    return ours | settings
+
+
+def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds: float = 40) -> int:
+    """Ask it to end, and say what it ended with."""
+    if process.poll() is None:
+        process.send_signal(number)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+@contextmanager
+def serving(models: Path, folder: Path, *options: str, **settings: str) -> Iterator[Server]:
+    """A server for the length of a test; it must end with 0 and leave nothing."""
+    server = start(models, folder, *options, **settings)
+    try:
+        yield server
+    except BaseException:
+        print(server.output)
+        raise
+    finally:
+        code = stop(server.process)
+    assert code == 0, server.output
+    assert leftovers(folder) == []
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Processes that were started below `folder`, and shared memory of ours: there must be none.
+
+    A process is known by `folder` in its command line or environment, so other servers are not counted.
+    """
+    marker = os.fsencode(folder)
+    found: list[str] = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            command = (process / "cmdline").read_bytes()
+            if marker in command or marker in (process / "environ").read_bytes():
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return found + [str(path) for path in (folder / "tmp").iterdir()]
+
+
+def shared_memory() -> set[str]:
+    """What is in /dev/shm of any Triton of ours."""
+    return {path.name for path in _SHM.iterdir() if path.name.startswith("schwift-")}

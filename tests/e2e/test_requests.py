@@ -1,0 +1,155 @@
+"""Requests against real models behind a real Triton: what is joined, what fails, and who it fails for."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.e2e.server import Server
+
+
+def triton_counter(server: Server, name: str, model: str) -> float:
+    text = httpx.get(f"http://{server.triton_metrics}/metrics").text
+    found = re.search(rf'^{name}{{model="{model}",[^}}]*}} (\S+)$', text, re.MULTILINE)
+    assert found, f"{name} of {model} is not among Triton's metrics"
+    return float(found[1])
+
+
+def at_once(server: Server, model: str, rows: list[list[float]]) -> list[httpx.Response]:
+    """Each row by a client of its own, all at the same time."""
+    with ThreadPoolExecutor(len(rows)) as pool:
+        return list(pool.map(lambda row: server.post("predict_batched", model, [row]), rows))
+
+
+def test_clients_at_once_are_batched(server: Server) -> None:
+    def counts() -> tuple[float, float]:
+        counted = triton_counter(server, "nv_inference_count", "multiply")
+        return counted, triton_counter(server, "nv_inference_exec_count", "multiply")
+
+    count, executions = counts()
+    for _ in range(5):
+        for response in at_once(server, "multiply", [[float(i), 0, 1] for i in range(8)]):
+            assert response.status_code == 200
+    count_after, executions_after = counts()
+    assert count_after - count == 40
+    assert (count_after - count) / (executions_after - executions) > 1
+
+
+def test_joined_answers_belong_to_their_rows(server: Server) -> None:
+    rows = [[float(i), float(-i), i / 7] for i in range(64)]
+    for row, response in zip(rows, at_once(server, "multiply", rows), strict=True):
+        np.testing.assert_allclose(response.json()["predictions"], [np.array(row) * 2.5], rtol=1e-6)
+
+
+def test_a_row_that_raises_fails_alone(server: Server) -> None:
+    rows = [[float(i), 1.0] for i in range(6)] + [[-1.0, 0.0]]
+    *good, bad = at_once(server, "fussy", rows)
+    for row, response in zip(rows, good, strict=False):
+        assert (response.status_code, response.json()["predictions"]) == (200, [[row[0] * 2, row[1] * 2]])
+    assert (bad.status_code, bad.json()["code"]) == (500, "model_error")
+    assert "secret" not in bad.text and "Traceback" not in bad.text
+
+
+@pytest.mark.parametrize("first", [-2.0, -3.0, -6.0])
+@pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
+def test_an_answer_that_breaks_the_promise_is_502(server: Server, endpoint: str, first: float) -> None:
+    response = server.post(endpoint, "fussy", [[first, 0.0]])
+    assert (response.status_code, response.json()["code"]) == (502, "bad_model_output")
+
+
+def test_a_number_that_is_not_finite_is_502_or_null(server: Server) -> None:
+    response = server.post("predict", "fussy", [[-4.0, 1.0]])
+    assert (response.status_code, response.json()["code"]) == (502, "bad_model_output")
+    response = server.post("predict", "fussy_null", [[-4.0, 1.0], [1.0, 2.0]])
+    assert (response.status_code, response.json()["predictions"]) == (200, [[None, None], [1.0, 2.0]])
+
+
+def test_a_slow_model_is_504_at_the_clients_deadline(server: Server) -> None:
+    response = server.post("predict", "fussy", [[-5.0, 0.5]], headers={"X-Request-Timeout-Ms": "100"})
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert response.elapsed.total_seconds() < 0.5
+    assert server.post("predict", "fussy", [[1.0, 2.0]]).json()["predictions"] == [[2.0, 4.0]]
+
+
+def test_more_rows_than_a_batch_are_cut_and_joined(server: Server) -> None:
+    """fussy's largest batch is 8."""
+    rows = [[float(i), 0.5] for i in range(27)]
+    response = server.post("predict", "fussy", rows)
+    assert response.json()["predictions"] == [[row[0] * 2, 1.0] for row in rows]
+
+
+def test_several_rows_are_not_taken_on_predict_batched(server: Server) -> None:
+    response = server.post("predict_batched", "fussy", [[1.0, 2.0], [3.0, 4.0]])
+    assert (response.status_code, response.json()["code"]) == (422, "already_batched")
+
+
+@pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
+def test_a_flat_list_is_one_row(server: Server, endpoint: str) -> None:
+    assert server.post(endpoint, "multiply", [1.0, 2.0, 3.0]).json()["predictions"] == [[2.5, 5.0, 7.5]]
+
+
+@pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
+@pytest.mark.parametrize(
+    ("model", "features", "predictions"),
+    [
+        (
+            "pairs",
+            {"left": [[1, 20]], "right": [[300, 4]]},
+            {"sum": [[301, 24]], "longer": [["[300   4]"]]},
+        ),
+        ("onnx_strings", {"word": [["größe"]], "flag": [[True]]}, {"same": [["größe"]], "negated": [[False]]}),
+        ("onnx_label", [[0.1, 0.7, 0.2]], [[1]]),
+        ("eager", [[1.0, 1.0, 1.0]], [[3.5, 12.5]]),
+    ],
+)
+def test_other_kinds_of_tensors(
+    server: Server, endpoint: str, model: str, features: Any, predictions: Any
+) -> None:
+    response = server.post(endpoint, model, features)
+    assert response.status_code == 200, response.text
+    assert response.json() == {"model": model, "predictions": predictions}
+
+
+def test_a_cached_model_answers_twice_and_is_run_once(server: Server) -> None:
+    before = triton_counter(server, "nv_inference_count", "cached_direct")
+    for _ in range(3):
+        assert server.post("predict_batched", "cached", [[21.0, 0.25]]).json()["predictions"] == [[42.0, 0.5]]
+    assert triton_counter(server, "nv_inference_count", "cached_direct") == before + 1
+
+
+def test_an_endpoint_that_is_left_out_is_404(server: Server) -> None:
+    assert server.post("predict", "direct_only", [[1.0, 2.0]]).json()["predictions"] == [[2.0, 4.0]]
+    response = server.post("predict_batched", "direct_only", [[1.0, 2.0]])
+    assert (response.status_code, response.json()["code"]) == (404, "endpoint_off")
+
+
+def test_metrics_have_the_users_names_and_tritons(server: Server) -> None:
+    server.post("predict", "multiply", [[1.0, 2.0, 3.0]])
+    text = httpx.get(f"{server.url}/metrics").text
+    for name in ("inference_requests_total", "inference_latency_ms_count", "inference_batch_size_sum"):
+        assert re.search(rf'^{name}{{endpoint="predict",model_name="multiply"}} [1-9]', text, re.MULTILINE), name
+    assert re.search(r'^inference_errors_total{endpoint="predict",model_name="multiply"} ', text, re.MULTILINE)
+    assert re.search(r'^nv_inference_request_success{model="multiply_direct",version="1"} [1-9]', text, re.MULTILINE)
+
+
+def test_every_documented_example_is_accepted(server: Server) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    for endpoint in ("predict", "predict_batched"):
+        body = paths[f"/{endpoint}/{{model_name}}"]["post"]["requestBody"]["content"]["application/json"]
+        assert {"iris_logreg", "multiply", "pairs", "onnx_strings"} <= set(body["examples"])
+        for model, example in body["examples"].items():
+            response = httpx.post(f"{server.url}/{endpoint}/{model}", json=example["value"], timeout=30)
+            assert response.status_code == 200, f"{endpoint} {model}: {response.text}"
+
+
+def test_health_names_every_model(server: Server) -> None:
+    response = httpx.get(f"{server.url}/health")
+    assert (response.status_code, response.json()["status"], response.json()["triton"]) == (200, "ok", "up")
+    assert {model["state"] for model in response.json()["models"].values()} == {"ready"}
+    listed = {model["name"] for model in httpx.get(f"{server.url}/available_models").json()["models"]}
+    assert set(response.json()["models"]) == listed

@@ -1,0 +1,79 @@
+"""The direction of imports, tried in real processes: what a package loads, not what its text seems to say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+_LIST = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps(sorted(sys.modules)))
+"""
+
+OURS = ("converter", "adapter", "triton_repo_template")
+
+
+def loaded(*modules: str) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", _LIST, *modules], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.split(".")[0] in OURS}
+
+
+def third_party(modules: set[str]) -> set[str]:
+    heavy = ("numpy", "click", "jinja2", "fastapi", "starlette", "grpc", "tritonclient", "joblib", "sklearn", "torch")
+    return {name for name in modules if name.split(".")[0] in heavy}
+
+
+def test_spec_imports_stdlib_pydantic_and_yaml_only() -> None:
+    modules = loaded("converter.spec.loader", "converter.spec.manifest", "converter.spec.settings")
+    assert third_party(modules) == set()
+    assert {name for name in ours(modules) if not name.startswith("converter.spec")} == {
+        "converter",
+        "converter.errors",
+    }
+
+
+def test_adapter_imports_nothing_of_the_converter_but_spec_and_errors() -> None:
+    modules = loaded("adapter.__main__", "adapter.app", "adapter.backend.triton_grpc")
+    assert {name for name in ours(modules) if not name.startswith(("adapter", "converter.spec"))} == {
+        "converter",
+        "converter.errors",
+    }
+
+
+def test_converter_does_not_import_the_adapter() -> None:
+    modules = loaded("converter.cli", "converter.build", "converter.report", "converter.embedded.serve")
+    assert not [name for name in modules if name.split(".")[0] == "adapter"]
+
+
+def test_serve_keeps_the_builds_libraries_out_of_its_process() -> None:
+    assert third_party(loaded("converter.embedded.serve")) == set()
+
+
+@pytest.mark.parametrize("module", ["batch", "config", "conform", "errors", "loaders", "threads"])
+def test_runtime_imports_neither_package_and_loads_heavy_libraries_late(module: str) -> None:
+    modules = loaded(f"triton_repo_template.runtime.{module}")
+    assert {name for name in ours(modules) if not name.startswith("triton_repo_template")} == set()
+    assert {name.split(".")[0] for name in third_party(modules)} <= {"numpy"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["adapter.admission", "adapter.ratelimit", "adapter.errors", "adapter.service", "adapter.keeper", "adapter.codec"],
+)
+def test_policies_and_service_do_not_know_the_web(module: str) -> None:
+    modules = loaded(module)
+    assert not {name for name in modules if name.split(".")[0] in ("fastapi", "starlette", "uvicorn")}
+
+
+@pytest.mark.parametrize("module", ["converter.spec.model", "converter.plan", "converter.writer", "converter.errors"])
+def test_click_is_the_command_lines_alone(module: str) -> None:
+    assert not {name for name in loaded(module) if name.split(".")[0] == "click"}
