@@ -128,8 +128,6 @@ def _environment(found: Installation) -> dict[str, str]:
     if found.libpython is not None:
         known = environment.get("LD_LIBRARY_PATH")
         environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(found.libpython), known]))
-    # The repository's bytes stay as they were built.
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     # The fronts need no threads; a model's runtime sets its own number.
     environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
     return environment

@@ -107,9 +107,7 @@ def test_a_flat_list_is_one_row(server: Server, endpoint: str) -> None:
         ("eager", [[1.0, 1.0, 1.0]], [[3.5, 12.5]]),
     ],
 )
-def test_other_kinds_of_tensors(
-    server: Server, endpoint: str, model: str, features: Any, predictions: Any
-) -> None:
+def test_other_kinds_of_tensors(server: Server, endpoint: str, model: str, features: Any, predictions: Any) -> None:
     response = server.post(endpoint, model, features)
     assert response.status_code == 200, response.text
     assert response.json() == {"model": model, "predictions": predictions}

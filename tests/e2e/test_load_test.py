@@ -1,0 +1,41 @@
+"""The stress tool, run as a user runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from tests.e2e.server import ROOT, Server
+from tests.load_test import percentile
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "tests/load_test.py", *options], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_it_shows_progress_and_a_summary(server: Server) -> None:
+    done = run("--url", server.url, "--model", "iris_onnx", "--concurrency", "4", "--duration", "1.5", "--rows", "2")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"1 of 1\.5 s +[1-9]\d* answers/s  0 not 200", done.stderr)
+    statuses = re.search(r"^statuses: 200 x (\d+)$", done.stdout, re.MULTILINE)
+    rates = re.search(r"^throughput: (\d+) requests/s, (\d+) rows/s$", done.stdout, re.MULTILINE)
+    assert statuses and rates
+    assert abs(int(statuses[1]) / 1.5 - int(rates[1])) <= 1
+    assert abs(int(rates[2]) - 2 * int(rates[1])) <= 1
+    times = [float(value) for value in re.findall(r"(?:p\d+|max) ([\d.]+)", done.stdout)]
+    assert len(times) == 5 and times == sorted(times) and times[0] > 0
+
+
+def test_a_model_that_is_not_there_is_said(server: Server) -> None:
+    done = run("--url", server.url, "--model", "nope")
+    assert done.returncode == 1
+    assert "no model nope on /predict" in done.stderr
+
+
+def test_percentiles_are_of_the_nearest_rank() -> None:
+    values = [float(value) for value in range(1, 201)]
+    assert [percentile(values, percent) for percent in (50, 99, 100)] == [100.0, 198.0, 200.0]
+    assert percentile([7.0], 50) == 7.0
