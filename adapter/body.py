@@ -8,6 +8,8 @@ from adapter.errors import BadHeader, BodyTooLarge, UnsupportedMedia
 
 __all__ = ["ClientDisconnect", "read_json_body", "requested_timeout"]
 
+# Of a Content-Length; more is over any limit.
+_MOST_DIGITS = 18
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 
 
@@ -22,7 +24,7 @@ async def read_json_body(request: Request, limit: int) -> bytes:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isascii() and length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > limit):
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0

@@ -6,6 +6,7 @@ looked at again, slowly, to tell malformed JSON (400) from wrong features (422) 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ _MSGSPEC_NAMES = {
     "`int`": "an integer", "`float`": "a number", "`str`": "a string", "`bool`": "a boolean",
     "`null`": "null", "`array`": "a list", "`object`": "an object",
 }  # fmt: skip
-# Integers up to here are the same as float64.
+# Integers below this are the same as float64.
 _EXACT = 2.0**53
 _MOST_DETAIL = 300
 
@@ -43,6 +44,7 @@ class Codec:
         # A one-dimensional list is one row; only for a single input whose rows are one-dimensional.
         one_row = len(entry.inputs) == 1 and len(entry.inputs[0].dims) == 1
         integers = any(dtypes.by_name(tensor.dtype).json == "integer" for tensor in entry.inputs)
+        self._integers = integers
         # Tried in turn where the first decoder fails; integers may be written 1.0, as the README does.
         self._others = [
             (msgspec.json.Decoder(self._body_type(axes, as_float)), axes == -1)
@@ -119,17 +121,20 @@ class Codec:
         try:
             return self._decoder.decode(body).features
         except msgspec.ValidationError as error:
-            first = error
+            complaints = [error]
         except (msgspec.DecodeError, RecursionError) as error:
             raise _malformed(error) from error
-        _check_syntax(body)
+        if "out of range" not in str(complaints[0]):
+            _check_syntax(body)
         for decoder, is_one_row in self._others:
             try:
                 features = decoder.decode(body).features
-            except msgspec.ValidationError:
+            except msgspec.ValidationError as error:
+                complaints.append(error)
                 continue
             return [features] if is_one_row else features
-        raise self._wrong(first)
+        # Each decoder stops at its first complaint: the one that got furthest read the body as it was meant.
+        raise self._wrong(max(complaints, key=_position))
 
     def _wrong(self, error: msgspec.ValidationError) -> MalformedJson | BadFeatures:
         """msgspec's message in our words: `Expected `float`, got `str` - at `$.features[0][1]``."""
@@ -144,6 +149,8 @@ class Codec:
         if not got:
             return BadFeatures(f"{_short(where)}: not what the model takes.")
         wanted = _MSGSPEC_NAMES.get(expected, expected)
+        if wanted == "a number" and self._integers:
+            wanted = "an integer"
         return BadFeatures(f"{_short(where)}: expected {wanted}, got {_MSGSPEC_NAMES.get(got, got)}.")
 
     def _to_json(self, array: Array) -> Any:
@@ -212,7 +219,7 @@ def _integer_array(values: Sequence[Any], tensor: Tensor, where: str) -> Array:
     flat = wide.ravel().tolist()
     for i, value in enumerate(flat):
         if isinstance(value, float):
-            if not value.is_integer() or abs(value) > _EXACT:
+            if not value.is_integer() or abs(value) >= _EXACT:
                 place = _place_of(i, wide.shape, where)
                 raise BadFeatures(f"{place}: expected an integer, got a number with a fraction or too large.")
             value = int(value)
@@ -252,6 +259,11 @@ def _check_syntax(body: bytes) -> None:
         raise _malformed(error) from error
 
 
+def _position(error: msgspec.ValidationError) -> list[int]:
+    """Where a complaint is, as indices: later in the body is larger."""
+    return [int(index) for index in re.findall(r"\[(\d+)\]", str(error))]
+
+
 def _malformed(error: Exception) -> MalformedJson:
     if isinstance(error, RecursionError):
         return MalformedJson("The body is nested too deeply.")
@@ -274,6 +286,7 @@ def example_rows(tensor: Tensor, rows: int) -> list[Any]:
     def fill(dims: Sequence[int], start: int) -> Any:
         if not dims:
             return {"number": float(start), "integer": start, "boolean": True, "string": f"text {start}"}[kind]
-        return [fill(dims[1:], start + i) for i in range(abs(dims[0]))]
+        # Small enough for every dtype.
+        return [fill(dims[1:], (start + i - 1) % 100 + 1) for i in range(abs(dims[0]))]
 
     return [fill(tensor.dims, 1) for _ in range(rows)]

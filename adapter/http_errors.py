@@ -83,7 +83,8 @@ async def handle_unexpected(request: Request, error: Exception) -> Response:
     """A fault of ours: the traceback goes to the log, nothing of it to the client."""
     request_id = request_id_of(request)
     _log.error("request %s: unexpected error", request_id, exc_info=error)
-    return error_response(500, "internal_error", _INTERNAL, request_id)
+    # Starlette calls this outside of the middleware that sets the header elsewhere.
+    return error_response(500, "internal_error", _INTERNAL, request_id, {"X-Request-Id": request_id})
 
 
 HANDLERS: dict[Any, Any] = {

@@ -138,8 +138,10 @@ def _torch(source: ModelSource, path: Path, scratch: Path) -> Path | None:
             "if you made it, or save it with torch.jit.script(model).save(...)"
         )
     target = scratch / f"{source.spec.name}.pt"
-    example = [2, *(abs(size) for size in source.spec.input[0].row_dims)]
-    _probe(source, "torch", str(path), str(target), str(source.folder), json.dumps(example))
+    examples = [
+        {"shape": [2, *(abs(size) for size in tensor.row_dims)], "dtype": tensor.dtype} for tensor in source.spec.input
+    ]
+    _probe(source, "torch", str(path), str(target), str(source.folder), json.dumps(examples))
     return target
 
 
@@ -170,15 +172,15 @@ def _class_package(source: ModelSource) -> str:
     parts = dotted.split(".")
     package = source.models_name
     relative = _module_file(source, parts)
-    if relative is None and len(parts) > 2 and parts[1] == source.folder.name:
+    if relative is None and len(parts) > 1 and parts[1] == source.folder.name:
         package = parts[0]
         relative = _module_file(source, parts[2:])
     where = f"{source.config}: model.model_args.class"
     if relative is None:
-        raise ArtifactError(
-            f"{where}: no module {dotted} here: write {source.models_name}.{source.folder.name}.<module>:{class_name} "
-            f"or <module>:{class_name}, for a file in this folder"
-        )
+        above = f"{source.models_name}.{source.folder.name}"
+        importable = all(part.isidentifier() for part in above.split("."))
+        remedy = f"{above}.<module>:{class_name} or <module>:{class_name}" if importable else f"<module>:{class_name}"
+        raise ArtifactError(f"{where}: no module {dotted} here: write {remedy}, for a file in this folder")
     try:
         tree = ast.parse((source.folder / relative).read_bytes())
     except (SyntaxError, ValueError) as error:
@@ -191,8 +193,10 @@ def _class_package(source: ModelSource) -> str:
 
 
 def _module_file(source: ModelSource, parts: list[str]) -> str | None:
-    stem = "/".join(parts)
-    return next((name for name in (f"{stem}.py", f"{stem}/__init__.py") if name in source.files), None)
+    names = ["/".join([*parts, "__init__.py"])]
+    if parts:
+        names.insert(0, "/".join(parts) + ".py")
+    return next((name for name in names if name in source.files), None)
 
 
 def _top_level_names(tree: ast.Module) -> set[str] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +11,13 @@ from pathlib import Path
 
 from converter import writer
 from converter.artifacts import inspect_all
-from converter.discover import check_names, discover
+from converter.discover import ModelSource, check_names, discover
 from converter.errors import ConfigError
-from converter.plan import BuildOptions, Plan, make_plan
+from converter.plan import BuildOptions, Plan, make_plan, wake_key_path
 from converter.spec.manifest import Manifest, ModelEntry
+
+_KEY_BYTES = 16
+_KEY = re.compile(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}")
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,33 @@ def build_repository(
             )
     with tempfile.TemporaryDirectory(prefix="schwift-build-") as scratch:
         facts = inspect_all(sources, Path(scratch), options.cores)
-        plan = make_plan(sources, facts, options, kept)
+        plan = make_plan(sources, facts, options, _wake_keys(old, output, sources), kept)
         manifest = plan.manifest(writer.digests(plan))
         changes = writer.compare(old, manifest)
         if changes and not check:
             writer.write(plan, manifest, output)
     built = tuple(entry for entry in manifest.models if not only or entry.name in only)
     return Build(manifest, built, changes, tuple(notes))
+
+
+def _wake_keys(old: Manifest | None, output: Path, sources: Sequence[ModelSource]) -> dict[str, str]:
+    """Those of the repository that is there, and random ones for new models."""
+    keys: dict[str, str] = {}
+    for source in sources:
+        name = source.spec.name
+        path = wake_key_path(name)
+        known = old is not None and path in old.files
+        keys[name] = (_read_key(output / path) if known else None) or secrets.token_hex(_KEY_BYTES)
+    return keys
+
+
+def _read_key(path: Path) -> str | None:
+    """None where it is gone or damaged."""
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return key if _KEY.fullmatch(key) else None
 
 
 def _kept(old: Manifest | None, output: Path, only: Sequence[str]) -> Plan | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from converter.errors import ConfigError
 from converter.spec.loader import load_spec
-from converter.spec.manifest import DIRECT_SUFFIX
+from converter.spec.manifest import DIRECT_SUFFIX, FILENAME
 from converter.spec.model import ModelSpec, nearest
 
 CONFIG_NAME = "model_config.yaml"
@@ -119,6 +119,8 @@ def _name_problems(sources: Sequence[ModelSource]) -> list[str]:
     problems: list[str] = []
     owners: dict[str, ModelSource] = {}
     for source in sources:
+        if source.spec.name == FILENAME:
+            problems.append(f"{source.config}: model.name: {FILENAME} is a file of the repository: rename the model")
         first = owners.setdefault(source.spec.name, source)
         if first is not source:
             problems.append(

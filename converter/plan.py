@@ -58,23 +58,34 @@ class Plan:
         return Manifest(models=self.entries, files=dict(digests))
 
 
+def wake_key_path(front: str) -> str:
+    """Where a front's mark lies; the next build keeps it, so that the same models give the same bytes."""
+    return f"{front}/{VERSION}/wake_key"
+
+
 def make_plan(
     sources: Iterable[ModelSource],
     facts: Mapping[str, Facts],
     options: BuildOptions,
+    wake_keys: Mapping[str, str],
     kept: Plan | None = None,
 ) -> Plan:
-    """The repository of these sources, and of the models that are `kept` as they were built before."""
+    """The repository of these sources, and of the models that are `kept` as they were built before.
+
+    `wake_keys` has the secret mark of each model's wake-ups (runtime/wake.py).
+    """
     entries = list(kept.entries) if kept else []
     files: dict[str, bytes | Path] = dict(kept.files) if kept else {}
     for source in sources:
-        entry, model_files = _plan_model(source, facts[source.spec.name], options)
+        entry, model_files = _plan_model(source, facts[source.spec.name], options, wake_keys[source.spec.name])
         entries.append(entry)
         files.update(model_files)
     return Plan(tuple(sorted(entries, key=lambda entry: entry.name)), dict(sorted(files.items())))
 
 
-def _plan_model(source: ModelSource, facts: Facts, options: BuildOptions) -> tuple[ModelEntry, dict[str, bytes | Path]]:
+def _plan_model(
+    source: ModelSource, facts: Facts, options: BuildOptions, wake_key: str
+) -> tuple[ModelEntry, dict[str, bytes | Path]]:
     spec = source.spec
     tensors = resolve(source, facts)
     preferred = spec.preferred_batch_size or (options.max_batch_size,)
@@ -96,6 +107,7 @@ def _plan_model(source: ModelSource, facts: Facts, options: BuildOptions) -> tup
             parameters={
                 "direct_model": direct.name,
                 "timeout_ms": str(timeout_us // 1000),
+                "caching": str(int(spec.caching)),
                 "debug": str(int(options.debug_model)),
             },
             preferred_batch_size=preferred,
@@ -104,7 +116,7 @@ def _plan_model(source: ModelSource, facts: Facts, options: BuildOptions) -> tup
             response_cache=spec.caching,
         )
         front_name = front.name
-        files.update(_files_of_front(_without_reshape(front)))
+        files.update(_files_of_front(_without_reshape(front), wake_key))
     entry = ModelEntry(
         spec=spec,
         front=front_name,
@@ -166,10 +178,11 @@ def _without_reshape(front: TritonModel) -> TritonModel:
     )
 
 
-def _files_of_front(front: TritonModel) -> dict[str, bytes | Path]:
+def _files_of_front(front: TritonModel, wake_key: str) -> dict[str, bytes | Path]:
     version = f"{front.name}/{VERSION}"
     return {
         f"{front.name}/config.pbtxt": render(front),
+        wake_key_path(front.name): f"{wake_key}\n".encode(),
         f"{version}/model.py": entry_point("front"),
         **{f"{version}/{name}": path for name, path in runtime_files().items()},
     }

@@ -6,8 +6,10 @@ answer is one JSON object on the last line of standard output; `error` in it is 
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,11 @@ def probe_onnx(path: Path) -> dict[str, Any]:
     }
 
 
-def compile_torch(path: Path, target: Path, import_root: Path, example: list[int]) -> dict[str, Any]:
-    """Turn an `nn.Module` saved whole into TorchScript at `target`: scripted, or traced on zeros."""
+def compile_torch(path: Path, target: Path, import_root: Path, examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Turn an `nn.Module` saved whole into TorchScript at `target`: scripted, or traced on zeros.
+
+    `examples` has the shape and dtype of each input.
+    """
     import torch
 
     sys.path[:0] = [str(import_root), str(import_root.parent.parent)]
@@ -53,9 +58,20 @@ def compile_torch(path: Path, target: Path, import_root: Path, example: list[int
     except Exception:
         # Not scriptable; a trace records one run. Models that branch on their input must be scriptable.
         with torch.inference_mode():
-            compiled = torch.jit.trace(module, torch.zeros(example))
-    torch.jit.save(compiled, str(target))
+            zeros = tuple(torch.zeros(item["shape"], dtype=getattr(torch, item["dtype"])) for item in examples)
+            compiled = torch.jit.trace(module, zeros)
+    buffer = io.BytesIO()
+    torch.jit.save(compiled, buffer)
+    _write_without_debug_files(buffer, target)
     return {"compiled": True}
+
+
+def _write_without_debug_files(buffer: io.BytesIO, target: Path) -> None:
+    """Same model, same bytes: TorchScript's debug files hold the source's path on this machine, and nothing needed."""
+    with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as result:
+        for item in source.infolist():
+            if not item.filename.endswith(".debug_pkl"):
+                result.writestr(zipfile.ZipInfo(item.filename), source.read(item))
 
 
 def main(arguments: list[str]) -> dict[str, Any]:

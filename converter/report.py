@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from converter.build import Build
-from converter.spec.manifest import FILENAME, ModelEntry, Tensor
+from converter.spec.manifest import ModelEntry, Tensor
 from converter.table import format_table
 
 
@@ -54,4 +54,6 @@ def _state(build: Build, entry: ModelEntry, check: bool) -> str:
         return "would be added" if check else "added"
     if added or touched:
         return "would change" if check else "changed"
-    return "changed" if FILENAME in build.changes.changed and not check else "unchanged"
+    if entry.name in build.changes.models:
+        return "would change" if check else "changed"
+    return "unchanged"

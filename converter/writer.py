@@ -17,7 +17,7 @@ from pathlib import Path
 
 from converter.errors import RepositoryError
 from converter.plan import Plan
-from converter.spec.manifest import FILENAME, Manifest, read_manifest
+from converter.spec.manifest import FILENAME, Manifest, entry_json, read_manifest
 
 _KEPT_BUILDS = 2
 _CHUNK = 1024 * 1024
@@ -25,11 +25,12 @@ _CHUNK = 1024 * 1024
 
 @dataclass(frozen=True)
 class Changes:
-    """What a build does to a repository, as paths relative to its root."""
+    """What a build does to a repository, as paths relative to its root; `models` have another entry in it."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    models: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
@@ -60,12 +61,16 @@ def compare(old: Manifest | None, new: Manifest) -> Changes:
     """What differs, the manifest included where only it differs."""
     before = old.files if old else {}
     changed = [name for name, digest in new.files.items() if before.get(name, digest) != digest]
-    if old is not None and old.models != new.models:
+    # As JSON, where NaN is like NaN.
+    entries = {entry.name: entry_json(entry) for entry in old.models} if old else {}
+    models = tuple(entry.name for entry in new.models if entries.get(entry.name) != entry_json(entry))
+    if old is not None and (models or len(old.models) != len(new.models)):
         changed.append(FILENAME)
     return Changes(
         added=tuple(name for name in new.files if name not in before),
         changed=tuple(changed),
         removed=tuple(name for name in before if name not in new.files),
+        models=models,
     )
 
 

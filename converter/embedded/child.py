@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
+# Triton's information lines, and its tables.
+_NOISE = re.compile(r"I\d{4} |\+[-+=]+\+\s*$|\|.*\|\s*$")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,7 +61,7 @@ class Child:
         if self.log is None or not self.log.is_file():
             return ""
         text = self.log.read_text(encoding="utf-8", errors="replace").replace("\0", "")
-        kept = [line for line in text.splitlines() if line.strip() and not line.startswith(("I", "+", "|"))]
+        kept = [line for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
         return "\n".join(kept[-lines:])
 
     def stop(self, patience: float) -> None:

@@ -92,7 +92,21 @@ class _Reader:
             return self._mapping(loader, node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, item, (*path, i)) for i, item in enumerate(node.value)]
-        return loader.construct_object(node)
+        return self._scalar(loader, node, path)
+
+    def _scalar(self, loader: yaml.SafeLoader, node: yaml.Node, path: Path_) -> Any:
+        line = node.start_mark.line + 1
+        try:
+            value = loader.construct_object(node)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:
+            # PyYAML lets whatever a tag's reader raises through: KeyError, IndexError, ValueError.
+            tag = str(node.tag).rpartition(":")[2]
+            raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: this is not a {tag}") from error
+        if isinstance(value, str) and not _is_utf8(value):
+            raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: the text cannot be written as UTF-8")
+        return value
 
     def _mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -112,6 +126,14 @@ class _Reader:
             self._lines[here] = line
             result[key] = self._value(loader, value_node, here)
         return result
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _dotted(path: Sequence[str | int]) -> str:

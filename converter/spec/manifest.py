@@ -73,6 +73,11 @@ class Manifest(_Frozen):
         return next((entry for entry in self.models if entry.name == name), None)
 
 
+def entry_json(entry: ModelEntry) -> str:
+    """An entry as its manifest has it."""
+    return json.dumps(entry.model_dump(mode="json", by_alias=True), sort_keys=True)
+
+
 def read_manifest(repository: Path) -> Manifest:
     """The manifest of a built repository. RepositoryError if there is none, or not one of this release."""
     path = repository / FILENAME

@@ -199,6 +199,8 @@ class ModelSpec(_Strict):
         chosen = [value] if isinstance(value, str) else value
         if not chosen:
             raise ValueError(f"name at least one of {', '.join(ENDPOINTS)}, or leave the key out")
+        if not isinstance(chosen, list | tuple):
+            raise ValueError(f"{value!r} is not a list of {', '.join(ENDPOINTS)}")
         for item in chosen:
             _one_of(item, ENDPOINTS)
         return tuple(dict.fromkeys(chosen))

@@ -57,4 +57,4 @@ def _predictor(folder: Path) -> Callable[[Array], Any]:
         network = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
         return lambda rows: network(torch.tensor(rows, dtype=torch.float32)).detach().numpy()
     estimator = joblib.load(path)
-    return estimator.predict if folder.name == "iris_forest" else estimator.predict_proba  # type: ignore[no-any-return]
+    return estimator.predict if folder.name == "iris_forest" else estimator.predict_proba

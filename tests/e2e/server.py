@@ -81,7 +81,7 @@ def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     for name in ("PORT", "MODEL_DIRECTORY", "MAX_REQUESTS", "DEBUG_MODE", "PREDICT_TIMEOUT_SECONDS"):
         ours.pop(name, None)
     ours |= {"TMPDIR": str(folder / "tmp"), "SCHWIFT_REPOSITORY": str(folder / "model_repository")}
-    return ours | settings
+    return {**ours, **settings}
 
 
 def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds: float = 40) -> int:

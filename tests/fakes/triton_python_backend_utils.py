@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +45,16 @@ class InferenceRequest:
 
     handler: Any = None
 
-    def __init__(self, model_name: str, requested_output_names: list[str], inputs: list[Tensor]) -> None:
+    def __init__(
+        self, model_name: str, requested_output_names: list[str], inputs: list[Tensor], request_id: str = ""
+    ) -> None:
         self.model_name = model_name
         self.requested_output_names = requested_output_names
         self.tensors = inputs
+        self._request_id = request_id
+
+    def request_id(self) -> str:
+        return self._request_id
 
     def exec(self) -> InferenceResponse:
         answer = type(self).handler(self)
@@ -57,7 +63,7 @@ class InferenceRequest:
 
 
 class Logger:
-    lines: list[str] = []
+    lines: ClassVar[list[str]] = []
 
     @classmethod
     def log_info(cls, text: str) -> None:

@@ -5,16 +5,21 @@ It is numpy only, so that its instances are cheap, and the same for every backen
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from . import triton_io
 from .batch import Arrays, call_joined, rows_of
-from .config import ModelConfig
+from .config import ModelConfig, TensorConfig
+from .deadline import Caller, CallTimeout
 from .errors import BadModelOutput, DeadlineExceeded, ModelError, ModelUnreachable
+from .wake import WakeUp, read_key
 
 # Calls that outlived their deadline still hold a thread, until `m_direct` is unloaded. With this many, it is
 # taken for stuck and the next batch is refused at once.
@@ -42,37 +47,54 @@ class TritonPythonModel:
         self._direct = parameters["direct_model"]
         self._timeout = int(parameters["timeout_ms"]) / 1e3
         self._debug = parameters["debug"] == "1"
-        self._pool = ThreadPoolExecutor(_MOST_STUCK, thread_name_prefix="call")
-        self._stuck: set[Future[Arrays]] = set()
+        self._caller: Caller[Arrays] = Caller()
+        self._key = read_key(Path(args["model_repository"]) / args["model_version"])
+        self._cached = parameters["caching"] == "1"
+        self._wake = WakeUp(lambda: triton_io.enqueue(self._name, self._key, self._wake_inputs(), self._config.outputs))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One call of `m_direct` for all requests of a batch; halves of it where that fails."""
         deadline = time.monotonic() + self._timeout
-        items = [triton_io.read(request, self._config.inputs) for request in requests]
-        results = call_joined(items, lambda arrays: self._call(arrays, deadline))
+        real = [request for request in requests if request.request_id() != self._key]
+        items = [triton_io.read(request, self._config.inputs) for request in real]
+        results = call_joined(items, lambda arrays: self._call(arrays, deadline)) if items else []
         if self._debug:
             rows = sum(rows_of(item) for item in items)
             elapsed = (time.monotonic() - deadline + self._timeout) * 1e3
             triton_io.log(f"{self._name}: {len(items)} requests, {rows} rows in {elapsed:.2f} ms")
-        return [triton_io.response(result) for result in results]
+        if items:
+            self._wake.note()
+        answers = iter(results)
+        return [
+            triton_io.response(next(answers) if request.request_id() != self._key else self._wake_answer())
+            for request in requests
+        ]
 
     def finalize(self) -> None:
-        # Not waiting: a stuck call ends with this process.
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._wake.stop()
+        self._caller.close()
+
+    def _wake_inputs(self) -> Arrays:
+        """Zeros; with Triton's response cache random bytes, since a hit is answered without waking anything."""
+        fill = _random if self._cached else _zeros
+        return {item.name: fill(item) for item in self._config.inputs}
+
+    def _wake_answer(self) -> Arrays | ModelError:
+        """Zeros; but nothing that the response cache could keep and give to a client."""
+        if self._cached:
+            return ModelError("a wake-up")
+        return {item.name: _zeros(item) for item in self._config.outputs}
 
     def _call(self, arrays: Arrays, deadline: float) -> Arrays:
-        """Triton's BLS has no deadline of its own, so the call runs in a thread that may be left behind."""
-        if len(self._stuck) >= _MOST_STUCK:
-            raise ModelUnreachable(f"{self._direct} does not answer: {len(self._stuck)} calls hang")
+        """One call of `m_direct`, for as long as the deadline allows."""
+        if self._caller.stuck >= _MOST_STUCK:
+            raise ModelUnreachable(f"{self._direct} does not answer: {self._caller.stuck} calls hang")
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise DeadlineExceeded(f"{self._direct} did not answer in {self._timeout:g} s")
-        future = self._pool.submit(self._infer, arrays)
         try:
-            return future.result(timeout=remaining)
-        except FutureTimeout:
-            self._stuck.add(future)
-            future.add_done_callback(self._stuck.discard)
+            return self._caller.call(lambda: self._infer(arrays), remaining)
+        except CallTimeout:
             raise DeadlineExceeded(f"{self._direct} did not answer in {self._timeout:g} s") from None
 
     def _infer(self, arrays: Arrays) -> Arrays:
@@ -84,6 +106,23 @@ class TritonPythonModel:
             if "[schwift:" not in text and any(phrase in text for phrase in _NOT_THE_ROWS):
                 raise ModelUnreachable(text) from error
             raise passed_on(text) from error
+
+
+def _zeros(item: TensorConfig) -> npt.NDArray[Any]:
+    """One row."""
+    shape = (1, *(max(1, size) for size in item.dims))
+    return np.full(shape, b"", dtype=np.object_) if item.dtype == "object" else np.zeros(shape, dtype=item.dtype)
+
+
+def _random(item: TensorConfig) -> npt.NDArray[Any]:
+    """One row."""
+    array = _zeros(item)
+    if item.dtype == "object":
+        return np.full(array.shape, os.urandom(16), dtype=np.object_)
+    if item.dtype == "bool":
+        bits = np.frombuffer(os.urandom(array.size), dtype=np.uint8) & 1
+        return bits.astype(np.bool_).reshape(array.shape)
+    return np.frombuffer(os.urandom(array.nbytes), dtype=array.dtype).reshape(array.shape)
 
 
 def passed_on(text: str) -> ModelError:

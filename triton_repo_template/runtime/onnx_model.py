@@ -12,9 +12,9 @@ from typing import Any
 import onnxruntime as ort
 
 from . import triton_io
-from .batch import Arrays, call_joined
+from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig
-from .conform import decode_text, encode_text
+from .conform import conform, decode_text
 from .errors import ModelError
 from .threads import available_cores
 
@@ -52,7 +52,4 @@ class TritonPythonModel:
             for item in self._config.inputs
         }
         results = self._session.run(self._outputs, feeds)
-        return {
-            item.name: encode_text(result, item.name) if item.dtype == "object" else result
-            for item, result in zip(self._config.outputs, results, strict=True)
-        }
+        return conform(dict(zip(self._outputs, results, strict=True)), self._config.outputs, rows_of(arrays))

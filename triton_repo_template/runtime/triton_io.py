@@ -36,6 +36,16 @@ def log_error(message: str) -> None:
     pb_utils.Logger.log_error(message)
 
 
+def enqueue(model: str, request_id: str, arrays: Arrays, outputs: Sequence[TensorConfig]) -> None:
+    """One call of a model under a request id, whose answer is of no interest."""
+    pb_utils.InferenceRequest(
+        model_name=model,
+        request_id=request_id,
+        requested_output_names=[item.name for item in outputs],
+        inputs=tensors(arrays),
+    ).exec()
+
+
 def infer(model: str, arrays: Arrays, outputs: Sequence[TensorConfig]) -> Arrays:
     """One call of another model of this Triton (BLS). Blocks, without a limit. ModelError with Triton's text."""
     request = pb_utils.InferenceRequest(

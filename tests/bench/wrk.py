@@ -1,0 +1,64 @@
+"""One run of wrk: a fixed JSON body over kept-alive connections, from one thread."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SCRIPT = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+local file = io.open("{body}", "rb")
+wrk.body = file:read("*a")
+file:close()
+function done(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format(
+    '\\n{{"requests": %d, "us": %d, "refused": %d, "broken": %d, "p50": %d, "p99": %d, "max": %d}}\\n',
+    summary.requests, summary.duration, e.status, e.connect + e.read + e.write + e.timeout,
+    latency:percentile(50), latency:percentile(99), latency.max))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Latencies in milliseconds. `refused` had another status than 2xx or 3xx, `broken` got no answer."""
+
+    per_second: float
+    p50: float
+    p99: float
+    worst: float
+    refused: int
+    broken: int
+
+
+def run(url: str, body: Any, connections: int, seconds: float) -> Result:
+    """Load `url` with POSTs of `body` as JSON."""
+    program = shutil.which("wrk")
+    if program is None:
+        raise SystemExit("error: wrk is missing: apt-get install wrk")
+    with tempfile.TemporaryDirectory(prefix="schwift-bench-") as folder:
+        body_file, script = Path(folder, "body.json"), Path(folder, "load.lua")
+        body_file.write_text(json.dumps(body), encoding="utf-8")
+        script.write_text(_SCRIPT.format(body=body_file), encoding="utf-8")
+        done = subprocess.run(
+            [program, "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script), url],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    return Result(
+        per_second=said["requests"] / (said["us"] / 1e6),
+        p50=said["p50"] / 1e3,
+        p99=said["p99"] / 1e3,
+        worst=said["max"] / 1e3,
+        refused=said["refused"],
+        broken=said["broken"],
+    )

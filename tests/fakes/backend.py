@@ -1,0 +1,89 @@
+"""An InferenceBackend in memory: a handler answers, and the test reads back what was called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from adapter import errors
+from adapter.backend.protocol import Arrays
+from converter.spec import dtypes
+from converter.spec.manifest import Tensor
+
+Handler = Callable[[str, Arrays, Sequence[Tensor]], Awaitable[Arrays]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One `infer`: which Triton model, with what, and how many seconds it was given."""
+
+    model: str
+    arrays: Arrays
+    timeout: float
+
+
+async def zeros(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+    """The default handler: zeros of the promised shape and dtype, a free axis of 1."""
+    rows = len(next(iter(arrays.values())))
+    return {
+        tensor.name: np.zeros((rows, *(abs(size) for size in tensor.dims)), dtypes.by_name(tensor.dtype).numpy)
+        for tensor in outputs
+    }
+
+
+@dataclass
+class FakeBackend:
+    """Up, and with nothing loaded. `load_errors` are raised as often as their model is loaded."""
+
+    handler: Handler = zeros
+    up: bool = True
+    loaded: dict[str, str] = field(default_factory=dict)
+    load_errors: dict[str, Exception] = field(default_factory=dict)
+    own_metrics: bytes = b""
+    calls: list[Call] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    async def infer(
+        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+    ) -> Arrays:
+        """As Triton would: a deadline, and DeadlineExceeded where the handler misses it."""
+        self.calls.append(Call(model, arrays, timeout))
+        if timeout <= 0:
+            raise errors.DeadlineExceeded("The request did not finish within its deadline.")
+        try:
+            return await asyncio.wait_for(self.handler(model, arrays, outputs), timeout)
+        except asyncio.TimeoutError as error:
+            raise errors.DeadlineExceeded("The request did not finish within its deadline.") from error
+
+    async def live(self, timeout: float) -> bool:
+        return self.up
+
+    async def states(self, timeout: float) -> Mapping[str, str]:
+        self._check_up()
+        return dict(self.loaded)
+
+    async def load(self, model: str, timeout: float) -> None:
+        self.loads.append(model)
+        self._check_up()
+        if model in self.load_errors:
+            raise self.load_errors[model]
+        self.loaded[model] = "READY"
+
+    async def metrics(self, timeout: float) -> bytes:
+        return self.own_metrics
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def restart(self) -> None:
+        """Triton is up again, and has forgotten every model."""
+        self.up = True
+        self.loaded.clear()
+
+    def _check_up(self) -> None:
+        if not self.up:
+            raise errors.UpstreamDown("The inference server does not answer; try again shortly.")

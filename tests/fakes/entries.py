@@ -1,0 +1,56 @@
+"""Manifest entries without a build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from converter.spec import dtypes
+from converter.spec.manifest import Manifest, ModelEntry, Tensor
+from converter.spec.model import ModelSpec
+
+# name, dtype and the shape of one row.
+TensorLike = tuple[str, str, tuple[int, ...]]
+
+
+def tensor(like: TensorLike) -> Tensor:
+    name, dtype, dims = like
+    return Tensor(name=name, dtype=dtypes.by_name(dtype).name, dims=dims)
+
+
+def make_entry(
+    name: str = "m",
+    inputs: Sequence[TensorLike] = (("x", "float32", (4,)),),
+    outputs: Sequence[TensorLike] = (("y", "float32", (2,)),),
+    direct_max_rows: int = 8,
+    **spec: Any,
+) -> ModelEntry:
+    """One source model of the Python backend; `spec` are more keys of its model_config.yaml."""
+
+    def described(likes: Sequence[TensorLike]) -> list[Mapping[str, Any]]:
+        return [{"name": name, "shape": [-1, *dims], "dtype": dtype} for name, dtype, dims in likes]
+
+    model = ModelSpec.model_validate(
+        {
+            "name": name,
+            "backend": "python",
+            "model_args": {"class": "module:Class"},
+            "input": described(inputs),
+            "output": described(outputs),
+            **spec,
+        }
+    )
+    return ModelEntry(
+        spec=model,
+        front=name if "predict_batched" in model.endpoints else None,
+        direct=f"{name}_direct",
+        version=1,
+        inputs=tuple(tensor(like) for like in inputs),
+        outputs=tuple(tensor(like) for like in outputs),
+        direct_max_rows=direct_max_rows,
+        queue_size=1024,
+    )
+
+
+def make_manifest(*entries: ModelEntry) -> Manifest:
+    return Manifest(models=entries or (make_entry(),))

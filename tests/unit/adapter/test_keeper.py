@@ -1,0 +1,194 @@
+"""The keeper: which models it loads, in which order, and what it says of those that are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+import pytest
+
+from adapter import errors
+from adapter.keeper import Keeper, load_reason
+from adapter.registry import Registry
+from tests.fakes.backend import FakeBackend
+from tests.fakes.entries import make_entry, make_manifest
+
+NOT_LOADED = "The model is not available now; try again shortly."
+
+
+def registry_of(*names: str) -> Registry:
+    return Registry(make_manifest(*(make_entry(name) for name in names)))
+
+
+def look(registry: Registry, backend: FakeBackend, passes: int = 1) -> None:
+    keeper = Keeper(registry, backend, 60)
+
+    async def main() -> None:
+        for _ in range(passes):
+            await keeper.look()
+
+    asyncio.run(main())
+
+
+def states(registry: Registry) -> dict[str, str]:
+    return {name: model.status.state for name, model in registry.models.items()}
+
+
+def unavailable(inside: str) -> errors.ModelUnavailable:
+    return errors.ModelUnavailable(NOT_LOADED, inside)
+
+
+def test_the_model_is_loaded_before_the_front_that_calls_it() -> None:
+    registry, backend = registry_of("a", "b"), FakeBackend()
+    look(registry, backend)
+    for name in ("a", "b"):
+        assert backend.loads.index(f"{name}_direct") < backend.loads.index(name)
+    assert sorted(backend.loads) == ["a", "a_direct", "b", "b_direct"]
+    assert states(registry) == {"a": "ready", "b": "ready"}
+    assert registry.ready
+
+
+def test_a_model_without_a_front_is_one_load() -> None:
+    registry, backend = Registry(make_manifest(make_entry("a", endpoints=["predict"]))), FakeBackend()
+    look(registry, backend)
+    assert backend.loads == ["a_direct"]
+    assert states(registry) == {"a": "ready"}
+
+
+def test_what_triton_has_already_is_not_loaded_again() -> None:
+    registry, backend = registry_of("a"), FakeBackend(loaded={"a": "READY", "a_direct": "READY"})
+    look(registry, backend, passes=3)
+    assert backend.loads == []
+    assert registry.ready
+
+
+def test_a_model_of_which_half_is_there_is_loaded() -> None:
+    registry, backend = registry_of("a"), FakeBackend(loaded={"a": "READY", "a_direct": "UNAVAILABLE"})
+    look(registry, backend)
+    assert backend.loads == ["a_direct", "a"]
+    assert registry.ready
+
+
+def test_how_long_the_load_took_is_kept() -> None:
+    registry, ticks = registry_of("a"), iter([10.0, 12.5])
+    asyncio.run(Keeper(registry, FakeBackend(), 60, lambda: next(ticks)).look())
+    assert registry.models["a"].status.load_seconds == 2.5
+
+
+def test_a_failed_model_stays_failed_with_its_reason_and_the_others_serve(caplog: pytest.LogCaptureFixture) -> None:
+    text = (
+        "failed: ModelError: [schwift:model_error] the model needs foo, which is not installed\n\nAt:\n  /srv/m.py(3)"
+    )
+    registry, backend = registry_of("bad", "good"), FakeBackend(load_errors={"bad_direct": unavailable(text)})
+    with caplog.at_level(logging.ERROR, "schwift.adapter"):
+        look(registry, backend, passes=3)
+    assert states(registry) == {"bad": "failed", "good": "ready"}
+    assert registry.models["bad"].status.reason == "the model needs foo, which is not installed"
+    assert registry.models["good"].status.reason is None
+    assert backend.loads.count("bad_direct") == 1
+    assert "bad" not in backend.loads
+    assert not registry.ready
+    assert text in caplog.text
+
+
+def test_when_triton_is_gone_ready_models_are_unavailable_and_then_loaded_again() -> None:
+    registry, backend = registry_of("a"), FakeBackend()
+    look(registry, backend)
+    backend.up = False
+    look(registry, backend)
+    assert not registry.triton_up
+    assert states(registry) == {"a": "unavailable"}
+    assert registry.models["a"].status.reason == "the inference server does not answer"
+    backend.restart()
+    look(registry, backend)
+    assert backend.loads == ["a_direct", "a"] * 2
+    assert states(registry) == {"a": "ready"}
+    assert registry.models["a"].status.reason is None
+    assert registry.ready
+
+
+def test_a_triton_that_is_not_up_yet_leaves_models_waiting() -> None:
+    registry, backend = registry_of("a"), FakeBackend(up=False)
+    look(registry, backend, passes=2)
+    assert states(registry) == {"a": "waiting"}
+    assert backend.loads == []
+    assert not registry.triton_up
+
+
+def test_triton_going_away_during_a_load_is_not_the_models_failure() -> None:
+    registry, backend = registry_of("a"), FakeBackend(load_errors={"a": errors.UpstreamDown("Not there.")})
+    look(registry, backend)
+    assert states(registry) == {"a": "unavailable"}
+    backend.load_errors.clear()
+    look(registry, backend)
+    assert states(registry) == {"a": "ready"}
+
+
+def test_a_model_that_triton_lost_is_loaded_again_alone() -> None:
+    registry, backend = registry_of("a", "b"), FakeBackend()
+    look(registry, backend)
+    backend.loaded["a_direct"] = "UNAVAILABLE"
+    backend.loads.clear()
+    look(registry, backend)
+    assert backend.loads == ["a_direct", "a"]
+    assert registry.ready
+
+
+def test_at_most_two_models_load_at_a_time() -> None:
+    running, most = 0, 0
+
+    class Slow(FakeBackend):
+        async def load(self, model: str, timeout: float) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            running -= 1
+            await super().load(model, timeout)
+
+    registry, backend = registry_of(*"abcde"), Slow()
+    look(registry, backend)
+    assert registry.ready
+    assert most == 2
+
+
+def test_the_keeper_outlives_an_error_that_nobody_foresaw(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(FakeBackend):
+        async def states(self, timeout: float) -> dict[str, str]:
+            raise RuntimeError("odd")
+
+    async def main() -> None:
+        task = asyncio.create_task(Keeper(registry_of("a"), Odd(), 60).run())
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    asyncio.run(main())
+    assert "the keeper's pass failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "unknown"),
+        (" \n ", "unknown"),
+        ("load failed for model 'm'\nmore", "load failed for model 'm'"),
+        (
+            "load failed for model 'm': version 1 is at UNAVAILABLE state: Internal: ModelError: [schwift:model_error] "
+            "FileNotFoundError: [Errno 2] No such file or directory: '/srv/repo/m_direct/1/rf.pkl'\n\nAt:\n"
+            "  /srv/repo/m_direct/1/schwift_runtime/model.py(35): initialize\n",
+            "FileNotFoundError: [Errno 2] No such file or directory: 'rf.pkl'",
+        ),
+        ("[schwift:model_error] ValueError: no At: /srv/x.py(3)", "ValueError: no"),
+        ("failed to open /opt/tritonserver/backends/python/libtriton_python.so: denied",
+         "failed to open libtriton_python.so: denied"),
+        ("[schwift:model_error] ratio 1/2 of a/b is fine", "ratio 1/2 of a/b is fine"),
+        ("x" * 1000, "x" * 300),
+    ],
+)  # fmt: skip
+def test_a_load_reason_is_one_line_without_paths_and_tracebacks(text: str, reason: str) -> None:
+    assert load_reason(text) == reason

@@ -1,0 +1,98 @@
+"""What is known of the models, and the metrics that dashboards read."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapter.admission import Admission
+from adapter.metrics import Metrics
+from adapter.registry import Registry, State
+from tests.fakes.entries import make_entry, make_manifest
+
+
+def registry_of(*names: str) -> Registry:
+    return Registry(make_manifest(*(make_entry(name) for name in names)))
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    text = metrics.render().decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return samples(metrics).get((name, frozenset(labels.items())))
+
+
+def test_a_registry_is_ready_when_triton_and_every_model_are() -> None:
+    registry = registry_of("a", "b")
+    assert (registry.ready, registry.triton_up) == (False, False)
+    registry.triton_up = True
+    registry.models["a"].status.state = "ready"
+    assert not registry.ready
+    registry.models["b"].status.state = "ready"
+    assert registry.ready
+    registry.triton_up = False
+    assert not registry.ready
+
+
+@pytest.mark.parametrize("state", ["waiting", "loading", "unavailable", "failed"])
+def test_only_the_state_ready_is_ready(state: State) -> None:
+    registry = registry_of("a")
+    registry.triton_up = True
+    assert registry.models["a"].status.state == "waiting"
+    registry.models["a"].status.state = state
+    assert not registry.models["a"].ready
+    assert not registry.ready
+
+
+def test_the_names_and_labels_that_dashboards_use() -> None:
+    metrics = Metrics(registry_of("a"), Admission(1))
+    metrics.answered("a", "predict", 0.004, 3)
+    metrics.failed("a", "predict", 422, "bad_features")
+    labels = {"model_name": "a", "endpoint": "predict"}
+    assert value(metrics, "inference_requests_total", **labels) == 2
+    assert value(metrics, "inference_errors_total", **labels) == 1
+    assert value(metrics, "inference_latency_ms_sum", **labels) == pytest.approx(4)
+    assert value(metrics, "inference_latency_ms_count", **labels) == 1
+    assert value(metrics, "inference_latency_ms_bucket", le="3.0", **labels) == 0
+    assert value(metrics, "inference_latency_ms_bucket", le="5.0", **labels) == 1
+    assert value(metrics, "inference_batch_size_sum", **labels) == 3
+    assert value(metrics, "inference_batch_size_bucket", le="2.0", **labels) == 0
+    assert value(metrics, "inference_batch_size_bucket", le="4.0", **labels) == 1
+    assert value(metrics, "schwift_responses_total", status="422", code="bad_features", **labels) == 1
+    assert value(metrics, "schwift_responses_total", status="200", code="ok", **labels) == 1
+
+
+def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
+    registry = Registry(make_manifest(make_entry("a", endpoints=["predict"]), make_entry("b")))
+    metrics = Metrics(registry, Admission(1))
+    for name in ("inference_requests_total", "inference_errors_total"):
+        assert value(metrics, name, model_name="a", endpoint="predict") == 0
+        assert value(metrics, name, model_name="b", endpoint="predict_batched") == 0
+        assert value(metrics, name, model_name="a", endpoint="predict_batched") is None
+
+
+def test_gauges_show_what_is_true_now() -> None:
+    registry, admission = registry_of("a", "b"), Admission(5)
+    metrics = Metrics(registry, admission)
+    assert value(metrics, "schwift_triton_up") == 0
+    assert value(metrics, "schwift_model_ready", model_name="a") == 0
+    registry.triton_up = True
+    registry.models["a"].status.state = "ready"
+    with admission.permit(), admission.permit():
+        assert value(metrics, "schwift_in_flight") == 2
+    assert value(metrics, "schwift_in_flight") == 0
+    assert value(metrics, "schwift_triton_up") == 1
+    assert value(metrics, "schwift_model_ready", model_name="a") == 1
+    assert value(metrics, "schwift_model_ready", model_name="b") == 0
+
+
+def test_two_applications_do_not_share_counters() -> None:
+    first, second = (Metrics(registry_of("a"), Admission(1)) for _ in range(2))
+    first.answered("a", "predict", 0.001, 1)
+    assert value(second, "inference_requests_total", model_name="a", endpoint="predict") == 0

@@ -1,0 +1,237 @@
+"""One request through the service, with a backend in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapter import errors
+from adapter.admission import Admission
+from adapter.backend.protocol import Arrays
+from adapter.registry import Model, Registry, State
+from adapter.service import PredictService, Timings
+from converter.spec.manifest import ModelEntry, Tensor
+from converter.spec.model import Endpoint
+from tests.fakes.backend import FakeBackend, Handler
+from tests.fakes.entries import make_entry, make_manifest
+
+WIDE = make_entry(inputs=[("x", "float32", (2,))], outputs=[("y", "float32", (2,))], direct_max_rows=4)
+
+
+async def double(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+    return {"y": np.asarray(arrays["x"] * 2, np.float32)}
+
+
+class Served:
+    """A service with one ready model."""
+
+    def __init__(self, handler: Handler = double, entry: ModelEntry = WIDE, limit: int = 10) -> None:
+        self.registry = Registry(make_manifest(entry))
+        self.model = self.registry.models[entry.name]
+        self.model.status.state = "ready"
+        self.backend = FakeBackend(handler)
+        self.admission = Admission(limit)
+        self.now = 100.0
+        self.service = PredictService(self.registry, self.backend, self.admission, 15, lambda: self.now)
+        self.timings = Timings()
+
+    async def ask(self, features: Any, endpoint: Endpoint = "predict", timeout: float | None = None) -> Any:
+        body = json.dumps({"features": features}).encode()
+        return json.loads(await self.service.predict(self.model, endpoint, body, timeout, self.timings))
+
+    def answer(self, features: Any, endpoint: Endpoint = "predict", timeout: float | None = None) -> Any:
+        return asyncio.run(self.ask(features, endpoint, timeout))
+
+
+def test_predict_goes_to_the_model_and_predict_batched_to_the_front() -> None:
+    served = Served()
+    assert served.answer([[1, 2]]) == {"model": "m", "predictions": [[2.0, 4.0]]}
+    assert served.answer([[3, 4]], "predict_batched") == {"model": "m", "predictions": [[6.0, 8.0]]}
+    assert [call.model for call in served.backend.calls] == ["m_direct", "m"]
+    assert served.timings.rows == 1
+    assert list(served.timings.stages) == ["decode", "infer", "encode"]
+
+
+def test_more_rows_than_a_batch_go_in_parts_and_come_back_joined_in_order() -> None:
+    served = Served()
+    rows = [[i, -i] for i in range(10)]
+    assert served.answer(rows)["predictions"] == [[2.0 * a, 2.0 * b] for a, b in rows]
+    assert [len(call.arrays["x"]) for call in served.backend.calls] == [4, 4, 2]
+    assert served.timings.rows == 10
+
+
+@pytest.mark.parametrize(("rows", "calls"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
+def test_the_number_of_calls_is_the_least(rows: int, calls: int) -> None:
+    served = Served()
+    served.answer([[0, 0]] * rows)
+    assert len(served.backend.calls) == calls
+
+
+def test_several_rows_on_predict_batched_are_refused_before_any_call() -> None:
+    served = Served()
+    with pytest.raises(errors.AlreadyBatched) as caught:
+        served.answer([[1, 2], [3, 4]], "predict_batched")
+    assert "2" in caught.value.detail
+    assert "/predict" in caught.value.detail
+    assert served.backend.calls == []
+
+
+def test_a_flat_row_is_taken_on_both_endpoints() -> None:
+    served = Served()
+    assert served.answer([1, 2])["predictions"] == [[2.0, 4.0]]
+    assert served.answer([1, 2], "predict_batched")["predictions"] == [[2.0, 4.0]]
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 15.0), (2.0, 2.0), (60.0, 15.0)])
+def test_the_deadline_is_the_shorter_of_ours_and_the_clients(asked: float | None, given: float) -> None:
+    served = Served()
+    served.answer([[1, 2]], timeout=asked)
+    assert served.backend.calls[0].timeout == given
+
+
+def test_later_parts_get_what_is_left_of_the_deadline() -> None:
+    async def slow(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        served.now += 6
+        return await double(model, arrays, outputs)
+
+    served = Served(slow)
+    with pytest.raises(errors.DeadlineExceeded):
+        served.answer([[0, 0]] * 16)
+    assert [call.timeout for call in served.backend.calls] == [15.0, 9.0, 3.0, -3.0]
+    assert served.admission.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "retry_after", "word"),
+    [("waiting", 1, "not loaded yet"), ("loading", 1, "being loaded"), ("unavailable", 1, "not available"),
+     ("failed", 30, "could not be loaded")],
+)  # fmt: skip
+def test_a_model_that_is_not_ready_is_refused_before_any_call(state: State, retry_after: int, word: str) -> None:
+    served = Served()
+    served.model.status.state = state
+    with pytest.raises(errors.ModelUnavailable) as caught:
+        served.answer([[1, 2]])
+    assert caught.value.retry_after == retry_after
+    assert word in caught.value.detail
+    assert served.backend.calls == []
+    assert served.admission.in_flight == 0
+
+
+def fails_with(error: BaseException) -> Handler:
+    async def handler(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        raise error
+
+    return handler
+
+
+def answers_with(outputs: Arrays) -> Handler:
+    async def handler(model: str, arrays: Arrays, promised: Sequence[Tensor]) -> Arrays:
+        return outputs
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("handler", "features", "kind"),
+    [
+        (fails_with(errors.ModelFailed("no")), [[1, 2]], errors.ModelFailed),
+        (fails_with(RuntimeError("no")), [[1, 2]], RuntimeError),
+        (answers_with({}), [[1, 2]], errors.BadModelOutput),
+        (answers_with({"y": np.array([[np.nan, 0]], np.float32)}), [[1, 2]], errors.BadModelOutput),
+        (answers_with({"y": np.zeros((2, 2), np.float32)}), [[1, 2]], errors.BadModelOutput),
+        (double, [[1]], errors.BadFeatures),
+    ],
+)
+def test_the_place_is_given_back_on_every_error(handler: Handler, features: Any, kind: type[Exception]) -> None:
+    served = Served(handler, limit=1)
+    for _ in range(3):
+        with pytest.raises(kind):
+            served.answer(features)
+        assert served.admission.in_flight == 0
+
+
+def test_each_part_is_checked() -> None:
+    async def short_at_the_end(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        good = await double(model, arrays, outputs)
+        return good if len(good["y"]) == 4 else {"y": good["y"][:1]}
+
+    served = Served(short_at_the_end)
+    with pytest.raises(errors.BadModelOutput):
+        served.answer([[0, 0]] * 6)
+
+
+def test_parts_of_different_width_are_a_bad_output() -> None:
+    async def as_wide_as_rows(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        rows = len(arrays["x"])
+        return {"y": np.zeros((rows, rows), np.float32)}
+
+    free = make_entry(inputs=[("x", "float32", (2,))], outputs=[("y", "float32", (-1,))], direct_max_rows=4)
+    served = Served(as_wide_as_rows, free)
+    with pytest.raises(errors.BadModelOutput) as caught:
+        served.answer([[0, 0]] * 6)
+    assert caught.value.inside == "the parts of a request differ in shape"
+
+
+async def hang(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def test_a_cancelled_request_gives_its_place_back() -> None:
+    served = Served(hang, limit=1)
+
+    async def main() -> None:
+        task = asyncio.create_task(served.ask([[1, 2]]))
+        while not served.backend.calls:
+            await asyncio.sleep(0)
+        assert served.admission.in_flight == 1
+        with pytest.raises(errors.Overloaded):
+            await served.ask([[1, 2]])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert served.admission.in_flight == 0
+
+    asyncio.run(main())
+
+
+def test_the_bound_is_refused_at_once_and_nobody_inside_is_harmed() -> None:
+    gate = asyncio.Event()
+
+    async def wait(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        await gate.wait()
+        return await double(model, arrays, outputs)
+
+    served = Served(wait, limit=3)
+
+    async def main() -> list[Any]:
+        tasks = [asyncio.create_task(served.ask([[i, i]])) for i in range(5)]
+        while len(served.backend.calls) < 3:
+            await asyncio.sleep(0)
+        gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = asyncio.run(main())
+    assert [result["predictions"] for result in results[:3]] == [[[0.0, 0.0]], [[2.0, 2.0]], [[4.0, 4.0]]]
+    assert [type(result) for result in results[3:]] == [errors.Overloaded] * 2
+    assert len(served.backend.calls) == 3
+
+
+def find(entry: ModelEntry, name: str, endpoint: Endpoint) -> Model:
+    return Served(entry=entry).service.find(name, endpoint)
+
+
+def test_find_knows_models_and_their_endpoints() -> None:
+    one = make_entry("m", endpoints=["predict"])
+    assert find(one, "m", "predict").entry.name == "m"
+    with pytest.raises(errors.EndpointOff):
+        find(one, "m", "predict_batched")
+    for name in ("", "M", "m ", "m_direct", "../m", "m\0", "\uff4d"):
+        with pytest.raises(errors.UnknownModel) as caught:
+            find(one, name, "predict")
+        assert caught.value.detail == "No model has this name: see /available_models."

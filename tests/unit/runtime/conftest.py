@@ -1,0 +1,7 @@
+"""The runtime imports Triton's module by name, which only Triton's own processes have."""
+
+import sys
+
+from tests.fakes import triton_python_backend_utils
+
+sys.modules.setdefault("triton_python_backend_utils", triton_python_backend_utils)

@@ -1,0 +1,78 @@
+"""What the runtime reads of config.pbtxt, and how many threads it lets a model have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import threadpoolctl
+import torch
+
+from converter.spec import dtypes
+from tests.unit.runtime.making import make_config
+from triton_repo_template.runtime.config import NUMPY_OF, TensorConfig
+from triton_repo_template.runtime.threads import (
+    available_cores,
+    limit_environment,
+    limit_loaded,
+    threads_per_instance,
+)
+
+
+def test_the_table_of_dtypes_is_the_converters() -> None:
+    assert {dtype.config: dtype.numpy for dtype in dtypes.DTYPES} == NUMPY_OF
+
+
+def test_a_config_is_read() -> None:
+    config = make_config([("x", "int8", (2, -1))], [("y", "object", ()), ("z", "bool", (1,))], "a.onnx", kind="torch")
+    assert config.inputs == (TensorConfig("x", "int8", (2, -1)),)
+    assert config.outputs == (TensorConfig("y", "object", ()), TensorConfig("z", "bool", (1,)))
+    assert config.default_model_filename == "a.onnx"
+    assert config.parameters["kind"] == "torch"
+
+
+@pytest.mark.parametrize(
+    ("instances", "workers", "cores", "threads"),
+    [(1, 4, 8, 4), (1, 8, 4, 4), (2, 4, 8, 2), (3, 4, 8, 1), (8, 4, 4, 1), (1, 1, 64, 1), (0, 4, 4, 4)],
+)
+def test_instances_times_threads_stay_within_workers_and_cores(
+    instances: int, workers: int, cores: int, threads: int
+) -> None:
+    assert threads_per_instance(instances, workers, cores) == threads
+
+
+def test_a_containers_quota_cuts_the_cores(tmp_path: Path) -> None:
+    mask = len(os.sched_getaffinity(0))
+    quota = tmp_path / "cpu.max"
+    for text, cores in [
+        ("max 100000\n", mask),
+        ("100000 100000\n", 1),
+        ("50000 100000\n", 1),
+        ("199999 100000\n", 1),
+        (f"{100_000 * (mask + 5)} 100000\n", mask),
+        ("", mask),
+    ]:
+        quota.write_text(text)
+        assert available_cores(str(quota)) == cores
+    assert available_cores(str(tmp_path / "absent")) == mask
+
+
+def test_the_environment_is_set_for_libraries_to_come() -> None:
+    environment = {"OMP_NUM_THREADS": "64", "OTHER": "1"}
+    limit_environment(3, environment)
+    assert environment == {
+        "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3", "MKL_NUM_THREADS": "3", "NUMBA_NUM_THREADS": "3",
+        "LOKY_MAX_CPU_COUNT": "3", "OTHER": "1",
+    }  # fmt: skip
+
+
+def test_libraries_that_are_there_already_are_limited() -> None:
+    before = torch.get_num_threads()
+    with threadpoolctl.threadpool_limits():
+        try:
+            limit_loaded(1)
+            assert torch.get_num_threads() == 1
+            assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
+        finally:
+            torch.set_num_threads(before)

@@ -1,0 +1,204 @@
+"""From a model's file or class to one callable."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from tests.unit.runtime.making import make_config
+from triton_repo_template.runtime.config import TensorConfig
+from triton_repo_template.runtime.errors import ModelError
+from triton_repo_template.runtime.loaders import choose_method, load_predictor
+
+X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+LABELS = np.array([0, 0, 1, 1])
+WIDE = [TensorConfig("y", "float32", (2,))]
+LABEL = [TensorConfig("y", "int64", (1,))]
+
+
+@pytest.fixture(autouse=True)
+def _imports_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("users_"):
+            del sys.modules[name]
+
+
+def classifier() -> LogisticRegression:
+    return LogisticRegression().fit(X, LABELS)
+
+
+def predictor(folder: Path, *args: Any, **parameters: Any) -> Any:
+    return load_predictor(folder, make_config(*args, **parameters))
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "outputs", "method"),
+    [
+        (classifier(), "auto", WIDE, "predict_proba"),
+        (classifier(), "auto", [TensorConfig("y", "float64", (-1,))], "predict_proba"),
+        (classifier(), "auto", LABEL, "predict"),
+        (classifier(), "auto", [TensorConfig("y", "float32", (1,))], "predict"),
+        (classifier(), "auto", [TensorConfig("y", "int64", (2,))], "predict"),
+        (classifier(), "auto", [TensorConfig("y", "object", (2,))], "predict"),
+        (classifier(), "auto", [*LABEL, *WIDE], "predict"),
+        (classifier(), "predict", WIDE, "predict"),
+        (classifier(), "decision_function", LABEL, "decision_function"),
+        (SVC().fit(X, LABELS), "auto", WIDE, "predict"),
+        (StandardScaler().fit(X), "auto", WIDE, "transform"),
+        (StandardScaler().fit(X), "auto", LABEL, "transform"),
+    ],
+)
+def test_the_method_follows_the_config_then_the_outputs_dtype_and_width(
+    model: Any, wanted: str, outputs: list[TensorConfig], method: str
+) -> None:
+    assert choose_method(model, wanted, outputs) == method
+
+
+def test_a_method_that_is_not_there_is_said() -> None:
+    with pytest.raises(ModelError, match=r"a SVC has no method predict_proba: change model_args\.method"):
+        choose_method(SVC().fit(X, LABELS), "predict_proba", WIDE)
+    with pytest.raises(ModelError, match="a dict has no method predict: save an object that has one"):
+        choose_method({}, "auto", WIDE)
+
+
+def test_a_joblib_model_gives_probabilities_or_labels(tmp_path: Path) -> None:
+    joblib.dump(classifier(), tmp_path / "m.joblib")
+    wide = predictor(tmp_path, outputs=[("y", "float32", (2,))], kind="joblib", model_file="m.joblib")
+    label = predictor(tmp_path, outputs=[("y", "int64", (1,))], kind="joblib", model_file="m.joblib")
+    assert wide({"x": X}) == pytest.approx(classifier().predict_proba(X))
+    assert label({"x": X}).tolist() == [0, 0, 1, 1]
+
+
+def test_the_configs_method_is_called(tmp_path: Path) -> None:
+    joblib.dump(classifier(), tmp_path / "m.pkl")
+    decide = predictor(tmp_path, kind="sklearn", model_file="m.pkl", method="decision_function")
+    assert decide({"x": X}) == pytest.approx(classifier().decision_function(X))
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+MULTIPLY = """
+class Multiply:
+    made = 0
+    def __init__(self, factor):
+        type(self).made += 1
+        self.factor = factor
+    def predict(self, X):
+        return X * self.factor
+"""
+
+
+def test_a_class_is_built_once_with_its_kwargs(tmp_path: Path) -> None:
+    write(tmp_path / "users_a" / "model.py", MULTIPLY)
+    predict = predictor(tmp_path, kind="python", kwargs='{"factor": 3}', import_roots='["."]',
+                        **{"class": "users_a.model:Multiply"})  # fmt: skip
+    for _ in range(2):
+        assert predict({"x": X}).tolist() == (X * 3).tolist()
+    assert sys.modules["users_a.model"].Multiply.made == 1
+
+
+def test_the_users_module_wins_over_one_that_is_on_the_path_already(tmp_path: Path) -> None:
+    write(tmp_path / "other" / "users_model.py", "raise RuntimeError('the wrong one')")
+    write(tmp_path / "1" / "users_model.py", MULTIPLY)
+    sys.path.insert(0, str(tmp_path / "other"))
+    predict = predictor(tmp_path / "1", kind="python", kwargs='{"factor": 2}', import_roots='["."]',
+                        **{"class": "users_model:Multiply"})  # fmt: skip
+    assert predict({"x": X}).tolist() == (X * 2).tolist()
+
+
+def test_several_inputs_come_as_a_mapping(tmp_path: Path) -> None:
+    write(tmp_path / "users_b.py", "class Sum:\n    def predict(self, X):\n        return X['a'] + X['b']\n")
+    inputs = [("a", "float32", (2,)), ("b", "float32", (2,))]
+    predict = predictor(tmp_path, inputs, kind="python", kwargs="{}", import_roots='["."]',
+                        **{"class": "users_b:Sum"})  # fmt: skip
+    assert predict({"a": X, "b": X * 10}).tolist() == (X * 11).tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("class C:\n    pass\n", r"C has no method predict\(X\)"),
+        ("import users_not_installed.sub\n",
+         "the model needs users_not_installed, which is not installed: pip install users_not_installed"),
+    ],
+)  # fmt: skip
+def test_a_class_that_cannot_serve_is_refused_in_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    write(tmp_path / "users_c.py", text)
+    with pytest.raises(ModelError, match=message):
+        predictor(tmp_path, kind="python", kwargs="{}", import_roots='["."]', **{"class": "users_c:C"})
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("sklearn", "scikit-learn"), ("torch", "'schwift[torch]'"), ("users_lib", "users_lib")]
+)
+def test_a_missing_library_is_named_as_pip_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    def load(path: Path) -> Any:
+        raise ModuleNotFoundError(f"No module named '{name}.x'", name=f"{name}.x")
+
+    monkeypatch.setattr(joblib, "load", load)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(ModelError) as caught:
+        predictor(tmp_path, kind="joblib", model_file="m.pkl")
+    assert str(caught.value) == (
+        f"[schwift:model_error] the model needs {name}, which is not installed: pip install {package}"
+    )
+
+
+def test_a_name_that_an_installed_library_lacks_is_not_called_missing(tmp_path: Path) -> None:
+    write(tmp_path / "users_d.py", "from numpy import users_name\n")
+    with pytest.raises(ImportError, match="users_name") as caught:
+        predictor(tmp_path, kind="python", kwargs="{}", import_roots='["."]', **{"class": "users_d:C"})
+    assert not isinstance(caught.value, ModelError)
+
+
+class Affine(torch.nn.Module):  # type: ignore[misc]  # mypy does not follow torch
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return 2 * x + y
+
+
+# TorchScript is what the contract serves; torch would rather have us use torch.export.
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_torchscript_file_gets_its_inputs_in_the_configs_order(tmp_path: Path) -> None:
+    torch.jit.script(Affine()).save(str(tmp_path / "m.pt"))
+    inputs = [("x", "float32", (2,)), ("y", "float32", (2,))]
+    predict = predictor(tmp_path, inputs, kind="torch", model_file="m.pt")
+    first = X.astype(np.float32)
+    # Triton's buffers are read-only.
+    first.flags.writeable = False
+    result = predict({"y": np.ones_like(first), "x": first})
+    assert not result.requires_grad
+    assert result.numpy().tolist() == (2 * X + 1).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_torchscript_model_runs_in_evaluation_mode(tmp_path: Path) -> None:
+    dropout = torch.nn.Sequential(torch.nn.Dropout(0.999)).train()
+    torch.jit.script(dropout).save(str(tmp_path / "m.pt"))
+    predict = predictor(tmp_path, kind="torch", model_file="m.pt")
+    assert predict({"x": np.ones((1, 50), np.float32)}).numpy().tolist() == [[1.0] * 50]
+
+
+def test_the_import_roots_are_in_front_and_relative_to_the_version_folder(tmp_path: Path) -> None:
+    write(tmp_path / "users_e.py", MULTIPLY)
+    roots = json.dumps([".", "sub"])
+    predictor(tmp_path, kind="python", kwargs='{"factor": 1}', import_roots=roots, **{"class": "users_e:Multiply"})
+    assert sys.path[:2] == [str(tmp_path), str(tmp_path / "sub")]

@@ -1,0 +1,144 @@
+"""`m_direct` with Triton's Python backend: load, call, answer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes import triton_python_backend_utils as pb
+from tests.unit.runtime.making import TensorLike, config_json, init_args, outcomes, request, rows
+from triton_repo_template.runtime import model as runtime_model
+from triton_repo_template.runtime.errors import ModelError
+
+SCRIPT = """
+import numpy as np
+
+class Model:
+    calls = []
+
+    def predict(self, X):
+        type(self).calls.append(len(X))
+        if (X[:, 0] < 0).any():
+            raise ValueError("negative")
+        if (X[:, 0] == 99).any():
+            raise SystemExit("enough")
+        if (X[:, 0] == 77).any():
+            return [[0.5, 0.5]]
+        return X.sum(axis=1)
+
+class Upper:
+    def predict(self, X):
+        assert X.dtype == object and isinstance(X[0, 0], str)
+        return [[text.upper() + "\\u00e9" for text in row] for row in X]
+
+class Broken:
+    def __init__(self):
+        raise OSError("/srv/secret is not there")
+
+class Exits:
+    def __init__(self):
+        raise SystemExit(3)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The runtime sets the environment, the thread pools and the path of its own process."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(runtime_model, "limit_loaded", lambda threads: None)
+    monkeypatch.setattr(pb.Logger, "lines", [])
+    yield
+    sys.modules.pop("users_script", None)
+
+
+TEXT = (("x", "object", (2,)),), (("y", "object", (2,)),)
+
+
+def load(
+    folder: Path,
+    name: str = "Model",
+    inputs: Sequence[TensorLike] = (("x", "float32", (2,)),),
+    outputs: Sequence[TensorLike] = (("y", "float32", (1,)),),
+    **parameters: str,
+) -> runtime_model.TritonPythonModel:
+    (folder / "1").mkdir()
+    (folder / "1" / "users_script.py").write_text(SCRIPT)
+    python = {"kind": "python", "kwargs": "{}", "import_roots": '["."]', "class": f"users_script:{name}"}
+    loaded = runtime_model.TritonPythonModel()
+    loaded.initialize(init_args(folder, config_json(inputs, outputs, "", **python, **parameters)))
+    return loaded
+
+
+def test_a_batch_is_one_call_of_the_users_model(tmp_path: Path) -> None:
+    model = load(tmp_path)
+    responses = model.execute([rows([1, 2]), rows([3, 4], [5, 6])])
+    assert outcomes(responses) == [{"y": [[3.0]]}, {"y": [[7.0], [11.0]]}]
+    assert sys.modules["users_script"].Model.calls == [3]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (-1, "[schwift:model_error] ValueError: negative"),
+        (99, "[schwift:model_error] SystemExit: enough"),
+        (77, "[schwift:bad_model_output] output y has rows of shape [2], and the config says [1]"),
+    ],
+)
+def test_a_bad_row_is_its_own_requests_error_without_a_traceback(tmp_path: Path, bad: int, said: str) -> None:
+    responses = load(tmp_path).execute([rows([1, 2]), rows([bad, 0]), rows([3, 4])])
+    assert outcomes(responses) == [{"y": [[3.0]]}, said, {"y": [[7.0]]}]
+    assert not any("Traceback" in line for line in pb.Logger.lines)
+    assert any("a call of 3 rows failed" in line for line in pb.Logger.lines)
+
+
+def test_debug_logs_the_traceback_and_a_line_a_call(tmp_path: Path) -> None:
+    model = load(tmp_path, debug="1")
+    model.execute([rows([-1, 2])])
+    assert any("Traceback" in line and "negative" in line for line in pb.Logger.lines)
+    pb.Logger.lines.clear()
+    model.execute([rows([1, 2])])
+    (line,) = pb.Logger.lines
+    assert line.startswith("m: 1 rows in ")
+
+
+def test_strings_are_text_for_the_model_and_bytes_for_triton(tmp_path: Path) -> None:
+    model = load(tmp_path, "Upper", *TEXT)
+    array = np.array([["ä".encode(), b"b"]], dtype=object)
+    assert outcomes(model.execute([request(x=array)])) == [{"y": [["Äé".encode(), "Bé".encode()]]}]
+
+
+def test_a_native_client_with_bad_text_gets_a_models_error(tmp_path: Path) -> None:
+    model = load(tmp_path, "Upper", *TEXT)
+    good, bad = np.array([[b"a", b"b"]], object), np.array([[b"a", b"\xff"]], object)
+    first, second = outcomes(model.execute([request(x=good), request(x=bad)]))
+    assert first == {"y": [["Aé".encode(), "Bé".encode()]]}
+    assert second.startswith("[schwift:model_error] UnicodeDecodeError")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Broken", "[schwift:model_error] OSError: /srv/secret is not there"),
+        ("Exits", "[schwift:model_error] SystemExit: 3"),
+        ("Absent", "[schwift:model_error] AttributeError: module 'users_script' has no attribute 'Absent'"),
+    ],
+)
+def test_a_model_that_cannot_be_built_says_why_and_logs_the_rest(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        load(tmp_path, name)
+    assert str(caught.value) == said
+    # Triton prints the chain of causes, which would be the traceback again.
+    assert caught.value.__suppress_context__
+    assert any("Traceback" in line for line in pb.Logger.lines)
+
+
+def test_threads_are_limited_before_the_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_model, "available_cores", lambda: 8)
+    load(tmp_path, instances="2", max_workers="6")
+    assert os.environ["OMP_NUM_THREADS"] == "3"

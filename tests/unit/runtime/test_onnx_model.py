@@ -1,0 +1,125 @@
+"""The Python-based backend `onnxruntime`, with real graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.unit.runtime.making import TensorLike, config_json, init_args, outcomes, request, rows
+from triton_repo_template.runtime.errors import ModelError
+from triton_repo_template.runtime.onnx_model import TritonPythonModel
+
+FLOAT, TEXT, INT64 = TensorProto.FLOAT, TensorProto.STRING, TensorProto.INT64
+
+
+def save(path: Path, nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Each input and output as (name, type, shape)."""
+    taken, given = ([helper.make_tensor_value_info(*item) for item in items] for items in (inputs, outputs))
+    graph = helper.make_graph(list(nodes), "g", taken, given)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+
+
+def load(
+    folder: Path,
+    inputs: Sequence[TensorLike] = (("x", "float32", (2,)),),
+    outputs: Sequence[TensorLike] = (("y", "float32", ()),),
+    filename: str = "",
+    **parameters: str,
+) -> TritonPythonModel:
+    model = TritonPythonModel()
+    model.initialize(init_args(folder, config_json(inputs, outputs, filename, **parameters)))
+    return model
+
+
+def save_sum(path: Path) -> None:
+    """y = the sum of each row, of rank 1 as skl2onnx writes labels."""
+    axes = helper.make_node("Constant", [], ["axes"], value=helper.make_tensor("a", INT64, [1], [1]))
+    total = helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0)
+    save(path, [axes, total], [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N"])])
+
+
+def test_a_rank_one_output_is_a_value_a_row(tmp_path: Path) -> None:
+    save_sum(tmp_path / "1" / "model.onnx")
+    model = load(tmp_path, [("x", "float32", (2,))], [("y", "float32", ())])
+    responses = model.execute([rows([1, 2]), rows([3, 4], [5, 6])])
+    assert outcomes(responses) == [{"y": [3.0]}, {"y": [7.0, 11.0]}]
+
+
+def test_the_file_of_the_config_is_loaded(tmp_path: Path) -> None:
+    save_sum(tmp_path / "1" / "other.onnx")
+    likes = [("x", "float32", (2,))], [("y", "float32", ())]
+    assert outcomes(load(tmp_path, *likes, filename="other.onnx").execute([rows([1, 2])])) == [{"y": [3.0]}]
+    with pytest.raises(ModelError, match=r"ONNX Runtime cannot load model\.onnx"):
+        load(tmp_path, *likes)
+
+
+def test_strings_pass_through_a_graph(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    save(tmp_path / "1" / "model.onnx", [node], [("x", TEXT, ["N", 2])], [("y", TEXT, ["N", 2])])
+    model = load(tmp_path, [("x", "object", (2,))], [("y", "object", (2,))])
+    first, second = np.array([["é☃".encode(), b""]], object), np.array([[b"a", b"b"]], object)
+    responses = model.execute([request(x=first), request(x=second)])
+    assert outcomes(responses) == [{"y": [["é☃".encode(), b""]]}, {"y": [[b"a", b"b"]]}]
+
+
+def test_several_inputs_and_outputs_go_by_name(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["a", "b"], ["plus"]), helper.make_node("Sub", ["a", "b"], ["minus"])]
+    values = [(name, FLOAT, ["N", 1]) for name in ("a", "b", "plus", "minus")]
+    save(tmp_path / "1" / "model.onnx", nodes, values[:2], values[2:])
+    likes = [("b", "float32", (1,)), ("a", "float32", (1,))], [("minus", "float32", (1,)), ("plus", "float32", (1,))]
+    a, b = np.array([[5]], np.float32), np.array([[2]], np.float32)
+    assert outcomes(load(tmp_path, *likes).execute([request(a=a, b=b)])) == [{"minus": [[3.0]], "plus": [[7.0]]}]
+
+
+def save_gather(path: Path) -> None:
+    """y = the x-th of three words; a graph that fails for any other x."""
+    words = helper.make_tensor("words", FLOAT, [3], [10.0, 20.0, 30.0])
+    nodes = [helper.make_node("Constant", [], ["w"], value=words), helper.make_node("Gather", ["w", "x"], ["y"])]
+    save(path, nodes, [("x", INT64, ["N", 1])], [("y", FLOAT, ["N", 1])])
+
+
+def test_a_row_that_the_graph_refuses_is_its_own_requests_error(tmp_path: Path) -> None:
+    save_gather(tmp_path / "1" / "model.onnx")
+    model = load(tmp_path, [("x", "int64", (1,))], [("y", "float32", (1,))])
+    first, second, third = outcomes(model.execute([rows([i], dtype="int64") for i in (0, 7, 2)]))
+    assert (first, third) == ({"y": [[10.0]]}, {"y": [[30.0]]})
+    assert second.startswith("[schwift:model_error] ")
+    assert "Traceback" not in second
+
+
+@pytest.mark.parametrize("like", [("y", "float32", (3,)), ("y", "int32", ())], ids=str)
+def test_an_output_of_another_shape_or_dtype_than_the_config_is_a_bad_output(tmp_path: Path, like: TensorLike) -> None:
+    save_sum(tmp_path / "1" / "model.onnx")
+    (said,) = outcomes(load(tmp_path, outputs=[like]).execute([rows([1, 2])]))
+    assert isinstance(said, str), f"answered with {said}"
+    assert said.startswith("[schwift:bad_model_output] ")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x08"])
+def test_a_file_that_is_no_graph_is_refused_by_name_without_a_path(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match=r"ONNX Runtime cannot load model\.onnx: ") as caught:
+        load(tmp_path)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(("asked", "given"), [("1", 1), ("3", 3), ("64", 4)])
+def test_threads_are_the_configs_within_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, given: int
+) -> None:
+    monkeypatch.setattr("triton_repo_template.runtime.onnx_model.available_cores", lambda: 4)
+    save_sum(tmp_path / "1" / "model.onnx")
+    likes = [("x", "float32", (2,))], [("y", "float32", ())]
+    options = load(tmp_path, *likes, intra_op_thread_count=asked)._session.get_session_options()
+    assert options.intra_op_num_threads == given
+    assert options.inter_op_num_threads == 1

@@ -1,0 +1,129 @@
+"""The thread that wakes Triton's batcher."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from triton_repo_template.runtime.wake import KEY_FILE, WakeUp, read_key
+
+QUIET = 0.02
+
+
+class Sent:
+    """Counts what was sent, and can be waited for. While `gate` is closed, sending blocks."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.happened = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    def __call__(self) -> None:
+        self.times.append(time.monotonic())
+        self.happened.release()
+        assert self.gate.wait(30)
+        if self.error is not None:
+            raise self.error
+
+    def again(self, seconds: float = 1) -> bool:
+        """Whether one more was sent within this time."""
+        return self.happened.acquire(timeout=seconds)
+
+
+@pytest.fixture
+def sent() -> Iterator[Sent]:
+    fake = Sent()
+    yield fake
+    fake.gate.set()
+
+
+@pytest.fixture
+def wake(sent: Sent) -> Iterator[WakeUp]:
+    made = WakeUp(sent, QUIET)
+    yield made
+    sent.gate.set()
+    made.stop()
+    assert not made._thread.is_alive()
+
+
+def test_the_key_is_what_the_file_says(tmp_path: Path) -> None:
+    (tmp_path / KEY_FILE).write_text("abc\n")
+    assert read_key(tmp_path) == "abc"
+
+
+def test_nothing_is_sent_before_the_first_batch(wake: WakeUp, sent: Sent) -> None:
+    assert not sent.again(2 * QUIET)
+
+
+def test_a_burst_is_followed_by_one_call_after_the_last_of_it(wake: WakeUp, sent: Sent) -> None:
+    for _ in range(50):
+        wake.note()
+    last = time.monotonic()
+    assert sent.again()
+    assert sent.times[0] - last >= QUIET * 0.9
+    assert not sent.again(2 * QUIET)
+
+
+def test_each_pause_has_its_own(wake: WakeUp, sent: Sent) -> None:
+    for _ in range(2):
+        wake.note()
+        assert sent.again()
+
+
+def test_a_batch_that_ends_while_we_send_is_followed_by_another(wake: WakeUp, sent: Sent) -> None:
+    sent.gate.clear()
+    wake.note()
+    assert sent.again()
+    wake.note()
+    sent.gate.set()
+    assert sent.again()
+
+
+def test_an_error_of_one_call_is_not_the_end(wake: WakeUp, sent: Sent) -> None:
+    sent.error = RuntimeError("not ready")
+    for _ in range(2):
+        wake.note()
+        assert sent.again()
+
+
+def test_stop_ends_the_thread_at_once(sent: Sent) -> None:
+    wake = WakeUp(sent, quiet=30)
+    started = time.monotonic()
+    wake.stop()
+    assert time.monotonic() - started < 0.5
+    assert not wake._thread.is_alive()
+
+
+def test_stop_does_not_wait_for_a_call_that_hangs(sent: Sent) -> None:
+    wake = WakeUp(sent, 0)
+    sent.gate.clear()
+    wake.note()
+    assert sent.again()
+    started = time.monotonic()
+    wake.stop(patience=0.02)
+    assert time.monotonic() - started < 0.5
+    # It is left to the process's end, which it must not hold up.
+    assert wake._thread.daemon
+
+
+def test_a_stop_that_comes_just_before_a_call_is_not_lost(sent: Sent) -> None:
+    stopped = WakeUp(sent, 0)
+
+    class StoppedJustBefore(threading.Event):
+        def clear(self) -> None:
+            stopped._stopped = True
+            self.set()
+            super().clear()
+
+    waiting, stopped._noted = stopped._noted, StoppedJustBefore()
+    waiting.set()
+    stopped._thread.join(0.2)
+    alive = stopped._thread.is_alive()
+    stopped.stop()
+    assert not alive
