@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import pickletools
 import subprocess
 import sys
@@ -97,6 +98,8 @@ def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
             text=True,
             timeout=_PROBE_SECONDS,
             stdin=subprocess.DEVNULL,
+            # TorchScript writes a module's constants in the order of a set.
+            env={**os.environ, "PYTHONHASHSEED": "0"},
         )
     except subprocess.TimeoutExpired as error:
         raise ArtifactError(f"{source.config}: {name} took over {_PROBE_SECONDS} s to read") from error

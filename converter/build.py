@@ -41,7 +41,7 @@ def build_repository(
     discovery = discover(models)
     check_names(only, discovery)
     sources = tuple(source for source in discovery.sources if not only or source.spec.name in only)
-    old = writer.existing(output)
+    old = writer.existing(output, tolerant=not only)
     kept = _kept(old, output, only)
     notes = list(discovery.passed_over)
     for source in sources:

@@ -70,7 +70,10 @@ def _write_without_debug_files(buffer: io.BytesIO, target: Path) -> None:
     """Same model, same bytes: TorchScript's debug files hold the source's path on this machine, and nothing needed."""
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as result:
         for item in source.infolist():
-            if not item.filename.endswith(".debug_pkl"):
+            if item.filename.endswith("/.data/serialization_id"):
+                # A hash of the files, the left out ones too.
+                result.writestr(zipfile.ZipInfo(item.filename), b"0" * 40)
+            elif not item.filename.endswith(".debug_pkl"):
                 result.writestr(zipfile.ZipInfo(item.filename), source.read(item))
 
 

@@ -59,13 +59,17 @@ def _plain(tensor: TensorSpec, default: str) -> TensorPlan:
 
 def _check_batch_axis(source: ModelSource, facts: Facts) -> None:
     for item in facts.inputs:
-        if not item.shape or item.shape[0] is not None:
-            raise ArtifactError(
-                f"{source.config}: {source.spec.model_args.model_file}: the batch dimension of input {item.name} is "
-                f"fixed (shape {_shape(item)}), so requests cannot be batched: export the model with a dynamic "
-                "first axis (torch.onnx.export: dynamic_axes={...: {0: 'batch'}}; skl2onnx: "
-                "FloatTensorType([None, ...]))"
-            )
+        _check_free(source, "input", item)
+
+
+def _check_free(source: ModelSource, key: str, item: GraphTensor) -> None:
+    if not item.shape or item.shape[0] is not None:
+        raise ArtifactError(
+            f"{source.config}: {source.spec.model_args.model_file}: the batch dimension of {key} {item.name} is "
+            f"fixed (shape {_shape(item)}), so requests cannot be batched: export the model with a dynamic "
+            "first axis (torch.onnx.export: dynamic_axes={...: {0: 'batch'}}; skl2onnx: "
+            "FloatTensorType([None, ...]))"
+        )
 
 
 def _matched(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[GraphTensor, ...]) -> TensorPlan:
@@ -93,7 +97,13 @@ def _matched(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[Gra
     misfit = _misfit(wanted, chosen)
     if misfit is not None:
         raise ArtifactError(f"{source.config}: model.{key}: the graph's {_describe(chosen)}: {misfit}")
-    tensor = Tensor(name=chosen.name, dtype=wanted.dtype, dims=wanted.row_dims)
+    _check_free(source, key, chosen)
+    # A size that only one of the two knows is the size: Triton's C++ backend wants the graph's.
+    sizes = chosen.shape[1:] or wanted.row_dims
+    dims = tuple(
+        here if there is None or here != -1 else there for there, here in zip(sizes, wanted.row_dims, strict=True)
+    )
+    tensor = Tensor(name=chosen.name, dtype=wanted.dtype, dims=dims)
     return TensorPlan(tensor, scalar=len(chosen.shape) == 1)
 
 

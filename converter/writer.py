@@ -1,12 +1,14 @@
 """The only disk writes of a build: a complete new folder, then one atomic switch.
 
 `model_repository` is a link to `.model_repository.builds/<n>`; a reader sees the old repository or the new
-one, whole, whenever the build is killed. The build before the last is kept, for a Triton that still has it open.
+one, whole, whenever the build is killed. The build that was
+served before is kept, for a Triton that still has it open.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -19,7 +21,8 @@ from converter.errors import RepositoryError
 from converter.plan import Plan
 from converter.spec.manifest import FILENAME, Manifest, entry_json, read_manifest
 
-_KEPT_BUILDS = 2
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _CHUNK = 1024 * 1024
 
 
@@ -41,16 +44,23 @@ def digests(plan: Plan) -> dict[str, str]:
     return {name: _digest(content) for name, content in plan.files.items()}
 
 
-def existing(output: Path) -> Manifest | None:
+def existing(output: Path, tolerant: bool = False) -> Manifest | None:
     """The manifest that is there now; None where nothing is.
 
-    RepositoryError where `output` is something that a build must not replace.
+    RepositoryError where `output` is something that a build must not replace, or where its manifest cannot be read;
+    `tolerant` takes a repository of ours with such a manifest for none, as a whole build replaces it.
     """
     if not os.path.lexists(output):
         return None
-    if output.is_symlink() or (output / FILENAME).is_file():
-        return read_manifest(output) if output.exists() else None
-    if output.is_dir() and not any(output.iterdir()):
+    ours = output.is_symlink() and output.resolve().parent == _builds_path(output).resolve()
+    if ours or (output / FILENAME).is_file():
+        try:
+            return read_manifest(output) if output.exists() else None
+        except RepositoryError:
+            if ours and tolerant:
+                return None
+            raise
+    if output.is_dir() and not output.is_symlink() and not any(output.iterdir()):
         return None
     raise RepositoryError(
         f"{output} is there and was not written by `schwift build-repo`: name another folder with --output"
@@ -98,10 +108,10 @@ def _write_locked(plan: Plan, manifest: Manifest, output: Path, builds: Path) ->
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    served = output.resolve().name if output.is_symlink() else None
     _switch(output, target)
-    current = target.name
-    for path in sorted((path for path in builds.iterdir() if path.name.isdigit()), reverse=True)[_KEPT_BUILDS:]:
-        if path.name != current:
+    for path in builds.iterdir():
+        if path.name.isdigit() and path.name not in (target.name, served):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -122,25 +132,35 @@ def _write_file(path: Path, content: bytes | Path, digest: str | None) -> None:
 
 def _switch(output: Path, target: Path) -> None:
     """Point the link at the new build, by one rename."""
-    if not output.is_symlink() and output.is_dir():
-        _make_way(output)
     link = output.with_name(f".{output.name}.link")
+    if link.is_dir() and not link.is_symlink():
+        shutil.rmtree(link)  # a folder that an exchange left here
     link.unlink(missing_ok=True)
     link.symlink_to(os.path.relpath(target, output.parent))
-    os.replace(link, output)
+    if output.is_dir() and not output.is_symlink():
+        # A plain folder (empty, or a copy of a repository) cannot be renamed over, but can change places.
+        _exchange(link, output)
+        shutil.rmtree(link)
+    else:
+        os.replace(link, output)
     _sync_folder(output.parent)
 
 
-def _make_way(output: Path) -> None:
-    """A real folder stands where the link goes: an empty one, or a copy of a repository."""
-    if any(output.iterdir()):
-        shutil.rmtree(output)
-    else:
-        output.rmdir()
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two names in one step (Linux, renameat2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(one), os.fsencode(other)
+    if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{os.strerror(code)}, moving away the plain folder that is there: remove it")
+
+
+def _builds_path(output: Path) -> Path:
+    return output.with_name(f".{output.name}.builds")
 
 
 def _builds_of(output: Path) -> Path:
-    builds = output.with_name(f".{output.name}.builds")
+    builds = _builds_path(output)
     builds.mkdir(parents=True, exist_ok=True)
     return builds
 

@@ -105,7 +105,7 @@ class TritonGrpc:
         wanted = {tensor.name: tensor for tensor in outputs}
         try:
             return {
-                item.name: from_raw(raw, item.datatype, wanted[item.name], tuple(item.shape))
+                item.name: from_raw(raw, promised(wanted[item.name], item.datatype), tuple(item.shape))
                 for item, raw in zip(response.outputs, response.raw_output_contents, strict=True)
             }
         except (ValueError, KeyError) as error:
@@ -166,11 +166,16 @@ def to_raw(array: npt.NDArray[Any]) -> bytes:
     return b"".join(parts)
 
 
-def from_raw(raw: bytes, datatype: str, tensor: Tensor, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The reverse of `to_raw`. ValueError where the bytes are of another type, or do not fill the shape."""
+def promised(tensor: Tensor, datatype: str) -> dtypes.DType:
+    """The dtype of a tensor. ValueError where Triton's answer says another."""
     dtype = dtypes.by_name(tensor.dtype)
     if datatype != dtype.triton:
         raise ValueError(f"output {tensor.name} is {datatype}, not {dtype.triton}")
+    return dtype
+
+
+def from_raw(raw: bytes, dtype: dtypes.DType, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The reverse of `to_raw`. ValueError where the bytes do not fill the shape."""
     if dtype.json != "string":
         return np.frombuffer(raw, dtype=dtype.numpy).reshape(shape)
     items: list[bytes] = []

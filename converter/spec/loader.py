@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from converter.errors import ConfigError
-from converter.spec.model import ModelArgs, ModelFile, ModelSpec, QueueSpec, TensorSpec, nearest
+from converter.spec.model import MisplacedError, ModelArgs, ModelFile, ModelSpec, QueueSpec, TensorSpec, nearest
 
 _MAX_BYTES = 64 * 1024
 _MAX_NODES = 10_000
@@ -53,7 +54,7 @@ def load_spec(path: Path, shown: Path | str | None = None) -> ModelSpec:
         return ModelFile.model_validate(data).model
     except ValidationError as error:
         problems = [
-            _problem(label, item["loc"], item["type"], item["msg"], data, lines)
+            _problem(label, (*item["loc"], *_place_below(item)), item["type"], item["msg"], data, lines)
             for item in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigError(problems) from error
@@ -156,6 +157,12 @@ def _problem(label: str, loc: Sequence[str | int], kind: str, message: str, data
         message = "this key is missing"
     message = message.removeprefix("Value error, ")
     return f"{label}:{lines.get(known, 1)}: {_dotted(path)}: {message}"
+
+
+def _place_below(item: ErrorDetails) -> tuple[str, ...]:
+    """Where below its place pydantic's error really is."""
+    error = item.get("ctx", {}).get("error")
+    return error.place if isinstance(error, MisplacedError) else ()
 
 
 def _place(loc: Sequence[str | int], data: Any, lines: dict[Path_, int]) -> tuple[Path_, Path_]:

@@ -42,6 +42,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
+class MisplacedError(ValueError):
+    """A problem that a whole model shows, at the key below it that the user has to change."""
+
+    def __init__(self, place: tuple[str, ...], message: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=())
 
@@ -210,22 +218,23 @@ class ModelSpec(_Strict):
         args = self.model_args
         if self.backend == "python":
             if args.class_ is None:
-                raise ValueError("model_args.class is missing: backend python needs package.module:ClassName")
+                raise _at("class", "this key is missing: backend python needs package.module:ClassName")
             if args.model_file is not None:
-                raise ValueError("model_args.model_file has no meaning for backend python: remove it")
+                raise _at("model_file", "has no meaning for backend python: remove it")
             return self
         if args.model_file is None:
-            raise ValueError(f"model_args.model_file is missing: backend {self.backend} needs the file's name")
+            raise _at("model_file", f"this key is missing: backend {self.backend} needs the file's name")
         suffixes = _SUFFIXES[self.backend]
         if PurePosixPath(args.model_file).suffix.lower() not in suffixes:
-            raise ValueError(
-                f"model_args.model_file: {args.model_file!r} does not end in {' or '.join(suffixes)}, "
-                f"which backend {self.backend} loads"
+            raise _at(
+                "model_file",
+                f"{args.model_file!r} does not end in {' or '.join(suffixes)}, which backend {self.backend} loads",
             )
         if args.class_ is not None or args.kwargs:
-            raise ValueError("model_args.class and kwargs are for backend python: remove them")
+            key = "class" if args.class_ is not None else "kwargs"
+            raise _at(key, "is for backend python: remove it")
         if args.method is not None and self.backend in ("onnx", "torch"):
-            raise ValueError("model_args.method is for sklearn and joblib models: remove it")
+            raise _at("method", "is for sklearn and joblib models: remove it")
         return self
 
     @model_validator(mode="after")
@@ -233,10 +242,14 @@ class ModelSpec(_Strict):
         for key, tensors in (("input", self.input), ("output", self.output)):
             names = [tensor.name for tensor in tensors]
             if len(tensors) > 1 and None in names:
-                raise ValueError(f"{key}: several tensors need a name each")
+                raise MisplacedError((key,), "several tensors need a name each")
             if len(set(names)) != len(names):
-                raise ValueError(f"{key}: two tensors have the same name")
+                raise MisplacedError((key,), "two tensors have the same name")
         return self
+
+
+def _at(key: str, message: str) -> MisplacedError:
+    return MisplacedError(("model_args", key), message)
 
 
 class ModelFile(_Strict):

@@ -22,7 +22,6 @@ class Settings(BaseSettings):
         env_file_encoding="utf-8",
         extra="ignore",
         env_ignore_empty=True,
-        populate_by_name=True,
         frozen=True,
         protected_namespaces=(),
     )
@@ -99,7 +98,10 @@ class Settings(BaseSettings):
     @field_validator("log_directory", "model_directory", "repository")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return Path(os.path.abspath(value.expanduser()))
+        try:
+            return Path(os.path.abspath(value.expanduser()))
+        except RuntimeError as error:
+            raise ValueError("this user's home is not known: write the whole path") from error
 
     @property
     def log_file(self) -> Path | None:
@@ -120,9 +122,16 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
 
     Raises ConfigError naming the variable, its value's fault, and nothing of its value's content.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
+    # By alias: the bare names of our own settings (HOST, …) must mean nothing in the environment.
+    given = {
+        str(Settings.model_fields[name].validation_alias or name): value
+        for name, value in overrides.items()
+        if value is not None
+    }
     try:
         return Settings(_env_file=env_file, **given)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{env_file}: not UTF-8 at byte {error.start}: save the file as UTF-8") from error
     except ValidationError as error:
         problems = []
         for item in error.errors(include_input=False, include_url=False):

@@ -79,9 +79,7 @@ def grid(base: str, names: list[str], seconds: float) -> bool:
 
 def soaked(base: str, name: str, seconds: float) -> bool:
     """Minute by minute; the last must keep nine tenths of the first's throughput."""
-    click.echo(
-        "| soak, minute | connections | req/s | p50 ms | p99 ms | worst ms | refused | |\n|---|---|---|---|---|---|---|---|"
-    )
+    click.echo(_HEAD.format("soak, minute"))
     url, body = f"{base}/{name}/infer", sleeping.triton_request()
     good, rates = True, []
     for minute in range(1, max(1, round(seconds / 60)) + 1):

@@ -54,7 +54,8 @@ def _predictor(folder: Path) -> Callable[[Array], Any]:
         session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         return lambda rows: session.run(["probabilities"], {"features": rows.astype(np.float32)})[0]
     if config["backend"] == "torch":
-        network = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
+        network: Any = torch.jit.load(str(path))
         return lambda rows: network(torch.tensor(rows, dtype=torch.float32)).detach().numpy()
-    estimator = joblib.load(path)
-    return estimator.predict if folder.name == "iris_forest" else estimator.predict_proba
+    estimator: Any = joblib.load(path)
+    method: Callable[[Array], Any] = estimator.predict if folder.name == "iris_forest" else estimator.predict_proba
+    return method

@@ -15,7 +15,7 @@ from . import triton_io
 from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig
 from .conform import conform, decode_text
-from .errors import ModelError
+from .errors import BadModelOutput, ModelError
 from .threads import available_cores
 
 
@@ -52,4 +52,8 @@ class TritonPythonModel:
             for item in self._config.inputs
         }
         results = self._session.run(self._outputs, feeds)
+        for item, result in zip(self._config.outputs, results, strict=True):
+            # As the C++ backend does: a graph's types are its own, nothing is cast.
+            if item.dtype != "object" and result.dtype != item.dtype:
+                raise BadModelOutput(f"output {item.name} is {result.dtype}, and the config says {item.dtype}")
         return conform(dict(zip(self._outputs, results, strict=True)), self._config.outputs, rows_of(arrays))

@@ -60,7 +60,7 @@ def test_trusted_module_is_compiled_with_the_code_of_its_folder(
     facts = inspect(source, scratch)
     assert facts.compiled == scratch / "m.pt"
     with zipfile.ZipFile(scratch / "m.pt") as archive:
-        assert "m/constants.pkl" in archive.namelist(), "only TorchScript has constants"
+        assert "archive/constants.pkl" in archive.namelist(), "only TorchScript has constants"
 
 
 @pytest.mark.parametrize(

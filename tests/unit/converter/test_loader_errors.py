@@ -185,31 +185,31 @@ CASES = {
     ),
     "file and class for python": (
         changed("    kwargs:", "    model_file: m.joblib\n    kwargs:", PYTHON),
-        "x.yaml:1: model: model_args.model_file has no meaning for backend python: remove it",
+        "x.yaml:7: model.model_args.model_file: has no meaning for backend python: remove it",
     ),
     "class for a file's backend": (
         changed("device: cpu", 'class: "m:M"'),
-        "x.yaml:1: model: model_args.class and kwargs are for backend python: remove them",
+        "x.yaml:9: model.model_args.class: is for backend python: remove it",
     ),
     "method for onnx": (
         changed("device: cpu", "method: predict"),
-        "x.yaml:1: model: model_args.method is for sklearn and joblib models: remove it",
+        "x.yaml:9: model.model_args.method: is for sklearn and joblib models: remove it",
     ),
     "no class for python": (
         changed('    class: "models.python_backend.model:Multiply"\n', "", PYTHON),
-        "x.yaml:1: model: model_args.class is missing: backend python needs package.module:ClassName",
+        "x.yaml:5: model.model_args.class: this key is missing: backend python needs package.module:ClassName",
     ),
     "no file for onnx": (
         changed("    model_file: rf.onnx    # .pkl .joblib .onnx .pt .pth, beside this file\n", ""),
-        "x.yaml:1: model: model_args.model_file is missing: backend onnx needs the file's name",
+        "x.yaml:7: model.model_args.model_file: this key is missing: backend onnx needs the file's name",
     ),
     "several tensors, one without a name": (
         changed(INPUT, "input: [{name: a, shape: [-1], dtype: int8}, {shape: [-1], dtype: int8}]"),
-        "x.yaml:1: model: input: several tensors need a name each",
+        "x.yaml:10: model.input: several tensors need a name each",
     ),
     "two tensors of one name": (
         changed(INPUT, "input: [{name: a, shape: [-1], dtype: int8}, {name: a, shape: [-1], dtype: int8}]"),
-        "x.yaml:1: model: input: two tensors have the same name",
+        "x.yaml:10: model.input: two tensors have the same name",
     ),
     "empty file": ("", "x.yaml:1: the file is empty: it needs the key model"),
     "nothing but a comment": ("# later\n\n", "x.yaml:1: the file is empty: it needs the key model"),

@@ -97,7 +97,7 @@ def test_failure_at_each_step_leaves_the_old_repository_and_the_next_build_works
     assert version_of(tmp_path) == "2"
 
 
-@pytest.mark.parametrize("name", ["symlink_to", "replace"])
+@pytest.mark.parametrize("name", ["symlink_to", "_exchange"])
 def test_failed_switch_leaves_a_plain_folder_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -105,7 +105,7 @@ def test_failed_switch_leaves_a_plain_folder_as_it_was(
     as_plain_folder(tmp_path)
     add_joblib(tmp_path / "models", "a", version="2")
     with monkeypatch.context() as patch:
-        owner: Any = os if name == "replace" else Path
+        owner: Any = writer if name == "_exchange" else Path
         patch.setattr(owner, name, Failing(getattr(owner, name), 1, OSError(errno.EIO, "I/O error")).method())
         with pytest.raises(RepositoryError):
             build(tmp_path)

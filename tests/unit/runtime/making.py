@@ -14,7 +14,7 @@ from tests.fakes import triton_python_backend_utils as pb
 from triton_repo_template.runtime.config import NUMPY_OF, ModelConfig
 from triton_repo_template.runtime.wake import KEY_FILE
 
-WAKE_KEY = "the mark of a wake-up"
+WAKE_KEY = "the mark of a wake-up, 32 letters or more"
 
 # name, numpy dtype, shape of one row
 TensorLike = tuple[str, str, tuple[int, ...]]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from triton_repo_template.runtime.errors import ModelError
 from triton_repo_template.runtime.wake import KEY_FILE, WakeUp, read_key
 
 QUIET = 0.02
@@ -53,8 +54,15 @@ def wake(sent: Sent) -> Iterator[WakeUp]:
 
 
 def test_the_key_is_what_the_file_says(tmp_path: Path) -> None:
-    (tmp_path / KEY_FILE).write_text("abc\n")
-    assert read_key(tmp_path) == "abc"
+    (tmp_path / KEY_FILE).write_text("ab" * 16 + "\n")
+    assert read_key(tmp_path) == "ab" * 16
+
+
+@pytest.mark.parametrize("text", ["", "\n", "short\n"])
+def test_a_key_that_clients_could_hit_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / KEY_FILE).write_text(text)
+    with pytest.raises(ModelError, match="wake_key is damaged"):
+        read_key(tmp_path)
 
 
 def test_nothing_is_sent_before_the_first_batch(wake: WakeUp, sent: Sent) -> None:
