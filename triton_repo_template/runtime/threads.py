@@ -45,10 +45,11 @@ def limit_loaded(threads: int) -> None:
     """For libraries that are imported already (numpy's BLAS always is)."""
     import threadpoolctl
 
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        # First: it starts its own pool, and sets OpenMP's threads to NUMBA_NUM_THREADS meanwhile.
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     threadpoolctl.threadpool_limits(limits=threads)
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)
-    numba = sys.modules.get("numba")
-    if numba is not None:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))

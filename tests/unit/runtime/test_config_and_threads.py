@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import threadpoolctl
-import torch
 
 from converter.spec import dtypes
 from tests.unit.runtime.making import make_config
@@ -15,7 +15,6 @@ from triton_repo_template.runtime.config import NUMPY_OF, TensorConfig
 from triton_repo_template.runtime.threads import (
     available_cores,
     limit_environment,
-    limit_loaded,
     threads_per_instance,
 )
 
@@ -67,12 +66,16 @@ def test_the_environment_is_set_for_libraries_to_come() -> None:
     }  # fmt: skip
 
 
+_LIMITED = """
+import numba, numpy, threadpoolctl, torch
+from triton_repo_template.runtime.threads import limit_loaded
+
+limit_loaded(1)
+pools = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+print(torch.get_num_threads(), numba.get_num_threads(), pools)
+"""
+
+
 def test_libraries_that_are_there_already_are_limited() -> None:
-    before = torch.get_num_threads()
-    with threadpoolctl.threadpool_limits():
-        try:
-            limit_loaded(1)
-            assert torch.get_num_threads() == 1
-            assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
-        finally:
-            torch.set_num_threads(before)
+    done = subprocess.run([sys.executable, "-c", _LIMITED], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 1 {1}\n"
