@@ -2,6 +2,8 @@
 # make test    all tests, against a real Triton
 # make check   lint, types and import rules
 # make models  remake the example models' files
+# make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
+# make bench-soak    the same for 10 minutes at 32 connections
 # make clean   remove what the above made
 #
 # PORT=9000 make serve, or make serve PORT=9000; likewise SCHWIFT_TRITON_HTTP_PORT and the other settings.
@@ -13,7 +15,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test check models clean venv
+.PHONY: serve test check models bench-stall bench-soak clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -30,6 +32,12 @@ check: venv
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done
+
+bench-stall: venv
+	$(BIN)/python -m tests.bench.stall
+
+bench-soak: venv
+	$(BIN)/python -m tests.bench.stall --soak 600
 
 venv: $(VENV)/.installed
 

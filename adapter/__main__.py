@@ -12,7 +12,7 @@ import uvicorn
 import uvloop
 
 from adapter.app import create_app
-from adapter.backend.triton_grpc import TritonGrpc
+from adapter.backend.triton import Triton
 from converter.errors import PortInUse, SchwiftError
 from converter.spec.manifest import read_manifest
 from converter.spec.settings import Settings, load_settings
@@ -37,7 +37,9 @@ def main() -> int:
 
 async def _serve(settings: Settings, sock: socket.socket) -> None:
     manifest = read_manifest(settings.repository)
-    app = create_app(settings, manifest, lambda: TritonGrpc(settings.triton_grpc, settings.triton_metrics))
+    app = create_app(
+        settings, manifest, lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics)
+    )
     config = uvicorn.Config(
         app,
         loop="none",
@@ -47,6 +49,8 @@ async def _serve(settings: Settings, sock: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        # A client's address is its own, whatever X-Forwarded-For says: quotas go by it.
+        proxy_headers=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     await uvicorn.Server(config).serve(sockets=[sock])

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
+from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
 from adapter.keeper import Keeper
 from adapter.metrics import Metrics
@@ -54,7 +55,9 @@ def create_app(settings: Settings, manifest: Manifest, make_backend: Callable[[]
         exception_handlers=HANDLERS,
         redirect_slashes=False,
     )
-    app.include_router(predict_router(service, metrics, quota, registry, settings.max_body_bytes))
+    app.include_router(predict_router(registry))
     app.include_router(status_router(registry, metrics, backend))
     app.add_middleware(RequestId)
+    # The last one added is the first to see a request.
+    app.add_middleware(HotPath, service=service, metrics=metrics, quota=quota, max_body_bytes=settings.max_body_bytes)
     return app

@@ -80,6 +80,21 @@ class Codec:
 
     def check(self, outputs: Arrays, rows: int) -> None:
         """BadModelOutput where Triton's answer is not what the config promises."""
+        self.check_shapes(outputs, rows)
+        if not self.finite(outputs):
+            raise self.not_finite()
+
+    def finite(self, outputs: Arrays) -> bool:
+        """Whether every number may be sent: all of them where the config says `non_finite: null`."""
+        return self._nullable or all(
+            array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in outputs.values()
+        )
+
+    def not_finite(self) -> BadModelOutput:
+        return _bad_output("the answer has NaN or Infinity")
+
+    def check_shapes(self, outputs: Arrays, rows: int) -> None:
+        """BadModelOutput where an output is missing, or of another dtype or shape."""
         for tensor in self._outputs:
             array = outputs.get(tensor.name)
             if array is None:
@@ -92,8 +107,6 @@ class Codec:
             )
             if not fits or shape[0] != rows:
                 raise _bad_output(f"output {tensor.name} is {shape}, not {(rows, *tensor.dims)}")
-            if not self._nullable and array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise _bad_output(f"output {tensor.name} has NaN or Infinity")
 
     def _body_type(self, extra_axes: int = 0, as_float: bool = False) -> Any:
         def nested(tensor: Tensor) -> Any:

@@ -53,12 +53,25 @@ def error_response(
     return Response(body, status, headers, media_type="application/json")
 
 
-def to_response(error: errors.AdapterError, request_id: str) -> Response:
+def error_body(error: errors.AdapterError, request_id: str) -> tuple[bytes, int | None]:
+    """The body, and the value of Retry-After where there is one; what is inside goes to the log."""
     status, code = STATUS_OF[type(error)]
-    headers = {"Retry-After": str(max(1, math.ceil(error.retry_after)))} if isinstance(error, errors.TryLater) else {}
     if error.inside:
         _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
-    return error_response(status, code, error.detail, request_id, headers)
+    body = orjson.dumps({"detail": error.detail, "code": code, "request_id": request_id})
+    return body, max(1, math.ceil(error.retry_after)) if isinstance(error, errors.TryLater) else None
+
+
+def log_unexpected(error: Exception, request_id: str) -> bytes:
+    """A fault of ours: the traceback goes to the log, nothing of it into the body."""
+    _log.error("request %s: unexpected error", request_id, exc_info=error)
+    return orjson.dumps({"detail": _INTERNAL, "code": "internal_error", "request_id": request_id})
+
+
+def to_response(error: errors.AdapterError, request_id: str) -> Response:
+    body, retry_after = error_body(error, request_id)
+    headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+    return Response(body, STATUS_OF[type(error)][0], headers, media_type="application/json")
 
 
 def request_id_of(request: Request) -> str:
@@ -80,11 +93,10 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def handle_unexpected(request: Request, error: Exception) -> Response:
-    """A fault of ours: the traceback goes to the log, nothing of it to the client."""
     request_id = request_id_of(request)
-    _log.error("request %s: unexpected error", request_id, exc_info=error)
     # Starlette calls this outside of the middleware that sets the header elsewhere.
-    return error_response(500, "internal_error", _INTERNAL, request_id, {"X-Request-Id": request_id})
+    headers = {"X-Request-Id": request_id}
+    return Response(log_unexpected(error, request_id), 500, headers, media_type="application/json")
 
 
 HANDLERS: dict[Any, Any] = {

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from adapter import errors
-from adapter.backend.protocol import InferenceBackend
+from adapter.backend.protocol import LOAD_TIMEOUT, InferenceBackend
 from adapter.registry import Model, Registry
 
 _log = logging.getLogger("schwift.adapter")
@@ -23,8 +23,9 @@ _PASS_SECONDS = 1.0
 _START_SECONDS = 0.1
 # Loads at a time: each start is mostly one core's work.
 _LOADS = 2
-_OURS = re.compile(r"\[schwift:\w+\] (.+?)(?:\s*\n|\s+At:|$)", re.DOTALL)
-_PATHS = re.compile(r"(?<![\w.])/[\w./+-]+/")
+# What the runtime writes in Triton's texts; a traceback may follow.
+_SENTENCE = re.compile(r"\[schwift:load_error\] ([^\n]+?)(?:\s+At:|\n|$)")
+_RAISED = re.compile(r"\[schwift:model_error\] (\w+)")
 
 
 class Keeper:
@@ -105,7 +106,14 @@ class Keeper:
 
 
 def load_reason(text: str) -> str:
-    """Triton's account of a failed load as one sentence: the runtime's own where there is one, and no paths."""
-    found = _OURS.search(text)
-    line = found.group(1) if found else text.strip().splitlines()[0] if text.strip() else "unknown"
-    return _PATHS.sub("", line).strip()[:300]
+    """Triton's account of a failed load as one sentence for /health.
+
+    The runtime's own sentences as they are; of a user's exception its type alone, since its text may hold anything.
+    """
+    if found := _SENTENCE.search(text):
+        return found.group(1).strip()
+    if found := _RAISED.search(text):
+        return f"the model's code raised {found.group(1)} while it was loaded: the server's log has the details"
+    if text.startswith(LOAD_TIMEOUT):
+        return text
+    return "Triton could not load it: the server's log has the details"

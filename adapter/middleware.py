@@ -8,7 +8,12 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+def accepted_request_id(given: bytes) -> str | None:
+    """The client's own id, where it is harmless in a header and a log."""
+    return given.decode() if given and _ACCEPTED.fullmatch(given) else None
 
 
 class RequestId:
@@ -21,8 +26,8 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _ACCEPTED.fullmatch(given) else uuid.uuid4().hex
+        given = Headers(scope=scope).get("x-request-id", "").encode("latin-1")
+        request_id = accepted_request_id(given) or uuid.uuid4().hex
         scope["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import Any
 
 import orjson
@@ -13,7 +11,6 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from adapter import models_page
 from adapter.backend.protocol import InferenceBackend
-from adapter.body import TIMEOUT_HEADER, ClientDisconnect, read_json_body, requested_timeout
 from adapter.contract import (
     AvailableModels,
     Health,
@@ -24,19 +21,13 @@ from adapter.contract import (
     error_responses,
     request_body,
 )
-from adapter.errors import AdapterError
-from adapter.http_errors import STATUS_OF, request_id_of, to_response
+from adapter.hot import TIMEOUT_HEADER
 from adapter.metrics import Metrics
-from adapter.ratelimit import Quota
 from adapter.registry import Model, Registry
-from adapter.service import PredictService, Timings
 from converter.spec.model import Endpoint
-
-_log = logging.getLogger("schwift.requests")
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _METRICS_SECONDS = 2.0
-_CLIENT_LEFT = 499
 _SUMMARIES: dict[Endpoint, str] = {
     "predict": "Predict at once, any number of rows",
     "predict_batched": "Predict one row, joined with other requests",
@@ -51,54 +42,16 @@ _HEADER = {
 }  # fmt: skip
 
 
-def predict_router(
-    service: PredictService, metrics: Metrics, quota: Quota | None, registry: Registry, max_body_bytes: int
-) -> APIRouter:
-    """POST /predict/{model} and POST /predict_batched/{model}."""
+def predict_router(registry: Registry) -> APIRouter:
+    """POST /predict/{model} and POST /predict_batched/{model}, as documents and for 405; hot.py answers them."""
     router = APIRouter()
-
-    async def answer(request: Request, name: str, endpoint: Endpoint) -> Response:
-        arrived = started = time.monotonic()
-        model: Model | None = None
-        timings = Timings()
-        status, code = 200, "ok"
-        try:
-            if quota is not None:
-                quota.take(request.client.host if request.client else "")
-            model = service.find(name, endpoint)
-            timeout = requested_timeout(request)
-            body = await read_json_body(request, max_body_bytes)
-            started = time.monotonic()
-            content = await service.predict(model, endpoint, body, timeout, timings)
-            response = Response(content, media_type="application/json")
-        except AdapterError as error:
-            status, code = STATUS_OF[type(error)]
-            response = to_response(error, request_id_of(request))
-        except ClientDisconnect:
-            status, code = _CLIENT_LEFT, "client_left"
-            response = Response(status_code=_CLIENT_LEFT)
-        except Exception:
-            status, code = 500, "internal_error"
-            raise
-        finally:
-            now = time.monotonic()
-            if model is not None and status == 200:
-                metrics.answered(name, endpoint, now - started, timings.rows)
-            elif model is not None:
-                metrics.failed(name, endpoint, status, code)
-            if _log.isEnabledFor(logging.INFO):
-                _log_request(request, name if model else "-", endpoint, timings, status, code, now - arrived)
-        return response
 
     def add(endpoint: Endpoint, example_rows: int) -> None:
         entries = [model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
         name_examples = {entry.name: Example(value=entry.name) for entry in entries}
 
-        async def route(
-            request: Request,
-            model_name: str = Path(description="`model.name`", openapi_examples=name_examples),
-        ) -> Response:
-            return await answer(request, model_name, endpoint)
+        async def route(model_name: str = Path(description="`model.name`", openapi_examples=name_examples)) -> None:
+            raise AssertionError("adapter/hot.py answers this before the framework sees it")
 
         router.add_api_route(
             f"/{endpoint}/{{model_name}}",
@@ -198,13 +151,3 @@ def _prefers_html(accept: str) -> bool:
     if "text/html" not in names:
         return False
     return "application/json" not in names or names.index("text/html") < names.index("application/json")
-
-
-def _log_request(
-    request: Request, name: str, endpoint: Endpoint, timings: Timings, status: int, code: str, seconds: float
-) -> None:
-    stages = " ".join(f"{stage}={value * 1e3:.2f}" for stage, value in timings.stages.items())
-    _log.info(
-        "%s %s model=%s rows=%d status=%d code=%s ms=%.2f %s",
-        request_id_of(request), endpoint, name, timings.rows, status, code, seconds * 1e3, stages,
-    )  # fmt: skip

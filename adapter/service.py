@@ -13,6 +13,7 @@ from adapter import errors
 from adapter.admission import Admission
 from adapter.backend.protocol import Arrays, InferenceBackend
 from adapter.codec import rows_of
+from adapter.dispatch import Dispatcher
 from adapter.registry import Model, Registry
 from converter.spec.model import Endpoint
 
@@ -40,9 +41,16 @@ class PredictService:
     ) -> None:
         self._registry = registry
         self._backend = backend
+        self._dispatchers = {
+            name: Dispatcher(model.entry, model.codec, backend) for name, model in registry.models.items()
+        }
         self._admission = admission
         self._timeout = timeout
         self._clock = clock
+
+    def knows(self, name: str) -> bool:
+        """Whether a model has this name."""
+        return name in self._registry.models
 
     def find(self, name: str, endpoint: Endpoint) -> Model:
         """UnknownModel, or EndpointOff where the model's config leaves the endpoint out."""
@@ -79,21 +87,23 @@ class PredictService:
             return answer
 
     async def _infer(self, model: Model, endpoint: Endpoint, arrays: Arrays, deadline: float) -> Arrays:
-        """In calls of at most the Triton model's max_batch_size, one after the other, joined again."""
-        rows, most = rows_of(arrays), model.entry.direct_max_rows
+        """To the front for `/predict_batched`; else joined with others, in parts of the model's max_batch_size."""
+        entry = model.entry
+        if endpoint == "predict_batched" and entry.front is not None:
+            outputs = await self._backend.infer(
+                entry.front, entry.inputs, arrays, entry.outputs, deadline - self._clock()
+            )
+            model.codec.check(outputs, rows_of(arrays))
+            return outputs
+        dispatcher = self._dispatchers[entry.name]
+        rows, most = rows_of(arrays), entry.direct_max_rows
+        if rows <= most:
+            return await dispatcher.infer(arrays, rows, deadline - self._clock())
         parts: list[Arrays] = []
         for start in range(0, rows, most):
-            part = arrays if rows <= most else {name: array[start : start + most] for name, array in arrays.items()}
-            outputs = await self._backend.infer(
-                model.entry.triton_model(endpoint),
-                model.entry.inputs,
-                part,
-                model.entry.outputs,
-                deadline - self._clock(),
-            )
-            model.codec.check(outputs, rows_of(part))
-            parts.append(outputs)
-        return parts[0] if len(parts) == 1 else _joined(parts)
+            part = {name: array[start : start + most] for name, array in arrays.items()}
+            parts.append(await dispatcher.infer(part, rows_of(part), deadline - self._clock()))
+        return _joined(parts)
 
 
 def _joined(parts: list[Arrays]) -> Arrays:

@@ -70,7 +70,7 @@ def inspect(source: ModelSource, scratch: Path) -> Facts:
     if name not in source.files:
         hint = nearest(name, source.files)
         raise ArtifactError(f"{source.config}: model.model_args.model_file: {name} is not beside this file{hint}")
-    path = source.folder / name
+    path = source.folder.resolve() / name
     if path.stat().st_size == 0:
         raise ArtifactError(f"{source.config}: {name} is empty: write the model's file again")
     if source.spec.backend == "onnx":
@@ -94,6 +94,8 @@ def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "converter.probe", *arguments],
+            # Modules in the current folder must not stand in for ours.
+            cwd="/",
             capture_output=True,
             text=True,
             timeout=_PROBE_SECONDS,
@@ -144,7 +146,7 @@ def _torch(source: ModelSource, path: Path, scratch: Path) -> Path | None:
     examples = [
         {"shape": [2, *(abs(size) for size in tensor.row_dims)], "dtype": tensor.dtype} for tensor in source.spec.input
     ]
-    _probe(source, "torch", str(path), str(target), str(source.folder), json.dumps(examples))
+    _probe(source, "torch", str(path), str(target.resolve()), str(source.folder.resolve()), json.dumps(examples))
     return target
 
 

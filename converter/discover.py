@@ -55,7 +55,8 @@ def discover(models: Path) -> Discovery:
         try:
             config = _config_of(folder)
             if config is None:
-                passed_over.append(f"{models.name}/{folder.name}: no .yaml file, so not a model")
+                yml = " (a .yml does not count: rename it)" if list(folder.glob("*.yml")) else ""
+                passed_over.append(f"{models.name}/{folder.name}: no .yaml file, so not a model{yml}")
                 continue
             shown = f"{models.name}/{folder.name}/{config.name}"
             sources.append(ModelSource(load_spec(config, shown), shown, folder, _files_of(folder)))

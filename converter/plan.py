@@ -106,7 +106,7 @@ def _plan_model(
             instances=max(2, spec.instances + 1),
             parameters={
                 "direct_model": direct.name,
-                "timeout_ms": str(timeout_us // 1000),
+                "timeout_ms": str(round(1e3 * options.predict_timeout_seconds)),
                 "caching": str(int(spec.caching)),
                 "debug": str(int(options.debug_model)),
             },

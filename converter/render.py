@@ -96,6 +96,9 @@ def _check(model: TritonModel, text: str) -> None:
         tuple(batching.preferred_batch_size),
         batching.max_queue_delay_microseconds,
         batching.default_queue_policy.max_queue_size,
+        [list(tensor.dims) for tensor in (*parsed.input, *parsed.output)],
+        [model_config_pb2.DataType.Name(tensor.data_type) for tensor in (*parsed.input, *parsed.output)],
+        [group.count for group in parsed.instance_group],
     )
     meant = (
         model.name,
@@ -107,6 +110,9 @@ def _check(model: TritonModel, text: str) -> None:
         model.preferred_batch_size,
         model.delay_us or 0,
         model.queue.max_size if model.queue else 0,
+        [list(plan.tensor.dims) for plan in (*model.inputs, *model.outputs)],
+        [dtypes.by_name(plan.tensor.dtype).config for plan in (*model.inputs, *model.outputs)],
+        [model.instances],
     )
     if said != meant:
         raise RepositoryError(f"{model.name}: the generated config.pbtxt says {said}, and should say {meant}")

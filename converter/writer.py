@@ -55,7 +55,10 @@ def existing(output: Path, tolerant: bool = False) -> Manifest | None:
     ours = output.is_symlink() and output.resolve().parent == _builds_path(output).resolve()
     if ours or (output / FILENAME).is_file():
         try:
-            return read_manifest(output) if output.exists() else None
+            manifest = read_manifest(output) if output.exists() else None
+            if manifest is not None and not ours:
+                _refuse_foreign_files(output, manifest)
+            return manifest
         except RepositoryError:
             if ours and tolerant:
                 return None
@@ -65,6 +68,14 @@ def existing(output: Path, tolerant: bool = False) -> Manifest | None:
     raise RepositoryError(
         f"{output} is there and was not written by `schwift build-repo`: name another folder with --output"
     )
+
+
+def _refuse_foreign_files(output: Path, manifest: Manifest) -> None:
+    """A plain folder is replaced whole: nothing in it may be a user's."""
+    for path in sorted(output.rglob("*")):
+        name = path.relative_to(output).as_posix()
+        if path.is_file() and name != FILENAME and name not in manifest.files and "__pycache__" not in path.parts:
+            raise RepositoryError(f"{path} is not of the repository in {output}: move it, or name another --output")
 
 
 def compare(old: Manifest | None, new: Manifest) -> Changes:

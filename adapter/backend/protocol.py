@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from converter.spec.manifest import Tensor
 
+# How `inside` begins where a load took too long.
+LOAD_TIMEOUT = "loading took over"
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 

@@ -27,6 +27,7 @@ from converter.spec.settings import Settings
 
 _POLL_SECONDS = 0.1
 _ADAPTER_STOP_SECONDS = 20
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SETTLED = ("ready", "failed")
 
 
@@ -45,22 +46,24 @@ def serve(settings: Settings) -> int:
         listener = stack.enter_context(bind(settings.host, settings.port, "PORT or --port"))
         ports = choose_ports(settings)
         try:
-            code = _build(settings, stop)
+            workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="schwift-serve-")))
+            code = _build(settings, workdir, stop)
             if code != 0:
                 return code
             manifest = read_manifest(settings.repository)
-            workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="schwift-serve-")))
             caching = any(entry.spec.caching for entry in manifest.models)
             triton = EmbeddedTriton(found, settings, ports, workdir, caching)
             stack.callback(triton.stop)
             adapter = Child(
                 "the adapter",
-                [sys.executable, "-m", "adapter"],
+                [sys.executable, "-I", "-m", "adapter"],
                 _adapter_environment(settings, ports, listener.fileno()),
                 pass_fds=(listener.fileno(),),
             )
             stack.callback(adapter.stop, _ADAPTER_STOP_SECONDS)
             host, port = listener.getsockname()[:2]
+            # The adapter's alone now: when it stops listening, clients are refused and do not wait.
+            listener.close()
             _announce((triton.process, adapter), stop, manifest, host, port, ports)
             _watch((triton.process, adapter), stop)
         except _Stopped:
@@ -72,7 +75,7 @@ def serve(settings: Settings) -> int:
 @contextlib.contextmanager
 def _signals() -> Iterator[threading.Event]:
     stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in _STOP_SIGNALS}
     try:
         yield stop
     finally:
@@ -80,11 +83,14 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _build(settings: Settings, stop: threading.Event) -> int:
-    """In a process of its own: what the build imports is not kept in memory while serving."""
-    command = [sys.executable, "-m", "converter", "build-repo"]
+def _build(settings: Settings, workdir: Path, stop: threading.Event) -> int:
+    """In a process of its own: what the build imports is not kept in memory while serving.
+
+    Isolated (-I), as the adapter is: modules in the current folder must not stand in for ours.
+    """
+    command = [sys.executable, "-I", "-m", "converter", "build-repo"]
     command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
-    build = Child("the build", command, os.environ)
+    build = Child("the build", command, {**os.environ, "TMPDIR": str(workdir)})
     try:
         while (code := build.exit_code()) is None:
             _pause(stop)
@@ -117,7 +123,7 @@ def _announce(
 
 def _states(host: str, port: int) -> Mapping[str, Any]:
     """Each model's part of the adapter's /health; empty while it does not answer."""
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+    connection = http.client.HTTPConnection(host, port, timeout=1)
     try:
         connection.request("GET", "/health")
         models: Mapping[str, Any] = json.loads(connection.getresponse().read())["models"]
@@ -156,6 +162,7 @@ def _adapter_environment(settings: Settings, ports: Ports, listener: int) -> dic
         "SCHWIFT_HOST": settings.host,
         "SCHWIFT_LISTEN_FD": str(listener),
         "SCHWIFT_REPOSITORY": str(settings.repository),
+        "SCHWIFT_TRITON_HTTP": f"127.0.0.1:{ports.http}",
         "SCHWIFT_TRITON_GRPC": f"127.0.0.1:{ports.grpc}",
         "SCHWIFT_TRITON_METRICS": f"http://127.0.0.1:{ports.metrics}/metrics",
     }

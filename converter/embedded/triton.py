@@ -13,12 +13,13 @@ from pathlib import Path
 
 from converter.embedded.child import Child
 from converter.embedded.doctor import Installation
-from converter.errors import PortInUse
+from converter.errors import PortInUse, ServeError
 from converter.spec.settings import Settings
 from converter.template import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
 
 _HOST = "127.0.0.1"
 _EXIT_SECONDS = 10
+_BACKLOG = 2048
 _SHM = Path("/dev/shm")
 
 
@@ -46,12 +47,16 @@ def choose_ports(settings: Settings) -> Ports:
 
 
 def bind(host: str, port: int, what: str) -> socket.socket:
-    """A bound socket that does not listen yet. PortInUse names the port and the setting."""
+    """A listening socket. PortInUse names the port and the setting.
+
+    It listens at once: two sockets may be bound to one port for as long as neither does.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
         raise PortInUse(f"port {port} on {host} cannot be used: {error.strerror}: choose another ({what})") from error
@@ -68,7 +73,10 @@ class EmbeddedTriton:
         backends = workdir / "backends"
         lay_out_backends(found, backends)
         log_folder = settings.log_directory if settings.debug_mode else workdir
-        log_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            log_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
         command = [
             str(found.server),
             f"--model-repository={settings.repository}",

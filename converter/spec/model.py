@@ -177,6 +177,14 @@ class ModelSpec(_Strict):
     endpoints: tuple[Endpoint, ...] = ENDPOINTS
     non_finite: Literal["error"] | None = "error"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_absent(cls, data: Any) -> Any:
+        """`description:` with nothing behind it is the default; `non_finite: null` says something."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key == "non_finite"}
+
     @field_validator("backend", mode="before")
     @classmethod
     def _known_backend(cls, value: Any) -> Any:
@@ -185,7 +193,9 @@ class ModelSpec(_Strict):
     @field_validator("name", mode="before")
     @classmethod
     def _safe_name(cls, value: Any) -> Any:
-        if not isinstance(value, str) or not _NAME.fullmatch(value):
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not text in YAML: write it in quotes")
+        if not _NAME.fullmatch(value):
             raise ValueError(
                 "a name is up to 128 letters, digits, dots, dashes and underscores, the first a letter or digit"
             )

@@ -72,10 +72,15 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, validation_alias="SCHWIFT_TRITON_METRICS_PORT",
         description="Triton's metrics port; 0 takes a free one",
     )  # fmt: skip
+    triton_http: str = Field(
+        "127.0.0.1:8000",
+        validation_alias="SCHWIFT_TRITON_HTTP",
+        description="host:port of the Triton that a stand-alone adapter uses",
+    )
     triton_grpc: str = Field(
         "127.0.0.1:8001",
         validation_alias="SCHWIFT_TRITON_GRPC",
-        description="host:port of the Triton that a stand-alone adapter uses",
+        description="the gRPC host:port of that Triton",
     )
     triton_metrics: str = Field(
         "http://127.0.0.1:8002/metrics",

@@ -50,6 +50,7 @@ def write_all(models: Path) -> None:
     _python(models, "fussy", "models.fussy.model:Fussy", FUSSY, "[-1, 2]", "float64")
     _python(models, "fussy_null", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  non_finite: null\n")
     _python(models, "cached", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  caching: true\n")
+    _python(models, "short_queue", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  queue: {timeout_ms: 100}\n")
     _python(models, "direct_only", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  endpoints: [predict]\n")
     _pairs(models)
     _onnx_strings(models)

@@ -111,6 +111,30 @@ def test_a_port_in_use_is_exit_2_and_names_the_port(tmp_path: Path) -> None:
     assert not (tmp_path / "model_repository").exists()
 
 
+def test_two_servers_do_not_share_a_port(tmp_path: Path) -> None:
+    """Not even while both start: the second says so, and does not take the first's models for its own."""
+    models = one_example(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    first, first_log = launch(models, tmp_path / "first", "--port", port)
+    wait_for(lambda: any("build-repo" in line for line in leftovers(tmp_path / "first")))
+    second, second_log = launch(models, tmp_path / "second", "--port", port)
+    assert second.wait(30) == 2
+    assert f"port {port} on 127.0.0.1 cannot be used" in second_log.read_text(encoding="utf-8")
+    wait_for(lambda: "ready: 1 of 1" in first_log.read_text(encoding="utf-8"), 60)
+    assert stop(first) == 0
+
+
+def test_one_port_for_two_things_is_exit_2(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    process, log = launch(one_example(tmp_path), tmp_path, "--port", port, "--triton-grpc-port", port)
+    assert process.wait(30) == 2
+    assert f"port {port} on 127.0.0.1 cannot be used" in log.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", ["HTTP", "GRPC", "METRICS"])
 def test_tritons_ports_are_settings(tmp_path: Path, name: str) -> None:
     with socket.socket() as taken:
@@ -148,12 +172,31 @@ def test_a_model_that_does_not_load_is_said_and_the_others_serve(tmp_path: Path)
         """,
     )
     (path / "model.py").write_text("import no_such_package\n\n\nclass Broken:\n    pass\n", encoding="utf-8")
+    telling = sample_models.folder(
+        models,
+        "telling",
+        """\
+        model:
+          name: telling
+          backend: python
+          model_args: {class: "model:Telling"}
+          input: {type: array, shape: [-1, 1], dtype: float32}
+          output: {type: array, shape: [-1, 1], dtype: float32}
+        """,
+    )
+    (telling / "model.py").write_text(
+        "class Telling:\n    def __init__(self):\n        raise RuntimeError('db://user:hunter2@host/etc/secret')\n",
+        encoding="utf-8",
+    )
     with serving(models, tmp_path) as server:
-        assert "not ready: 1 of 2 models" in server.output
+        assert "not ready: 1 of 3 models" in server.output
         health = httpx.get(f"{server.url}/health")
         assert health.status_code == 503
         reason = "the model needs no_such_package, which is not installed: pip install no_such_package"
         assert health.json()["models"]["broken"] == {"state": "failed", "reason": reason, "load_seconds": None}
+        raised = "the model's code raised RuntimeError while it was loaded: the server's log has the details"
+        assert health.json()["models"]["telling"]["reason"] == raised
+        assert "hunter2" not in health.text and "hunter2" in server.output
         refused = server.post("predict", "broken", [[1.0]])
         assert (refused.status_code, refused.json()["code"]) == (503, "model_unavailable")
         assert int(refused.headers["Retry-After"]) >= 1
@@ -188,9 +231,16 @@ def test_the_users_env_file_works_unchanged(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     with serving(tmp_path / "Models", tmp_path) as server:
-        answers = [server.post("predict", "multiply", [[1, 2, 3]]) for _ in range(4)]
+        answers = [
+            server.post("predict", "multiply", [[1, 2, 3]], headers={"X-Forwarded-For": f"10.0.0.{i}"})
+            for i in range(4)
+        ]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert 1 <= int(answers[3].headers["Retry-After"]) <= 20
+        counted = (
+            'schwift_responses_total{code="quota_exceeded",endpoint="predict",model_name="multiply",status="429"} 1.0'
+        )
+        assert counted in httpx.get(f"{server.url}/metrics").text
     log = (tmp_path / "logs" / "schwift.log").read_text(encoding="utf-8")
     assert f"{answers[0].headers['X-Request-Id']} predict model=multiply rows=1 status=200" in log
 

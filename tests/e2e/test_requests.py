@@ -77,6 +77,11 @@ def test_a_slow_model_is_504_at_the_clients_deadline(server: Server) -> None:
     assert server.post("predict", "fussy", [[1.0, 2.0]]).json()["predictions"] == [[2.0, 4.0]]
 
 
+def test_the_queues_timeout_is_not_the_calls(server: Server) -> None:
+    response = server.post("predict_batched", "short_queue", [[-5.0, 0.4]])
+    assert (response.status_code, response.json()["predictions"]) == (200, [[-10.0, 0.8]])
+
+
 def test_more_rows_than_a_batch_are_cut_and_joined(server: Server) -> None:
     """fussy's largest batch is 8."""
     rows = [[float(i), 0.5] for i in range(27)]

@@ -12,6 +12,12 @@ class ModelError(Exception):
         return f"[schwift:{self.code}] {super().__str__()}"
 
 
+class LoadError(ModelError):
+    """The model cannot be loaded, in a sentence of ours: nothing in it is of the user's code."""
+
+    code = "load_error"
+
+
 class BadModelOutput(ModelError):
     """The model answered with another shape, dtype or number of rows than its config promises."""
 

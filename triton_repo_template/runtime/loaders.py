@@ -11,7 +11,7 @@ from typing import Any
 
 from .batch import Arrays
 from .config import ModelConfig, TensorConfig
-from .errors import ModelError
+from .errors import LoadError
 
 Predictor = Callable[[Arrays], Any]
 
@@ -19,7 +19,7 @@ Predictor = Callable[[Arrays], Any]
 def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
     """Load the model of a version folder, as the config's parameters say.
 
-    Raises ModelError with a sentence for the user where the file or a library is missing.
+    Raises LoadError with a sentence for the user where the file or a library is missing.
     """
     parameters = config.parameters
     roots = [str(version_folder / root) for root in json.loads(parameters["import_roots"])]
@@ -38,7 +38,7 @@ def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
         if not missing or missing in sys.modules:
             raise
         package = {"sklearn": "scikit-learn", "torch": "'schwift[torch]'"}.get(missing, missing)
-        raise ModelError(f"the model needs {missing}, which is not installed: pip install {package}") from error
+        raise LoadError(f"the model needs {missing}, which is not installed: pip install {package}") from error
 
 
 def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> str:
@@ -49,14 +49,14 @@ def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> s
     """
     if wanted != "auto":
         if not callable(getattr(model, wanted, None)):
-            raise ModelError(f"a {type(model).__name__} has no method {wanted}: change model_args.method")
+            raise LoadError(f"a {type(model).__name__} has no method {wanted}: change model_args.method")
         return wanted
     wide = len(outputs) == 1 and outputs[0].dtype.startswith("float") and outputs[0].dims != (1,)
     for method in ("predict_proba", "predict", "transform") if wide else ("predict", "transform"):
         # hasattr, since sklearn hides methods that a fitted model does not have (SVC without probability).
         if callable(getattr(model, method, None)):
             return method
-    raise ModelError(f"a {type(model).__name__} has no method predict: save an object that has one")
+    raise LoadError(f"a {type(model).__name__} has no method predict: save an object that has one")
 
 
 def _load_joblib(path: Path, wanted: str, config: ModelConfig) -> Predictor:
@@ -72,7 +72,7 @@ def _load_class(parameters: Mapping[str, str], inputs: Sequence[TensorConfig]) -
     module = importlib.import_module(module_name)
     model = getattr(module, class_name)(**json.loads(parameters["kwargs"]))
     if not callable(getattr(model, "predict", None)):
-        raise ModelError(f"{class_name} has no method predict(X)")
+        raise LoadError(f"{class_name} has no method predict(X)")
     return _on_inputs(model.predict, inputs)
 
 

@@ -15,7 +15,7 @@ from . import triton_io
 from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig
 from .conform import conform, decode_text
-from .errors import BadModelOutput, ModelError
+from .errors import BadModelOutput, LoadError
 from .threads import available_cores
 
 
@@ -38,7 +38,8 @@ class TritonPythonModel:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise ModelError(f"ONNX Runtime cannot load {path.name}: {error}") from None
+            triton_io.log_error(f"{args['model_name']}: {error}")
+            raise LoadError(f"ONNX Runtime cannot load {path.name}: the server's log has the details") from None
         self._outputs = [item.name for item in self._config.outputs]
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import ModelError
+from .errors import LoadError
 
 # Long enough for the instance to count as idle, short beside a batching delay of 10 ms.
 QUIET_SECONDS = 0.003
@@ -30,7 +30,7 @@ def read_key(version_folder: Path) -> str:
     key = (version_folder / KEY_FILE).read_text(encoding="ascii").strip()
     if len(key) < _LEAST_KEY:
         # An empty one would match every request without an id.
-        raise ModelError(f"{KEY_FILE} is damaged: build the repository again with `schwift build-repo`")
+        raise LoadError(f"{KEY_FILE} is damaged: build the repository again with `schwift build-repo`")
     return key
 
 

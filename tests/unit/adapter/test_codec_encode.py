@@ -88,7 +88,7 @@ def test_non_finite_null_writes_null() -> None:
 def test_numbers_that_are_not_finite_are_a_bad_output(dtype: str, number: float) -> None:
     with pytest.raises(BadModelOutput) as caught:
         codec_of(("y", dtype, (2,))).check({"y": np.array([[1, number]], dtype)}, 1)
-    assert caught.value.inside == "output y has NaN or Infinity"
+    assert caught.value.inside == "the answer has NaN or Infinity"
     assert caught.value.detail == "The model's answer is not what its config promises."
 
 

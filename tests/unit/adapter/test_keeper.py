@@ -77,9 +77,7 @@ def test_how_long_the_load_took_is_kept() -> None:
 
 
 def test_a_failed_model_stays_failed_with_its_reason_and_the_others_serve(caplog: pytest.LogCaptureFixture) -> None:
-    text = (
-        "failed: ModelError: [schwift:model_error] the model needs foo, which is not installed\n\nAt:\n  /srv/m.py(3)"
-    )
+    text = "failed: ModelError: [schwift:load_error] the model needs foo, which is not installed\n\nAt:\n  /srv/m.py(3)"
     registry, backend = registry_of("bad", "good"), FakeBackend(load_errors={"bad_direct": unavailable(text)})
     with caplog.at_level(logging.ERROR, "schwift.adapter"):
         look(registry, backend, passes=3)
@@ -171,24 +169,24 @@ def test_the_keeper_outlives_an_error_that_nobody_foresaw(caplog: pytest.LogCapt
     assert "the keeper's pass failed" in caplog.text
 
 
+_NO_MORE = "Triton could not load it: the server's log has the details"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "unknown"),
-        (" \n ", "unknown"),
-        ("load failed for model 'm'\nmore", "load failed for model 'm'"),
+        ("", _NO_MORE),
+        ("load failed for model 'm'\nmore", _NO_MORE),
         (
             "load failed for model 'm': version 1 is at UNAVAILABLE state: Internal: ModelError: [schwift:model_error] "
             "FileNotFoundError: [Errno 2] No such file or directory: '/srv/repo/m_direct/1/rf.pkl'\n\nAt:\n"
             "  /srv/repo/m_direct/1/schwift_runtime/model.py(35): initialize\n",
-            "FileNotFoundError: [Errno 2] No such file or directory: 'rf.pkl'",
+            "the model's code raised FileNotFoundError while it was loaded: the server's log has the details",
         ),
-        ("[schwift:model_error] ValueError: no At: /srv/x.py(3)", "ValueError: no"),
-        ("failed to open /opt/tritonserver/backends/python/libtriton_python.so: denied",
-         "failed to open libtriton_python.so: denied"),
-        ("[schwift:model_error] ratio 1/2 of a/b is fine", "ratio 1/2 of a/b is fine"),
-        ("x" * 1000, "x" * 300),
+        ("[schwift:load_error] ratio 1/2 is no file At: /srv/x.py(3)", "ratio 1/2 is no file"),
+        ("failed to open /opt/tritonserver/backends/python/libtriton_python.so: denied", _NO_MORE),
+        ("loading took over 60 s", "loading took over 60 s"),
     ],
 )  # fmt: skip
-def test_a_load_reason_is_one_line_without_paths_and_tracebacks(text: str, reason: str) -> None:
+def test_a_load_reason_is_one_line_with_nothing_of_the_users_code(text: str, reason: str) -> None:
     assert load_reason(text) == reason

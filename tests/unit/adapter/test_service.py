@@ -91,7 +91,7 @@ def test_a_flat_row_is_taken_on_both_endpoints() -> None:
 def test_the_deadline_is_the_shorter_of_ours_and_the_clients(asked: float | None, given: float) -> None:
     served = Served()
     served.answer([[1, 2]], timeout=asked)
-    assert served.backend.calls[0].timeout == given
+    assert served.backend.calls[0].timeout == pytest.approx(given, abs=0.5)
 
 
 def test_later_parts_get_what_is_left_of_the_deadline() -> None:
@@ -102,7 +102,8 @@ def test_later_parts_get_what_is_left_of_the_deadline() -> None:
     served = Served(slow)
     with pytest.raises(errors.DeadlineExceeded):
         served.answer([[0, 0]] * 16)
-    assert [call.timeout for call in served.backend.calls] == [15.0, 9.0, 3.0, -3.0]
+    # The fourth part is past the deadline and not sent.
+    assert [call.timeout for call in served.backend.calls] == pytest.approx([15.0, 9.0, 3.0], abs=0.5)
     assert served.admission.in_flight == 0
 
 
@@ -211,7 +212,7 @@ def test_the_bound_is_refused_at_once_and_nobody_inside_is_harmed() -> None:
 
     async def main() -> list[Any]:
         tasks = [asyncio.create_task(served.ask([[i, i]])) for i in range(5)]
-        while len(served.backend.calls) < 3:
+        while not served.backend.calls:
             await asyncio.sleep(0)
         gate.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
@@ -219,7 +220,7 @@ def test_the_bound_is_refused_at_once_and_nobody_inside_is_harmed() -> None:
     results = asyncio.run(main())
     assert [result["predictions"] for result in results[:3]] == [[[0.0, 0.0]], [[2.0, 2.0]], [[4.0, 4.0]]]
     assert [type(result) for result in results[3:]] == [errors.Overloaded] * 2
-    assert len(served.backend.calls) == 3
+    assert [len(call.arrays["x"]) for call in served.backend.calls] == [3], "the three go together"
 
 
 def find(entry: ModelEntry, name: str, endpoint: Endpoint) -> Model:

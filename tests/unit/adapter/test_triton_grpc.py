@@ -19,7 +19,8 @@ from tritonclient.grpc import service_pb2_grpc
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
-from adapter.backend.triton_grpc import TritonGrpc, to_raw
+from adapter.backend.triton_grpc import TritonGrpc
+from adapter.backend.wire import to_raw
 from tests.fakes.entries import tensor
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from adapter import errors
-from adapter.backend.triton_grpc import from_raw, to_raw, translate
+from adapter.backend.translate import translate
+from adapter.backend.wire import from_raw, to_raw
 from converter.spec import dtypes
 
 Code = grpc.StatusCode

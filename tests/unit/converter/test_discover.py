@@ -83,7 +83,7 @@ def test_folder_without_yaml_is_passed_over_with_a_note(models: Path) -> None:
     (models / "README.md").write_text("")
     found = discover(models)
     assert [source.spec.name for source in found.sources] == ["a"]
-    assert found.passed_over == ("models/notes: no .yaml file, so not a model",)
+    assert found.passed_over == ("models/notes: no .yaml file, so not a model (a .yml does not count: rename it)",)
 
 
 @pytest.mark.parametrize("name", [".cache", "__pycache__", ".git"])

@@ -151,7 +151,10 @@ CASES = {
         "Object of type bytes is not JSON serializable",
     ),
     "name with a slash": (changed("name: RF_10", "name: a/b"), f"x.yaml:2: model.name: {NAME_RULE}"),
-    "name that is a number": (changed("name: RF_10", "name: 10"), f"x.yaml:2: model.name: {NAME_RULE}"),
+    "name that is a number": (
+        changed("name: RF_10", "name: 10"),
+        "x.yaml:2: model.name: 10 is not text in YAML: write it in quotes",
+    ),
     "name that starts with a dot": (changed("name: RF_10", "name: .."), f"x.yaml:2: model.name: {NAME_RULE}"),
     "name of 129 letters": (changed("name: RF_10", f"name: {'a' * 129}"), f"x.yaml:2: model.name: {NAME_RULE}"),
     "unknown endpoint": (

@@ -149,7 +149,7 @@ def test_front_with_all_options_reads_back_field_by_field(rendered: Mapping[str,
     assert policy.max_queue_size == 500
     assert config.response_cache.enable is True
     assert {key: value.string_value for key, value in config.parameters.items()} == {
-        "direct_model": "all_options_direct", "timeout_ms": "750", "debug": "0", "caching": "1",
+        "direct_model": "all_options_direct", "timeout_ms": "15000", "debug": "0", "caching": "1",
     }  # fmt: skip
     assert config.default_model_filename == ""
 

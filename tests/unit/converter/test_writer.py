@@ -97,6 +97,20 @@ def test_failure_at_each_step_leaves_the_old_repository_and_the_next_build_works
     assert version_of(tmp_path) == "2"
 
 
+def test_a_copy_of_a_repository_with_a_users_file_in_it_is_left_alone(tmp_path: Path) -> None:
+    build_version(tmp_path, "1")
+    as_plain_folder(tmp_path)
+    notes = tmp_path / "repo" / "a" / "notes.txt"
+    notes.write_text("mine")
+    add_joblib(tmp_path / "models", "a", version="2")
+    with pytest.raises(RepositoryError, match=r"notes\.txt is not of the repository"):
+        build(tmp_path)
+    assert notes.read_text() == "mine"
+    notes.unlink()
+    build(tmp_path)
+    assert version_of(tmp_path) == "2"
+
+
 @pytest.mark.parametrize("name", ["symlink_to", "_exchange"])
 def test_failed_switch_leaves_a_plain_folder_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

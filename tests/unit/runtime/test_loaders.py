@@ -159,7 +159,7 @@ def test_a_missing_library_is_named_as_pip_knows_it(
     with pytest.raises(ModelError) as caught:
         predictor(tmp_path, kind="joblib", model_file="m.pkl")
     assert str(caught.value) == (
-        f"[schwift:model_error] the model needs {name}, which is not installed: pip install {package}"
+        f"[schwift:load_error] the model needs {name}, which is not installed: pip install {package}"
     )
 
 

@@ -1,0 +1,56 @@
+"""Triton's statuses and error texts → our errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+
+from adapter import errors
+
+UNREACHABLE = "The inference server does not answer; try again shortly."
+UNAVAILABLE = "The model is not available now; try again shortly."
+DEADLINE = "The request did not finish within its deadline."
+
+# Triton's texts, the most specific first: what each means to the caller.
+_BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
+    (
+        "[schwift:bad_model_output]",
+        errors.BadModelOutput,
+        "The model's answer is not what its config promises.",
+    ),
+    ("[schwift:deadline]", errors.DeadlineExceeded, DEADLINE),
+    ("[schwift:model_unreachable]", errors.ModelUnavailable, UNAVAILABLE),
+    ("[schwift:model_error]", errors.ModelFailed, "The model raised an error on this input."),
+    ("Exceeds maximum queue size", errors.QueueFull, "The model's queue is full; try again shortly."),
+    ("Request timeout expired", errors.DeadlineExceeded, DEADLINE),
+    ("is not healthy", errors.ModelUnavailable, UNAVAILABLE),
+    ("is not ready", errors.ModelUnavailable, UNAVAILABLE),
+    ("no available versions", errors.ModelUnavailable, UNAVAILABLE),
+    ("unknown model", errors.ModelUnavailable, UNAVAILABLE),
+    ("is not found", errors.ModelUnavailable, UNAVAILABLE),
+    ("Server is stopping", errors.UpstreamDown, UNREACHABLE),
+)
+_BY_CODE: Mapping[Any, tuple[type[errors.AdapterError], str]] = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: (errors.DeadlineExceeded, DEADLINE),
+    grpc.StatusCode.UNAVAILABLE: (errors.UpstreamDown, UNREACHABLE),
+    grpc.StatusCode.NOT_FOUND: (errors.ModelUnavailable, UNAVAILABLE),
+    grpc.StatusCode.CANCELLED: (errors.UpstreamDown, UNREACHABLE),
+    grpc.StatusCode.INVALID_ARGUMENT: (
+        errors.UpstreamRefused,
+        "The inference server refused the request; the server's log has the details under this request_id.",
+    ),
+}
+
+
+def translate(code: Any, text: str) -> errors.AdapterError:
+    """Triton's status and text as one of our errors; the text itself stays inside."""
+    for phrase, kind, detail in _BY_TEXT:
+        if phrase in text:
+            return kind(detail, text)
+    if code in _BY_CODE:
+        kind, detail = _BY_CODE[code]
+        return kind(detail, text)
+    # A C++ backend's errors carry no code of ours.
+    return errors.ModelFailed("The model raised an error on this input.", text)

@@ -1,0 +1,30 @@
+"""Triton as the adapter uses it: inference over HTTP, which is fastest, and control over gRPC, which disturbs least.
+
+A load over Triton's HTTP freezes its other HTTP clients for as long as it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapter.backend.protocol import Arrays
+from adapter.backend.triton_grpc import TritonGrpc
+from adapter.backend.triton_http import TritonHttp
+from converter.spec.manifest import Tensor
+
+
+class Triton(TritonGrpc):
+    """An InferenceBackend. Make it inside a running event loop."""
+
+    def __init__(self, http: str, grpc: str, metrics_url: str) -> None:
+        super().__init__(grpc, metrics_url)
+        self._http = TritonHttp(http)
+
+    async def infer(
+        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+    ) -> Arrays:
+        return await self._http.infer(model, inputs, arrays, outputs, timeout)
+
+    async def close(self) -> None:
+        self._http.close()
+        await super().close()

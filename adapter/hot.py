@@ -1,0 +1,187 @@
+"""The hot path: POST /predict… straight from the ASGI server, in front of the framework.
+
+Everything else goes on to the application, which also documents these endpoints. A route of the framework costs more
+than all the rest of a request here (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapter import errors
+from adapter.http_errors import STATUS_OF, error_body, log_unexpected
+from adapter.metrics import Metrics
+from adapter.middleware import accepted_request_id
+from adapter.ratelimit import Quota
+from adapter.service import PredictService, Timings
+from converter.spec.model import ENDPOINTS, Endpoint
+
+_log = logging.getLogger("schwift.requests")
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+_CLIENT_LEFT = 499
+# Of a Content-Length or a timeout; more is over any limit.
+_MOST_DIGITS = 18
+_PATHS: dict[str, Endpoint] = {f"/{endpoint}/": endpoint for endpoint in ENDPOINTS}
+
+
+class _ClientLeft(Exception):
+    """The connection closed before the whole body was there."""
+
+
+class _Headers:
+    """The few headers of a request that matter here, read in one pass. Values are bytes, as they came."""
+
+    __slots__ = ("encoding", "length", "media", "request_id", "timeout")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.media = b"application/json"
+        self.length = self.encoding = self.request_id = b""
+        self.timeout: bytes | None = None
+        for name, value in headers:
+            if name == b"content-type":
+                self.media = value
+            elif name == b"content-length":
+                self.length = value
+            elif name == b"content-encoding":
+                self.encoding = value
+            elif name == b"x-request-id":
+                self.request_id = value
+            elif name == b"x-request-timeout-ms":
+                self.timeout = value
+
+
+class HotPath:
+    """An ASGI application around another."""
+
+    def __init__(
+        self, app: ASGIApp, service: PredictService, metrics: Metrics, quota: Quota | None, max_body_bytes: int
+    ) -> None:
+        self._app = app
+        self._service = service
+        self._metrics = metrics
+        self._quota = quota
+        self._limit = max_body_bytes
+        # An id is this process's prefix and a number: unique, and cheaper than a random one each.
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path: str = scope["path"]
+            head, _, name = path[1:].partition("/")
+            endpoint = _PATHS.get(f"/{head}/")
+            if endpoint is not None and name and "/" not in name:
+                await self._predict(endpoint, name, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _predict(self, endpoint: Endpoint, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        arrived = started = time.monotonic()
+        headers = _Headers(scope["headers"])
+        request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
+        # Never under a label of the client's choosing.
+        known = self._service.knows(name)
+        timings = Timings()
+        status, code, retry_after = 200, "ok", None
+        try:
+            if self._quota is not None:
+                client = scope.get("client")
+                self._quota.take(client[0] if client else "")
+            model = self._service.find(name, endpoint)
+            timeout = _timeout(headers.timeout)
+            _check_media(headers)
+            body = await self._read(headers, receive)
+            started = time.monotonic()
+            content = await self._service.predict(model, endpoint, body, timeout, timings)
+        except errors.AdapterError as error:
+            status, code = STATUS_OF[type(error)]
+            content, retry_after = error_body(error, request_id)
+        except _ClientLeft:
+            status, code, content = _CLIENT_LEFT, "client_left", b""
+        except Exception as error:
+            status, code = 500, "internal_error"
+            content = log_unexpected(error, request_id)
+        now = time.monotonic()
+        if known:
+            if status == 200:
+                self._metrics.answered(name, endpoint, now - started, timings.rows)
+            else:
+                self._metrics.failed(name, endpoint, status, code)
+        if _log.isEnabledFor(logging.INFO):
+            _log_request(request_id, name if known else "-", endpoint, timings, status, code, now - arrived)
+        if status != _CLIENT_LEFT:
+            await _respond(send, status, content, request_id, retry_after)
+
+    async def _read(self, headers: _Headers, receive: Receive) -> bytes:
+        """The whole body. BodyTooLarge before more than the limit is held."""
+        length = headers.length
+        if length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > self._limit):
+            raise self._too_large()
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= self._limit:
+            return body
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > self._limit:
+                raise self._too_large()
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+            message = await receive()
+
+    def _too_large(self) -> errors.BodyTooLarge:
+        return errors.BodyTooLarge(f"The body is over the limit of {self._limit} bytes: send fewer rows a request.")
+
+
+def _check_media(headers: _Headers) -> None:
+    media = headers.media
+    if media != b"application/json":
+        media = media.partition(b";")[0].strip().lower()
+        if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
+            raise errors.UnsupportedMedia("The body must be JSON: send it with Content-Type: application/json.")
+    if headers.encoding and headers.encoding.lower() != b"identity":
+        raise errors.UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
+
+
+def _timeout(text: bytes | None) -> float | None:
+    """The client's own deadline, in seconds."""
+    if text is None:
+        return None
+    if not text.isdigit() or int(text[:_MOST_DIGITS]) == 0:
+        raise errors.BadHeader(f"{TIMEOUT_HEADER} must be a positive whole number of milliseconds.")
+    return int(text[:_MOST_DIGITS]) / 1e3
+
+
+async def _respond(send: Send, status: int, content: bytes, request_id: str, retry_after: int | None) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(content)),
+        (b"x-request-id", request_id.encode()),
+    ]
+    if retry_after is not None:
+        headers.append((b"retry-after", b"%d" % retry_after))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _log_request(
+    request_id: str, name: str, endpoint: Endpoint, timings: Timings, status: int, code: str, seconds: float
+) -> None:
+    stages = " ".join(f"{stage}={value * 1e3:.2f}" for stage, value in timings.stages.items())
+    _log.info(
+        "%s %s model=%s rows=%d status=%d code=%s ms=%.2f %s",
+        request_id, endpoint, name, timings.rows, status, code, seconds * 1e3, stages,
+    )  # fmt: skip

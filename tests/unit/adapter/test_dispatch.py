@@ -1,0 +1,397 @@
+"""Requests joined into calls, with a backend in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import chain
+from typing import Any, ParamSpec
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapter import errors
+from adapter.backend.protocol import Arrays
+from adapter.codec import Codec, rows_of
+from adapter.dispatch import Dispatcher
+from converter.spec.manifest import ModelEntry, Tensor
+from tests.fakes.backend import FakeBackend, Handler
+from tests.fakes.entries import make_entry
+
+PLAIN = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], direct_max_rows=8)
+TWICE = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], instances=2)
+Results = list[Any]
+P = ParamSpec("P")
+
+
+def in_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """A plain test of one that needs a running loop."""
+
+    @functools.wraps(test)
+    def plain(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return plain
+
+
+async def double(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+    return {"y": np.asarray(arrays["x"] * 2, np.float32)}
+
+
+class Held:
+    """A handler whose calls wait until they are let go."""
+
+    def __init__(self, then: Handler = double) -> None:
+        self.then = then
+        self.gates: list[asyncio.Event] = []
+
+    async def __call__(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        gate = asyncio.Event()
+        self.gates.append(gate)
+        await gate.wait()
+        return await self.then(model, arrays, outputs)
+
+
+def fails_where(bad: Callable[[Any], bool], error: Exception) -> Handler:
+    """Raises where any value of the call is bad."""
+
+    async def handler(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        if any(bad(value) for value in arrays["x"].ravel().tolist()):
+            raise error
+        return await double(model, arrays, outputs)
+
+    return handler
+
+
+class Desk:
+    """A dispatcher, and what its backend was called with."""
+
+    def __init__(self, handler: Handler = double, entry: ModelEntry = PLAIN) -> None:
+        self.backend = FakeBackend(handler)
+        self.dispatcher = Dispatcher(entry, Codec(entry), self.backend)
+
+    def ask(self, *values: float, timeout: float = 5.0) -> asyncio.Task[Any]:
+        """A request with one row for each value; the values of its answer."""
+
+        async def values_of() -> Any:
+            arrays = {"x": np.array(values, np.float32).reshape(-1, 1)}
+            outputs = await self.dispatcher.infer(arrays, len(values), timeout)
+            return outputs["y"].ravel().tolist()
+
+        return asyncio.get_running_loop().create_task(values_of())
+
+    @property
+    def sent(self) -> list[list[float]]:
+        """The values of each call."""
+        return [call.arrays["x"].ravel().tolist() for call in self.backend.calls]
+
+
+async def turns(count: int = 8) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def all_of(*tasks: asyncio.Task[Any]) -> Results:
+    """Answers, and an error's class in the place of its answer."""
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    return [type(result) if isinstance(result, BaseException) else result for result in results]
+
+
+async def let_go(held: Held, tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Open every gate, of later calls too, until the tasks are done."""
+    while not all(task.done() for task in tasks):
+        for gate in held.gates:
+            gate.set()
+        await turns()
+
+
+async def fill(desk: Desk, held: Held, calls: int) -> list[asyncio.Task[Any]]:
+    """As many calls in flight, each of one request of its own: -1, -2, …"""
+    tasks = []
+    for i in range(calls):
+        tasks.append(desk.ask(-1.0 - i))
+        await turns()
+    assert len(held.gates) == calls
+    return tasks
+
+
+@in_a_loop
+async def test_a_lone_request_is_called_at_once() -> None:
+    held = Held()
+    desk = Desk(held)
+    task = desk.ask(1, 2)
+    # The request's own turn, the flush, the call.
+    await turns(3)
+    assert desk.sent == [[1.0, 2.0]]
+    assert desk.dispatcher.queued == 0
+    assert desk.backend.calls[0].model == "m_direct"
+    assert 4.9 < desk.backend.calls[0].timeout <= 5
+    await turns()
+    held.gates[0].set()
+    assert await task == [2.0, 4.0]
+
+
+@in_a_loop
+async def test_requests_of_one_turn_go_in_one_call() -> None:
+    desk = Desk()
+    assert await all_of(desk.ask(1), desk.ask(2, 3), desk.ask(4)) == [[2.0], [4.0, 6.0], [8.0]]
+    assert desk.sent == [[1.0, 2.0, 3.0, 4.0]]
+
+
+@pytest.mark.parametrize(("entry", "bound"), [(PLAIN, 2), (TWICE, 3)])
+@in_a_loop
+async def test_over_the_bound_requests_queue_and_are_joined_first_in_first_out(entry: ModelEntry, bound: int) -> None:
+    held = Held()
+    desk = Desk(held, entry)
+    first = await fill(desk, held, bound)
+    later = []
+    for values in ([1, 2, 3], [4, 5, 6], [7, 8, 9], [10], [11]):
+        later.append(desk.ask(*values))
+        await turns()
+    assert len(desk.sent) == bound
+    assert desk.dispatcher.queued == 5
+    held.gates[-1].set()
+    await turns()
+    # The third does not fit, and nobody behind it goes first.
+    assert desk.sent[bound:] == [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]
+    assert desk.dispatcher.queued == 3
+    held.gates[0].set()
+    await turns()
+    assert desk.sent[bound + 1 :] == [[7.0, 8.0, 9.0, 10.0, 11.0]]
+    for gate in held.gates:
+        gate.set()
+    assert await all_of(*later) == [[2.0, 4.0, 6.0], [8.0, 10.0, 12.0], [14.0, 16.0, 18.0], [20.0], [22.0]]
+    assert await all_of(*first) == [[-2.0 - 2 * i] for i in range(bound)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), most=st.sampled_from([1, 7, 32]), instances=st.integers(1, 4), guilt=st.booleans())
+def test_each_request_gets_exactly_its_own_rows(seed: int, most: int, instances: int, guilt: bool) -> None:
+    """Thousands of distinct rows in each example; in half of them some requests are guilty."""
+    chance = random.Random(seed)
+    entry = make_entry(
+        inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], direct_max_rows=most, instances=instances
+    )
+    guilty: set[float] = set()
+    running, highest = 0, 0
+
+    async def handler(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        nonlocal running, highest
+        running += 1
+        highest = max(highest, running)
+        await turns(chance.randrange(6))
+        running -= 1
+        if guilty.intersection(arrays["x"].ravel().tolist()):
+            raise errors.ModelFailed("no")
+        return await double(model, arrays, outputs)
+
+    async def main() -> None:
+        desk = Desk(handler, entry)
+        tasks, wanted = [], []
+        start = 0
+        for _ in range(2400 // (most + 1)):
+            values = [float(value) for value in range(start, start + chance.randint(1, most))]
+            start += len(values)
+            wrong = guilt and chance.random() < 0.05
+            if wrong:
+                guilty.add(chance.choice(values))
+            tasks.append(desk.ask(*values))
+            wanted.append(errors.ModelFailed if wrong else [2 * value for value in values])
+            await turns(chance.choice([0, 0, 0, 0, 1, 3]))
+        assert await all_of(*tasks) == wanted
+        assert max(map(len, desk.sent)) <= most
+        assert 1 < highest <= instances + 1
+        assert desk.dispatcher.queued == 0
+        if not guilt:
+            assert sorted(chain(*desk.sent)) == [float(value) for value in range(start)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [errors.ModelFailed, errors.BadModelOutput])
+@in_a_loop
+async def test_the_guilty_request_is_found_by_halves(kind: type[errors.AdapterError]) -> None:
+    desk = Desk(fails_where(lambda value: value == 3, kind("no", "inside")))
+    tasks = [desk.ask(float(i)) for i in range(8)]
+    wanted: Results = [[2.0 * i] for i in range(8)]
+    wanted[3] = kind
+    assert await all_of(*tasks) == wanted
+    assert [[int(value) for value in values] for values in desk.sent] == [
+        [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3], [0, 1], [2, 3], [2], [3], [4, 5, 6, 7],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.UpstreamDown("no"), errors.ModelUnavailable("no"), errors.DeadlineExceeded("no"),
+     errors.UpstreamRefused("no"), errors.QueueFull("no"), RuntimeError("no")],
+)  # fmt: skip
+@in_a_loop
+async def test_other_errors_are_everybodys_without_a_second_call(error: Exception) -> None:
+    desk = Desk(fails_where(lambda value: value == 2, error))
+    assert await all_of(desk.ask(1), desk.ask(2), desk.ask(3)) == [type(error)] * 3
+    assert len(desk.sent) == 1
+    assert await desk.ask(1) == [2.0]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@in_a_loop
+async def test_a_number_that_is_not_finite_is_its_own_requests(bad: float) -> None:
+    desk = Desk()
+    results = await all_of(desk.ask(1), desk.ask(2, bad), desk.ask(3))
+    assert results == [[2.0], errors.BadModelOutput, [6.0]]
+    assert await all_of(desk.ask(bad)) == [errors.BadModelOutput]
+    assert len(desk.sent) == 2
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_wrong_number_of_rows_is_nobody_elses(change: int) -> None:
+    async def miscounts(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        good = np.asarray(arrays["x"] * 2, np.float32)
+        return {"y": np.resize(good, (len(good) + change, 1)) if 5 in good / 2 else good}
+
+    async def main() -> None:
+        desk = Desk(miscounts)
+        assert await all_of(desk.ask(1), desk.ask(5, 6), desk.ask(3)) == [[2.0], errors.BadModelOutput, [6.0]]
+
+    asyncio.run(main())
+
+
+def named(entry: ModelEntry, handler: Handler, requests: Sequence[Arrays]) -> tuple[Results, FakeBackend]:
+    """These requests in one turn: the outputs of each as lists."""
+
+    async def main() -> tuple[Results, FakeBackend]:
+        desk = Desk(handler, entry)
+        asked = [desk.dispatcher.infer(arrays, rows_of(arrays), 5) for arrays in requests]
+        results = await asyncio.gather(*asked)
+        lists = [{name: array.tolist() for name, array in outputs.items()} for outputs in results]
+        return lists, desk.backend
+
+    return asyncio.run(main())
+
+
+def test_strings_are_joined_and_parted() -> None:
+    entry = make_entry(inputs=[("x", "string", (1,))], outputs=[("y", "string", (1,))])
+
+    async def mirror(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        return {"y": arrays["x"]}
+
+    texts = [[[b"a"]], [[b""], [b"\xc3\xa9" * 1000]], [[b"\0"]]]
+    results, backend = named(entry, mirror, [{"x": np.array(text, object)} for text in texts])
+    assert results == [{"y": text} for text in texts]
+    assert len(backend.calls) == 1
+    assert backend.calls[0].arrays["x"].dtype == np.object_
+
+
+def test_several_named_inputs_and_outputs_stay_together() -> None:
+    entry = make_entry(
+        inputs=[("a", "float32", (1,)), ("b", "int64", (2,))], outputs=[("s", "int64", (1,)), ("t", "float32", (1,))]
+    )
+
+    async def both(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        assert arrays["b"].dtype == np.int64
+        return {"s": arrays["b"].sum(axis=1, keepdims=True), "t": arrays["a"] * 2}
+
+    def request(rows: int, start: int) -> Arrays:
+        numbers = np.arange(start, start + rows)
+        # The order of the names is the request's own.
+        return {"b": np.stack([numbers, numbers * 10], axis=1), "a": numbers.astype(np.float32).reshape(-1, 1)}
+
+    results, backend = named(entry, both, [request(1, 1), request(3, 2), request(2, 5)])
+    assert len(backend.calls) == 1
+    assert results == [
+        {"s": [[11]], "t": [[2.0]]},
+        {"s": [[22], [33], [44]], "t": [[4.0], [6.0], [8.0]]},
+        {"s": [[55], [66]], "t": [[10.0], [12.0]]},
+    ]
+
+
+def test_requests_whose_free_axes_differ_are_each_answered() -> None:
+    entry = make_entry(inputs=[("x", "float32", (-1,))], outputs=[("y", "float32", (-1,))])
+    requests = [{"x": np.full((rows, width), width, np.float32)} for rows, width in ((1, 2), (2, 2), (1, 3), (2, 1))]
+    results, _ = named(entry, double, requests)
+    assert results == [
+        {"y": [[4.0, 4.0]]}, {"y": [[4.0, 4.0]] * 2}, {"y": [[6.0, 6.0, 6.0]]}, {"y": [[2.0]] * 2}
+    ]  # fmt: skip
+
+
+@in_a_loop
+async def test_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_are_answered() -> None:
+    held = Held()
+    desk = Desk(held)
+    started = asyncio.get_running_loop().time()
+    tasks = [desk.ask(1), desk.ask(2, 3, timeout=0.05), desk.ask(4)]
+    assert await all_of(tasks[1]) == [errors.DeadlineExceeded]
+    assert 0.04 < asyncio.get_running_loop().time() - started < 0.5
+    held.gates[0].set()
+    assert await all_of(tasks[0], tasks[2]) == [[2.0], [8.0]]
+    assert desk.sent == [[1.0, 2.0, 3.0, 4.0]]
+    assert 4.9 < desk.backend.calls[0].timeout <= 5
+
+
+@in_a_loop
+async def test_what_expired_or_was_cancelled_in_the_queue_is_never_sent() -> None:
+    held = Held()
+    desk = Desk(held)
+    await fill(desk, held, 2)
+    tasks = [desk.ask(1, timeout=0.02), desk.ask(2), desk.ask(3), desk.ask(4, timeout=0)]
+    await turns()
+    tasks[2].cancel()
+    assert await all_of(tasks[0], tasks[2], tasks[3]) == [
+        errors.DeadlineExceeded, asyncio.CancelledError, errors.DeadlineExceeded,
+    ]  # fmt: skip
+    held.gates[0].set()
+    await turns()
+    held.gates[2].set()
+    assert await tasks[1] == [4.0]
+    assert desk.sent[2:] == [[2.0]]
+    assert desk.dispatcher.queued == 0
+    held.gates[1].set()
+    await turns()
+
+
+@pytest.mark.parametrize("then", [double, fails_where(lambda value: value == 5, errors.ModelFailed("no"))])
+@in_a_loop
+async def test_a_cancelled_client_changes_nothing_for_its_neighbours_and_is_not_sent_again(then: Handler) -> None:
+    held = Held(then)
+    desk = Desk(held)
+    tasks = [desk.ask(float(i)) for i in (1, 3, 2, 5)]
+    await turns()
+    tasks[2].cancel()
+    await let_go(held, tasks)
+    guilty = [10.0] if then is double else errors.ModelFailed
+    assert await all_of(*tasks) == [[2.0], [6.0], asyncio.CancelledError, guilty]
+    assert [2.0] not in desk.sent
+
+
+@in_a_loop
+async def test_over_its_bound_the_queue_is_full_for_the_next_one_only() -> None:
+    held = Held()
+    desk = Desk(held, PLAIN.model_copy(update={"queue_size": 3}))
+    tasks = await fill(desk, held, 2)
+    for i in range(3):
+        tasks.append(desk.ask(float(i)))
+    await turns()
+    with pytest.raises(errors.QueueFull) as caught:
+        await desk.ask(9)
+    assert 0 <= caught.value.retry_after < 1
+    assert desk.dispatcher.queued == 3
+    await let_go(held, tasks)
+    assert await all_of(*tasks) == [[-2.0], [-4.0], [0.0], [2.0], [4.0]]
+    assert len(desk.sent) == 3
+
+
+@in_a_loop
+async def test_those_who_are_gone_take_no_place_in_the_queue() -> None:
+    held = Held()
+    desk = Desk(held, PLAIN.model_copy(update={"queue_size": 1}))
+    tasks = await fill(desk, held, 2)
+    assert await all_of(desk.ask(1, timeout=0.01)) == [errors.DeadlineExceeded]
+    tasks.append(desk.ask(2))
+    await turns()
+    await let_go(held, tasks)
+    assert await all_of(*tasks) == [[-2.0], [-4.0], [4.0]]

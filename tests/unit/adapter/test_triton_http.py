@@ -1,0 +1,398 @@
+"""TritonHttp against an HTTP server of Triton's protocol, on a socket of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from adapter import errors
+from adapter.backend.triton_http import TritonHttp
+from tests.fakes.entries import tensor
+from tests.fakes.triton_http import (
+    FakeTritonHttp,
+    Request,
+    always,
+    echo,
+    error_answer,
+    good_answer,
+    late,
+    one,
+    raw_answer,
+    until,
+    value_of,
+)  # fmt: skip
+
+T = TypeVar("T")
+X, TEXT = tensor(("x", "float32", (2,))), tensor(("text", "string", (1,)))
+Y, LABEL = tensor(("y", "float32", (2,))), tensor(("label", "string", (1,)))
+ARRAYS = {"x": np.array([[1, 2], [3, 4]], np.float32), "text": np.array([[b"a"], [b"bc"]], object)}
+Y_OUTPUT = ("y", "FP32", ARRAYS["x"] * 2)
+LABEL_OUTPUT = ("label", "BYTES", np.array([[b"\xc3\xa9"], [b""]], object))
+GOOD = good_answer([Y_OUTPUT, LABEL_OUTPUT])
+
+
+def talk(fake: FakeTritonHttp, use: Callable[[TritonHttp], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with fake.serving() as address:
+            backend = TritonHttp(address)
+            try:
+                return await use(backend)
+            finally:
+                backend.close()
+                await asyncio.sleep(0)
+
+    return asyncio.run(main())
+
+
+async def infer(backend: TritonHttp, timeout: float = 5.0) -> Any:
+    return await backend.infer("m_direct", (X, TEXT), ARRAYS, (Y, LABEL), timeout)
+
+
+async def ask(backend: TritonHttp, value: float, timeout: float = 5.0) -> float:
+    """One number there and back."""
+    outputs = await backend.infer("m_direct", (X,), {"x": np.array([[value, 0]], np.float32)}, (Y,), timeout)
+    return float(outputs["y"][0, 0])
+
+
+def assert_good(outputs: Any) -> None:
+    assert outputs["y"].dtype == np.float32
+    assert outputs["y"].tolist() == [[2.0, 4.0], [6.0, 8.0]]
+    assert outputs["label"].tolist() == [[b"\xc3\xa9"], [b""]]
+
+
+def test_the_bytes_of_a_request() -> None:
+    fake = FakeTritonHttp(always(GOOD))
+
+    async def use(backend: TritonHttp) -> bytes:
+        assert_good(await infer(backend))
+        return b"127.0.0.1:%d" % fake.writers[0].get_extra_info("sockname")[1]
+
+    address = talk(fake, use)
+    (request,) = fake.requests
+    raws = ARRAYS["x"].tobytes() + b"\x01\0\0\0a\x02\0\0\0bc"
+    size = len(request.body) - len(raws)
+    assert request.head == (
+        b"POST /v2/models/m_direct/infer HTTP/1.1\r\nHost: %b\r\n"
+        b"Inference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n"
+    ) % (address, size, len(request.body))
+    assert request.body[size:] == raws
+    assert json.loads(request.body[:size]) == {
+        "inputs": [
+            {"name": "x", "shape": [2, 2], "datatype": "FP32", "parameters": {"binary_data_size": 16}},
+            {"name": "text", "shape": [2, 1], "datatype": "BYTES", "parameters": {"binary_data_size": 11}},
+        ],
+        "outputs": [
+            {"name": "y", "parameters": {"binary_data": True}},
+            {"name": "label", "parameters": {"binary_data": True}},
+        ],
+    }
+
+
+@pytest.mark.parametrize("step", [1, 7, len(GOOD) - 1])
+def test_an_answer_in_pieces(step: int) -> None:
+    async def in_pieces(request: Request, writer: asyncio.StreamWriter) -> None:
+        for start in range(0, len(GOOD), step):
+            writer.write(GOOD[start : start + step])
+            await asyncio.sleep(0.0001)
+
+    async def twice(backend: TritonHttp) -> None:
+        assert_good(await infer(backend))
+        assert_good(await infer(backend))
+
+    fake = FakeTritonHttp(in_pieces)
+    talk(fake, twice)
+    assert [request.connection for request in fake.requests] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("Inference-Header-Content-Length", "Content-Length"),
+        ("Content-Length", "Inference-Header-Content-Length"),
+        ("inference-header-content-length", "content-length"),
+        ("CONTENT-LENGTH", "INFERENCE-HEADER-CONTENT-LENGTH"),
+    ],
+)
+def test_the_lengths_in_any_order_and_case_and_the_outputs_by_name(order: tuple[str, str]) -> None:
+    assert_good(talk(FakeTritonHttp(always(good_answer([LABEL_OUTPUT, Y_OUTPUT], order))), infer))
+
+
+def test_strings_of_any_bytes_come_back_whole() -> None:
+    texts = [b"", b"\r\n\r\n", b"\0\xff", "\u20ac\U0001f600".encode(), b"a" * 70_000]
+    label = np.array([[text] for text in texts], object)
+
+    async def use(backend: TritonHttp) -> Any:
+        return await backend.infer("m_direct", (TEXT,), {"text": label}, (LABEL,), 5)
+
+    fake = FakeTritonHttp(always(good_answer([("label", "BYTES", label)])))
+    assert talk(fake, use)["label"].tolist() == label.tolist()
+    raw = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    assert fake.requests[0].body.endswith(b"}" + raw)
+
+
+def test_a_large_tensor_there_and_back() -> None:
+    values = np.arange(1_000_000, dtype=np.float32).reshape(-1, 2)
+
+    async def mirror(request: Request, writer: asyncio.StreamWriter) -> None:
+        array = np.frombuffer(request.body[-values.nbytes :], np.float32).reshape(-1, 2)
+        writer.write(good_answer([("y", "FP32", array)]))
+
+    async def use(backend: TritonHttp) -> Any:
+        return await backend.infer("m_direct", (X,), {"x": values}, (Y,), 5)
+
+    assert np.array_equal(talk(FakeTritonHttp(mirror), use)["y"], values)
+
+
+def test_calls_in_turn_share_a_connection() -> None:
+    async def use(backend: TritonHttp) -> list[float]:
+        return [await ask(backend, value) for value in range(20)]
+
+    fake = FakeTritonHttp(echo)
+    assert talk(fake, use) == list(range(20))
+    assert len(fake.writers) == 1
+
+
+def test_calls_at_a_time_have_a_connection_each_and_their_own_answers() -> None:
+    async def later_first(request: Request, writer: asyncio.StreamWriter) -> None:
+        if len(fake.requests) < 5:
+            await until(lambda: len(fake.requests) >= 5)
+            await asyncio.sleep(0.01 - 0.002 * value_of(request) % 5)
+        await echo(request, writer)
+
+    async def use(backend: TritonHttp) -> None:
+        assert await asyncio.gather(*(ask(backend, i) for i in range(5))) == [0, 1, 2, 3, 4]
+        assert sorted(request.connection for request in fake.requests) == [0, 1, 2, 3, 4]
+        assert await asyncio.gather(*(ask(backend, 5 + i) for i in range(5))) == [5, 6, 7, 8, 9]
+        assert len(fake.writers) == 5
+
+    fake = FakeTritonHttp(later_first)
+    talk(fake, use)
+
+
+def test_connection_close_is_obeyed_and_none_is_left_open() -> None:
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(one(value_of(request)).replace(b"\r\n", b"\r\nConnection: Close\r\n", 1))
+
+    async def use(backend: TritonHttp) -> None:
+        assert [await ask(backend, value) for value in range(3)] == [0, 1, 2]
+        assert [request.connection for request in fake.requests] == [0, 1, 2]
+        await until(lambda: fake.ended == {0, 1, 2})
+
+    fake = FakeTritonHttp(reply)
+    talk(fake, use)
+
+
+def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
+    async def use(backend: TritonHttp) -> None:
+        assert list(await asyncio.gather(ask(backend, 1), ask(backend, 2))) == [1, 2]
+        for writer in fake.writers:
+            writer.close()
+        await until(lambda: fake.ended == {0, 1})
+        await asyncio.sleep(0.01)
+        assert await ask(backend, 3, 0.5) == 3
+        assert fake.requests[-1].connection == 2
+
+    fake = FakeTritonHttp(echo)
+    talk(fake, use)
+
+
+@pytest.mark.parametrize("stray", [b"HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n", one(7), b"stray"])
+def test_a_connection_on_which_something_unasked_came_is_not_used(stray: bytes) -> None:
+    async def use(backend: TritonHttp) -> None:
+        assert await ask(backend, 1) == 1
+        fake.writers[0].write(stray)
+        await asyncio.sleep(0.02)
+        assert await ask(backend, 2, 0.5) == 2
+        assert fake.requests[-1].connection == 1
+
+    fake = FakeTritonHttp(echo)
+    talk(fake, use)
+
+
+def test_a_connection_with_bytes_after_its_answer_is_not_used() -> None:
+    async def use(backend: TritonHttp) -> None:
+        assert await ask(backend, 7) == 7
+        fake.reply = echo
+        assert await ask(backend, 2, 0.5) == 2
+        assert fake.requests[-1].connection == 1
+
+    fake = FakeTritonHttp(always(one(7) + one(8)))
+    talk(fake, use)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (500, "[schwift:model_error] ValueError: /secret", errors.ModelFailed),
+        (500, "[schwift:bad_model_output] NaN", errors.BadModelOutput),
+        (500, "in ensemble 'm', Exceeds maximum queue size", errors.QueueFull),
+        (503, "Request timeout expired", errors.DeadlineExceeded),
+        (400, "Request for unknown model: 'm_direct' is not found", errors.ModelUnavailable),
+        (503, "Server is stopping, scheduler for model has stopped", errors.UpstreamDown),
+        (500, "caf\u00e9 in C++", errors.ModelFailed),
+    ],
+)
+def test_error_texts_are_our_errors_and_the_connection_stays(
+    status: int, text: str, kind: type[errors.AdapterError]
+) -> None:
+    async def use(backend: TritonHttp) -> None:
+        with pytest.raises(errors.AdapterError) as caught:
+            await infer(backend)
+        assert type(caught.value) is kind
+        assert caught.value.inside == text
+        assert text not in caught.value.detail
+        fake.reply = echo
+        assert await ask(backend, 3) == 3
+        assert len(fake.writers) == 1
+
+    fake = FakeTritonHttp(always(error_answer(status, json.dumps({"error": text}).encode())))
+    talk(fake, use)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>no</html>", b"{}", b'{"error": 1}', b'{"error": "cut', b'{"error": "\xff"}', b"\xff\xfe"]
+)
+def test_a_status_without_json_is_still_our_error(body: bytes) -> None:
+    with pytest.raises(errors.ModelFailed) as caught:
+        talk(FakeTritonHttp(always(error_answer(500, body))), infer)
+    assert caught.value.inside == "status 500"
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    with pytest.raises(errors.UpstreamDown):
+        asyncio.run(infer(TritonHttp(f"127.0.0.1:{port}")))
+
+
+@pytest.mark.parametrize("sent", [0, 10, GOOD.index(b"\r\n\r\n") + 4, len(GOOD) - 1])
+def test_a_connection_lost_in_the_middle_of_an_answer(sent: int) -> None:
+    async def cut(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(GOOD[:sent])
+        writer.close()
+
+    async def use(backend: TritonHttp) -> None:
+        with pytest.raises(errors.UpstreamDown):
+            await infer(backend)
+        fake.reply = echo
+        assert await ask(backend, 3, 0.5) == 3
+
+    fake = FakeTritonHttp(cut)
+    talk(fake, use)
+
+
+def test_a_late_answer_reaches_nobody() -> None:
+    async def use(backend: TritonHttp) -> None:
+        gate = asyncio.Event()
+        fake.reply = late(fake, gate)
+        started = time.monotonic()
+        with pytest.raises(errors.DeadlineExceeded):
+            await ask(backend, 1, 0.05)
+        assert 0.03 < time.monotonic() - started < 0.5
+        gate.set()
+        assert [await ask(backend, value) for value in (2, 3)] == [2, 3]
+        assert [request.connection for request in fake.requests] == [0, 1, 1]
+        await until(lambda: 0 in fake.ended)
+
+    fake = FakeTritonHttp(echo)
+    talk(fake, use)
+
+
+def test_the_answer_of_a_cancelled_call_reaches_nobody() -> None:
+    async def use(backend: TritonHttp) -> None:
+        gate = asyncio.Event()
+        fake.reply = late(fake, gate)
+        task = asyncio.create_task(ask(backend, 1))
+        await until(lambda: fake.requests)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.set()
+        assert [await ask(backend, value) for value in (2, 3)] == [2, 3]
+        assert [request.connection for request in fake.requests] == [0, 1, 1]
+        await until(lambda: 0 in fake.ended)
+
+    fake = FakeTritonHttp(echo)
+    talk(fake, use)
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0])
+def test_a_deadline_in_the_past_is_not_sent(timeout: float) -> None:
+    fake = FakeTritonHttp(always(GOOD))
+    with pytest.raises(errors.DeadlineExceeded):
+        talk(fake, lambda backend: infer(backend, timeout))
+    assert fake.writers == []
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00\x01\x02",
+        b"garbage\r\n\r\n",
+        b"\r\n\r\n",
+        b"HTTP/1.1 OK 200\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -50\r\nInference-Header-Content-Length: -9\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nInference-Header-Content-Length: 9999\r\n\r\n{}",
+        b"\xff" * 200_000,
+    ],
+)
+def test_garbage_is_our_error_and_no_hang(garbage: bytes) -> None:
+    async def use(backend: TritonHttp) -> None:
+        started = time.monotonic()
+        with pytest.raises(errors.AdapterError):
+            await infer(backend, 0.3)
+        assert time.monotonic() - started < 1
+        fake.reply = echo
+        assert await ask(backend, 3, 0.5) == 3
+
+    fake = FakeTritonHttp(always(garbage))
+    talk(fake, use)
+
+
+def described(**changes: Any) -> bytes:
+    """A good y, said to be something else."""
+    output = {"name": "y", "datatype": "FP32", "shape": [2, 2], "parameters": {"binary_data_size": 16}, **changes}
+    return raw_answer({"outputs": [output]}, ARRAYS["x"].tobytes())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        described(datatype="INT32"),
+        described(datatype="BYTES"),
+        described(name="z"),
+        described(shape=[2, 3]),
+        described(parameters={"binary_data_size": 12}),
+        described(parameters={}),
+        described(shape="2"),
+        raw_answer({}, b""),
+        raw_answer(
+            {"outputs": [{"name": "label", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 5}}]},
+            b"\x09\0\0\0a",
+        ),
+        good_answer([("y", "FP32", ARRAYS["x"]), ("label", "FP32", ARRAYS["x"])]),
+        error_answer(200, b"not JSON"),
+        error_answer(200, b'{"outputs": [{"name": "\xff"}]}'),
+        error_answer(200, b""),
+    ],
+)
+def test_an_answer_that_does_not_hold_together_is_a_bad_output(data: bytes) -> None:
+    async def use(backend: TritonHttp) -> None:
+        with pytest.raises(errors.BadModelOutput):
+            await infer(backend, 0.5)
+        fake.reply = echo
+        assert await ask(backend, 3, 0.5) == 3
+
+    fake = FakeTritonHttp(always(data))
+    talk(fake, use)
