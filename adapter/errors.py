@@ -14,7 +14,8 @@ AdapterError
 │   ├── QuotaExceeded         this client's
 │   ├── Overloaded            our own bound
 │   ├── QueueFull             Triton's
-│   ├── ModelUnavailable      not loaded, failed to load, or its process is dead
+│   ├── ModelUnavailable      not loaded, or failed to load
+│   ├── ModelProcessDead      the keeper loads the model again
 │   └── UpstreamDown          Triton does not answer
 ├── DeadlineExceeded
 ├── ModelFailed               the model raised
@@ -89,6 +90,10 @@ class QueueFull(TryLater):
 
 
 class ModelUnavailable(TryLater):
+    pass
+
+
+class ModelProcessDead(TryLater):
     pass
 
 

@@ -34,6 +34,7 @@ STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
     errors.Overloaded: (503, "overloaded"),
     errors.QueueFull: (503, "queue_full"),
     errors.ModelUnavailable: (503, "model_unavailable"),
+    errors.ModelProcessDead: (503, "model_process_dead"),
     errors.UpstreamDown: (503, "upstream_down"),
     errors.DeadlineExceeded: (504, "deadline_exceeded"),
 }

@@ -1,7 +1,8 @@
 """Keeps the models of the manifest loaded: whenever Triton is there and one is not, loads it.
 
 One pass looks at Triton's index and loads what is missing, `m_direct` before `m`. A model whose load fails
-stays `failed` with the reason; one that was ready and is gone (Triton restarted) is loaded again.
+stays `failed` with the reason; one that was ready and is gone (Triton restarted), or whose process died, is loaded
+again.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Keeper:
         missing = []
         for model in self._registry.models.values():
             gone = [name for name in model.entry.triton_models if states.get(name) != "READY"]
-            if not gone:
+            if model.dead:
+                missing.append(model)
+            elif not gone:
                 self._set_ready(model)
             elif model.status.state != "failed":
                 if model.ready:
@@ -80,6 +83,11 @@ class Keeper:
             model.status.state = "loading"
             started = self._clock()
             try:
+                if model.dead:
+                    # A load alone does not always replace a dead process.
+                    for name in reversed(model.entry.triton_models):
+                        await self._backend.unload(name, _CALL_SECONDS)
+                    model.dead = False
                 for name in model.entry.triton_models:
                     await self._backend.load(name, self._load_timeout)
             except errors.UpstreamDown as error:

@@ -28,10 +28,18 @@ class Model:
         self.entry = entry
         self.codec = Codec(entry)
         self.status = Status()
+        # Triton goes on calling a model ready whose process is gone; a failed call is how we learn of it.
+        self.dead = False
 
     @property
     def ready(self) -> bool:
         return self.status.state == "ready"
+
+    def mark_dead(self) -> None:
+        """A process of this model died: not ready until the keeper has loaded it again."""
+        self.dead = True
+        self.status.state = "unavailable"
+        self.status.reason = "a process of the model died; it is loaded again"
 
 
 class Registry:

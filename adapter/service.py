@@ -78,7 +78,11 @@ class PredictService:
                     f"/predict_batched takes one row a request and batches them itself; this one has {timings.rows}: "
                     "send them to /predict."
                 )
-            outputs = await self._infer(model, endpoint, arrays, deadline)
+            try:
+                outputs = await self._infer(model, endpoint, arrays, deadline)
+            except errors.ModelProcessDead:
+                model.mark_dead()
+                raise
             timings.stages["infer"] = self._clock() - started
             answer = model.codec.encode(outputs)
             elapsed = self._clock() - started

@@ -32,6 +32,9 @@ class InferenceBackend(Protocol):
     async def load(self, model: str, timeout: float) -> None:
         """Load or reload a model. ModelUnavailable with the server's reason in `inside`."""
 
+    async def unload(self, model: str, timeout: float) -> None:
+        """Unload a model, and end its processes. UpstreamDown if the server does not answer."""
+
     async def metrics(self, timeout: float) -> bytes:
         """The server's own metrics as Prometheus text; empty if it does not answer."""
 

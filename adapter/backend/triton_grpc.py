@@ -90,6 +90,13 @@ class TritonGrpc:
                 raise errors.UpstreamDown(UNREACHABLE, text) from error
             raise errors.ModelUnavailable(UNAVAILABLE, text) from error
 
+    async def unload(self, model: str, timeout: float) -> None:
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+        try:
+            await self._stub.RepositoryModelUnload(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
+
     async def metrics(self, timeout: float) -> bytes:
         try:
             return await asyncio.to_thread(_get, self._metrics_url, timeout)

@@ -204,6 +204,38 @@ def test_a_model_that_does_not_load_is_said_and_the_others_serve(tmp_path: Path)
         assert httpx.get(f"{server.url}/health/live").status_code == 200
 
 
+def test_a_model_whose_process_dies_is_loaded_again(tmp_path: Path) -> None:
+    models = one_example(tmp_path)
+    fatal = sample_models.folder(
+        models,
+        "fatal",
+        """\
+        model:
+          name: fatal
+          backend: python
+          model_args: {class: "model:Fatal"}
+          input: {type: array, shape: [-1, 1], dtype: float32}
+          output: {type: array, shape: [-1, 1], dtype: float32}
+        """,
+    )
+    (fatal / "model.py").write_text(
+        "import os\n\n\nclass Fatal:\n    def predict(self, X):\n"
+        "        if (X < 0).any():\n            os._exit(3)\n        return X\n",
+        encoding="utf-8",
+    )
+    with serving(models, tmp_path) as server:
+        for endpoint in ("predict", "predict_batched"):
+            response = server.post(endpoint, "fatal", [[-1.0]])
+            assert (response.status_code, response.json()["code"]) == (503, "model_process_dead")
+            assert int(response.headers["Retry-After"]) >= 1
+            health = httpx.get(f"{server.url}/health")
+            assert (health.status_code, health.json()["models"]["multiply"]["state"]) == (503, "ready")
+            assert health.json()["models"]["fatal"]["state"] in ("unavailable", "loading")
+            assert server.post("predict", "multiply", [[1, 2, 3]]).status_code == 200
+            wait_for(lambda: httpx.get(f"{server.url}/health").status_code == 200)
+            assert server.post(endpoint, "fatal", [[5.0]]).json()["predictions"] == [[5.0]]
+
+
 def test_serving_leaves_the_repository_as_it_was_built(tmp_path: Path) -> None:
     models = one_example(tmp_path)
     with serving(models, tmp_path) as server:

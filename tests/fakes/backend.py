@@ -45,6 +45,7 @@ class FakeBackend:
     own_metrics: bytes = b""
     calls: list[Call] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
+    unloads: list[str] = field(default_factory=list)
     closed: bool = False
 
     async def infer(
@@ -72,6 +73,11 @@ class FakeBackend:
         if model in self.load_errors:
             raise self.load_errors[model]
         self.loaded[model] = "READY"
+
+    async def unload(self, model: str, timeout: float) -> None:
+        self.unloads.append(model)
+        self._check_up()
+        self.loaded.pop(model, None)
 
     async def metrics(self, timeout: float) -> bytes:
         return self.own_metrics

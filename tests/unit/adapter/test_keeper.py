@@ -90,6 +90,19 @@ def test_a_failed_model_stays_failed_with_its_reason_and_the_others_serve(caplog
     assert text in caplog.text
 
 
+def test_a_model_whose_process_died_is_unloaded_and_loaded_though_triton_calls_it_ready() -> None:
+    registry, backend = registry_of("a", "b"), FakeBackend()
+    look(registry, backend)
+    registry.models["a"].mark_dead()
+    assert states(registry) == {"a": "unavailable", "b": "ready"}
+    assert not registry.ready
+    backend.loads.clear()
+    look(registry, backend, passes=2)
+    assert backend.unloads == ["a", "a_direct"]
+    assert backend.loads == ["a_direct", "a"]
+    assert registry.ready
+
+
 def test_when_triton_is_gone_ready_models_are_unavailable_and_then_loaded_again() -> None:
     registry, backend = registry_of("a"), FakeBackend()
     look(registry, backend)

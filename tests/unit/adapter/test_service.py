@@ -201,6 +201,22 @@ def test_a_cancelled_request_gives_its_place_back() -> None:
     asyncio.run(main())
 
 
+def test_a_dead_process_is_noted_and_no_other_error_is() -> None:
+    raised: list[errors.AdapterError] = [errors.ModelUnavailable("x"), errors.ModelProcessDead("x")]
+
+    async def fail(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        raise raised[0]
+
+    served = Served(fail)
+    with pytest.raises(errors.ModelUnavailable):
+        served.answer([[1, 2]])
+    assert (served.model.ready, served.model.dead) == (True, False)
+    raised.pop(0)
+    with pytest.raises(errors.ModelProcessDead):
+        served.answer([[1, 2]])
+    assert (served.model.ready, served.model.dead) == (False, True)
+
+
 def test_the_bound_is_refused_at_once_and_nobody_inside_is_harmed() -> None:
     gate = asyncio.Event()
 

@@ -12,7 +12,6 @@ import pytest
 @pytest.fixture(scope="session")
 def torch_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with torch files of each kind; torch_samples.py says which."""
-    pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("torch")
     script = Path(__file__).with_name("torch_samples.py")
     subprocess.run([sys.executable, str(script), str(folder)], check=True, stdin=subprocess.DEVNULL, timeout=60)
