@@ -47,11 +47,11 @@ class Pairs:
 
 def write_all(models: Path) -> None:
     """Every model below, each in its folder of `models`."""
-    _python(models, "fussy", "models.fussy.model:Fussy", FUSSY, "[-1, 2]", "float64")
-    _python(models, "fussy_null", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  non_finite: null\n")
-    _python(models, "cached", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  caching: true\n")
-    _python(models, "short_queue", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  queue: {timeout_ms: 100}\n")
-    _python(models, "direct_only", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  endpoints: [predict]\n")
+    python_model(models, "fussy", "models.fussy.model:Fussy", FUSSY, "[-1, 2]", "float64")
+    python_model(models, "fussy_null", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  non_finite: null\n")
+    python_model(models, "cached", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  caching: true\n")
+    python_model(models, "short_queue", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  queue: {timeout_ms: 100}\n")
+    python_model(models, "direct_only", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  endpoints: [predict]\n")
     _pairs(models)
     _onnx_strings(models)
     _onnx_label(models)
@@ -65,7 +65,7 @@ def folder(models: Path, name: str, config: str) -> Path:
     return path
 
 
-def _python(models: Path, name: str, cls: str, code: str, shape: str, dtype: str, more: str = "") -> None:
+def python_model(models: Path, name: str, cls: str, code: str, shape: str, dtype: str, more: str = "") -> None:
     path = folder(
         models,
         name,

@@ -159,35 +159,10 @@ def test_a_bad_config_is_exit_2_and_starts_nothing(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_load_is_said_and_the_others_serve(tmp_path: Path) -> None:
     models = one_example(tmp_path)
-    path = sample_models.folder(
-        models,
-        "broken",
-        """\
-        model:
-          name: broken
-          backend: python
-          model_args: {class: "model:Broken"}
-          input: {type: array, shape: [-1, 1], dtype: float32}
-          output: {type: array, shape: [-1, 1], dtype: float32}
-        """,
-    )
-    (path / "model.py").write_text("import no_such_package\n\n\nclass Broken:\n    pass\n", encoding="utf-8")
-    telling = sample_models.folder(
-        models,
-        "telling",
-        """\
-        model:
-          name: telling
-          backend: python
-          model_args: {class: "model:Telling"}
-          input: {type: array, shape: [-1, 1], dtype: float32}
-          output: {type: array, shape: [-1, 1], dtype: float32}
-        """,
-    )
-    (telling / "model.py").write_text(
-        "class Telling:\n    def __init__(self):\n        raise RuntimeError('db://user:hunter2@host/etc/secret')\n",
-        encoding="utf-8",
-    )
+    code = "import no_such_package\n\n\nclass Broken:\n    pass\n"
+    sample_models.python_model(models, "broken", "model:Broken", code, "[-1, 1]", "float32")
+    code = "class Telling:\n    def __init__(self):\n        raise RuntimeError('db://user:hunter2@host/etc/secret')\n"
+    sample_models.python_model(models, "telling", "model:Telling", code, "[-1, 1]", "float32")
     with serving(models, tmp_path) as server:
         assert "not ready: 1 of 3 models" in server.output
         health = httpx.get(f"{server.url}/health")
@@ -206,23 +181,11 @@ def test_a_model_that_does_not_load_is_said_and_the_others_serve(tmp_path: Path)
 
 def test_a_model_whose_process_dies_is_loaded_again(tmp_path: Path) -> None:
     models = one_example(tmp_path)
-    fatal = sample_models.folder(
-        models,
-        "fatal",
-        """\
-        model:
-          name: fatal
-          backend: python
-          model_args: {class: "model:Fatal"}
-          input: {type: array, shape: [-1, 1], dtype: float32}
-          output: {type: array, shape: [-1, 1], dtype: float32}
-        """,
-    )
-    (fatal / "model.py").write_text(
+    code = (
         "import os\n\n\nclass Fatal:\n    def predict(self, X):\n"
-        "        if (X < 0).any():\n            os._exit(3)\n        return X\n",
-        encoding="utf-8",
+        "        if (X < 0).any():\n            os._exit(3)\n        return X\n"
     )
+    sample_models.python_model(models, "fatal", "model:Fatal", code, "[-1, 1]", "float32")
     with serving(models, tmp_path) as server:
         for endpoint in ("predict", "predict_batched"):
             response = server.post(endpoint, "fatal", [[-1.0]])
