@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 
 from adapter.errors import Overloaded
+from adapter.tally import Gauge
 
 # How much the newest request counts in the running mean of service times.
 _WEIGHT = 0.05
@@ -14,30 +13,34 @@ _LONGEST_RETRY = 60.0
 
 
 class Admission:
-    """A bound over all models together. Over it, a request is refused at once, not queued."""
+    """A bound over all models and workers together. Over it, a request is refused at once, not queued."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, in_flight: Gauge) -> None:
         self._limit = limit
-        self._in_flight = 0
+        self._in_flight = in_flight
         self._seconds = 0.0
 
     @property
     def in_flight(self) -> int:
-        return self._in_flight
+        """In all workers."""
+        return int(self._in_flight.total())
 
-    @contextlib.contextmanager
-    def permit(self) -> Iterator[None]:
-        """Hold one place. Raises Overloaded, with the time in which the bound drains, if there is none."""
-        if self._in_flight >= self._limit:
+    def enter(self) -> None:
+        """Take one place, to be given back with `leave`.
+
+        Raises Overloaded, with the time in which the bound drains, if there is none.
+        """
+        # First the mark, then the sum: of two workers that race for the last place, at most one gets it.
+        self._in_flight.add(1)
+        if self._in_flight.total() > self._limit:
+            self._in_flight.add(-1)
             raise Overloaded(
                 "The server is at its bound of requests in flight; try again shortly.",
                 retry_after=self.retry_after(),
             )
-        self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
+
+    def leave(self) -> None:
+        self._in_flight.add(-1)
 
     def observe(self, seconds: float) -> None:
         """Note how long an answered request took."""

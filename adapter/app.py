@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
 
+from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
+from adapter.board import Board
 from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
 from adapter.keeper import Keeper
@@ -22,29 +24,47 @@ from adapter.service import PredictService
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 
+_REFRESH_SECONDS = 0.5
 _DESCRIPTION = "Simple model serving for lite ML models. [The models](available_models) · [Metrics](metrics)"
 
 
-def create_app(settings: Settings, manifest: Manifest, make_backend: Callable[[], InferenceBackend]) -> FastAPI:
-    """The ASGI application. `make_backend` is called here; its event loop is the one that serves."""
+def create_app(
+    settings: Settings,
+    manifest: Manifest,
+    make_backend: Callable[[], InferenceBackend],
+    board: Board | None = None,
+    worker: int = 0,
+) -> HotPath:
+    """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
+
+    `worker` is this process's place on the `board`, which it shares with its siblings.
+    """
     registry = Registry(manifest)
-    admission = Admission(settings.max_concurrent_requests)
-    metrics = Metrics(registry, admission)
+    names = list(registry.models)
+    board = board or tally.make_board(names)
+    tally.begin(board, names, worker)
+    admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
+    metrics = Metrics(registry, board)
     backend = make_backend()
-    service = PredictService(registry, backend, admission, settings.predict_timeout_seconds)
+    service = PredictService(
+        registry, backend, board, worker, admission, settings.predict_timeout_seconds, settings.regime
+    )
     quota = Quota(settings.max_requests, settings.requests_period_seconds) if settings.max_requests else None
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        keeper = asyncio.create_task(
-            Keeper(registry, backend, settings.model_load_timeout_seconds).run(), name="keeper"
-        )
+        keeper = Keeper(registry, backend, settings.model_load_timeout_seconds)
+        tasks = [
+            asyncio.create_task(keeper.run(), name="keeper"),
+            asyncio.create_task(_refresh(service), name="refresh"),
+        ]
         try:
             yield
         finally:
-            keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             await backend.close()
 
     app = FastAPI(
@@ -56,8 +76,14 @@ def create_app(settings: Settings, manifest: Manifest, make_backend: Callable[[]
         redirect_slashes=False,
     )
     app.include_router(predict_router(registry))
-    app.include_router(status_router(registry, metrics, backend))
+    app.include_router(status_router(registry, metrics, board, backend))
     app.add_middleware(RequestId)
-    # The last one added is the first to see a request.
-    app.add_middleware(HotPath, service=service, metrics=metrics, quota=quota, max_body_bytes=settings.max_body_bytes)
-    return app
+    # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
+    return HotPath(app, service, quota, settings.max_body_bytes)
+
+
+async def _refresh(service: PredictService) -> None:
+    """Models without traffic go back to idle."""
+    while True:
+        await asyncio.sleep(_REFRESH_SECONDS)
+        service.refresh()

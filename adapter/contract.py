@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from adapter.codec import example_rows
+from adapter.features import example_rows
 from adapter.http_errors import STATUS_OF
 from converter.spec.manifest import ModelEntry
 
@@ -57,6 +57,7 @@ class ModelHealth(BaseModel):
     state: str
     reason: str | None
     load_seconds: float | None
+    regime: str = Field(description="`idle`, `busy` or `rush`: which way /predict_batched takes now.")
 
 
 class Health(BaseModel):

@@ -11,44 +11,55 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-import numpy as np
-
-from adapter import errors
-from adapter.backend.protocol import Arrays, InferenceBackend
+from adapter import errors, tally
+from adapter.backend.protocol import InferenceBackend
+from adapter.board import Board
 from adapter.codec import Codec
+from adapter.company import Company
+from adapter.deadlines import Deadlines
+from adapter.features import Features
+from adapter.predictions import Texts
 from converter.spec.manifest import ModelEntry
 
-_DEADLINE = "The request did not finish within its deadline."
 # How much the newest call counts in the running mean of call times.
 _WEIGHT = 0.1
 
 
 class _Item:
-    """The rows of one request, and the future of their answer."""
+    """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free."""
 
-    __slots__ = ("answer", "arrays", "deadline", "rows")
+    __slots__ = ("answer", "deadline", "features", "rows", "shape")
 
-    def __init__(self, arrays: Arrays, rows: int, deadline: float, answer: asyncio.Future[Arrays]) -> None:
-        self.arrays = arrays
+    def __init__(
+        self, features: Features, rows: int, deadline: float, answer: asyncio.Future[Texts], shape: tuple[int, ...]
+    ) -> None:
+        self.features = features
         self.rows = rows
         self.deadline = deadline
         self.answer = answer
+        self.shape = shape
 
 
 class Dispatcher:
-    """One source model's way to Triton. Lives in one event loop, whose time it uses."""
+    """One source model's way to `m_direct`. Lives in one event loop, whose time it uses."""
 
-    def __init__(self, entry: ModelEntry, codec: Codec, backend: InferenceBackend) -> None:
+    def __init__(self, entry: ModelEntry, codec: Codec, backend: InferenceBackend, board: Board, worker: int) -> None:
         self._entry = entry
         self._codec = codec
         self._backend = backend
-        # One more call than instances: the next is in Triton when an instance becomes free.
-        self._most_calls = entry.spec.instances + 1
+        # No call waits in Triton: what waits here makes the next one fuller (docs/performance.md has both measured).
+        self._most_calls = entry.spec.instances
         self._calls = 0
         self._queue: deque[_Item] = deque()
         self._free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
-        self._flush_due = False
+        self._deadlines = Deadlines()
         self._call_seconds = 0.0
+        self._company = Company()
+        # Kept: asking for the running loop is a system call in Python 3.11 and before.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queued = tally.Gauge(board, entry.name, worker, tally.QUEUED)
+        self._calls_made = tally.Gauge(board, entry.name, worker, tally.CALLS)
+        self._call_rows = tally.Gauge(board, entry.name, worker, tally.CALL_ROWS)
         # The loop holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -57,76 +68,89 @@ class Dispatcher:
         """Requests that wait here."""
         return sum(not item.answer.done() for item in self._queue)
 
-    async def infer(self, arrays: Arrays, rows: int, timeout: float) -> Arrays:
-        """The answer to these rows, at most `timeout` seconds from now; `rows` is at most `direct_max_rows`.
+    @property
+    def expecting(self) -> int:
+        """Requests that the next call waits for, a moment."""
+        return self._company.expected
+
+    @property
+    def call_seconds(self) -> float:
+        """The running mean of what a call takes; 0 before the first."""
+        return self._call_seconds
+
+    def observe(self, seconds: float, rows: int) -> None:
+        """A call of `m_direct` ended, this one or somebody else's."""
+        self._calls_made.add(1)
+        self._call_rows.add(rows)
+        self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
+
+    async def infer(self, features: Features, timeout: float) -> Texts:
+        """The answer to these rows, at most `timeout` seconds from now; they are at most `direct_max_rows`.
 
         Raises AdapterError: QueueFull over the bound, DeadlineExceeded, or what the call raised for these rows.
         """
         if timeout <= 0:
-            raise errors.DeadlineExceeded(_DEADLINE)
-        if len(self._queue) >= self._entry.queue_size:
+            raise errors.DeadlineExceeded(errors.DEADLINE)
+        if self._queued.total() >= self._entry.queue_size:
             self._drop_done()
-        if len(self._queue) >= self._entry.queue_size:
-            raise errors.QueueFull("The model's queue is full; try again shortly.", retry_after=self._drain_seconds())
-        loop = asyncio.get_running_loop()
-        item = _Item(arrays, rows, loop.time() + timeout, loop.create_future())
-        self._queue.append(item)
-        if not self._flush_due and self._calls < self._most_calls:
-            # On the loop's next turn, so that what arrived in this one goes along.
-            self._flush_due = True
-            loop.call_soon(self._flush)
-        timer = loop.call_at(item.deadline, _expire, item.answer)
+            if self._queued.total() >= self._entry.queue_size:
+                raise errors.QueueFull(
+                    "The model's queue is full; try again shortly.", retry_after=self.drain_seconds()
+                )
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        answer: asyncio.Future[Texts] = loop.create_future()
+        shape = self._codec.request.row_shape(features) if self._free_axes else ()
+        self._queue.append(_Item(features, len(features[0]), deadline, answer, shape))
+        self._queued.set(len(self._queue))
+        self._company.arrived(len(self._queue))
+        self._deadlines.add(answer, deadline)
+        if self._calls < self._most_calls:
+            self._start_call(loop)
         try:
-            return await item.answer
+            return await answer
         finally:
-            timer.cancel()
+            self._deadlines.discard(answer)
 
-    def _flush(self) -> None:
-        """Start as many calls as may be in flight."""
-        self._flush_due = False
-        while self._queue and self._calls < self._most_calls:
-            batch = self._next_batch()
-            if not batch:
-                return
-            self._calls += 1
-            task = asyncio.get_running_loop().create_task(self._call(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A task begins on the loop's next turn, so what arrived in this one goes along.
+        self._calls += 1
+        task = loop.create_task(self._call())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _call(self) -> None:
+        """Calls, one after the other, until nothing waits."""
+        loop = asyncio.get_running_loop()
+        try:
+            while batch := self._next_batch():
+                started = loop.time()
+                await self._settle(batch)
+                self.observe(loop.time() - started, sum([item.rows for item in batch]))
+                await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
+        finally:
+            self._calls -= 1
 
     def _next_batch(self) -> list[_Item]:
         """From the head of the queue, as many as fit; expired and cancelled ones are dropped."""
         batch: list[_Item] = []
         room = self._entry.direct_max_rows
-        while self._queue:
-            item = self._queue[0]
+        queue = self._queue
+        while queue:
+            item = queue[0]
             if item.answer.done():
-                self._queue.popleft()
+                queue.popleft()
                 continue
-            if item.rows > room or (self._free_axes and batch and not self._alike(batch[0], item)):
+            if item.rows > room or (batch and item.shape != batch[0].shape):
                 break
-            batch.append(self._queue.popleft())
+            batch.append(queue.popleft())
             room -= item.rows
+        self._queued.set(len(queue))
         return batch
-
-    def _alike(self, one: _Item, other: _Item) -> bool:
-        """Whether the rows of two requests have the same shape, so that they make one tensor."""
-        return all(
-            one.arrays[tensor.name].shape[1:] == other.arrays[tensor.name].shape[1:] for tensor in self._entry.inputs
-        )
 
     def _drop_done(self) -> None:
         self._queue = deque(item for item in self._queue if not item.answer.done())
-
-    async def _call(self, batch: Sequence[_Item]) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        try:
-            await self._settle(batch)
-        finally:
-            self._calls -= 1
-            self._call_seconds += _WEIGHT * (loop.time() - started - self._call_seconds)
-            if self._queue:
-                self._flush()
+        self._queued.set(len(self._queue))
 
     async def _settle(self, batch: Sequence[_Item]) -> None:
         """Give every item its rows or its error; never raises."""
@@ -134,60 +158,40 @@ class Dispatcher:
         if not batch:
             return
         try:
-            outputs = await self._infer(batch)
-        except (errors.ModelFailed, errors.BadModelOutput) as error:
+            results = await self._infer(batch)
+        except (errors.BadFeatures, errors.ModelFailed, errors.BadModelOutput) as error:
             if len(batch) == 1:
                 _fail(batch, error)
                 return
             middle = len(batch) // 2
             await self._settle(batch[:middle])
             await self._settle(batch[middle:])
-            return
-        except errors.AdapterError as error:
-            _fail(batch, error)
-            return
         except Exception as error:
-            # A fault of ours: each request's own handler logs it and answers 500.
+            # Where it is a fault of ours, each request's own handler logs it and answers 500.
             _fail(batch, error)
-            return
-        start = 0
-        finite = self._codec.finite(outputs)
-        for item in batch:
-            part = outputs
-            if len(batch) > 1:
-                part = {name: array[start : start + item.rows] for name, array in outputs.items()}
-                start += item.rows
-            if item.answer.done():
-                continue
-            if finite or self._codec.finite(part):
-                item.answer.set_result(part)
-            else:
-                item.answer.set_exception(self._codec.not_finite())
-
-    async def _infer(self, batch: Sequence[_Item]) -> Arrays:
-        entry = self._entry
-        rows = sum(item.rows for item in batch)
-        if len(batch) == 1:
-            joined = batch[0].arrays
         else:
-            joined = {
-                tensor.name: np.concatenate([item.arrays[tensor.name] for item in batch]) for tensor in entry.inputs
-            }
-        timeout = max(item.deadline for item in batch) - asyncio.get_running_loop().time()
-        outputs = await self._backend.infer(entry.direct, entry.inputs, joined, entry.outputs, timeout)
-        self._codec.check_shapes(outputs, rows)
-        return outputs
+            for item, result in zip(batch, results, strict=True):
+                if item.answer.done():
+                    continue
+                if isinstance(result, errors.BadModelOutput):
+                    item.answer.set_exception(result)
+                else:
+                    item.answer.set_result(result)
 
-    def _drain_seconds(self) -> float:
+    async def _infer(self, batch: Sequence[_Item]) -> Sequence[Texts | errors.BadModelOutput]:
+        entry = self._entry
+        arrays = self._codec.request.to_arrays([item.features for item in batch])
+        counts = [item.rows for item in batch]
+        timeout = max([item.deadline for item in batch]) - asyncio.get_running_loop().time()
+        outputs = await self._backend.infer(entry.direct, entry.inputs, arrays, entry.outputs, timeout)
+        self._codec.answer.check_shapes(outputs, sum(counts))
+        return self._codec.answer.texts(outputs, counts)
+
+    def drain_seconds(self) -> float:
         """How long the queue takes to empty, in full calls."""
         rows = sum(item.rows for item in self._queue)
         calls = -(-rows // self._entry.direct_max_rows)
         return calls * self._call_seconds / self._entry.spec.instances
-
-
-def _expire(answer: asyncio.Future[Arrays]) -> None:
-    if not answer.done():
-        answer.set_exception(errors.DeadlineExceeded(_DEADLINE))
 
 
 def _fail(batch: Sequence[_Item], error: Exception) -> None:

@@ -25,6 +25,8 @@ AdapterError
 
 from __future__ import annotations
 
+DEADLINE = "The request did not finish within its deadline."
+
 
 class AdapterError(Exception):
     """`detail` is one sentence for the client; `inside` is for the log only."""

@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter import errors
 from adapter.http_errors import STATUS_OF, error_body, log_unexpected
-from adapter.metrics import Metrics
 from adapter.middleware import accepted_request_id
 from adapter.ratelimit import Quota
 from adapter.service import PredictService, Timings
@@ -26,9 +25,10 @@ _log = logging.getLogger("schwift.requests")
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 _CLIENT_LEFT = 499
+_JSON = (b"content-type", b"application/json")
 # Of a Content-Length or a timeout; more is over any limit.
 _MOST_DIGITS = 18
-_PATHS: dict[str, Endpoint] = {f"/{endpoint}/": endpoint for endpoint in ENDPOINTS}
+_ENDPOINTS: dict[str, Endpoint] = {str(endpoint): endpoint for endpoint in ENDPOINTS}
 
 
 class _ClientLeft(Exception):
@@ -58,14 +58,11 @@ class _Headers:
 
 
 class HotPath:
-    """An ASGI application around another."""
+    """An ASGI application in front of another."""
 
-    def __init__(
-        self, app: ASGIApp, service: PredictService, metrics: Metrics, quota: Quota | None, max_body_bytes: int
-    ) -> None:
+    def __init__(self, app: ASGIApp, service: PredictService, quota: Quota | None, max_body_bytes: int) -> None:
         self._app = app
         self._service = service
-        self._metrics = metrics
         self._quota = quota
         self._limit = max_body_bytes
         # An id is this process's prefix and a number: unique, and cheaper than a random one each.
@@ -74,9 +71,8 @@ class HotPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
-            path: str = scope["path"]
-            head, _, name = path[1:].partition("/")
-            endpoint = _PATHS.get(f"/{head}/")
+            head, _, name = scope["path"][1:].partition("/")
+            endpoint = _ENDPOINTS.get(head)
             if endpoint is not None and name and "/" not in name:
                 await self._predict(endpoint, name, scope, receive, send)
                 return
@@ -86,20 +82,20 @@ class HotPath:
         arrived = started = time.monotonic()
         headers = _Headers(scope["headers"])
         request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
-        # Never under a label of the client's choosing.
-        known = self._service.knows(name)
+        target = self._service.find(name, endpoint)
         timings = Timings()
         status, code, retry_after = 200, "ok", None
         try:
             if self._quota is not None:
                 client = scope.get("client")
                 self._quota.take(client[0] if client else "")
-            model = self._service.find(name, endpoint)
-            timeout = _timeout(headers.timeout)
+            if target is None:
+                raise self._service.missing(name, endpoint)
+            timeout = None if headers.timeout is None else _timeout(headers.timeout)
             _check_media(headers)
             body = await self._read(headers, receive)
             started = time.monotonic()
-            content = await self._service.predict(model, endpoint, body, timeout, timings)
+            content = await self._service.predict(target, body, timeout, timings)
         except errors.AdapterError as error:
             status, code = STATUS_OF[type(error)]
             content, retry_after = error_body(error, request_id)
@@ -109,13 +105,14 @@ class HotPath:
             status, code = 500, "internal_error"
             content = log_unexpected(error, request_id)
         now = time.monotonic()
-        if known:
+        # An unknown model is counted nowhere: never under a label of the client's choosing.
+        if target is not None:
             if status == 200:
-                self._metrics.answered(name, endpoint, now - started, timings.rows)
+                target.tally.answered(now - started, timings.rows)
             else:
-                self._metrics.failed(name, endpoint, status, code)
+                target.tally.failed(code)
         if _log.isEnabledFor(logging.INFO):
-            _log_request(request_id, name if known else "-", endpoint, timings, status, code, now - arrived)
+            _log_request(request_id, name if target else "-", endpoint, timings, status, code, now - arrived)
         if status != _CLIENT_LEFT:
             await _respond(send, status, content, request_id, retry_after)
 
@@ -156,21 +153,15 @@ def _check_media(headers: _Headers) -> None:
         raise errors.UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
 
 
-def _timeout(text: bytes | None) -> float | None:
+def _timeout(text: bytes) -> float:
     """The client's own deadline, in seconds."""
-    if text is None:
-        return None
     if not text.isdigit() or int(text[:_MOST_DIGITS]) == 0:
         raise errors.BadHeader(f"{TIMEOUT_HEADER} must be a positive whole number of milliseconds.")
     return int(text[:_MOST_DIGITS]) / 1e3
 
 
 async def _respond(send: Send, status: int, content: bytes, request_id: str, retry_after: int | None) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(content)),
-        (b"x-request-id", request_id.encode()),
-    ]
+    headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", request_id.encode())]
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % retry_after))
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -180,8 +171,8 @@ async def _respond(send: Send, status: int, content: bytes, request_id: str, ret
 def _log_request(
     request_id: str, name: str, endpoint: Endpoint, timings: Timings, status: int, code: str, seconds: float
 ) -> None:
-    stages = " ".join(f"{stage}={value * 1e3:.2f}" for stage, value in timings.stages.items())
     _log.info(
-        "%s %s model=%s rows=%d status=%d code=%s ms=%.2f %s",
-        request_id, endpoint, name, timings.rows, status, code, seconds * 1e3, stages,
+        "%s %s model=%s rows=%d status=%d code=%s ms=%.2f parse=%.2f infer=%.2f write=%.2f",
+        request_id, endpoint, name, timings.rows, status, code, seconds * 1e3,
+        timings.parse * 1e3, timings.infer * 1e3, timings.write * 1e3,
     )  # fmt: skip

@@ -39,6 +39,9 @@ STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
     errors.DeadlineExceeded: (504, "deadline_exceeded"),
 }
 
+# Every code with its status, 200 first; each once.
+CODES: tuple[tuple[int, str], ...] = tuple(dict.fromkeys([(200, "ok"), *STATUS_OF.values(), (499, "client_left")]))
+
 _STARLETTE_CODES = {404: "not_found", 405: "method_not_allowed"}
 _STARLETTE_DETAILS = {
     404: "There is nothing at this address: see /docs for what there is.",

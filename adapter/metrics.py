@@ -1,75 +1,110 @@
-"""Prometheus: the names that users' dashboards know, and ours with the prefix `schwift_`."""
+"""Prometheus: the names that users' dashboards know, and ours with the prefix `schwift_`.
+
+Made when somebody asks, from the cells of the board, so that a request costs a few additions.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from adapter.admission import Admission
-from adapter.registry import Model, Registry
+from adapter import tally
+from adapter.board import Board
+from adapter.http_errors import CODES
+from adapter.regime import REGIMES, RegimeName
+from adapter.registry import Registry
 
 _LABELS = ("model_name", "endpoint")
-_LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-class Metrics:
+class Metrics(Collector):
     """Requests for a model that does not exist are counted under no label of the client's choosing."""
 
-    def __init__(self, models: Registry, admission: Admission) -> None:
-        self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "inference_requests",
-            "Requests, refused and failed ones included.",
-            _LABELS,
-            registry=self._registry,
-        )
-        self._errors = Counter("inference_errors", "Requests not answered with 200.", _LABELS, registry=self._registry)
-        self._latency = Histogram(
-            "inference_latency_ms",
-            "Time from the whole body to the answer, in milliseconds, of requests answered with 200.",
-            _LABELS,
-            buckets=_LATENCY_MS,
-            registry=self._registry,
-        )
-        self._rows = Histogram(
-            "inference_batch_size", "Rows of a request.", _LABELS, buckets=_ROWS, registry=self._registry
-        )
-        self._responses = Counter(
-            "schwift_responses",
-            "Requests by status and code.",
-            (*_LABELS, "status", "code"),
-            registry=self._registry,
-        )
-        in_flight = Gauge("schwift_in_flight", "Requests in flight, all models together.", registry=self._registry)
-        in_flight.set_function(lambda: admission.in_flight)
-        up = Gauge("schwift_triton_up", "1 while Triton answers.", registry=self._registry)
-        up.set_function(lambda: float(models.triton_up))
-        ready = Gauge("schwift_model_ready", "1 while a model is served.", ("model_name",), registry=self._registry)
-        for name, model in models.models.items():
-            ready.labels(name).set_function(partial(_as_gauge, model))
-            for endpoint in model.entry.spec.endpoints:
-                # At 0 from the start, so that a first error is an increase.
-                self._requests.labels(name, endpoint)
-                self._errors.labels(name, endpoint)
-
-    def answered(self, model: str, endpoint: str, seconds: float, rows: int) -> None:
-        self._count(model, endpoint, 200, "ok")
-        self._latency.labels(model, endpoint).observe(seconds * 1e3)
-        self._rows.labels(model, endpoint).observe(rows)
-
-    def failed(self, model: str, endpoint: str, status: int, code: str) -> None:
-        self._count(model, endpoint, status, code)
-        self._errors.labels(model, endpoint).inc()
+    def __init__(self, registry: Registry, board: Board) -> None:
+        self._models = registry
+        self._board = board
+        self._prometheus = CollectorRegistry()
+        self._prometheus.register(self)
 
     def render(self) -> bytes:
-        return generate_latest(self._registry)
+        return generate_latest(self._prometheus)
 
-    def _count(self, model: str, endpoint: str, status: int, code: str) -> None:
-        self._requests.labels(model, endpoint).inc()
-        self._responses.labels(model, endpoint, str(status), code).inc()
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._requests()
+        yield from self._gauges()
+
+    def _requests(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "inference_requests", "Requests, refused and failed ones included.", labels=_LABELS
+        )
+        failures = CounterMetricFamily("inference_errors", "Requests not answered with 200.", labels=_LABELS)
+        latency = HistogramMetricFamily(
+            "inference_latency_ms",
+            "Time from the whole body to the answer, in milliseconds, of requests answered with 200.",
+            labels=_LABELS,
+        )
+        rows = HistogramMetricFamily("inference_batch_size", "Rows of a request.", labels=_LABELS)
+        responses = CounterMetricFamily(
+            "schwift_responses", "Requests by status and code.", labels=(*_LABELS, "status", "code")
+        )
+        for name, model in self._models.models.items():
+            for endpoint in model.entry.spec.endpoints:
+                labels = (name, endpoint)
+                cells = tally.totals(self._board, name, endpoint)
+                by_code = cells[: len(CODES)]
+                answered = by_code[0]
+                requests.add_metric(labels, sum(by_code))
+                failures.add_metric(labels, sum(by_code) - answered)
+                latency.add_metric(labels, *_histogram(cells, tally.LATENCY_MS, tally.LATENCY_AT, tally.LATENCY_SUM))
+                rows.add_metric(labels, *_histogram(cells, tally.ROWS, tally.ROWS_AT, tally.ROWS_SUM))
+                for (status, code), count in zip(CODES, by_code, strict=True):
+                    if count:
+                        responses.add_metric((*labels, str(status), code), count)
+        yield from (requests, failures, latency, rows, responses)
+
+    def _gauges(self) -> Iterator[Metric]:
+        board = self._board
+        in_flight = tally.total(board, tally.ALL, tally.IN_FLIGHT)
+        yield GaugeMetricFamily("schwift_in_flight", "Requests in flight, all models together.", in_flight)
+        yield GaugeMetricFamily("schwift_triton_up", "1 while Triton answers.", float(self._models.triton_up))
+        ready = GaugeMetricFamily("schwift_model_ready", "1 while a model is served.", labels=("model_name",))
+        queued = GaugeMetricFamily(
+            "schwift_queued", "Requests that wait in the adapter for a call.", labels=("model_name",)
+        )
+        regime = GaugeMetricFamily(
+            "schwift_regime", "1 for the regime that a model is in.", labels=("model_name", "regime")
+        )
+        changes = CounterMetricFamily("schwift_regime_changes", "Changes of regime.", labels=("model_name",))
+        calls = CounterMetricFamily("schwift_calls", "Calls of Triton that the adapter made.", labels=("model_name",))
+        rows = CounterMetricFamily("schwift_call_rows", "Rows in these calls.", labels=("model_name",))
+        for name, model in self._models.models.items():
+            ready.add_metric((name,), float(model.ready))
+            queued.add_metric((name,), tally.total(board, name, tally.QUEUED))
+            now = regime_of(board, name)
+            for word in REGIMES:
+                regime.add_metric((name, word), float(word == now))
+            changes.add_metric((name,), tally.total(board, name, tally.REGIME_CHANGES))
+            calls.add_metric((name,), tally.total(board, name, tally.CALLS))
+            rows.add_metric((name,), tally.total(board, name, tally.CALL_ROWS))
+        yield from (ready, queued, regime, changes, calls, rows)
 
 
-def _as_gauge(model: Model) -> float:
-    return float(model.ready)
+def regime_of(board: Board, name: str) -> RegimeName:
+    """A model's regime; of several workers' the one with the most load."""
+    return REGIMES[int(tally.highest(board, name, tally.REGIME))]
+
+
+def _histogram(
+    cells: Sequence[float], bounds: Sequence[float], at: int, sum_at: int
+) -> tuple[list[tuple[str, float]], float]:
+    """Cumulative buckets as Prometheus has them, and the sum."""
+    counts = accumulate(cells[at : at + len(bounds) + 1])
+    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
+    return list(zip(names, counts, strict=True)), cells[sum_at]

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from adapter import models_page
 from adapter.backend.protocol import InferenceBackend
+from adapter.board import Board
 from adapter.contract import (
     AvailableModels,
     Health,
@@ -22,7 +23,7 @@ from adapter.contract import (
     request_body,
 )
 from adapter.hot import TIMEOUT_HEADER
-from adapter.metrics import Metrics
+from adapter.metrics import Metrics, regime_of
 from adapter.registry import Model, Registry
 from converter.spec.model import Endpoint
 
@@ -71,7 +72,7 @@ def predict_router(registry: Registry) -> APIRouter:
     return router
 
 
-def status_router(registry: Registry, metrics: Metrics, backend: InferenceBackend) -> APIRouter:
+def status_router(registry: Registry, metrics: Metrics, board: Board, backend: InferenceBackend) -> APIRouter:
     """What is there and how it is: /available_models, /health…, /metrics."""
     router = APIRouter()
 
@@ -85,11 +86,11 @@ def status_router(registry: Registry, metrics: Metrics, backend: InferenceBacken
 
     @router.get("/health", response_model=Health, summary="200 if every model answers, else 503")
     async def health() -> Response:
-        return _health(registry)
+        return _health(registry, board)
 
     @router.get("/health/ready", response_model=Health, summary="The same, for a load balancer")
     async def ready() -> Response:
-        return _health(registry)
+        return _health(registry, board)
 
     @router.get("/health/live", summary="200 while this process answers at all")
     async def live() -> dict[str, str]:
@@ -125,13 +126,16 @@ def _info(model: Model) -> ModelInfo:
     )
 
 
-def _health(registry: Registry) -> Response:
+def _health(registry: Registry, board: Board) -> Response:
     health = Health(
         status="ok" if registry.ready else "unavailable",
         triton="up" if registry.triton_up else "down",
         models={
             name: ModelHealth(
-                state=model.status.state, reason=model.status.reason, load_seconds=model.status.load_seconds
+                state=model.status.state,
+                reason=model.status.reason,
+                load_seconds=model.status.load_seconds,
+                regime=regime_of(board, name),
             )
             for name, model in registry.models.items()
         },

@@ -11,7 +11,6 @@ from adapter import errors
 
 UNREACHABLE = "The inference server does not answer; try again shortly."
 UNAVAILABLE = "The model is not available now; try again shortly."
-DEADLINE = "The request did not finish within its deadline."
 
 # Triton's texts, the most specific first: what each means to the caller.
 _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
@@ -20,13 +19,13 @@ _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
         errors.BadModelOutput,
         "The model's answer is not what its config promises.",
     ),
-    ("[schwift:deadline]", errors.DeadlineExceeded, DEADLINE),
+    ("[schwift:deadline]", errors.DeadlineExceeded, errors.DEADLINE),
     ("[schwift:model_error]", errors.ModelFailed, "The model raised an error on this input."),
     # Before the front's own code, under which it passes this on; after the users' texts, which may say anything.
     ("is not healthy", errors.ModelProcessDead, UNAVAILABLE),
     ("[schwift:model_unreachable]", errors.ModelUnavailable, UNAVAILABLE),
     ("Exceeds maximum queue size", errors.QueueFull, "The model's queue is full; try again shortly."),
-    ("Request timeout expired", errors.DeadlineExceeded, DEADLINE),
+    ("Request timeout expired", errors.DeadlineExceeded, errors.DEADLINE),
     ("is not ready", errors.ModelUnavailable, UNAVAILABLE),
     ("no available versions", errors.ModelUnavailable, UNAVAILABLE),
     ("unknown model", errors.ModelUnavailable, UNAVAILABLE),
@@ -34,7 +33,7 @@ _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
     ("Server is stopping", errors.UpstreamDown, UNREACHABLE),
 )
 _BY_CODE: Mapping[Any, tuple[type[errors.AdapterError], str]] = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: (errors.DeadlineExceeded, DEADLINE),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (errors.DeadlineExceeded, errors.DEADLINE),
     grpc.StatusCode.UNAVAILABLE: (errors.UpstreamDown, UNREACHABLE),
     grpc.StatusCode.NOT_FOUND: (errors.ModelUnavailable, UNAVAILABLE),
     grpc.StatusCode.CANCELLED: (errors.UpstreamDown, UNREACHABLE),

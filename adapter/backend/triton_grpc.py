@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from adapter import errors
 from adapter.backend.protocol import LOAD_TIMEOUT, Arrays
-from adapter.backend.translate import DEADLINE, UNAVAILABLE, UNREACHABLE, translate
+from adapter.backend.translate import UNAVAILABLE, UNREACHABLE, translate
 from adapter.backend.wire import from_raw, promised, to_raw
 from converter.spec import dtypes
 from converter.spec.manifest import Tensor
@@ -43,7 +43,7 @@ class TritonGrpc:
         self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
     ) -> Arrays:
         if timeout <= 0:
-            raise errors.DeadlineExceeded(DEADLINE)
+            raise errors.DeadlineExceeded(errors.DEADLINE)
         request = service_pb2.ModelInferRequest(model_name=model)
         for tensor in inputs:
             array = arrays[tensor.name]

@@ -8,6 +8,7 @@ measured against gRPC and aiohttp it is the fastest way into Triton from one Pyt
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -17,16 +18,18 @@ import orjson
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.backend.translate import DEADLINE, UNREACHABLE, translate
+from adapter.backend.translate import UNREACHABLE, translate
 from adapter.backend.wire import from_raw, promised, to_raw
+from adapter.deadlines import Deadlines
 from converter.spec import dtypes
 from converter.spec.manifest import Tensor
 
-_HEAD = (
-    b"POST /v2/models/%b/infer HTTP/1.1\r\nHost: %b\r\n"
-    b"Inference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n"
-)
+_HEAD = b"POST /v2/models/%b/infer HTTP/1.1\r\nHost: %b\r\nInference-Header-Content-Length: "
 _HEADER_END = b"\r\n\r\n"
+# Whole names: one of them ends in the words of another. The last header has no line end any more.
+_HEADERS = re.compile(
+    rb"\r\n(content-length|inference-header-content-length|connection):[ \t]*([^\r]*)", re.IGNORECASE
+).findall
 # More than any error text; a header that is longer is not Triton's.
 _MOST_HEADER = 64 * 1024
 
@@ -85,9 +88,9 @@ class _Connection(asyncio.Protocol):
         # Not checked: uvloop's transports are of no asyncio class.
         self._transport = cast(asyncio.Transport, transport)
 
-    def send(self, request: bytes) -> asyncio.Future[_Response]:
+    def send(self, request: bytes, loop: asyncio.AbstractEventLoop) -> asyncio.Future[_Response]:
         assert self._transport is not None
-        self._answer = asyncio.get_running_loop().create_future()
+        self._answer = loop.create_future()
         self._transport.write(request)
         return self._answer
 
@@ -128,23 +131,18 @@ class _Connection(asyncio.Protocol):
             if len(self._buffer) > _MOST_HEADER:
                 self.close()
             return False
-        lines = bytes(self._buffer[:end]).split(b"\r\n")
-        lengths = {b"content-length": 0, b"inference-header-content-length": 0}
-        for line in lines[1:]:
-            name, _, value = line.partition(b":")
-            # Whole names: the second ends in the words of the first.
-            if (key := name.lower()) in lengths:
-                lengths[key] = int(value)
-            elif key == b"connection" and value.strip().lower() == b"close":
+        head = bytes(self._buffer[:end])
+        length = json_length = 0
+        for name, value in _HEADERS(head):
+            key = name.lower()
+            if key == b"content-length":
+                length = int(value)
+            elif key == b"inference-header-content-length":
+                json_length = int(value)
+            elif value.lower() == b"close":
                 self.broken = True
         start = end + len(_HEADER_END)
-        length = lengths[b"content-length"]
-        self._head = (
-            int(lines[0].split(b" ", 2)[1]),
-            lengths[b"inference-header-content-length"] or length,
-            start,
-            start + length,
-        )
+        self._head = (int(head[9:12]), json_length or length, start, start + length)
         return True
 
 
@@ -157,19 +155,23 @@ class TritonHttp:
         self._address = address.encode()
         self._idle: list[_Connection] = []
         self._closed = False
+        self._deadlines = Deadlines()
+        self._forms: dict[str, _Form] = {}
+        # Kept: asking for the running loop is a system call in Python 3.11 and before.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def infer(
         self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
     ) -> Arrays:
         """The output tensors by name. Raises AdapterError; ends within `timeout` seconds."""
         if timeout <= 0:
-            raise errors.DeadlineExceeded(DEADLINE)
+            raise errors.DeadlineExceeded(errors.DEADLINE)
         request = self._request(model, inputs, arrays, outputs)
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         ends = loop.time() + timeout
         connection = self._take_idle() or await self._connect(timeout)
-        answer = connection.send(request)
-        timer = loop.call_at(ends, _expire, answer)
+        answer = connection.send(request, loop)
+        self._deadlines.add(answer, ends)
         try:
             response = await answer
         except BaseException:
@@ -177,7 +179,7 @@ class TritonHttp:
             connection.close()
             raise
         finally:
-            timer.cancel()
+            self._deadlines.discard(answer)
         if connection.broken or self._closed:
             connection.close()
         else:
@@ -205,35 +207,47 @@ class TritonHttp:
         try:
             _, connection = await asyncio.wait_for(loop.create_connection(_Connection, self._host, self._port), timeout)
         except asyncio.TimeoutError as error:
-            raise errors.DeadlineExceeded(DEADLINE) from error
+            raise errors.DeadlineExceeded(errors.DEADLINE) from error
         except OSError as error:
             raise errors.UpstreamDown(UNREACHABLE, str(error)) from error
         return connection
 
     def _request(self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor]) -> bytes:
-        raws = [to_raw(arrays[tensor.name]) for tensor in inputs]
-        header = orjson.dumps(
-            {
-                "inputs": [
-                    {
-                        "name": tensor.name,
-                        "shape": arrays[tensor.name].shape,
-                        "datatype": dtypes.by_name(tensor.dtype).triton,
-                        "parameters": {"binary_data_size": len(raw)},
-                    }
-                    for tensor, raw in zip(inputs, raws, strict=True)
-                ],
-                "outputs": [{"name": tensor.name, "parameters": {"binary_data": True}} for tensor in outputs],
-            }
-        )
-        size = len(header) + sum(map(len, raws))
+        form = self._forms.get(model)
+        if form is None or form.inputs is not inputs or form.outputs is not outputs:
+            form = self._forms[model] = _Form(model, self._address, inputs, outputs)
+        return form.fill(arrays)
+
+
+class _Form:
+    """The request of a model, less its sizes and values."""
+
+    def __init__(self, model: str, address: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self._names = [tensor.name for tensor in inputs]
         # A model's name is letters, digits, dots, dashes and underscores: nothing to escape.
-        return b"".join((_HEAD % (model.encode(), self._address, len(header), size), header, *raws))
+        self._head = _HEAD % (model.encode(), address)
+        wanted = [{"name": tensor.name, "parameters": {"binary_data": True}} for tensor in outputs]
+        self._tail = b',"outputs":' + orjson.dumps(wanted) + b"}"
+        self._starts = [
+            b'{"name":%b,"datatype":"%b","shape":'
+            % (orjson.dumps(tensor.name), dtypes.by_name(tensor.dtype).triton.encode())
+            for tensor in inputs
+        ]
 
-
-def _expire(answer: asyncio.Future[_Response]) -> None:
-    if not answer.done():
-        answer.set_exception(errors.DeadlineExceeded(DEADLINE))
+    def fill(self, arrays: Arrays) -> bytes:
+        raws: list[bytes] = []
+        described: list[bytes] = []
+        for name, start in zip(self._names, self._starts, strict=True):
+            array = arrays[name]
+            raw = to_raw(array)
+            raws.append(raw)
+            shape = orjson.dumps(array.shape)
+            described.append(b'%b%b,"parameters":{"binary_data_size":%d}}' % (start, shape, len(raw)))
+        header = b'{"inputs":[' + b",".join(described) + b"]" + self._tail
+        size = len(header) + sum(map(len, raws))
+        return b"%b%d\r\nContent-Length: %d\r\n\r\n%b%b" % (self._head, len(header), size, header, b"".join(raws))
 
 
 def _error_text(response: _Response) -> str:

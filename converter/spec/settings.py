@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -94,6 +94,14 @@ class Settings(BaseSettings):
     model_load_timeout_seconds: float = Field(
         60, gt=0, validation_alias="SCHWIFT_MODEL_LOAD_TIMEOUT_SECONDS",
         description="how long one model may take to load",
+    )  # fmt: skip
+    workers: int = Field(
+        1, ge=1, le=64, validation_alias="SCHWIFT_WORKERS",
+        description="adapter processes on the one port; bounds and metrics are those of all together",
+    )  # fmt: skip
+    regime: Literal["idle", "busy", "rush"] | None = Field(
+        None, validation_alias="SCHWIFT_REGIME",
+        description="one regime whatever the load, for measuring; chosen by load unless set",
     )  # fmt: skip
     cache_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, validation_alias="SCHWIFT_CACHE_BYTES",

@@ -1,25 +1,34 @@
-"""Cures a stall of Triton's batcher: one request of our own to wake it when the front falls idle.
+"""Cures a stall of Triton's batcher: requests of our own that wake it when the front falls idle.
 
 With a queue policy, this Triton's batcher waits for an idle instance on a condition variable that is notified just
 before the instance counts as idle (triton-inference-server/core r24.10: `Payload::Execute` runs the callback before
 `DequeuePayload`). The notification is lost, and a waiting request sleeps up to 500 ms although the instance is free.
 Any request that is enqueued while an instance is idle notifies again. So some milliseconds after the last batch, if
 no other came, we enqueue one to our own model, under a mark that only the instances of this model know.
+
+That one is a batch too: a request which arrives just as it ends is lost in the same way, and then no batch follows
+that would cause another wake-up. So a few more follow it, ever further apart, and none waits for the answer of the
+one before, which may itself be asleep.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 from .errors import LoadError
 
-# Long enough for the instance to count as idle, short beside a batching delay of 10 ms.
-QUIET_SECONDS = 0.003
+# Seconds after the last batch. The first is long enough for the instance to count as idle, and short beside a
+# batching delay of 10 ms; the last is well below the 100 ms that a request may wait more than others.
+WAKE_AFTER = (0.003, 0.008, 0.020, 0.045, 0.090)
 KEY_FILE = "wake_key"
 _LEAST_KEY = 32
+# Wake-ups that have no answer yet; more would not wake anybody better.
+_MOST_OUTSTANDING = 4
 
 
 def read_key(version_folder: Path) -> str:
@@ -35,46 +44,92 @@ def read_key(version_folder: Path) -> str:
 
 
 class WakeUp:
-    """A thread that calls `send` once, `quiet` seconds after the last `note` of a burst.
+    """Calls `send` at each of `after`, in seconds since the last `note`, from threads of its own.
 
-    While batches follow each other it only sleeps; when the model is idle it does not even that. `send` may block,
+    While batches follow each other it only sleeps; once the model is idle it does not even that. `send` may block,
     and its errors are of no interest: the next batch wakes us again.
     """
 
-    def __init__(self, send: Callable[[], None], quiet: float = QUIET_SECONDS) -> None:
-        self._send = send
-        self._quiet = quiet
+    def __init__(self, send: Callable[[], None], after: Sequence[float] = WAKE_AFTER) -> None:
+        self._after = tuple(after)
         self._last = 0.0
-        self._noted = threading.Event()
-        self._stopped = False
+        self._changed = threading.Event()
+        self._stopped = threading.Event()
+        self._senders = _Senders(send)
         self._thread = threading.Thread(target=self._run, name="wake-up", daemon=True)
         self._thread.start()
 
     def note(self) -> None:
         """A batch of real requests has just been answered."""
         self._last = time.monotonic()
-        self._noted.set()
+        self._changed.set()
 
     def stop(self, patience: float = 2.0) -> None:
-        """End the thread and wait for it; one that is blocked in `send` is left to the process's end."""
-        self._stopped = True
-        self._noted.set()
+        """End the threads and wait for them; one that is blocked in `send` is left to the process's end."""
+        self._stopped.set()
+        self._changed.set()
         self._thread.join(patience)
+        self._senders.stop(patience)
 
     def _run(self) -> None:
-        while True:
-            self._noted.wait()
-            if self._stopped:
+        done = 0.0
+        while not self._stopped.is_set():
+            self._changed.wait()
+            # Before `_last` is read: a batch that ends from now on sets it again.
+            self._changed.clear()
+            if self._last != done:
+                done = self._follow()
+
+    def _follow(self) -> float:
+        """Send at each of the times after the last batch, from the first one again where another batch ends.
+
+        Returns when the batch ended that all of them have followed.
+        """
+        last, sent = self._last, 0
+        while sent < len(self._after):
+            if self._stopped.wait(max(0.0, last + self._after[sent] - time.monotonic())):
+                break
+            if self._last != last:
+                last, sent = self._last, 0
+            else:
+                self._senders.send()
+                sent += 1
+        return last
+
+
+class _Senders:
+    """Threads that each make one call at a time; as many as there are calls without an answer, up to a bound."""
+
+    def __init__(self, send: Callable[[], None]) -> None:
+        self._send = send
+        self._due: SimpleQueue[bool] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._outstanding = 0
+
+    def send(self) -> None:
+        """One more call, unless too many have no answer."""
+        with self._lock:
+            if self._outstanding == _MOST_OUTSTANDING:
                 return
-            remaining = self._last + self._quiet - time.monotonic()
-            if remaining > 0:
-                time.sleep(remaining)
-                continue
-            # Before the call: a batch that ends meanwhile must cause the next one.
-            self._noted.clear()
-            if self._stopped:  # `stop` may have come just before that
-                return
-            try:
+            self._outstanding += 1
+            if self._outstanding > len(self._threads):
+                thread = threading.Thread(target=self._run, name="wake-up-call", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._due.put(True)
+
+    def stop(self, patience: float) -> None:
+        """End the threads, and wait so long for all of them together."""
+        for _ in self._threads:
+            self._due.put(False)
+        ends = time.monotonic() + patience
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+
+    def _run(self) -> None:
+        while self._due.get():
+            with contextlib.suppress(Exception):
                 self._send()
-            except Exception:
-                continue
+            with self._lock:
+                self._outstanding -= 1

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter.codec import Arrays, Codec, rows_of
 from adapter.errors import AdapterError, BadFeatures, MalformedJson
 from tests.fakes.entries import TensorLike, make_entry
+from tests.unit.adapter.coding import Coded, rows_of
 
 DEEP = 100_000
 
 
-def codec_of(*inputs: TensorLike) -> Codec:
-    return Codec(make_entry(inputs=inputs))
+def codec_of(*inputs: TensorLike) -> Coded:
+    return Coded(make_entry(inputs=inputs))
 
 
 def decode(dtype: str, features: Any, dims: tuple[int, ...] = (2,)) -> Any:

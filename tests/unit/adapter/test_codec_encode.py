@@ -9,14 +9,15 @@ import numpy as np
 import orjson
 import pytest
 
-from adapter.codec import Codec, example_rows
 from adapter.errors import BadModelOutput
+from adapter.features import example_rows
 from converter.spec import dtypes
 from tests.fakes.entries import TensorLike, make_entry, tensor
+from tests.unit.adapter.coding import Coded
 
 
-def codec_of(*outputs: TensorLike, **spec: Any) -> Codec:
-    return Codec(make_entry(outputs=outputs, **spec))
+def codec_of(*outputs: TensorLike, **spec: Any) -> Coded:
+    return Coded(make_entry(outputs=outputs, **spec))
 
 
 def encode(dtype: str, values: Any, **spec: Any) -> bytes:
@@ -135,5 +136,5 @@ def test_a_free_axis_of_an_output_is_any_size() -> None:
 def test_the_example_of_every_input_is_taken_by_its_codec(dtype: str, dims: tuple[int, ...]) -> None:
     like = ("x", dtype, dims)
     rows = example_rows(tensor(like), 2)
-    arrays = Codec(make_entry(inputs=[like])).decode(json.dumps({"features": rows}).encode())
+    arrays = Coded(make_entry(inputs=[like])).decode(json.dumps({"features": rows}).encode())
     assert arrays["x"].shape == (2, *(abs(size) for size in dims))

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.codec import Codec
 from adapter.errors import AdapterError
 from converter.spec import dtypes
 from tests.fakes.entries import make_entry
+from tests.unit.adapter.coding import Coded
 
 NUMERIC = [dtype.name for dtype in dtypes.DTYPES if dtype.json != "string"]
 SHAPES = st.one_of(
@@ -25,9 +25,9 @@ SHAPES = st.one_of(
 )
 
 
-def echo_codec(dtype: str, dims: tuple[int, ...]) -> Codec:
+def echo_codec(dtype: str, dims: tuple[int, ...]) -> Coded:
     """Input and output alike, so that an answer's predictions are features again."""
-    return Codec(make_entry(inputs=[("x", dtype, dims)], outputs=[("x", dtype, dims)]))
+    return Coded(make_entry(inputs=[("x", dtype, dims)], outputs=[("x", dtype, dims)]))
 
 
 def round_trip(dtype: str, array: npt.NDArray[Any]) -> Any:
@@ -60,7 +60,7 @@ def test_any_text_is_read_back(rows: list[list[str]]) -> None:
 @settings(deadline=None)
 @given(array=arrays_of.arrays(np.float32, (2, 3)))
 def test_with_non_finite_null_any_float_gives_valid_json(array: npt.NDArray[Any]) -> None:
-    codec = Codec(make_entry(outputs=[("y", "float32", (3,))], non_finite=None))
+    codec = Coded(make_entry(outputs=[("y", "float32", (3,))], non_finite=None))
     answer = json.loads(codec.encode({"y": array}), parse_constant=pytest.fail)
     for wanted, got in zip(array.ravel().tolist(), np.ravel(answer["predictions"]).tolist(), strict=True):
         assert got is None if not np.isfinite(wanted) else np.float32(got) == np.float32(wanted)
@@ -90,7 +90,7 @@ CODECS = [
     *(echo_codec(dtype, (2,)) for dtype in ("float32", "float16", "int64", "uint64", "uint8", "bool", "string")),
     echo_codec("float64", (-1, -1)),
     echo_codec("int32", (-1,)),
-    Codec(make_entry(inputs=[("a", "int8", (1,)), ("b", "string", (-1,))])),
+    Coded(make_entry(inputs=[("a", "int8", (1,)), ("b", "string", (-1,))])),
 ]
 
 

@@ -10,13 +10,14 @@ from itertools import chain
 from typing import Any, ParamSpec
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter import errors
+from adapter import errors, tally
 from adapter.backend.protocol import Arrays
-from adapter.codec import Codec, rows_of
+from adapter.codec import Codec
 from adapter.dispatch import Dispatcher
 from converter.spec.manifest import ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend, Handler
@@ -72,15 +73,15 @@ class Desk:
 
     def __init__(self, handler: Handler = double, entry: ModelEntry = PLAIN) -> None:
         self.backend = FakeBackend(handler)
-        self.dispatcher = Dispatcher(entry, Codec(entry), self.backend)
+        board = tally.make_board([entry.name])
+        self.dispatcher = Dispatcher(entry, Codec(entry), self.backend, board, 0)
 
     def ask(self, *values: float, timeout: float = 5.0) -> asyncio.Task[Any]:
         """A request with one row for each value; the values of its answer."""
 
         async def values_of() -> Any:
-            arrays = {"x": np.array(values, np.float32).reshape(-1, 1)}
-            outputs = await self.dispatcher.infer(arrays, len(values), timeout)
-            return outputs["y"].ravel().tolist()
+            (text,) = await self.dispatcher.infer(([[value] for value in values],), timeout)
+            return [value for (value,) in orjson.loads(b"[" + text + b"]")]
 
         return asyncio.get_running_loop().create_task(values_of())
 

@@ -46,7 +46,7 @@ def sent() -> Iterator[Sent]:
 
 @pytest.fixture
 def wake(sent: Sent) -> Iterator[WakeUp]:
-    made = WakeUp(sent, QUIET)
+    made = WakeUp(sent, [QUIET])
     yield made
     sent.gate.set()
     made.stop()
@@ -101,7 +101,7 @@ def test_an_error_of_one_call_is_not_the_end(wake: WakeUp, sent: Sent) -> None:
 
 
 def test_stop_ends_the_thread_at_once(sent: Sent) -> None:
-    wake = WakeUp(sent, quiet=30)
+    wake = WakeUp(sent, [30])
     started = time.monotonic()
     wake.stop()
     assert time.monotonic() - started < 0.5
@@ -109,7 +109,7 @@ def test_stop_ends_the_thread_at_once(sent: Sent) -> None:
 
 
 def test_stop_does_not_wait_for_a_call_that_hangs(sent: Sent) -> None:
-    wake = WakeUp(sent, 0)
+    wake = WakeUp(sent, [0])
     sent.gate.clear()
     wake.note()
     assert sent.again()
@@ -117,21 +117,43 @@ def test_stop_does_not_wait_for_a_call_that_hangs(sent: Sent) -> None:
     wake.stop(patience=0.02)
     assert time.monotonic() - started < 0.5
     # It is left to the process's end, which it must not hold up.
-    assert wake._thread.daemon
+    assert all(thread.daemon for thread in wake._senders._threads)
+    assert not wake._thread.is_alive()
 
 
-def test_a_stop_that_comes_just_before_a_call_is_not_lost(sent: Sent) -> None:
-    stopped = WakeUp(sent, 0)
+def test_the_last_batch_is_followed_at_each_of_the_times(sent: Sent) -> None:
+    wake = WakeUp(sent, [QUIET, 3 * QUIET, 5 * QUIET])
+    wake.note()
+    last = time.monotonic()
+    assert [sent.again() for _ in range(3)] == [True] * 3
+    assert [round((at - last) / QUIET) for at in sent.times] == pytest.approx([1, 3, 5], abs=0.9)
+    assert not sent.again(3 * QUIET)
+    wake.stop()
 
-    class StoppedJustBefore(threading.Event):
-        def clear(self) -> None:
-            stopped._stopped = True
-            self.set()
-            super().clear()
 
-    waiting, stopped._noted = stopped._noted, StoppedJustBefore()
-    waiting.set()
-    stopped._thread.join(0.2)
-    alive = stopped._thread.is_alive()
-    stopped.stop()
-    assert not alive
+def test_a_batch_begins_the_times_anew(sent: Sent) -> None:
+    wake = WakeUp(sent, [0, 100])
+    wake.note()
+    assert sent.again()
+    wake.stop()
+    again = WakeUp(sent, [QUIET, 10 * QUIET])
+    again.note()
+    assert sent.again()
+    again.note()
+    noted = time.monotonic()
+    assert sent.again()
+    # The tenfold of the first batch is due later than the single of the second one.
+    assert sent.times[-1] - noted < 10 * QUIET
+    again.stop()
+
+
+def test_a_call_without_an_answer_does_not_hold_up_the_next(sent: Sent) -> None:
+    sent.gate.clear()
+    wake = WakeUp(sent, [QUIET * i for i in range(1, 8)])
+    wake.note()
+    assert [sent.again() for _ in range(4)] == [True] * 4
+    # Four without an answer are enough.
+    assert not sent.again(10 * QUIET)
+    sent.gate.set()
+    wake.stop()
+    assert not any(thread.is_alive() for thread in wake._senders._threads)

@@ -1,0 +1,99 @@
+"""One model's ways to Triton, and the choice between them: idle and rush through the dispatcher, busy to the front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adapter import errors, tally
+from adapter.backend.protocol import InferenceBackend
+from adapter.board import Board
+from adapter.codec import Codec
+from adapter.dispatch import Dispatcher
+from adapter.features import Features
+from adapter.predictions import Texts
+from adapter.regime import REGIMES, Regime, RegimeName
+from converter.spec.manifest import ModelEntry
+from converter.spec.model import Endpoint
+
+
+class Lane:
+    """`worker` is this process's place on the board."""
+
+    def __init__(
+        self,
+        entry: ModelEntry,
+        codec: Codec,
+        backend: InferenceBackend,
+        board: Board,
+        worker: int,
+        forced: RegimeName | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._entry = entry
+        self._codec = codec
+        self._backend = backend
+        self._clock = clock
+        self._dispatcher = Dispatcher(entry, codec, backend, board, worker)
+        self._regime = Regime(entry.spec.max_batch_delay_ms / 1e3, forced if entry.front else None)
+        self._in_flight = tally.Gauge(board, entry.name, worker, tally.IN_FLIGHT)
+        self._shown = tally.Gauge(board, entry.name, worker, tally.REGIME)
+        self._changes = tally.Gauge(board, entry.name, worker, tally.REGIME_CHANGES)
+
+    async def infer(self, endpoint: Endpoint, features: Features, deadline: float) -> list[Texts]:
+        """The answer's rows, in one part or in several for more rows than a call takes. Raises AdapterError."""
+        in_flight = self._in_flight
+        # Those who are expected back at once count as there.
+        others = in_flight.total() or self._dispatcher.expecting
+        in_flight.add(1)
+        try:
+            way = self._choose(endpoint, others)
+            rows, most = len(features[0]), self._entry.direct_max_rows
+            if rows > most:
+                return await self._in_parts(features, deadline)
+            if way == "rush":
+                return [await self._dispatcher.infer(features, deadline - self._clock())]
+            return [await self._alone(way, features, rows, deadline)]
+        finally:
+            in_flight.add(-1)
+
+    def refresh(self) -> None:
+        """What the board says of the regime, brought up to date while nothing arrives."""
+        self._regime.settle(self._in_flight.total(), self._clock())
+        self._show()
+
+    def _choose(self, endpoint: Endpoint, others: float) -> RegimeName:
+        """/predict never waits for the batcher, and still is joined with what waits here."""
+        if endpoint == "predict" or self._entry.front is None:
+            return "rush" if others else "idle"
+        chosen = self._regime.choose(others, self._dispatcher.call_seconds, self._clock())
+        self._show()
+        return chosen
+
+    def _show(self) -> None:
+        place = REGIMES.index(self._regime.now)
+        if self._shown.mine != place:
+            self._shown.set(place)
+            self._changes.add(1)
+
+    async def _in_parts(self, features: Features, deadline: float) -> list[Texts]:
+        rows, most = len(features[0]), self._entry.direct_max_rows
+        parts: list[Texts] = []
+        for start in range(0, rows, most):
+            part = tuple(values[start : start + most] for values in features)
+            parts.append(await self._dispatcher.infer(part, deadline - self._clock()))
+        return parts
+
+    async def _alone(self, way: RegimeName, features: Features, rows: int, deadline: float) -> Texts:
+        """One call for this request: to the front where it is busy, else straight to the model."""
+        entry = self._entry
+        started = self._clock()
+        arrays = self._codec.request.to_arrays([features])
+        model = entry.front if way == "busy" and entry.front is not None else entry.direct
+        outputs = await self._backend.infer(model, entry.inputs, arrays, entry.outputs, deadline - started)
+        self._codec.answer.check_shapes(outputs, rows)
+        (texts,) = self._codec.answer.texts(outputs, [rows])
+        if isinstance(texts, errors.BadModelOutput):
+            raise texts
+        if model == entry.direct:
+            self._dispatcher.observe(self._clock() - started, rows)
+        return texts

@@ -1,0 +1,115 @@
+"""What is counted of each request, in cells of the board: cheaper than a metrics library on the hot path.
+
+A model's row: for each endpoint its answers by code, its latencies and its batch sizes; then the model's gauges.
+adapter/metrics.py reads them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from adapter.board import Board
+from adapter.http_errors import CODES
+from converter.spec.model import ENDPOINTS, Endpoint
+
+LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+# Cells of one endpoint. A histogram is a cell for each bucket, the last one without a bound, then the sum.
+_CODE_CELLS = {code: i for i, (_, code) in enumerate(CODES)}
+_OK = _CODE_CELLS["ok"]
+LATENCY_AT = len(CODES)
+LATENCY_SUM = LATENCY_AT + len(LATENCY_MS) + 1
+ROWS_AT = LATENCY_SUM + 1
+ROWS_SUM = ROWS_AT + len(ROWS) + 1
+_ENDPOINT_WIDTH = ROWS_SUM + 1
+_START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINTS)}
+
+# A model's gauges, and what is counted of it whatever the endpoint.
+IN_FLIGHT = len(ENDPOINTS) * _ENDPOINT_WIDTH
+QUEUED = IN_FLIGHT + 1
+REGIME = IN_FLIGHT + 2
+REGIME_CHANGES = IN_FLIGHT + 3
+CALLS = IN_FLIGHT + 4
+CALL_ROWS = IN_FLIGHT + 5
+DEATHS_SEEN = IN_FLIGHT + 6
+WIDTH = IN_FLIGHT + 7
+# What a worker that begins must not inherit from the one before it.
+_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, REGIME)
+
+# The row of the adapter as a whole; no model's name is empty.
+ALL = ""
+
+
+def make_board(models: Sequence[str], workers: int = 1) -> Board:
+    return Board([ALL, *models], WIDTH, workers)
+
+
+def begin(board: Board, models: Sequence[str], worker: int) -> None:
+    """Clear the gauges that a worker's predecessor left."""
+    for name in (ALL, *models):
+        row = board.row(name, worker)
+        for cell in _OF_THE_PROCESS:
+            row[cell] = 0.0
+
+
+class Gauge:
+    """One number of this worker, and its total over all of them."""
+
+    def __init__(self, board: Board, name: str, worker: int, cell: int) -> None:
+        self._mine = board.row(name, worker)
+        self._cell = cell
+        self._all = board.rows(name)
+
+    def add(self, amount: float) -> None:
+        self._mine[self._cell] += amount
+
+    def set(self, value: float) -> None:
+        self._mine[self._cell] = value
+
+    @property
+    def mine(self) -> float:
+        return float(self._mine[self._cell])
+
+    def total(self) -> float:
+        if len(self._all) == 1:
+            return float(self._mine[self._cell])
+        return float(sum([row[self._cell] for row in self._all]))
+
+
+class Tally:
+    """One endpoint of one model, in this worker."""
+
+    def __init__(self, board: Board, name: str, worker: int, endpoint: Endpoint) -> None:
+        start = _START[endpoint]
+        self._cells = board.row(name, worker)[start : start + _ENDPOINT_WIDTH]
+
+    def answered(self, seconds: float, rows: int) -> None:
+        """A 200."""
+        cells = self._cells
+        milliseconds = seconds * 1e3
+        cells[_OK] += 1
+        cells[LATENCY_AT + bisect_left(LATENCY_MS, milliseconds)] += 1
+        cells[LATENCY_SUM] += milliseconds
+        cells[ROWS_AT + bisect_left(ROWS, rows)] += 1
+        cells[ROWS_SUM] += rows
+
+    def failed(self, code: str) -> None:
+        """Any other answer; `code` is one of adapter.http_errors."""
+        self._cells[_CODE_CELLS[code]] += 1
+
+
+def totals(board: Board, name: str, endpoint: Endpoint) -> list[float]:
+    """The cells of an endpoint, added up over the workers."""
+    start = _START[endpoint]
+    rows = [row[start : start + _ENDPOINT_WIDTH].tolist() for row in board.rows(name)]
+    return [sum(cells) for cells in zip(*rows, strict=True)]
+
+
+def total(board: Board, name: str, cell: int) -> float:
+    return float(sum(row[cell] for row in board.rows(name)))
+
+
+def highest(board: Board, name: str, cell: int) -> float:
+    return float(max(row[cell] for row in board.rows(name)))

@@ -1,0 +1,64 @@
+"""Our own HTTP path with the model in the same process, no Triton: what the JSON alone costs.
+
+Run as `python -m tests.bench.inprocess PORT REPOSITORY`; it serves the models of tests/bench/models.py that lie beside
+the repository, in `models/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from adapter.app import create_app
+from adapter.backend.protocol import Arrays
+from converter.spec.manifest import Tensor, read_manifest
+from converter.spec.settings import load_settings
+from tests.bench.models import BenchModel, known
+
+
+class InProcess:
+    """An InferenceBackend whose models are functions of this process."""
+
+    def __init__(self, models: Sequence[BenchModel]) -> None:
+        self._functions = {f"{model.name}_direct": model.load() for model in models}
+
+    async def infer(
+        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+    ) -> Arrays:
+        return {outputs[0].name: self._functions[model](arrays[inputs[0].name])}
+
+    async def live(self, timeout: float) -> bool:
+        return True
+
+    async def states(self, timeout: float) -> Mapping[str, str]:
+        return {name.removesuffix("_direct"): "READY" for name in self._functions} | dict.fromkeys(
+            self._functions, "READY"
+        )
+
+    async def load(self, model: str, timeout: float) -> None:
+        pass
+
+    async def unload(self, model: str, timeout: float) -> None:
+        pass
+
+    async def metrics(self, timeout: float) -> bytes:
+        return b""
+
+    async def close(self) -> None:
+        pass
+
+
+def main(port: int, repository: Path) -> None:
+    settings = load_settings(None, repository=repository)
+    models = known(repository.parent / "models")
+    app = create_app(settings, read_manifest(repository), lambda: InProcess(models))
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="on")
+    asyncio.run(uvicorn.Server(config).serve())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
