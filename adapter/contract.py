@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from adapter.features import example_rows
-from adapter.http_errors import STATUS_OF
+from adapter.statuses import STATUS_OF
 from converter.spec.manifest import ModelEntry
 
 

@@ -78,8 +78,30 @@ class Dispatcher:
         """The running mean of what a call takes; 0 before the first."""
         return self._call_seconds
 
-    def observe(self, seconds: float, rows: int) -> None:
-        """A call of `m_direct` ended, this one or somebody else's."""
+    def observe_front(self, seconds: float) -> None:
+        """A call of the front ended: the model's own took at most as long."""
+        if seconds < self._call_seconds:
+            self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
+
+    async def alone(self, features: Features, timeout: float) -> Texts:
+        """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        self._calls += 1
+        started = loop.time()
+        try:
+            (texts,) = await call(
+                self._backend, self._codec, self._entry, self._entry.direct, [features], [len(features[0])], timeout
+            )
+            self._observe(loop.time() - started, len(features[0]))
+        finally:
+            self._calls -= 1
+            if self._queue and self._calls < self._most_calls:
+                self._start_call(loop)
+        if isinstance(texts, errors.BadModelOutput):
+            raise texts
+        return texts
+
+    def _observe(self, seconds: float, rows: int) -> None:
         self._calls_made.add(1)
         self._call_rows.add(rows)
         self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
@@ -126,8 +148,10 @@ class Dispatcher:
             while batch := self._next_batch():
                 started = loop.time()
                 await self._settle(batch)
-                self.observe(loop.time() - started, sum([item.rows for item in batch]))
-                await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
+                self._observe(loop.time() - started, sum([item.rows for item in batch]))
+                # Where the next call is full already, whoever came now could not go along.
+                if len(self._queue) < self._entry.direct_max_rows:
+                    await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
         finally:
             self._calls -= 1
 
@@ -179,19 +203,31 @@ class Dispatcher:
                     item.answer.set_result(result)
 
     async def _infer(self, batch: Sequence[_Item]) -> Sequence[Texts | errors.BadModelOutput]:
-        entry = self._entry
-        arrays = self._codec.request.to_arrays([item.features for item in batch])
-        counts = [item.rows for item in batch]
         timeout = max([item.deadline for item in batch]) - asyncio.get_running_loop().time()
-        outputs = await self._backend.infer(entry.direct, entry.inputs, arrays, entry.outputs, timeout)
-        self._codec.answer.check_shapes(outputs, sum(counts))
-        return self._codec.answer.texts(outputs, counts)
+        features, rows = [item.features for item in batch], [item.rows for item in batch]
+        return await call(self._backend, self._codec, self._entry, self._entry.direct, features, rows, timeout)
 
     def drain_seconds(self) -> float:
         """How long the queue takes to empty, in full calls."""
         rows = sum(item.rows for item in self._queue)
         calls = -(-rows // self._entry.direct_max_rows)
         return calls * self._call_seconds / self._entry.spec.instances
+
+
+async def call(
+    backend: InferenceBackend,
+    codec: Codec,
+    entry: ModelEntry,
+    model: str,
+    features: Sequence[Features],
+    rows: Sequence[int],
+    timeout: float,
+) -> Sequence[Texts | errors.BadModelOutput]:
+    """One call of one of the entry's Triton models: the answer to each request that had so many `rows`."""
+    arrays = codec.request.to_arrays(features)
+    outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout)
+    codec.answer.check_shapes(outputs, sum(rows))
+    return codec.answer.texts(outputs, rows)
 
 
 def _fail(batch: Sequence[_Item], error: Exception) -> None:

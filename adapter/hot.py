@@ -15,10 +15,11 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter import errors
-from adapter.http_errors import STATUS_OF, error_body, log_unexpected
+from adapter.http_errors import error_body, log_unexpected
 from adapter.middleware import accepted_request_id
 from adapter.ratelimit import Quota
 from adapter.service import PredictService, Timings
+from adapter.statuses import STATUS_OF
 from converter.spec.model import ENDPOINTS, Endpoint
 
 _log = logging.getLogger("schwift.requests")

@@ -1,4 +1,4 @@
-"""The one table of errors → status and code, and the body that every error has."""
+"""The body that every error has, and the framework's handlers of them."""
 
 from __future__ import annotations
 
@@ -14,33 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapter import errors
+from adapter.statuses import STATUS_OF
 
 _log = logging.getLogger("schwift.adapter")
-
-# The most specific class wins; a test fails on a class of adapter.errors that has no row here.
-STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
-    errors.MalformedJson: (400, "malformed_json"),
-    errors.BadHeader: (400, "bad_header"),
-    errors.UnknownModel: (404, "unknown_model"),
-    errors.EndpointOff: (404, "endpoint_off"),
-    errors.BodyTooLarge: (413, "body_too_large"),
-    errors.UnsupportedMedia: (415, "unsupported_media_type"),
-    errors.BadFeatures: (422, "bad_features"),
-    errors.AlreadyBatched: (422, "already_batched"),
-    errors.QuotaExceeded: (429, "quota_exceeded"),
-    errors.ModelFailed: (500, "model_error"),
-    errors.UpstreamRefused: (500, "internal_error"),
-    errors.BadModelOutput: (502, "bad_model_output"),
-    errors.Overloaded: (503, "overloaded"),
-    errors.QueueFull: (503, "queue_full"),
-    errors.ModelUnavailable: (503, "model_unavailable"),
-    errors.ModelProcessDead: (503, "model_process_dead"),
-    errors.UpstreamDown: (503, "upstream_down"),
-    errors.DeadlineExceeded: (504, "deadline_exceeded"),
-}
-
-# Every code with its status, 200 first; each once.
-CODES: tuple[tuple[int, str], ...] = tuple(dict.fromkeys([(200, "ok"), *STATUS_OF.values(), (499, "client_left")]))
 
 _STARLETTE_CODES = {404: "not_found", 405: "method_not_allowed"}
 _STARLETTE_DETAILS = {

@@ -8,7 +8,7 @@ from adapter import errors, tally
 from adapter.backend.protocol import InferenceBackend
 from adapter.board import Board
 from adapter.codec import Codec
-from adapter.dispatch import Dispatcher
+from adapter.dispatch import Dispatcher, call
 from adapter.features import Features
 from adapter.predictions import Texts
 from adapter.regime import REGIMES, Regime, RegimeName
@@ -50,9 +50,12 @@ class Lane:
             rows, most = len(features[0]), self._entry.direct_max_rows
             if rows > most:
                 return await self._in_parts(features, deadline)
+            remaining = deadline - self._clock()
             if way == "rush":
-                return [await self._dispatcher.infer(features, deadline - self._clock())]
-            return [await self._alone(way, features, rows, deadline)]
+                return [await self._dispatcher.infer(features, remaining)]
+            if way == "busy" and self._entry.front is not None:
+                return [await self._through_the_front(self._entry.front, features, deadline)]
+            return [await self._dispatcher.alone(features, remaining)]
         finally:
             in_flight.add(-1)
 
@@ -83,17 +86,12 @@ class Lane:
             parts.append(await self._dispatcher.infer(part, deadline - self._clock()))
         return parts
 
-    async def _alone(self, way: RegimeName, features: Features, rows: int, deadline: float) -> Texts:
-        """One call for this request: to the front where it is busy, else straight to the model."""
-        entry = self._entry
+    async def _through_the_front(self, front: str, features: Features, deadline: float) -> Texts:
+        """One call for this request; whom it is joined with is the batcher's affair."""
         started = self._clock()
-        arrays = self._codec.request.to_arrays([features])
-        model = entry.front if way == "busy" and entry.front is not None else entry.direct
-        outputs = await self._backend.infer(model, entry.inputs, arrays, entry.outputs, deadline - started)
-        self._codec.answer.check_shapes(outputs, rows)
-        (texts,) = self._codec.answer.texts(outputs, [rows])
+        rows = [len(features[0])]
+        (texts,) = await call(self._backend, self._codec, self._entry, front, [features], rows, deadline - started)
         if isinstance(texts, errors.BadModelOutput):
             raise texts
-        if model == entry.direct:
-            self._dispatcher.observe(self._clock() - started, rows)
+        self._dispatcher.observe_front(self._clock() - started)
         return texts

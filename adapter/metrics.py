@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 
 from adapter import tally
 from adapter.board import Board
-from adapter.http_errors import CODES
 from adapter.regime import REGIMES, RegimeName
 from adapter.registry import Registry
+from adapter.statuses import CODES
 
 _LABELS = ("model_name", "endpoint")
 

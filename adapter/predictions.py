@@ -30,6 +30,7 @@ class PredictionsWriter:
         self._outputs = entry.outputs
         self._nullable = entry.spec.non_finite is None
         self._dtypes = {tensor.name: np.dtype(dtypes.by_name(tensor.dtype).numpy) for tensor in entry.outputs}
+        self._free = any(-1 in tensor.dims for tensor in entry.outputs)
         self._head = b'{"model":%b,"predictions":' % orjson.dumps(entry.name)
         names = [orjson.dumps(tensor.name) for tensor in entry.outputs]
         # What stands before, between and after the rows of each output.
@@ -40,7 +41,9 @@ class PredictionsWriter:
         )
 
     def body(self, parts: Sequence[Texts]) -> bytes:
-        """The body of a 200: the rows of all parts, in order."""
+        """The body of a 200: the rows of all parts, in order. BadModelOutput where together they are no tensor."""
+        if self._free and len(parts) > 1 and len({_row_shapes(part) for part in parts}) > 1:
+            raise _bad_output("the parts of a request differ in shape")
         pieces: list[bytes] = []
         for i, frame in enumerate(self._frames[:-1]):
             pieces.append(frame)
@@ -99,9 +102,9 @@ class PredictionsWriter:
             raise _NotFinite
         if len(counts) == 1:
             return [text[1:-1]]
-        if strings:
-            # Their text may hold what stands between rows.
-            rows = [orjson.dumps(row) for row in values]
+        if strings or not array.size:
+            # A string may hold what stands between rows, and nothing stands between rows of nothing.
+            rows = [orjson.dumps(row) for row in (values if strings else array.tolist())]
             opening = closing = b""
             separator = b","
         else:
@@ -123,6 +126,11 @@ def _strings(array: Array) -> Any:
     flat = np.empty(array.size, dtype=np.object_)
     flat[:] = [item.decode() for item in array.ravel().tolist()]
     return flat.reshape(array.shape).tolist()
+
+
+def _row_shapes(part: Texts) -> tuple[tuple[int, ...], ...]:
+    """The shape of a row of each output."""
+    return tuple(np.shape(orjson.loads(b"[" + text + b"]")[0]) for text in part)
 
 
 def _bad_output(inside: str) -> BadModelOutput:

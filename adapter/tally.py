@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from adapter.board import Board
-from adapter.http_errors import CODES
+from adapter.statuses import CODES
 from converter.spec.model import ENDPOINTS, Endpoint
 
 LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
@@ -96,7 +96,7 @@ class Tally:
         cells[ROWS_SUM] += rows
 
     def failed(self, code: str) -> None:
-        """Any other answer; `code` is one of adapter.http_errors."""
+        """Any other answer; `code` is one of adapter.statuses."""
         self._cells[_CODE_CELLS[code]] += 1
 
 

@@ -2,63 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
+from adapter import tally
 from adapter.admission import Admission
 from adapter.errors import Overloaded
 
 
+def admission_of(limit: int) -> Admission:
+    return Admission(limit, tally.Gauge(tally.make_board([]), tally.ALL, 0, tally.IN_FLIGHT))
+
+
 def test_the_bound_is_exact_and_a_place_is_free_again_afterwards() -> None:
-    admission = Admission(2)
-    with admission.permit():
-        with admission.permit():
-            assert admission.in_flight == 2
-            with pytest.raises(Overloaded), admission.permit():
-                pytest.fail("a third place")
-            assert admission.in_flight == 2
-        assert admission.in_flight == 1
-        with admission.permit():
-            assert admission.in_flight == 2
-    assert admission.in_flight == 0
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, asyncio.CancelledError])
-def test_a_place_is_given_back_whatever_is_raised(error: type[BaseException]) -> None:
-    admission = Admission(1)
-    with pytest.raises(error), admission.permit():
-        raise error
-    assert admission.in_flight == 0
-
-
-def test_a_cancelled_task_gives_its_place_back() -> None:
-    admission = Admission(1)
-
-    async def hold() -> None:
-        with admission.permit():
-            await asyncio.Event().wait()
-
-    async def main() -> None:
-        task = asyncio.create_task(hold())
-        await asyncio.sleep(0)
-        assert admission.in_flight == 1
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
+    admission = admission_of(2)
+    admission.enter()
+    admission.enter()
+    assert admission.in_flight == 2
+    for _ in range(3):
+        with pytest.raises(Overloaded):
+            admission.enter()
+        # Who was refused holds nothing.
+        assert admission.in_flight == 2
+    admission.leave()
+    assert admission.in_flight == 1
+    admission.enter()
+    assert admission.in_flight == 2
+    with pytest.raises(Overloaded):
+        admission.enter()
+    admission.leave()
+    admission.leave()
     assert admission.in_flight == 0
 
 
 def test_retry_after_follows_the_time_that_requests_take_within_1_and_60_s() -> None:
-    admission = Admission(1)
+    admission = admission_of(1)
     assert admission.retry_after() == 1
     for _ in range(500):
         admission.observe(3.5)
     assert admission.retry_after() == 4
-    with admission.permit(), pytest.raises(Overloaded) as caught, admission.permit():
-        pass
+    admission.enter()
+    with pytest.raises(Overloaded) as caught:
+        admission.enter()
     assert caught.value.retry_after == 4
     for _ in range(500):
         admission.observe(1000)
@@ -69,6 +53,6 @@ def test_retry_after_follows_the_time_that_requests_take_within_1_and_60_s() -> 
 
 
 def test_one_slow_request_does_not_move_retry_after_far() -> None:
-    admission = Admission(1)
+    admission = admission_of(1)
     admission.observe(15)
     assert admission.retry_after() == 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from adapter.errors import AdapterError, BadFeatures, MalformedJson
+from adapter.predictions import Arrays
 from tests.fakes.entries import TensorLike, make_entry
 from tests.unit.adapter.coding import Coded, rows_of
 

@@ -11,7 +11,8 @@ import pytest
 
 from adapter import errors
 from adapter.contract import error_responses
-from adapter.http_errors import STATUS_OF, to_response
+from adapter.http_errors import to_response
+from adapter.statuses import STATUS_OF
 
 ALL = [
     kind

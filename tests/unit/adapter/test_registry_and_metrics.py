@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapter import tally
 from adapter.admission import Admission
+from adapter.board import Board
 from adapter.metrics import Metrics
 from adapter.registry import Registry, State
 from tests.fakes.entries import make_entry, make_manifest
@@ -13,6 +15,10 @@ from tests.fakes.entries import make_entry, make_manifest
 
 def registry_of(*names: str) -> Registry:
     return Registry(make_manifest(*(make_entry(name) for name in names)))
+
+
+def board_of(registry: Registry) -> Board:
+    return tally.make_board(list(registry.models))
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -51,9 +57,12 @@ def test_only_the_state_ready_is_ready(state: State) -> None:
 
 
 def test_the_names_and_labels_that_dashboards_use() -> None:
-    metrics = Metrics(registry_of("a"), Admission(1))
-    metrics.answered("a", "predict", 0.004, 3)
-    metrics.failed("a", "predict", 422, "bad_features")
+    registry = registry_of("a")
+    board = board_of(registry)
+    metrics = Metrics(registry, board)
+    counts = tally.Tally(board, "a", 0, "predict")
+    counts.answered(0.004, 3)
+    counts.failed("bad_features")
     labels = {"model_name": "a", "endpoint": "predict"}
     assert value(metrics, "inference_requests_total", **labels) == 2
     assert value(metrics, "inference_errors_total", **labels) == 1
@@ -66,11 +75,14 @@ def test_the_names_and_labels_that_dashboards_use() -> None:
     assert value(metrics, "inference_batch_size_bucket", le="4.0", **labels) == 1
     assert value(metrics, "schwift_responses_total", status="422", code="bad_features", **labels) == 1
     assert value(metrics, "schwift_responses_total", status="200", code="ok", **labels) == 1
+    other = {"model_name": "a", "endpoint": "predict_batched"}
+    assert value(metrics, "inference_requests_total", **other) == 0
+    assert value(metrics, "inference_latency_ms_count", **other) == 0
 
 
 def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
     registry = Registry(make_manifest(make_entry("a", endpoints=["predict"]), make_entry("b")))
-    metrics = Metrics(registry, Admission(1))
+    metrics = Metrics(registry, board_of(registry))
     for name in ("inference_requests_total", "inference_errors_total"):
         assert value(metrics, name, model_name="a", endpoint="predict") == 0
         assert value(metrics, name, model_name="b", endpoint="predict_batched") == 0
@@ -78,21 +90,46 @@ def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
 
 
 def test_gauges_show_what_is_true_now() -> None:
-    registry, admission = registry_of("a", "b"), Admission(5)
-    metrics = Metrics(registry, admission)
+    registry = registry_of("a", "b")
+    board = board_of(registry)
+    admission = Admission(5, tally.Gauge(board, tally.ALL, 0, tally.IN_FLIGHT))
+    metrics = Metrics(registry, board)
     assert value(metrics, "schwift_triton_up") == 0
     assert value(metrics, "schwift_model_ready", model_name="a") == 0
     registry.triton_up = True
     registry.models["a"].status.state = "ready"
-    with admission.permit(), admission.permit():
-        assert value(metrics, "schwift_in_flight") == 2
+    admission.enter()
+    admission.enter()
+    assert value(metrics, "schwift_in_flight") == 2
+    admission.leave()
+    admission.leave()
     assert value(metrics, "schwift_in_flight") == 0
     assert value(metrics, "schwift_triton_up") == 1
     assert value(metrics, "schwift_model_ready", model_name="a") == 1
     assert value(metrics, "schwift_model_ready", model_name="b") == 0
 
 
+def test_queues_regimes_and_calls_are_each_models_own() -> None:
+    registry = registry_of("a", "b")
+    board = board_of(registry)
+    metrics = Metrics(registry, board)
+    for cell, amount in ((tally.QUEUED, 3), (tally.REGIME, 2), (tally.REGIME_CHANGES, 5), (tally.CALLS, 7),
+                         (tally.CALL_ROWS, 11)):  # fmt: skip
+        tally.Gauge(board, "b", 0, cell).add(amount)
+    for name, wanted in (("a", [0, 0, 0, 0]), ("b", [3, 5, 7, 11])):
+        names = ("schwift_queued", "schwift_regime_changes_total", "schwift_calls_total", "schwift_call_rows_total")
+        assert [value(metrics, metric, model_name=name) for metric in names] == wanted
+    regimes = {(name, word): value(metrics, "schwift_regime", model_name=name, regime=word)
+               for name in "ab" for word in ("idle", "busy", "rush")}  # fmt: skip
+    assert regimes == {
+        ("a", "idle"): 1, ("a", "busy"): 0, ("a", "rush"): 0, ("b", "idle"): 0, ("b", "busy"): 0, ("b", "rush"): 1,
+    }  # fmt: skip
+
+
 def test_two_applications_do_not_share_counters() -> None:
-    first, second = (Metrics(registry_of("a"), Admission(1)) for _ in range(2))
-    first.answered("a", "predict", 0.001, 1)
+    registries = [registry_of("a") for _ in range(2)]
+    boards = [board_of(registry) for registry in registries]
+    first, second = (Metrics(registry, board) for registry, board in zip(registries, boards, strict=True))
+    tally.Tally(boards[0], "a", 0, "predict").answered(0.001, 1)
+    assert value(first, "inference_requests_total", model_name="a", endpoint="predict") == 1
     assert value(second, "inference_requests_total", model_name="a", endpoint="predict") == 0

@@ -14,11 +14,11 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.codec import Codec, rows_of
 from converter.spec import dtypes
 from converter.spec.manifest import ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry
+from tests.unit.adapter.coding import Coded, rows_of
 from tests.unit.adapter.web import assert_error, get, make_app, post, running, visit
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
@@ -123,7 +123,7 @@ def test_health_is_503_with_the_reason_of_the_model_that_failed() -> None:
         assert (body["status"], body["triton"]) == ("unavailable", "up")
         assert body["models"]["good"]["state"] == "ready"
         assert body["models"]["bad"] == {
-            "state": "failed", "reason": _RAISED, "load_seconds": None,
+            "state": "failed", "reason": _RAISED, "load_seconds": None, "regime": "idle",
         }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_health_while_triton_is_not_there() -> None:
     assert response.json() == {
         "status": "unavailable",
         "triton": "down",
-        "models": {"m": {"state": "waiting", "reason": None, "load_seconds": None}},
+        "models": {"m": {"state": "waiting", "reason": None, "load_seconds": None, "regime": "idle"}},
     }
     assert get("/health/live", backend).status_code == 200
 
@@ -174,6 +174,18 @@ def test_metrics_count_requests_and_errors_and_add_tritons_own() -> None:
     assert 'inference_requests_total{endpoint="predict_batched",model_name="m"} 0.0' in lines
     assert lines[-1] == "nv_inference_count 7"
     assert "never heard of" not in response.text
+
+
+@pytest.mark.parametrize("regime", ["idle", "busy", "rush"])
+def test_the_regime_of_a_model_is_shown(regime: str) -> None:
+    async def use(client: httpx.AsyncClient) -> tuple[str, Any]:
+        assert (await client.post("/predict_batched/m", json={"features": [[1, 2, 3, 4]]})).status_code == 200
+        return (await client.get("/metrics")).text, (await client.get("/health")).json()
+
+    text, health = visit(use, regime=regime)
+    for word in ("idle", "busy", "rush"):
+        assert f'schwift_regime{{model_name="m",regime="{word}"}} {float(word == regime)}' in text
+    assert health["models"]["m"]["regime"] == regime
 
 
 async def odd(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
@@ -233,7 +245,7 @@ def test_every_example_of_the_openapi_document_is_taken_by_its_model() -> None:
             if entry.name not in examples:
                 continue
             try:
-                arrays = Codec(entry).decode(json.dumps(examples[entry.name]["value"]).encode())
+                arrays = Coded(entry).decode(json.dumps(examples[entry.name]["value"]).encode())
             except errors.AdapterError as error:
                 refused.append(f"{endpoint} {entry.name}: {error.detail}")
             else:

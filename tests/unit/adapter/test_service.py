@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,50 +11,44 @@ import numpy as np
 import pytest
 
 from adapter import errors
-from adapter.admission import Admission
 from adapter.backend.protocol import Arrays
-from adapter.registry import Model, Registry, State
-from adapter.service import PredictService, Timings
+from adapter.regime import RegimeName
+from adapter.registry import State
+from adapter.service import Target
 from converter.spec.manifest import ModelEntry, Tensor
 from converter.spec.model import Endpoint
-from tests.fakes.backend import FakeBackend, Handler
-from tests.fakes.entries import make_entry, make_manifest
-
-WIDE = make_entry(inputs=[("x", "float32", (2,))], outputs=[("y", "float32", (2,))], direct_max_rows=4)
-
-
-async def double(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
-    return {"y": np.asarray(arrays["x"] * 2, np.float32)}
+from tests.fakes.backend import Handler
+from tests.fakes.entries import make_entry
+from tests.unit.adapter.desk import double
+from tests.unit.adapter.served import Served
 
 
-class Served:
-    """A service with one ready model."""
-
-    def __init__(self, handler: Handler = double, entry: ModelEntry = WIDE, limit: int = 10) -> None:
-        self.registry = Registry(make_manifest(entry))
-        self.model = self.registry.models[entry.name]
-        self.model.status.state = "ready"
-        self.backend = FakeBackend(handler)
-        self.admission = Admission(limit)
-        self.now = 100.0
-        self.service = PredictService(self.registry, self.backend, self.admission, 15, lambda: self.now)
-        self.timings = Timings()
-
-    async def ask(self, features: Any, endpoint: Endpoint = "predict", timeout: float | None = None) -> Any:
-        body = json.dumps({"features": features}).encode()
-        return json.loads(await self.service.predict(self.model, endpoint, body, timeout, self.timings))
-
-    def answer(self, features: Any, endpoint: Endpoint = "predict", timeout: float | None = None) -> Any:
-        return asyncio.run(self.ask(features, endpoint, timeout))
-
-
-def test_predict_goes_to_the_model_and_predict_batched_to_the_front() -> None:
-    served = Served()
+@pytest.mark.parametrize(("regime", "way"), [(None, "m_direct"), ("idle", "m_direct"), ("busy", "m")])
+def test_predict_goes_to_the_model_and_predict_batched_to_the_front_where_it_is_busy(
+    regime: RegimeName | None, way: str
+) -> None:
+    served = Served(regime=regime)
     assert served.answer([[1, 2]]) == {"model": "m", "predictions": [[2.0, 4.0]]}
     assert served.answer([[3, 4]], "predict_batched") == {"model": "m", "predictions": [[6.0, 8.0]]}
-    assert [call.model for call in served.backend.calls] == ["m_direct", "m"]
+    assert [call.model for call in served.backend.calls] == ["m_direct", way]
+    assert [call.arrays["x"].tolist() for call in served.backend.calls] == [[[1.0, 2.0]], [[3.0, 4.0]]]
     assert served.timings.rows == 1
-    assert list(served.timings.stages) == ["decode", "infer", "encode"]
+
+
+def test_the_stages_end_one_after_the_other() -> None:
+    ticks = itertools.count(100)
+    served = Served(clock=lambda: next(ticks) / 1e3)
+    served.answer([[1, 2]])
+    assert 0 < served.timings.parse < served.timings.infer < served.timings.write
+
+
+def test_a_stage_that_did_not_begin_has_no_time() -> None:
+    ticks = itertools.count(100)
+    served = Served(fails_with(errors.ModelFailed("no")), clock=lambda: next(ticks) / 1e3)
+    with pytest.raises(errors.ModelFailed):
+        served.answer([[1, 2]])
+    assert served.timings.parse > 0
+    assert (served.timings.infer, served.timings.write) == (0, 0)
 
 
 def test_more_rows_than_a_batch_go_in_parts_and_come_back_joined_in_order() -> None:
@@ -156,6 +150,23 @@ def test_the_place_is_given_back_on_every_error(handler: Handler, features: Any,
         assert served.admission.in_flight == 0
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_the_place_is_given_back_whatever_is_raised(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Served(limit=1)
+
+    def parse(body: bytes) -> Any:
+        assert served.admission.in_flight == 1
+        raise error
+
+    monkeypatch.setattr(served.model.codec.request, "parse", parse)
+    # Without a loop, which such exceptions would end.
+    with pytest.raises(error):
+        served.send(b"{}", "predict", None).send(None)
+    assert served.admission.in_flight == 0
+
+
 def test_each_part_is_checked() -> None:
     async def short_at_the_end(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
         good = await double(model, arrays, outputs)
@@ -236,19 +247,21 @@ def test_the_bound_is_refused_at_once_and_nobody_inside_is_harmed() -> None:
     results = asyncio.run(main())
     assert [result["predictions"] for result in results[:3]] == [[[0.0, 0.0]], [[2.0, 2.0]], [[4.0, 4.0]]]
     assert [type(result) for result in results[3:]] == [errors.Overloaded] * 2
-    assert [len(call.arrays["x"]) for call in served.backend.calls] == [3], "the three go together"
+    assert [len(call.arrays["x"]) for call in served.backend.calls] == [1, 2], "the first was alone"
 
 
-def find(entry: ModelEntry, name: str, endpoint: Endpoint) -> Model:
-    return Served(entry=entry).service.find(name, endpoint)
+def find(entry: ModelEntry, name: str, endpoint: Endpoint) -> Target | errors.BadRequest:
+    service = Served(entry=entry).service
+    return service.find(name, endpoint) or service.missing(name, endpoint)
 
 
 def test_find_knows_models_and_their_endpoints() -> None:
     one = make_entry("m", endpoints=["predict"])
-    assert find(one, "m", "predict").entry.name == "m"
-    with pytest.raises(errors.EndpointOff):
-        find(one, "m", "predict_batched")
+    found = find(one, "m", "predict")
+    assert isinstance(found, Target)
+    assert (found.model.entry.name, found.endpoint) == ("m", "predict")
+    assert isinstance(find(one, "m", "predict_batched"), errors.EndpointOff)
     for name in ("", "M", "m ", "m_direct", "../m", "m\0", "\uff4d"):
-        with pytest.raises(errors.UnknownModel) as caught:
-            find(one, name, "predict")
-        assert caught.value.detail == "No model has this name: see /available_models."
+        missing = find(one, name, "predict")
+        assert isinstance(missing, errors.UnknownModel)
+        assert missing.detail == "No model has this name: see /available_models."

@@ -151,11 +151,12 @@ def test_a_large_tensor_there_and_back() -> None:
 
 
 def test_calls_in_turn_share_a_connection() -> None:
-    async def use(backend: TritonHttp) -> list[float]:
-        return [await ask(backend, value) for value in range(20)]
+    async def use(backend: TritonHttp) -> None:
+        assert [await ask(backend, value, 1000) for value in range(20)] == list(range(20))
+        assert not backend._deadlines._pending, "kept no longer than the call"
 
     fake = FakeTritonHttp(echo)
-    assert talk(fake, use) == list(range(20))
+    talk(fake, use)
     assert len(fake.writers) == 1
 
 

@@ -12,6 +12,7 @@ import httpx
 from fastapi import FastAPI
 
 from adapter.app import create_app
+from adapter.hot import HotPath
 from converter.spec.manifest import ModelEntry
 from converter.spec.settings import load_settings
 from tests.fakes.backend import FakeBackend
@@ -21,16 +22,26 @@ T = TypeVar("T")
 Use = Callable[[httpx.AsyncClient], Awaitable[T]]
 
 
-def make_app(backend: FakeBackend, *entries: ModelEntry, **settings: Any) -> FastAPI:
+def make_app(backend: FakeBackend, *entries: ModelEntry, **settings: Any) -> HotPath:
     return create_app(load_settings(None, **settings), make_manifest(*entries), lambda: backend)
 
 
+def framework(app: HotPath) -> FastAPI:
+    """The framework behind the hot path; its lifespan is the application's."""
+    inner = app._app
+    assert isinstance(inner, FastAPI)
+    return inner
+
+
 @contextlib.asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def running(app: HotPath) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the started application; the keeper has made its first pass."""
     # As a server does: an unexpected error is answered and logged, and does not reach the client.
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+    async with (
+        framework(app).router.lifespan_context(framework(app)),
+        httpx.AsyncClient(transport=transport, base_url="http://t") as client,
+    ):
         for _ in range(50):
             await asyncio.sleep(0)
         yield client

@@ -1,0 +1,70 @@
+"""A service with one ready model, and a backend in memory behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from adapter import tally
+from adapter.admission import Admission
+from adapter.regime import RegimeName
+from adapter.registry import Registry
+from adapter.service import PredictService, Timings
+from converter.spec.manifest import ModelEntry
+from converter.spec.model import Endpoint
+from tests.fakes.backend import FakeBackend, Handler
+from tests.fakes.entries import make_entry, make_manifest
+from tests.unit.adapter.desk import double
+
+WIDE = make_entry(inputs=[("x", "float32", (2,))], outputs=[("y", "float32", (2,))], direct_max_rows=4)
+
+
+class Served:
+    """`now` is what the service's clock says, unless it has another one."""
+
+    def __init__(
+        self,
+        handler: Handler = double,
+        entry: ModelEntry = WIDE,
+        limit: int = 10,
+        regime: RegimeName | None = None,
+        clock: Callable[[], float] | None = None,
+        timeout: float = 15,
+    ) -> None:
+        self.entry = entry
+        self.registry = Registry(make_manifest(entry))
+        self.model = self.registry.models[entry.name]
+        self.model.status.state = "ready"
+        self.backend = FakeBackend(handler)
+        self.board = tally.make_board([entry.name])
+        self.admission = Admission(limit, tally.Gauge(self.board, tally.ALL, 0, tally.IN_FLIGHT))
+        self.now = 100.0
+        self._regime = regime
+        self._timeout = timeout
+        self._clock = clock or (lambda: self.now)
+        self.timings = Timings()
+        self.service = self.make_service()
+
+    def make_service(self) -> PredictService:
+        return PredictService(
+            self.registry, self.backend, self.board, 0, self.admission, self._timeout, self._regime, self._clock
+        )  # fmt: skip
+
+    async def send(self, body: bytes, endpoint: Endpoint, timeout: float | None) -> bytes:
+        target = self.service.find(self.entry.name, endpoint)
+        assert target is not None
+        return await self.service.predict(target, body, timeout, self.timings)
+
+    async def ask(self, features: Any, endpoint: Endpoint = "predict", timeout: float | None = None) -> Any:
+        return json.loads(await self.send(json.dumps({"features": features}).encode(), endpoint, timeout))
+
+    def answer(self, features: Any, endpoint: Endpoint = "predict", timeout: float | None = None) -> Any:
+        """In a loop of its own, and so by a service of its own."""
+        self.service = self.make_service()
+        return asyncio.run(self.ask(features, endpoint, timeout))
+
+    def cell(self, cell: int) -> float:
+        """One of the model's numbers on the board."""
+        return tally.total(self.board, self.entry.name, cell)

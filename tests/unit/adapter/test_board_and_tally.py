@@ -1,0 +1,262 @@
+"""The numbers that worker processes share, and what is counted in them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapter import tally
+from adapter.admission import Admission
+from adapter.board import Board
+from adapter.errors import Overloaded
+from adapter.metrics import Metrics, regime_of
+from adapter.registry import Registry
+from adapter.statuses import CODES
+from converter.spec.model import ENDPOINTS, Endpoint
+from tests.fakes.entries import make_entry, make_manifest
+
+GAUGES = {tally.IN_FLIGHT, tally.QUEUED, tally.REGIME}
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def test_each_name_and_worker_has_cells_of_its_own() -> None:
+    board = Board(["a", "b", ""], width=3, workers=4)
+    number = 0
+    for name in ("a", "b", ""):
+        for worker in range(4):
+            row = board.row(name, worker)
+            assert row.tolist() == [0, 0, 0]
+            for cell in range(3):
+                number += 1
+                row[cell] = number
+    assert [row.tolist() for row in board.rows("b")] == [[13, 14, 15], [16, 17, 18], [19, 20, 21], [22, 23, 24]]
+    assert [row.tolist() for row in board.rows("")][3] == [34, 35, 36]
+    assert board.row("a", 0).tolist() == [1, 2, 3]
+    with pytest.raises(KeyError):
+        board.row("c", 0)
+
+
+def test_two_workers_rows_add_up() -> None:
+    board = tally.make_board(["a", "b"], 2)
+    counts = [tally.Tally(board, "a", worker, "predict") for worker in range(2)]
+    counts[0].answered(0.004, 3)
+    counts[1].answered(0.006, 5)
+    counts[1].failed("queue_full")
+    cells = tally.totals(board, "a", "predict")
+    assert sum(cells[: len(CODES)]) == 3
+    assert cells[tally.LATENCY_SUM] == pytest.approx(10)
+    assert cells[tally.ROWS_SUM] == 8
+    assert set(tally.totals(board, "a", "predict_batched")) == {0}
+    assert set(tally.totals(board, "b", "predict")) == {0}
+    queued = [tally.Gauge(board, "a", worker, tally.QUEUED) for worker in range(2)]
+    queued[0].add(2)
+    queued[1].set(5)
+    queued[1].add(-1)
+    assert [gauge.mine for gauge in queued] == [2, 4]
+    assert [gauge.total() for gauge in queued] == [6, 6]
+    assert tally.total(board, "a", tally.QUEUED) == 6
+    assert tally.total(board, "b", tally.QUEUED) == 0
+
+
+def test_of_several_workers_the_busiest_ones_regime_is_shown() -> None:
+    board = tally.make_board(["a", "b"], 3)
+    assert regime_of(board, "a") == "idle"
+    tally.Gauge(board, "a", 1, tally.REGIME).set(2)
+    tally.Gauge(board, "a", 2, tally.REGIME).set(1)
+    assert (regime_of(board, "a"), regime_of(board, "b")) == ("rush", "idle")
+
+
+def test_a_worker_that_begins_clears_its_gauges_and_nothing_else() -> None:
+    board = tally.make_board(["a", "b"], 2)
+    for name in (tally.ALL, "a", "b"):
+        for worker in range(2):
+            for cell in range(tally.WIDTH):
+                board.row(name, worker)[cell] = cell + 1
+    untouched = [float(cell + 1) for cell in range(tally.WIDTH)]
+    tally.begin(board, ["a"], 1)
+    cleared = [0.0 if cell in GAUGES else cell + 1.0 for cell in range(tally.WIDTH)]
+    assert board.row("a", 1).tolist() == cleared
+    assert board.row(tally.ALL, 1).tolist() == cleared
+    assert board.row("b", 1).tolist() == untouched
+    for name in (tally.ALL, "a", "b"):
+        assert board.row(name, 0).tolist() == untouched
+
+
+def test_no_two_things_are_counted_in_one_cell() -> None:
+    seen: list[set[int]] = []
+
+    def note(count: Callable[[Board], None]) -> None:
+        board = tally.make_board(["a"])
+        count(board)
+        seen.append({cell for cell, value in enumerate(board.row("a", 0).tolist()) if value})
+
+    def failed(endpoint: Endpoint, code: str) -> Callable[[Board], None]:
+        return lambda board: tally.Tally(board, "a", 0, endpoint).failed(code)
+
+    def answered(endpoint: Endpoint) -> Callable[[Board], None]:
+        # Over every bound: the last buckets.
+        return lambda board: tally.Tally(board, "a", 0, endpoint).answered(100, 5000)
+
+    def changed(cell: int) -> Callable[[Board], None]:
+        return lambda board: tally.Gauge(board, "a", 0, cell).add(1)
+
+    for endpoint in ENDPOINTS:
+        for _, code in CODES[1:]:
+            note(failed(endpoint, code))
+        note(answered(endpoint))
+        assert len(seen[-1]) == 5
+    for cell in (*GAUGES, tally.REGIME_CHANGES, tally.CALLS, tally.CALL_ROWS, tally.DEATHS_SEEN):
+        note(changed(cell))
+    cells = [cell for group in seen for cell in group]
+    assert len(cells) == len(set(cells))
+    assert max(cells) < tally.WIDTH
+
+
+def test_each_code_is_counted_by_itself() -> None:
+    registry = Registry(make_manifest(make_entry("a")))
+    board = tally.make_board(["a"])
+    counts = tally.Tally(board, "a", 0, "predict")
+    for times, (_, code) in enumerate(CODES[1:], 1):
+        for _ in range(times):
+            counts.failed(code)
+    shown = samples(Metrics(registry, board).render(), "schwift_responses")
+    labels = {"model_name": "a", "endpoint": "predict"}
+    assert shown == {
+        ("schwift_responses_total", frozenset({**labels, "status": str(status), "code": code}.items())): times
+        for times, (status, code) in enumerate(CODES[1:], 1)
+    }
+
+
+def samples(text: bytes, family: str) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for found in text_string_to_metric_families(text.decode())
+        if found.name == family
+        for sample in found.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+Observations = Sequence[tuple[float, int, int]]
+MILLISECONDS = st.one_of(st.sampled_from(tally.LATENCY_MS), st.floats(0, 20_000), st.floats(0, 0.01))
+ROWS = st.one_of(st.sampled_from(tally.ROWS), st.integers(1, 3000))
+OBSERVED = st.lists(st.tuples(MILLISECONDS.map(lambda ms: ms / 1e3), ROWS, st.integers(0, 1)), max_size=60)
+
+
+@settings(deadline=None, max_examples=150)
+@given(observed=OBSERVED, workers=st.integers(1, 2))
+def test_histograms_are_those_of_prometheus(observed: Observations, workers: int) -> None:
+    oracle = CollectorRegistry()
+    labels = ("model_name", "endpoint")
+    latency = Histogram("inference_latency_ms", "x", labels, buckets=tally.LATENCY_MS, registry=oracle)
+    rows = Histogram("inference_batch_size", "x", labels, buckets=tally.ROWS, registry=oracle)
+    registry = Registry(make_manifest(make_entry("a")))
+    board = tally.make_board(["a"], workers)
+    for endpoint in ENDPOINTS:
+        latency.labels("a", endpoint)
+        rows.labels("a", endpoint)
+    for seconds, count, worker in observed:
+        tally.Tally(board, "a", worker % workers, "predict").answered(seconds, count)
+        latency.labels("a", "predict").observe(seconds * 1e3)
+        rows.labels("a", "predict").observe(count)
+    for family in ("inference_latency_ms", "inference_batch_size"):
+        got, wanted = (samples(text, family) for text in (Metrics(registry, board).render(), generate_latest(oracle)))
+        assert len(wanted) >= 2 * (len(tally.ROWS) + 3)
+        # The two workers' sums are added in another order.
+        assert got == (wanted if workers == 1 else pytest.approx(wanted))
+
+
+def admissions(limit: int, workers: int = 2) -> list[Admission]:
+    board = tally.make_board([], workers)
+    gauges = [tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT) for worker in range(workers)]
+    return [Admission(limit, gauge) for gauge in gauges]
+
+
+@settings(deadline=None, max_examples=150)
+@given(limit=st.integers(1, 5), steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=80))
+def test_the_bound_of_requests_in_flight_holds_over_all_workers(limit: int, steps: list[tuple[int, bool]]) -> None:
+    workers = admissions(limit, 3)
+    held = [0, 0, 0]
+    for worker, enters in steps:
+        if not enters:
+            if held[worker]:
+                workers[worker].leave()
+                held[worker] -= 1
+        elif sum(held) < limit:
+            workers[worker].enter()
+            held[worker] += 1
+        else:
+            with pytest.raises(Overloaded):
+                workers[worker].enter()
+        assert [admission.in_flight for admission in workers] == [sum(held)] * 3
+
+
+class Raced(tally.Gauge):
+    """While its total is made, another worker does something, before or after the sum."""
+
+    before: Callable[[], None] | None = None
+    after: Callable[[], None] | None = None
+
+    def total(self) -> float:
+        before, self.before = self.before, None
+        if before is not None:
+            before()
+        value = super().total()
+        after, self.after = self.after, None
+        if after is not None:
+            after()
+        return value
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_of_two_workers_that_race_for_the_last_place_at_most_one_gets_it(moment: str) -> None:
+    board = tally.make_board([], 2)
+    gauge = Raced(board, tally.ALL, 0, tally.IN_FLIGHT)
+    mine, other = Admission(1, gauge), Admission(1, tally.Gauge(board, tally.ALL, 1, tally.IN_FLIGHT))
+    inside: list[str] = []
+
+    def enter(admission: Admission, name: str) -> None:
+        try:
+            admission.enter()
+        except Overloaded:
+            return
+        inside.append(name)
+
+    setattr(gauge, moment, lambda: enter(other, "other"))
+    enter(mine, "mine")
+    assert inside == ["mine"]
+    assert (mine.in_flight, other.in_flight) == (1, 1)
+    mine.leave()
+    enter(other, "other")
+    assert inside == ["mine", "other"]
+
+
+def test_processes_that_were_forked_write_on_the_same_board() -> None:
+    # In a process of its own: this one may have threads, which do not outlive a fork.
+    script = """
+    import os
+    from adapter import tally
+
+    board = tally.make_board(["a"], 3)
+    for worker in (1, 2):
+        child = os.fork()
+        if child == 0:
+            tally.Tally(board, "a", worker, "predict").answered(0.001, worker * 10)
+            tally.Gauge(board, "a", worker, tally.QUEUED).add(worker)
+            os._exit(0)
+        os.waitpid(child, 0)
+    # What the dead leave stays.
+    print(tally.totals(board, "a", "predict")[tally.ROWS_SUM], tally.total(board, "a", tally.QUEUED))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["30.0", "3.0"]
