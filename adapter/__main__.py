@@ -12,11 +12,13 @@ import sys
 import uvicorn
 import uvloop
 
+from adapter import workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.http_protocol import HttpProtocol
+from adapter.sharing import Sharing
 from converter.errors import PortInUse, SchwiftError
-from converter.spec.manifest import read_manifest
+from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings, load_settings
 
 # After this, what is still in flight is cut off; nothing takes longer than its deadline.
@@ -30,19 +32,33 @@ def main() -> int:
     try:
         settings = load_settings()
         _set_up_logs(settings)
+        manifest = read_manifest(settings.repository)
+        sharing = Sharing([entry.name for entry in manifest.models], settings.workers)
         with _listener(settings) as sock:
-            uvloop.install()
-            asyncio.run(_serve(settings, sock))
-        return 0
+            # What is imported lives to the end: looking through it again and again costs pauses of tens of
+            # milliseconds, and in a worker it would copy the pages that it shares with the others.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*_GC_THRESHOLDS)
+
+            def serve(worker: int) -> int:
+                uvloop.install()
+                asyncio.run(_serve(settings, manifest, sock, sharing, worker))
+                return 0
+
+            return serve(0) if settings.workers == 1 else workers.run(settings.workers, serve)
     except SchwiftError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
 
 
-async def _serve(settings: Settings, sock: socket.socket) -> None:
-    manifest = read_manifest(settings.repository)
+async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sharing: Sharing, worker: int) -> None:
     app = create_app(
-        settings, manifest, lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics)
+        settings,
+        manifest,
+        lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics),
+        sharing,
+        worker,
     )
     config = uvicorn.Config(
         app,
@@ -57,10 +73,6 @@ async def _serve(settings: Settings, sock: socket.socket) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    # What is imported lives to the end: looking through it again and again costs pauses of tens of milliseconds.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
     await uvicorn.Server(config).serve(sockets=[sock])
 
 

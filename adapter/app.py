@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
-from adapter.board import Board
 from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
 from adapter.keeper import Keeper
@@ -21,6 +20,7 @@ from adapter.ratelimit import Quota
 from adapter.registry import Registry
 from adapter.routes import predict_router, status_router
 from adapter.service import PredictService
+from adapter.sharing import Sharing
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 
@@ -32,28 +32,31 @@ def create_app(
     settings: Settings,
     manifest: Manifest,
     make_backend: Callable[[], InferenceBackend],
-    board: Board | None = None,
+    sharing: Sharing | None = None,
     worker: int = 0,
 ) -> HotPath:
     """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
 
-    `worker` is this process's place on the `board`, which it shares with its siblings.
+    `worker` is this process's number among those that share `sharing`.
     """
-    registry = Registry(manifest)
-    names = list(registry.models)
-    board = board or tally.make_board(names)
+    names = [entry.name for entry in manifest.models]
+    sharing = sharing or Sharing(names)
+    board = sharing.board
     tally.begin(board, names, worker)
+    registry = Registry(manifest, board, worker)
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
     metrics = Metrics(registry, board)
     backend = make_backend()
     service = PredictService(
         registry, backend, board, worker, admission, settings.predict_timeout_seconds, settings.regime
     )
-    quota = Quota(settings.max_requests, settings.requests_period_seconds) if settings.max_requests else None
+    quota = None
+    if settings.max_requests:
+        quota = Quota(settings.max_requests, settings.requests_period_seconds, sharing.clients)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        keeper = Keeper(registry, backend, settings.model_load_timeout_seconds)
+        keeper = Keeper(registry, backend, settings.model_load_timeout_seconds, sharing)
         tasks = [
             asyncio.create_task(keeper.run(), name="keeper"),
             asyncio.create_task(_refresh(service), name="refresh"),

@@ -2,7 +2,7 @@
 
 One pass looks at Triton's index and loads what is missing, `m_direct` before `m`. A model whose load fails
 stays `failed` with the reason; one that was ready and is gone (Triton restarted), or whose process died, is loaded
-again.
+again. Of several workers one leads, and does this; the others take over what it says.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from adapter import errors
 from adapter.backend.protocol import LOAD_TIMEOUT, InferenceBackend
 from adapter.registry import Model, Registry
+from adapter.sharing import Sharing
 
 _log = logging.getLogger("schwift.adapter")
 
@@ -37,24 +38,52 @@ class Keeper:
         registry: Registry,
         backend: InferenceBackend,
         load_timeout: float,
+        sharing: Sharing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._backend = backend
         self._load_timeout = load_timeout
         self._clock = clock
+        self._sharing = sharing or Sharing(list(registry.models))
+        self._seen = 0
+        self._told = b""
 
     async def run(self) -> None:
         while True:
+            leads = self._sharing.lead.try_hold()
             try:
-                await self.look()
+                if leads:
+                    await self.look()
+                else:
+                    self.follow()
             except Exception:
                 # The keeper must outlive whatever one pass meets.
                 _log.exception("the keeper's pass failed")
-            await asyncio.sleep(_PASS_SECONDS if self._registry.triton_up else _START_SECONDS)
+            await asyncio.sleep(_PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS)
+
+    def follow(self) -> None:
+        """Take over what the leading worker wrote since."""
+        news = self._sharing.bulletin.read(self._seen)
+        if news is not None:
+            self._seen, text = news
+            self._registry.follow(text)
+
+    def tell(self) -> None:
+        """Write down what has changed, for the workers that follow."""
+        text = self._registry.as_text()
+        if text != self._told:
+            self._sharing.bulletin.publish(text)
+            self._told = text
 
     async def look(self) -> None:
         """One pass: read Triton's states, and load what is not there."""
+        try:
+            await self._look()
+        finally:
+            self.tell()
+
+    async def _look(self) -> None:
         try:
             states = await self._backend.states(_CALL_SECONDS)
         except errors.UpstreamDown:
@@ -81,13 +110,15 @@ class Keeper:
     async def _load(self, model: Model, slots: asyncio.Semaphore) -> None:
         async with slots:
             model.status.state = "loading"
+            self.tell()
             started = self._clock()
             try:
                 if model.dead:
                     # A load alone does not always replace a dead process.
+                    deaths = model.deaths
                     for name in reversed(model.entry.triton_models):
                         await self._backend.unload(name, _CALL_SECONDS)
-                    model.dead = False
+                    model.mend(deaths)
                 for name in model.entry.triton_models:
                     await self._backend.load(name, self._load_timeout)
             except errors.UpstreamDown as error:
@@ -106,6 +137,7 @@ class Keeper:
             _log.info("model %s is ready", model.entry.name)
         model.status.state = "ready"
         model.status.reason = None
+        self.tell()
 
     def _set_unavailable(self, model: Model, reason: str) -> None:
         _log.warning("model %s is unavailable: %s", model.entry.name, reason)

@@ -34,6 +34,8 @@ class Lane:
         self._backend = backend
         self._clock = clock
         self._dispatcher = Dispatcher(entry, codec, backend, board, worker)
+        # The response cache is the front's: what goes straight to the model neither finds nor fills it.
+        forced = forced or ("busy" if entry.spec.caching else None)
         self._regime = Regime(entry.spec.max_batch_delay_ms / 1e3, forced if entry.front else None)
         self._in_flight = tally.Gauge(board, entry.name, worker, tally.IN_FLIGHT)
         self._shown = tally.Gauge(board, entry.name, worker, tally.REGIME)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import orjson
+
+from adapter import tally
+from adapter.board import Board
 from adapter.codec import Codec
+from adapter.tally import Gauge
 from converter.spec.manifest import Manifest, ModelEntry
 
 # waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again.
@@ -22,33 +27,77 @@ class Status:
 
 
 class Model:
-    """One source model, while it is served."""
+    """One source model, while it is served. `deaths` counts how often a worker saw a process of it dead."""
 
-    def __init__(self, entry: ModelEntry) -> None:
+    def __init__(self, entry: ModelEntry, deaths: Gauge) -> None:
         self.entry = entry
         self.codec = Codec(entry)
         self.status = Status()
-        # Triton goes on calling a model ready whose process is gone; a failed call is how we learn of it.
-        self.dead = False
+        self._deaths = deaths
+        self._deaths_mended = int(deaths.total())
 
     @property
     def ready(self) -> bool:
         return self.status.state == "ready"
 
+    @property
+    def deaths(self) -> int:
+        """Seen by any worker."""
+        return int(self._deaths.total())
+
+    @property
+    def deaths_mended(self) -> int:
+        return self._deaths_mended
+
+    @property
+    def dead(self) -> bool:
+        """Triton goes on calling a model ready whose process is gone; a failed call is how we learn of it."""
+        return self.deaths > self._deaths_mended
+
     def mark_dead(self) -> None:
         """A process of this model died: not ready until the keeper has loaded it again."""
-        self.dead = True
+        self._deaths.add(1)
         self.status.state = "unavailable"
         self.status.reason = "a process of the model died; it is loaded again"
 
+    def mend(self, deaths: int) -> None:
+        """So many of the deaths are over: what was loaded since is another process."""
+        self._deaths_mended = deaths
+
 
 class Registry:
-    """All models, by name. `triton_up` is what the keeper saw last."""
+    """All models, by name. `triton_up` is what the keeper saw last.
 
-    def __init__(self, manifest: Manifest) -> None:
-        self.models = {entry.name: Model(entry) for entry in manifest.models}
+    `worker` is this process's place on the `board`.
+    """
+
+    def __init__(self, manifest: Manifest, board: Board | None = None, worker: int = 0) -> None:
+        board = board or tally.make_board([entry.name for entry in manifest.models])
+        self.models = {
+            entry.name: Model(entry, tally.Gauge(board, entry.name, worker, tally.DEATHS_SEEN))
+            for entry in manifest.models
+        }
         self.triton_up = False
 
     @property
     def ready(self) -> bool:
         return self.triton_up and all(model.ready for model in self.models.values())
+
+    def as_text(self) -> bytes:
+        """What a worker that does not lead has to know."""
+        states = {
+            name: [model.status.state, model.status.reason, model.status.load_seconds, model.deaths_mended]
+            for name, model in self.models.items()
+        }
+        return orjson.dumps({"triton_up": self.triton_up, "models": states})
+
+    def follow(self, text: bytes) -> None:
+        """Take over what the leading worker wrote, but for what it has not heard of: deaths that were seen since."""
+        told = orjson.loads(text)
+        self.triton_up = told["triton_up"]
+        for name, (state, reason, load_seconds, mended) in told["models"].items():
+            model = self.models[name]
+            model.mend(mended)
+            if not (model.dead and state == "ready"):
+                model.status.state, model.status.reason = state, reason
+                model.status.load_seconds = load_seconds

@@ -11,6 +11,7 @@ import pytest
 from adapter import errors
 from adapter.keeper import Keeper, load_reason
 from adapter.registry import Registry
+from adapter.sharing import Sharing
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry, make_manifest
 
@@ -72,7 +73,7 @@ def test_a_model_of_which_half_is_there_is_loaded() -> None:
 
 def test_how_long_the_load_took_is_kept() -> None:
     registry, ticks = registry_of("a"), iter([10.0, 12.5])
-    asyncio.run(Keeper(registry, FakeBackend(), 60, lambda: next(ticks)).look())
+    asyncio.run(Keeper(registry, FakeBackend(), 60, clock=lambda: next(ticks)).look())
     assert registry.models["a"].status.load_seconds == 2.5
 
 
@@ -203,3 +204,42 @@ _NO_MORE = "Triton could not load it: the server's log has the details"
 )  # fmt: skip
 def test_a_load_reason_is_one_line_with_nothing_of_the_users_code(text: str, reason: str) -> None:
     assert load_reason(text) == reason
+
+
+def two_workers() -> tuple[Sharing, list[Registry]]:
+    sharing = Sharing(["a", "b"], workers=2)
+    manifest = make_manifest(make_entry("a"), make_entry("b"))
+    return sharing, [Registry(manifest, sharing.board, worker) for worker in range(2)]
+
+
+def test_the_others_take_over_what_the_leading_worker_says() -> None:
+    sharing, (leading, following) = two_workers()
+    text = "failed: ModelError: [schwift:load_error] the model needs foo\n"
+    backend = FakeBackend(load_errors={"b_direct": unavailable(text)})
+    leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
+    follower.follow()
+    assert states(following) == {"a": "waiting", "b": "waiting"}
+    asyncio.run(leader.look())
+    follower.follow()
+    assert states(following) == states(leading) == {"a": "ready", "b": "failed"}
+    assert following.models["b"].status == leading.models["b"].status
+    assert following.triton_up
+
+
+def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> None:
+    sharing, (leading, following) = two_workers()
+    backend = FakeBackend()
+    leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
+    asyncio.run(leader.look())
+    follower.follow()
+    following.models["a"].mark_dead()
+    assert states(following)["a"] == "unavailable"
+    # What the leader wrote before it knew changes nothing.
+    following.follow(leading.as_text())
+    assert states(following) == {"a": "unavailable", "b": "ready"}
+    backend.loads.clear()
+    asyncio.run(leader.look())
+    assert (backend.unloads, backend.loads) == (["a", "a_direct"], ["a_direct", "a"])
+    follower.follow()
+    assert states(following) == {"a": "ready", "b": "ready"}
+    assert not following.models["a"].dead

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import pytest
 
 from adapter.errors import QuotaExceeded
@@ -23,14 +26,14 @@ def refused(quota: Quota, client: str) -> float:
 
 
 def test_the_quota_is_available_at_once_and_then_refused() -> None:
-    quota = Quota(3, 60, Clock())
+    quota = Quota(3, 60, clock=Clock())
     for _ in range(3):
         quota.take("a")
     assert refused(quota, "a") == pytest.approx(20)
 
 
 def test_each_client_has_its_own() -> None:
-    quota = Quota(1, 60, Clock())
+    quota = Quota(1, 60, clock=Clock())
     quota.take("a")
     quota.take("b")
     refused(quota, "a")
@@ -39,7 +42,7 @@ def test_each_client_has_its_own() -> None:
 
 def test_tokens_come_back_evenly_and_a_refusal_costs_none() -> None:
     clock = Clock()
-    quota = Quota(2, 10, clock)
+    quota = Quota(2, 10, clock=clock)
     quota.take("a")
     quota.take("a")
     clock.now += 4
@@ -52,7 +55,7 @@ def test_tokens_come_back_evenly_and_a_refusal_costs_none() -> None:
 
 def test_a_long_pause_does_not_save_up_more_than_the_quota() -> None:
     clock = Clock()
-    quota = Quota(2, 10, clock)
+    quota = Quota(2, 10, clock=clock)
     quota.take("a")
     clock.now += 10_000
     quota.take("a")
@@ -62,7 +65,7 @@ def test_a_long_pause_does_not_save_up_more_than_the_quota() -> None:
 
 def test_waiting_as_long_as_told_is_enough() -> None:
     clock = Clock()
-    quota = Quota(7, 60, clock)
+    quota = Quota(7, 60, clock=clock)
     for _ in range(7):
         quota.take("a")
     clock.now += refused(quota, "a") + 1e-6
@@ -70,11 +73,42 @@ def test_waiting_as_long_as_told_is_enough() -> None:
 
 
 def test_many_clients_are_bounded_and_the_active_one_is_not_forgotten() -> None:
-    quota = Quota(1, 60, Clock())
+    clock = Clock()
+    quota = Quota(1, 1e9, clock=clock)
     quota.take("idle")
     quota.take("active")
-    for i in range(9_999):
+    for i in range(100_000):
+        clock.now += 1e-6
         quota.take(f"client {i}")
-        refused(quota, "active")
+        if i % 10 == 0:
+            refused(quota, "active")
     quota.take("idle")  # forgotten: a full bucket again
     refused(quota, "active")
+
+
+def test_all_worker_processes_take_from_one_bucket() -> None:
+    """Five forks of this process together get no more than the one client may."""
+    quota = Quota(1000, 1e9)
+    workers = []
+    for _ in range(5):
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            taken = 0
+            try:
+                for _ in range(1000):
+                    with contextlib.suppress(QuotaExceeded):
+                        quota.take("a")
+                        taken += 1
+            finally:
+                os.write(writing, str(taken).encode())
+                os._exit(0)
+        os.close(writing)
+        workers.append((pid, reading))
+    counts = []
+    for pid, reading in workers:
+        os.waitpid(pid, 0)
+        with open(reading, "rb") as pipe:
+            counts.append(int(pipe.read()))
+    assert sum(counts) == 1000
+    refused(quota, "a")

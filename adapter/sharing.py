@@ -1,0 +1,23 @@
+"""What the adapter's worker processes have in common, made before they fork; one worker alone has it all to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapter import tally
+from adapter.board import Board
+from adapter.bulletin import Bulletin
+from adapter.lock import Lock
+from adapter.ratelimit import Clients
+
+
+class Sharing:
+    """`models` are the manifest's names; `workers` is how many processes will share it."""
+
+    def __init__(self, models: Sequence[str], workers: int = 1) -> None:
+        self.board: Board = tally.make_board(models, workers)
+        self.bulletin = Bulletin()
+        # Who holds it keeps the models loaded, and tells the others.
+        self.lead = Lock("schwift-lead")
+        # Their quotas.
+        self.clients = Clients()
