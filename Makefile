@@ -2,6 +2,7 @@
 # make test    all tests, against a real Triton
 # make check   lint, types and import rules
 # make models  remake the example models' files
+# make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 20 minutes)
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
 # make bench-soak    the same for 10 minutes at 32 connections
 # make clean   remove what the above made
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test check models bench-stall bench-soak clean venv
+.PHONY: serve test check models bench bench-stall bench-soak clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -32,6 +33,9 @@ check: venv
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done
+
+bench: venv
+	$(BIN)/python -m tests.bench
 
 bench-stall: venv
 	$(BIN)/python -m tests.bench.stall
