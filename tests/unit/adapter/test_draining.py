@@ -89,7 +89,8 @@ class Running:
         return self._connections.enter_context(contextlib.closing(connection))
 
     def ready(self) -> HTTPResponse:
-        return ask_ready(self.connect())
+        with contextlib.closing(self.connect()) as connection:
+            return ask_ready(connection)
 
     def in_flight(self) -> HTTPConnection:
         """A connection whose request is with the model."""
