@@ -53,6 +53,8 @@ class DrainingServer(uvicorn.Server):
             await asyncio.sleep(_POLL_SECONDS)
         self.config.timeout_graceful_shutdown = _CLOSE_SECONDS
         await super().shutdown(sockets)
+        # uvicorn would raise the signal again, and end by it: this is a good end.
+        self._captured_signals.clear()
 
     def _close_after_answers(self) -> None:
         if _CLOSE not in self.server_state.default_headers:

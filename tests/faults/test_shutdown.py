@@ -8,8 +8,12 @@ import json
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +21,7 @@ import httpx
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, start, wait_for
+from tests.e2e.server import ROOT, Server, environment, serving, start, wait_for
 from tests.faults import pids
 from tests.faults.load import Load
 
@@ -119,6 +123,44 @@ def test_R21_a_request_that_never_ends_is_told_so_within_the_bound(tmp_path: Pat
     (answer,) = waiting.join()
     assert (answer.status_code, answer.json()["code"]) == (503, "draining")
     assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_R21_the_adapter_alone_ends_in_the_same_way(tmp_path: Path, workers: str) -> None:
+    """As in a container of its own."""
+    with serving(slow_and_multiply(tmp_path), tmp_path) as server:
+        port = free_port()
+        settings = {
+            "PORT": str(port),
+            "SCHWIFT_WORKERS": workers,
+            "SCHWIFT_REPOSITORY": str(server.repository),
+            "SCHWIFT_TRITON_HTTP": server.triton_http,
+            "SCHWIFT_TRITON_GRPC": server.triton_grpc,
+        }
+        adapter = subprocess.Popen(
+            [sys.executable, "-m", "adapter"],
+            cwd=tmp_path,
+            env=environment(tmp_path, settings),
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            alone = replace(server, url=f"http://127.0.0.1:{port}")
+            wait_for(lambda: not refuses(alone) and httpx.get(f"{alone.url}/health/ready").status_code == 200)
+            waiting = Waiting(alone, 1.5)
+            adapter.terminate()
+            assert adapter.wait(20) == 0
+            assert [answer.status_code for answer in waiting.join()] == [200]
+        finally:
+            adapter.kill()
+            adapter.wait()
+        assert server.post("predict", "multiply", [[1, 2, 3]]).status_code == 200
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def ask(
