@@ -34,8 +34,7 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._drain()
-        # What arrives from now on; uvicorn makes another list each second, so it is done again below.
-        self.server_state.default_headers.append(_CLOSE)
+        self._close_new()
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -56,11 +55,16 @@ class DrainingServer(uvicorn.Server):
         # uvicorn would raise the signal again, and end by it: this is a good end.
         self._captured_signals.clear()
 
-    def _close_after_answers(self) -> None:
+    def _close_new(self) -> None:
+        """Connections of requests that arrive from now on are closed after the answer."""
         if _CLOSE not in self.server_state.default_headers:
             self.server_state.default_headers.append(_CLOSE)
+
+    def _close_after_answers(self) -> None:
+        """The same, and those of requests in flight."""
+        # Again: uvicorn makes another list each second.
+        self._close_new()
         for connection in self.server_state.connections:
             cycle = getattr(connection, "cycle", None)
             if cycle is not None:
-                # Of a request in flight: its list is an older one.
                 cycle.keep_alive = False
