@@ -16,7 +16,8 @@ AdapterError
 │   ├── QueueFull             Triton's
 │   ├── ModelUnavailable      not loaded, or failed to load
 │   ├── ModelProcessDead      the keeper loads the model again
-│   └── UpstreamDown          Triton does not answer
+│   ├── UpstreamDown          Triton does not answer
+│   └── Draining              we are about to end
 ├── DeadlineExceeded
 ├── ModelFailed               the model raised
 ├── BadModelOutput            the model's answer is not what its config promises
@@ -26,6 +27,8 @@ AdapterError
 from __future__ import annotations
 
 DEADLINE = "The request did not finish within its deadline."
+UNREACHABLE = "The inference server does not answer; try again shortly."
+DRAINING = "The server is shutting down: try again shortly, on a new connection."
 
 
 class AdapterError(Exception):
@@ -100,6 +103,10 @@ class ModelProcessDead(TryLater):
 
 
 class UpstreamDown(TryLater):
+    pass
+
+
+class Draining(TryLater):
     pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -73,6 +74,10 @@ class PredictService:
             return errors.UnknownModel("No model has this name: see /available_models.")
         return errors.EndpointOff(f"This model is not served on /{endpoint}: see /available_models.")
 
+    def drain(self) -> None:
+        """Take no new requests from now on; those in flight go on."""
+        self._registry.draining = True
+
     def refresh(self) -> None:
         """Bring what the board shows up to date, for models without traffic."""
         for lane in self._lanes:
@@ -83,8 +88,10 @@ class PredictService:
         started = self._clock()
         deadline = started + (self._timeout if timeout is None or timeout > self._timeout else timeout)
         model = target.model
+        if self._registry.draining:
+            raise errors.Draining(errors.DRAINING)
         if not model.ready:
-            raise _unavailable(model)
+            raise self._unavailable(model)
         self._admission.enter()
         try:
             features = model.codec.request.parse(body)
@@ -104,11 +111,21 @@ class PredictService:
         except errors.ModelProcessDead:
             model.mark_dead()
             raise
+        except asyncio.CancelledError as error:
+            if not self._registry.draining:
+                raise
+            # The drain is over and this has not ended.
+            raise errors.Draining(errors.DRAINING) from error
         finally:
             self._admission.leave()
 
+    def _unavailable(self, model: Model) -> errors.TryLater:
+        if model.status.state == "unavailable" and not self._registry.triton_up:
+            return errors.UpstreamDown(errors.UNREACHABLE)
+        return _not_ready(model)
 
-def _unavailable(model: Model) -> errors.ModelUnavailable:
+
+def _not_ready(model: Model) -> errors.ModelUnavailable:
     words: Mapping[str, str] = {
         "waiting": "The model is not loaded yet; try again shortly.",
         "loading": "The model is being loaded; try again shortly.",
