@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from converter.artifacts import Facts
 from converter.discover import ModelSource
-from converter.plan import BuildOptions, Plan, make_plan
+from converter.plan import BuildOptions, Plan, joined, plan_model
 from converter.spec.loader import load_spec
 from converter.spec.model import ModelFile, ModelSpec
 
@@ -78,12 +78,14 @@ def plan_for(
     sources: Iterable[ModelSource],
     facts: Mapping[str, Facts] | None = None,
     options: BuildOptions = OPTIONS,
-    kept: Plan | None = None,
+    version: int = 1,
 ) -> Plan:
     """The plan of sources, by default without facts; the mark of each wake-up is the model's name."""
-    listed = tuple(sources)
-    known = {source.spec.name: (facts or {}).get(source.spec.name, Facts()) for source in listed}
-    return make_plan(listed, known, options, {name: f"key-of-{name}" for name in known}, kept)
+    known = facts or {}
+    return joined(
+        plan_model(source, known.get(source.spec.name, Facts()), options, f"key-of-{source.spec.name}", version)
+        for source in sources
+    )
 
 
 def graph(

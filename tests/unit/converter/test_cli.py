@@ -44,11 +44,11 @@ def test_build_prints_a_table_and_ends_with_zero(tmp_path: Path) -> None:
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     assert [line.split() for line in lines[:-1]] == [
-        ["MODEL", "VERSION", "BACKEND", "TRITON", "MODELS", "MAX", "ROWS", "INPUT", "OUTPUT", "STATE"],
-        ["forest", "2.0", "joblib", "forest", "+", "forest_direct", "256", "features", "float32[N,4]",
+        ["MODEL", "VERSION", "NUMBER", "BACKEND", "TRITON", "MODELS", "MAX", "ROWS", "INPUT", "OUTPUT", "STATE"],
+        ["forest", "2.0", "1", "joblib", "forest", "+", "forest_direct", "256", "features", "float32[N,4]",
          "predictions", "float32[N,3]", "added"],
-        ["x", "1.0.0", "joblib", "x_direct", "32", "features", "string[N,2,?]", "a", "int64[N,1],", "b", "bool[N,5]",
-         "added"],
+        ["x", "1.0.0", "1", "joblib", "x_direct", "32", "features", "string[N,2,?]", "a", "int64[N,1],", "b",
+         "bool[N,5]", "added"],
         ["note:", "models/notes:", "no", ".yaml", "file,", "so", "not", "a", "model"],
     ]  # fmt: skip
     files = sum(path.is_file() for path in (tmp_path / "model_repository").rglob("*"))
@@ -95,10 +95,13 @@ def test_check_lists_each_kind_of_change(tmp_path: Path) -> None:
     (folder / "m.joblib").write_bytes(b"new")
     (folder / "model_config.yaml").rename(folder / "a.yaml")
     lines = run("build-repo", "--check").stdout.splitlines()
-    source = "a_direct/1/source/models/a"
+    source = "a_direct/2/source/models/a"
     assert [line for line in lines if line.startswith("would ")] == [
         f"would add     {source}/a.yaml",
+        "would change  a/config.pbtxt",
         f"would change  {source}/m.joblib",
+        "would change  a_direct/config.pbtxt",
+        "would change  schwift.json",
         f"would remove  {source}/model_config.yaml",
     ]
     run("build-repo")
