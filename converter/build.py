@@ -56,9 +56,10 @@ def build_repository(
             )
     with tempfile.TemporaryDirectory(prefix="schwift-build-") as scratch:
         facts = inspect_all(sources, Path(scratch), options.cores)
-        plans, said = _plans(sources, facts, options, old or Manifest(models=()), output.resolve())
+        before = old or Manifest(models=())
+        plans, said = _plans(sources, facts, options, before, output.resolve())
         plan = joined([*plans, *kept])
-        manifest = plan.manifest(writer.digests(plan))
+        manifest = plan.manifest(writer.digests(plan), before.numbers)
         changes = writer.compare(old, manifest)
         if changes and not check:
             write(plan, manifest, output)
@@ -74,7 +75,7 @@ def roll_back(output: Path, name: str, write: writer.Write = writer.write) -> Bu
     root = output.resolve()
     others = [entry.name for entry in old.models if entry.name != name]
     plan = joined([versions.rolled_back(name, old, root), versions.kept(old, root, others)])
-    manifest = plan.manifest(writer.digests(plan))
+    manifest = plan.manifest(writer.digests(plan), old.numbers)
     write(plan, manifest, output)
     built = tuple(entry for entry in manifest.models if entry.name == name)
     return Build(manifest, built, writer.compare(old, manifest), ())

@@ -69,6 +69,40 @@ def build_repo(models: Path | None, output: Path | None, names: tuple[str, ...],
 
 
 @main.command()
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option("--repository", type=_FOLDER, help="The repository that is served. [env: SCHWIFT_REPOSITORY]")
+def reload(names: tuple[str, ...], models: Path | None, repository: Path | None) -> None:
+    """Serve models/ as it is now, without a gap.
+
+    Builds, and has the running server load and try what changed before anything is switched; with MODEL only these
+    models. Where anything fails, what was served is served, and the exit code is not 0.
+    """
+    from converter.plan import BuildOptions
+    from converter.reload import reload as run
+    from converter.report import report
+
+    settings = load_settings(model_directory=models, repository=repository)
+    build = run(settings, BuildOptions.of(settings, available_cores()), names, click.echo)
+    click.echo(report(build, settings.repository, check=False))
+
+
+@main.command()
+@click.argument("name", metavar="MODEL")
+@click.option("--repository", type=_FOLDER, help="The repository that is served. [env: SCHWIFT_REPOSITORY]")
+def rollback(name: str, repository: Path | None) -> None:
+    """Serve the version of MODEL before this one, without a gap.
+
+    Builds leave it so until the model in models/ is changed.
+    """
+    from converter.reload import rollback as run
+    from converter.report import report
+
+    settings = load_settings(repository=repository)
+    click.echo(report(run(settings, name, click.echo), settings.repository, check=False))
+
+
+@main.command()
 @click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
 @click.option("--repository", type=_FOLDER, help="Where the repository goes. [env: SCHWIFT_REPOSITORY]")
 @click.option("--host", help="The address to listen on. [env: SCHWIFT_HOST; 127.0.0.1]")

@@ -54,8 +54,12 @@ class Plan:
     files: Mapping[str, bytes | Path]
     older: tuple[OlderVersion, ...] = ()
 
-    def manifest(self, digests: Mapping[str, str]) -> Manifest:
-        return Manifest(models=self.entries, older=self.older, files=dict(digests))
+    def manifest(self, digests: Mapping[str, str], numbers: Mapping[str, int] | None = None) -> Manifest:
+        """`numbers` are the last that each model had before."""
+        last = dict(numbers or {})
+        for entry in (*self.entries, *(item.entry for item in self.older)):
+            last[entry.name] = max(entry.version, last.get(entry.name, 0))
+        return Manifest(models=self.entries, older=self.older, numbers=last, files=dict(digests))
 
 
 def joined(plans: Iterable[Plan]) -> Plan:

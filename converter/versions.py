@@ -26,10 +26,7 @@ class Shelf:
         self._files = old.files
         self.served = old.model(name)
         self._older = old.older_of(name)
-
-    @property
-    def newest(self) -> int:
-        return max([0, *(entry.version for entry in self._entries())])
+        self.newest = max([old.numbers.get(name, 0), *(entry.version for entry in self._entries())])
 
     @property
     def names(self) -> set[str]:

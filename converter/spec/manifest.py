@@ -14,6 +14,8 @@ from converter.spec.model import Endpoint, ModelSpec
 FILENAME = "schwift.json"
 # Every source model `m` has its backend under this name; `m` itself is the front.
 DIRECT_SUFFIX = "_direct"
+# What a model is called while it is tried beside the served one: no model's name has this character.
+TRIAL_MARK = "~"
 
 
 class _Frozen(BaseModel):
@@ -53,6 +55,10 @@ class ModelEntry(_Frozen):
         """In the order in which they must load: the front calls the model."""
         return (self.direct,) if self.front is None else (self.direct, self.front)
 
+    def on_trial(self, suffix: str) -> ModelEntry:
+        """The same under the names with a suffix."""
+        return self.model_copy(update={"front": self.front and self.front + suffix, "direct": self.direct + suffix})
+
     def triton_model(self, endpoint: Endpoint) -> str:
         """The Triton model that serves an endpoint of this source model."""
         return self.front if endpoint == "predict_batched" and self.front else self.direct
@@ -79,12 +85,14 @@ class OlderVersion(_Frozen):
 class Manifest(_Frozen):
     """Every model of the repository, and the sha256 of every file, by path relative to its root.
 
-    `older` is in the order of names, and of numbers for each.
+    `older` is in the order of names, and of numbers for each. `numbers` has the last that each model ever had, removed
+    ones included: a number stands for one content for ever, since Triton's response cache goes by it.
     """
 
     format: Literal[1] = 1
     models: tuple[ModelEntry, ...]
     older: tuple[OlderVersion, ...] = ()
+    numbers: dict[str, int] = {}
     files: dict[str, str] = {}
 
     def to_json(self) -> bytes:

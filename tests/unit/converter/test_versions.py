@@ -90,6 +90,8 @@ def test_model_that_is_removed_takes_its_versions_along(tmp_path: Path) -> None:
     manifest = whole(tmp_path / "repo")
     assert (versions(manifest), manifest.older) == ({"b": "1.0.0"}, ())
     assert not (tmp_path / "repo" / "a_direct").exists()
+    # Its numbers are not given again: what Triton's cache has of them is of the old model.
+    assert served(build_as(tmp_path, "one")) == (3, "one", [])
 
 
 def test_rollback_serves_the_version_before_as_it_was(tmp_path: Path) -> None:
