@@ -80,8 +80,9 @@ class Control:
                 await _Conversation(self._reloader, self._repository, reader, writer).hold()
             if self._reloader.on_trial:
                 await self._settle_alone()
-        except (OSError, EOFError, ValueError, TimeoutError, asyncio.TimeoutError):
-            _log.warning("a reload was cut off", exc_info=True)
+        except Exception:
+            # Whatever one conversation meets, the next must be possible.
+            _log.exception("a reload was cut off")
         finally:
             self._conversations.discard(task)
             writer.close()
