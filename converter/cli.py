@@ -110,11 +110,12 @@ def rollback(name: str, repository: Path | None) -> None:
 @click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; a free one]")
 @click.option("--triton-grpc-port", type=_PORT, help="[env: SCHWIFT_TRITON_GRPC_PORT; a free one]")
 @click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; a free one]")
-def serve(models: Path | None, **options: Any) -> None:
+@click.option("--watch", is_flag=True, help="Reload when a file in the folder of the models changes.")
+def serve(models: Path | None, watch: bool, **options: Any) -> None:
     """Build the repository, start Triton and the adapter, and serve until Ctrl-C."""
     from converter.embedded.serve import serve as run
 
-    sys.exit(run(load_settings(model_directory=models, **options)))
+    sys.exit(run(load_settings(model_directory=models, **options), watch))
 
 
 @main.command()

@@ -21,6 +21,7 @@ from typing import Any
 from converter.embedded.child import Child
 from converter.embedded.doctor import locate
 from converter.embedded.triton import EmbeddedTriton, Ports, bind, choose_ports
+from converter.embedded.watch import snapshot, watching
 from converter.errors import ServeError
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings
@@ -35,8 +36,10 @@ class _Stopped(Exception):
     """A signal asked us to end."""
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, watch: bool = False) -> int:
     """Serve until SIGINT or SIGTERM; the exit code: 0 after a signal, the build's own after a failed build.
+
+    With `watch`, changes of models/ are served as they come.
 
     Raises SchwiftError where something is missing, a port is taken, or Triton or the adapter ends by itself.
     """
@@ -47,6 +50,7 @@ def serve(settings: Settings) -> int:
         ports = choose_ports(settings)
         try:
             workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="schwift-serve-")))
+            seen = snapshot(settings.model_directory) if watch else {}
             code = _build(settings, workdir, stop)
             if code != 0:
                 return code
@@ -65,6 +69,8 @@ def serve(settings: Settings) -> int:
             # The adapter's alone now: when it stops listening, clients are refused and do not wait.
             listener.close()
             _announce((triton.process, adapter), stop, manifest, host, port, ports)
+            if watch:
+                stack.enter_context(watching(settings, seen, _say))
             _watch((triton.process, adapter), stop)
         except _Stopped:
             _say("stopping")

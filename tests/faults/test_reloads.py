@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,23 @@ def test_rollback_under_load_and_after_a_restart(tmp_path: Path) -> None:
     missing = schwift(server, models, "reload")
     assert missing.returncode == 1
     assert missing.stderr.startswith("error: nothing is served here")
+
+
+def test_watch_reloads_and_goes_on_after_a_failure(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    put(models, 1)
+    with serving(models, tmp_path, "--watch") as server, loaded(server) as load:
+        put(models, 9, at_load="raise ValueError('no')")
+        wait_for(lambda: "not reloaded (code 1)" in server.output)
+        assert answer(server) == 1.0
+        put(models, 2)
+        wait_for(lambda: answer(server) == 2.0)
+        load.stop()
+        assert set(load.answers) == {1.0, 2.0}, load.answers
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
