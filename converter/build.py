@@ -57,6 +57,7 @@ def build_repository(
     with tempfile.TemporaryDirectory(prefix="schwift-build-") as scratch:
         facts = inspect_all(sources, Path(scratch), options.cores)
         before = old or Manifest(models=())
+        notes += [note for name in sorted(facts) for note in facts[name].notes]
         plans, said = _plans(sources, facts, options, before, output.resolve())
         plan = joined([*plans, *kept])
         manifest = plan.manifest(writer.digests(plan), before.numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,8 @@ def add_model(models: Path, folder: str, config: str, files: Mapping[str, bytes]
 
 
 def add_joblib(models: Path, name: str, **keys: Any) -> Path:
-    """A joblib model, which a build copies without looking into it."""
-    return add_model(models, name, model_yaml(name=name, **keys), {"m.joblib": f"the pickle of {name}".encode()})
+    """A joblib model; what is pickled is not a model, which only a call would show."""
+    return add_model(models, name, model_yaml(name=name, **keys), {"m.joblib": pickle.dumps(f"the pickle of {name}")})
 
 
 def source_of(folder: Path) -> ModelSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import zipfile
 from dataclasses import replace
@@ -161,7 +162,7 @@ def test_change_is_named_file_by_file(tmp_path: Path) -> None:
     folder = add_joblib(tmp_path / "models", "a")
     add_joblib(tmp_path / "models", "b")
     build(tmp_path)
-    (folder / "m.joblib").write_bytes(b"another")
+    (folder / "m.joblib").write_bytes(pickle.dumps("another"))
     (folder / "new.txt").write_bytes(b"new")
     (tmp_path / "models" / "b" / "m.joblib").rename(folder / "m.pkl")
     (tmp_path / "models" / "b" / "model_config.yaml").unlink()
