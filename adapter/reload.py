@@ -9,7 +9,6 @@ that it began with. Of several workers the leading one does this, and a version 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +35,8 @@ _ADOPT_SECONDS = 5.0
 class Reloader:
     """Of the leading worker. `tell` writes down for the others what the registry says.
 
-    Timeouts in seconds: of one load, and of one request.
+    Timeouts in seconds: of one load, and of one request. `kill` ends the processes of a Triton model that does not let
+    itself be unloaded, where somebody can.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Reloader:
         tell: Callable[[], None],
         load_timeout: float,
         answer_timeout: float,
+        kill: Callable[[str], None] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
@@ -55,6 +56,7 @@ class Reloader:
         self._tell = tell
         self._load_timeout = load_timeout
         self._answer_timeout = answer_timeout
+        self._kill = kill
         self._clock = clock
         # Entries that requests were led away from, whose Triton models may be loaded still.
         self._replaced: list[ModelEntry] = []
@@ -158,8 +160,11 @@ class Reloader:
 
     async def _unload(self, names: Iterable[str]) -> None:
         for name in names:
-            with contextlib.suppress(errors.UpstreamDown):
+            try:
                 await self._backend.unload(name, _CALL_SECONDS)
+            except errors.UpstreamDown:
+                # It hangs in its load, or in a call.
+                self._kill(name)
 
 
 async def adopt(registry: Registry, service: PredictService, mark: tally.Gauge) -> None:

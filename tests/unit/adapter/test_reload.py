@@ -33,13 +33,17 @@ class Bench:
         self.backend = FakeBackend(handler)
         self.told: list[int] = []
         self.adopts = True
-        self.reloader = Reloader(self.registry, self.backend, self.board, self._tell, 60, 1)
+        self.reloader = Reloader(self.registry, self.backend, self.board, self._tell, 60, 1, self._kill)
         self.said: list[str] = []
+        self.killed: list[str] = []
 
     def _tell(self) -> None:
         self.told.append(self.registry.generation)
         if self.adopts:
             tally.Gauge(self.board, tally.ALL, 0, tally.ADOPTED).set(self.registry.generation)
+
+    def _kill(self, name: str) -> None:
+        self.killed.append(name)
 
     async def reload(self, manifest: Manifest) -> None:
         entries = [
@@ -86,6 +90,22 @@ async def test_version_that_does_not_load_is_unloaded_and_nothing_is_replaced() 
         await bench.reload(NEXT)
     assert sorted(bench.backend.unloads) == ["a_direct~t", "a~t"]
     assert (bench.directs()["a"], bench.told) == ("a_direct", [])
+
+
+@in_a_loop
+async def test_process_that_hangs_in_its_load_is_killed_where_somebody_can() -> None:
+    class Stuck(FakeBackend):
+        async def unload(self, model: str, timeout: float) -> None:
+            if model == "a_direct~t":
+                raise errors.UpstreamDown("no answer")
+            await super().unload(model, timeout)
+
+    bench = Bench()
+    stuck = Stuck(load_errors={"a_direct~t": errors.ModelUnavailable("no", "loading took over 60 s")})
+    bench.reloader = Reloader(bench.registry, stuck, bench.board, lambda: None, 60, 1, bench._kill)
+    with pytest.raises(errors.ReloadFailed, match="does not load: loading took over 60 s"):
+        await bench.reload(NEXT)
+    assert (bench.killed, stuck.unloads) == (["a_direct~t"], ["a~t"])
 
 
 @in_a_loop
@@ -164,7 +184,7 @@ def test_worker_that_hangs_is_waited_for_no_longer_than_a_request_may_take(
         now[0] += 1.0
         return now[0]
 
-    bench.reloader = Reloader(bench.registry, bench.backend, bench.board, lambda: None, 60, 15, clock)
+    bench.reloader = Reloader(bench.registry, bench.backend, bench.board, lambda: None, 60, 15, clock=clock)
     asyncio.run(bench.reload(NEXT))
     assert bench.registry.models["a"].entry.version == 2
     assert now[0] > 2 * 20
