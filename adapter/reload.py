@@ -27,7 +27,7 @@ _log = logging.getLogger("schwift.adapter")
 Say = Callable[[str], None]
 
 _CALL_SECONDS = 5.0
-_LOOK_SECONDS = 0.02
+_LOOK_SECONDS = 0.05
 # Beyond the deadline of requests: what a worker may need to hear of a reload.
 _ADOPT_SECONDS = 5.0
 
