@@ -1,8 +1,10 @@
 """`make bench-overload`: what becomes of the requests that a server has room for when five times as many come.
 
 The load is open: requests leave when they are due, whatever became of those before. A ramp finds what each model can
-answer, its peak; then five times that rate comes. Bounds are the defaults; one case has a deadline shorter than the
-queue, so that requests expire in it. Writes overload.md and overload.json; exit code 1 where a bar is missed.
+answer, its peak; then five times that rate comes. One model waits, one keeps a core busy; both take few rows a call, so
+that it is they who saturate, and not the programs around them, the client among them. Bounds are the defaults; one case
+has a deadline shorter than the queue, so that requests expire in it. Writes overload.md and overload.json; exit code 1
+where a bar is missed.
 """
 
 from __future__ import annotations
@@ -52,8 +54,13 @@ def main(seconds: float, output: Path) -> None:
     results = Results()
     with tempfile.TemporaryDirectory(prefix="schwift-bench-") as name:
         folder = Path(name)
-        model = sleeping.write(folder / "models", 10, _ROWS)
-        cases = (Case(model, "predict"), Case(model, "predict_batched"), Case(model, "predict_batched", 400))
+        sleep, heavy = sleeping.write(folder / "models", 10, _ROWS), models.write_heavy(folder / "models", _ROWS)
+        cases = (
+            Case(sleep, "predict"),
+            Case(sleep, "predict_batched"),
+            Case(sleep, "predict_batched", 400),
+            Case(heavy, "predict_batched"),
+        )
         with serving(folder / "models", folder) as server:
             measured = {case: _measure(server, case, seconds) for case in cases}
     _show(measured, results)

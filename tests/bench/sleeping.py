@@ -24,17 +24,21 @@ def write(models: Path, milliseconds: int, most_rows: int = 512) -> str:
     name = f"sleep_{milliseconds}"
     folder = models / name
     folder.mkdir(parents=True)
-    preferred = [rows for rows in (16, 32, 64, 128) if rows <= most_rows]
     (folder / "model.py").write_text(_CODE, encoding="utf-8")
     (folder / "model_config.yaml").write_text(
         f"model:\n  name: {name}\n  backend: python\n"
         f"  model_args: {{class: 'model:Sleeping', kwargs: {{ms: {milliseconds}}}}}\n"
         "  input: {type: array, shape: [-1, 4], dtype: float32}\n"
         "  output: {type: array, shape: [-1, 4], dtype: float32}\n"
-        f"  preferred_batch_size: {preferred}\n  max_batch_delay_ms: 10\n  rush_batch_size: {most_rows}\n",
+        f"  preferred_batch_size: {preferred(most_rows)}\n  max_batch_delay_ms: 10\n  rush_batch_size: {most_rows}\n",
         encoding="utf-8",
     )
     return name
+
+
+def preferred(most_rows: int) -> list[int]:
+    """The preferred batch sizes of a model whose calls take at most so many rows."""
+    return [rows for rows in (16, 32, 64, 128) if rows <= most_rows]
 
 
 def triton_request(rows: int = 1) -> dict[str, object]:

@@ -48,14 +48,23 @@ async def _happen(fault: Fault, world: World, judge: Judge) -> None:
     mark.ended = time.monotonic()
     for of_late in judge.steadiness.values():
         of_late.begin()
-    while not (recovered := judge.recovered(mark)) or not await _whole(world, mark, processes):
-        if time.monotonic() > mark.ended + _GIVE_UP_SECONDS:
+    mark.recovered = await _mended(world, judge, mark, processes)
+    if mark.recovered - mark.ended > RECOVERY_SECONDS:
+        judge.violations[f"{mark.kind} ({mark.target}): well after more than {RECOVERY_SECONDS:g} s"] += 1
+
+
+async def _mended(world: World, judge: Judge, mark: Mark, processes: int) -> float:
+    """When all was well again; raises NotMended."""
+    whole = 0.0
+    while not whole or not (answering := judge.recovered(mark)):
+        now = time.monotonic()
+        if now > mark.ended + _GIVE_UP_SECONDS:
             judge.violations[f"{mark.kind} ({mark.target}): not well after {_GIVE_UP_SECONDS:g} s"] += 1
             raise NotMended
+        if not whole and await _whole(world, mark, processes):
+            whole = now
         await asyncio.sleep(_POLL_SECONDS)
-    mark.recovered = recovered
-    if recovered - mark.ended > RECOVERY_SECONDS:
-        judge.violations[f"{mark.kind} ({mark.target}): well after more than {RECOVERY_SECONDS:g} s"] += 1
+    return max(answering, whole)
 
 
 async def _whole(world: World, mark: Mark, processes: int) -> bool:

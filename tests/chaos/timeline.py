@@ -34,12 +34,12 @@ def draw(events: Sequence[Event], marks: Sequence[Mark], began: float, path: Pat
         below += height
     kinds = sorted({mark.kind for mark in marks})
     for mark in marks:
-        start, end = mark.began - began, max(mark.ended, mark.recovered) - began
+        start, end = mark.began - began, mark.recovered - began if mark.recovered else last
         faults.barh(kinds.index(mark.kind), end - start, left=start, color="C3", height=0.7)
         for axis in (answers, errors):
             axis.axvspan(start, end, color="C3", alpha=0.12, lw=0)
     faults.set_yticks(range(len(kinds)), kinds)
-    faults.set_title("Faults, until every model that they hurt was answering again")
+    faults.set_title("Faults, until all was well again")
     answers.set_ylabel("right answers/s")
     errors.set(ylabel="errors/s", xlabel="seconds", xlim=(0, last))
     for axis in (answers, errors):
