@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
+from adapter.guard import Guards
 from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
 from adapter.keeper import Keeper
@@ -45,10 +46,11 @@ def create_app(
     tally.begin(board, names, worker)
     registry = Registry(manifest, board, worker)
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
-    metrics = Metrics(registry, board)
+    guards = Guards(sharing.breakers, names, worker, settings.circuit_breaker_recovery_timeout)
+    metrics = Metrics(registry, board, guards)
     backend = make_backend()
     service = PredictService(
-        registry, backend, board, worker, admission, settings.predict_timeout_seconds, settings.regime
+        registry, backend, board, worker, admission, guards, settings.predict_timeout_seconds, settings.regime
     )
     quota = None
     if settings.max_requests:
@@ -79,7 +81,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.include_router(predict_router(registry))
-    app.include_router(status_router(registry, metrics, board, backend))
+    app.include_router(status_router(registry, metrics, board, backend, guards))
     app.add_middleware(RequestId)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
     return HotPath(app, service, quota, settings.max_body_bytes)

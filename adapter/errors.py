@@ -16,7 +16,8 @@ AdapterError
 │   ├── QueueFull             Triton's
 │   ├── ModelUnavailable      not loaded, or failed to load
 │   ├── ModelProcessDead      the keeper loads the model again
-│   └── UpstreamDown          Triton does not answer
+│   ├── UpstreamDown          Triton does not answer
+│   └── BreakerOpen           too many calls failed lately
 ├── DeadlineExceeded
 ├── ModelFailed               the model raised
 ├── BadModelOutput            the model's answer is not what its config promises
@@ -103,8 +104,16 @@ class UpstreamDown(TryLater):
     pass
 
 
-class DeadlineExceeded(AdapterError):
+class BreakerOpen(TryLater):
     pass
+
+
+class DeadlineExceeded(AdapterError):
+    """`queued`: it waited in a queue while others were answered, so nothing hangs."""
+
+    def __init__(self, detail: str, inside: str = "", queued: bool = False) -> None:
+        super().__init__(detail, inside)
+        self.queued = queued
 
 
 class ModelFailed(AdapterError):

@@ -13,8 +13,9 @@ from adapter.codec import Codec
 from adapter.tally import Gauge
 from converter.spec.manifest import Manifest, ModelEntry
 
-# waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again.
-State = Literal["waiting", "loading", "ready", "unavailable", "failed"]
+# waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again; recovering: that is
+# under way, after one of its processes died or hung.
+State = Literal["waiting", "loading", "ready", "unavailable", "recovering", "failed"]
 
 
 @dataclass

@@ -34,9 +34,18 @@ REGIME_CHANGES = IN_FLIGHT + 3
 CALLS = IN_FLIGHT + 4
 CALL_ROWS = IN_FLIGHT + 5
 DEATHS_SEEN = IN_FLIGHT + 6
-WIDTH = IN_FLIGHT + 7
+QUEUED_ROWS = IN_FLIGHT + 7
+# Calls of the model and of the front that were answered, by the model's own error too.
+ANSWERED = IN_FLIGHT + 8
+FRONT_ANSWERED = IN_FLIGHT + 9
+STUCK = IN_FLIGHT + 10
+MEMORY = IN_FLIGHT + 11
+# Times that the model was loaded again, by the reason.
+RECOVERY_REASONS = ("died", "hung", "memory")
+RECOVERIES = IN_FLIGHT + 12
+WIDTH = RECOVERIES + len(RECOVERY_REASONS)
 # What a worker that begins must not inherit from the one before it.
-_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, REGIME)
+_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY)
 
 # The row of the adapter as a whole; no model's name is empty.
 ALL = ""

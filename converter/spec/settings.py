@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     )
     predict_timeout_seconds: float = Field(15, gt=0, le=3600, description="the deadline of a request")
     circuit_breaker_recovery_timeout: float = Field(
-        30, gt=0, description="the longest time a breaker stays open (the breaker comes in a later release)"
+        30, gt=0, description="the longest time that a circuit breaker stays open"
     )
     max_requests: int | None = Field(
         None, ge=1, description="quota per client on both predict endpoints; off unless set"
