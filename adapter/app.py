@@ -22,6 +22,7 @@ from adapter.registry import Registry
 from adapter.routes import predict_router, status_router
 from adapter.service import PredictService
 from adapter.sharing import Sharing
+from adapter.stubs import Stubs, Supervisor
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 
@@ -58,7 +59,16 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        keeper = Keeper(registry, backend, settings.model_load_timeout_seconds, sharing)
+        keeper = Keeper(
+            registry,
+            backend,
+            settings.model_load_timeout_seconds,
+            sharing,
+            deadline=settings.predict_timeout_seconds,
+            guards=guards,
+            stubs=Stubs(settings.triton_grpc) if settings.embedded else None,
+            supervisor=None if settings.supervisor_fd is None else Supervisor(settings.supervisor_fd),
+        )
         tasks = [
             asyncio.create_task(keeper.run(), name="keeper"),
             asyncio.create_task(_refresh(service), name="refresh"),

@@ -83,6 +83,10 @@ class FeaturesParser:
             raise BadFeatures(f"Every input needs the same number of rows: {_short(listed)}.")
         return parts
 
+    def example(self) -> dict[str, Array]:
+        """One row of made-up values, of the right shape and dtypes."""
+        return self.to_arrays([tuple(example_rows(tensor, 1) for tensor in self._inputs)])
+
     def to_arrays(self, requests: Sequence[Features]) -> dict[str, Array]:
         """The rows of all requests in order, as one tensor for each input: (rows, *dims), of the model's dtype.
 

@@ -98,6 +98,32 @@ class Metrics(Collector):
             calls.add_metric((name,), tally.total(board, name, tally.CALLS))
             rows.add_metric((name,), tally.total(board, name, tally.CALL_ROWS))
         yield from (ready, queued, regime, changes, calls, rows)
+        yield from self._recoveries()
+
+    def _recoveries(self) -> Iterator[Metric]:
+        board = self._board
+        recoveries = CounterMetricFamily(
+            "schwift_model_recoveries",
+            "Times that a model was loaded again because it died, hung, or held more memory than it may.",
+            labels=("model_name", "reason"),
+        )
+        stuck = CounterMetricFamily(
+            "schwift_stuck_processes",
+            "Processes of a model that hung and could not be ended from here.",
+            labels=("model_name",),
+        )
+        memory = GaugeMetricFamily(
+            "schwift_model_memory_bytes",
+            "What the processes of a model hold, shared pages by their part; where Triton runs on this machine.",
+            labels=("model_name",),
+        )
+        for name in self._models.models:
+            for i, reason in enumerate(tally.RECOVERY_REASONS):
+                recoveries.add_metric((name, reason), tally.total(board, name, tally.RECOVERIES + i))
+            stuck.add_metric((name,), tally.total(board, name, tally.STUCK))
+            if size := tally.highest(board, name, tally.MEMORY):
+                memory.add_metric((name,), size)
+        yield from (recoveries, stuck, memory)
 
     def _breakers(self) -> Iterator[Metric]:
         """Triton's own has no model's name."""

@@ -28,14 +28,23 @@ class Status:
 
 
 class Model:
-    """One source model, while it is served. `deaths` counts how often a worker saw a process of it dead."""
+    """One source model, while it is served; its numbers are on the board."""
 
-    def __init__(self, entry: ModelEntry, deaths: Gauge) -> None:
+    def __init__(self, entry: ModelEntry, board: Board, worker: int) -> None:
+        def gauge(cell: int) -> Gauge:
+            return Gauge(board, entry.name, worker, cell)
+
         self.entry = entry
         self.codec = Codec(entry)
         self.status = Status()
-        self._deaths = deaths
-        self._deaths_mended = int(deaths.total())
+        # How often a worker saw a process of it dead.
+        self._deaths = gauge(tally.DEATHS_SEEN)
+        self._deaths_mended = self.deaths
+        self.recoveries = {reason: gauge(tally.RECOVERIES + i) for i, reason in enumerate(tally.RECOVERY_REASONS)}
+        # Processes that could not be ended.
+        self.stuck = gauge(tally.STUCK)
+        # Bytes that its processes hold; 0 where that is not known.
+        self.memory = gauge(tally.MEMORY)
 
     @property
     def ready(self) -> bool:
@@ -55,8 +64,19 @@ class Model:
         """Triton goes on calling a model ready whose process is gone; a failed call is how we learn of it."""
         return self.deaths > self._deaths_mended
 
+    @property
+    def over_memory(self) -> bool:
+        """Whether its processes hold more than its config allows."""
+        most = self.entry.spec.max_memory_mb
+        return most is not None and self.memory.mine > most * 1024 * 1024
+
     def mark_dead(self) -> None:
-        """A process of this model died: not ready until the keeper has loaded it again."""
+        """A process of this model died: not ready until the keeper has loaded it again.
+
+        Where it is not ready, that is the process which is being replaced.
+        """
+        if not self.ready:
+            return
         self._deaths.add(1)
         self.status.state = "unavailable"
         self.status.reason = "a process of the model died; it is loaded again"
@@ -74,10 +94,7 @@ class Registry:
 
     def __init__(self, manifest: Manifest, board: Board | None = None, worker: int = 0) -> None:
         board = board or tally.make_board([entry.name for entry in manifest.models])
-        self.models = {
-            entry.name: Model(entry, tally.Gauge(board, entry.name, worker, tally.DEATHS_SEEN))
-            for entry in manifest.models
-        }
+        self.models = {entry.name: Model(entry, board, worker) for entry in manifest.models}
         self.triton_up = False
 
     @property

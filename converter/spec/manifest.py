@@ -52,6 +52,9 @@ class ModelEntry(_Frozen):
         """In the order in which they must load: the front calls the model."""
         return (self.direct,) if self.front is None else (self.direct, self.front)
 
+    def instances_of(self, triton_model: str) -> int:
+        return self.spec.front_instances if triton_model == self.front else self.spec.instances
+
     def triton_model(self, endpoint: Endpoint) -> str:
         """The Triton model that serves an endpoint of this source model."""
         return self.front if endpoint == "predict_batched" and self.front else self.direct

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         None, ge=0, validation_alias="SCHWIFT_LISTEN_FD",
         description="an open socket to listen on in place of PORT; `schwift serve` sets it for the adapter",
     )  # fmt: skip
+    supervisor_fd: int | None = Field(
+        None, ge=0, validation_alias="SCHWIFT_SUPERVISOR_FD",
+        description="a pipe to `schwift serve`, which ends stuck model processes; it sets it for the adapter",
+    )  # fmt: skip
     repository: Path = Field(
         Path("./model_repository"),
         validation_alias="SCHWIFT_REPOSITORY",
@@ -115,6 +119,11 @@ class Settings(BaseSettings):
             return Path(os.path.abspath(value.expanduser()))
         except RuntimeError as error:
             raise ValueError("this user's home is not known: write the whole path") from error
+
+    @property
+    def embedded(self) -> bool:
+        """Whether `schwift serve` started this adapter, and Triton beside it."""
+        return self.listen_fd is not None or self.supervisor_fd is not None
 
     @property
     def log_file(self) -> Path | None:

@@ -9,7 +9,8 @@ import logging
 import pytest
 
 from adapter import errors
-from adapter.keeper import Keeper, load_reason
+from adapter.keeper import Keeper
+from adapter.load_reason import load_reason
 from adapter.registry import Registry
 from adapter.sharing import Sharing
 from tests.fakes.backend import FakeBackend
@@ -27,9 +28,14 @@ def look(registry: Registry, backend: FakeBackend, passes: int = 1) -> None:
 
     async def main() -> None:
         for _ in range(passes):
-            await keeper.look()
+            await pass_of(keeper)
 
     asyncio.run(main())
+
+
+async def pass_of(keeper: Keeper) -> None:
+    await keeper.look()
+    await keeper.settle()
 
 
 def states(registry: Registry) -> dict[str, str]:
@@ -72,8 +78,15 @@ def test_a_model_of_which_half_is_there_is_loaded() -> None:
 
 
 def test_how_long_the_load_took_is_kept() -> None:
-    registry, ticks = registry_of("a"), iter([10.0, 12.5])
-    asyncio.run(Keeper(registry, FakeBackend(), 60, clock=lambda: next(ticks)).look())
+    now = 10.0
+
+    class Slow(FakeBackend):
+        async def load(self, model: str, timeout: float) -> None:
+            nonlocal now
+            now += 1.25
+
+    registry = registry_of("a")
+    asyncio.run(pass_of(Keeper(registry, Slow(), 60, clock=lambda: now)))
     assert registry.models["a"].status.load_seconds == 2.5
 
 
@@ -219,7 +232,7 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
     leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
     follower.follow()
     assert states(following) == {"a": "waiting", "b": "waiting"}
-    asyncio.run(leader.look())
+    asyncio.run(pass_of(leader))
     follower.follow()
     assert states(following) == states(leading) == {"a": "ready", "b": "failed"}
     assert following.models["b"].status == leading.models["b"].status
@@ -230,7 +243,7 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
     sharing, (leading, following) = two_workers()
     backend = FakeBackend()
     leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
-    asyncio.run(leader.look())
+    asyncio.run(pass_of(leader))
     follower.follow()
     following.models["a"].mark_dead()
     assert states(following)["a"] == "unavailable"
@@ -238,7 +251,7 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
     following.follow(leading.as_text())
     assert states(following) == {"a": "unavailable", "b": "ready"}
     backend.loads.clear()
-    asyncio.run(leader.look())
+    asyncio.run(pass_of(leader))
     assert (backend.unloads, backend.loads) == (["a", "a_direct"], ["a_direct", "a"])
     follower.follow()
     assert states(following) == {"a": "ready", "b": "ready"}
