@@ -62,7 +62,9 @@ class ModelHealth(BaseModel):
 
 
 class Health(BaseModel):
-    status: str = Field(description="`ok`, or `unavailable` where a model or Triton is not ready.")
+    status: str = Field(
+        description="`ok`; `unavailable` where a model or Triton is not ready, `draining` before the end."
+    )
     triton: str = Field(description="`up` or `down`.")
     breaker: str = Field(description="That of the connections to Triton: `closed`, `open` or `half_open`.")
     models: dict[str, ModelHealth]

@@ -17,7 +17,8 @@ AdapterError
 │   ├── ModelUnavailable      not loaded, or failed to load
 │   ├── ModelProcessDead      the keeper loads the model again
 │   ├── UpstreamDown          Triton does not answer
-│   └── BreakerOpen           too many calls failed lately
+│   ├── BreakerOpen           too many calls failed lately
+│   └── Draining              we are about to end
 ├── DeadlineExceeded
 ├── ModelFailed               the model raised
 ├── BadModelOutput            the model's answer is not what its config promises
@@ -27,6 +28,8 @@ AdapterError
 from __future__ import annotations
 
 DEADLINE = "The request did not finish within its deadline."
+UNREACHABLE = "The inference server does not answer; try again shortly."
+DRAINING = "The server is shutting down: try again shortly, on a new connection."
 
 
 class AdapterError(Exception):
@@ -105,6 +108,10 @@ class UpstreamDown(TryLater):
 
 
 class BreakerOpen(TryLater):
+    pass
+
+
+class Draining(TryLater):
     pass
 
 

@@ -96,10 +96,12 @@ class Registry:
         board = board or tally.make_board([entry.name for entry in manifest.models])
         self.models = {entry.name: Model(entry, board, worker) for entry in manifest.models}
         self.triton_up = False
+        # This process is about to end: it takes no new requests.
+        self.draining = False
 
     @property
     def ready(self) -> bool:
-        return self.triton_up and all(model.ready for model in self.models.values())
+        return not self.draining and self.triton_up and all(model.ready for model in self.models.values())
 
     def as_text(self) -> bytes:
         """What a worker that does not lead has to know."""

@@ -131,7 +131,7 @@ def _info(model: Model) -> ModelInfo:
 
 def _health(registry: Registry, board: Board, guards: Guards) -> Response:
     health = Health(
-        status="ok" if registry.ready else "unavailable",
+        status="ok" if registry.ready else "draining" if registry.draining else "unavailable",
         triton="up" if registry.triton_up else "down",
         breaker=guards.triton.state,
         models={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -76,6 +77,10 @@ class PredictService:
             return errors.UnknownModel("No model has this name: see /available_models.")
         return errors.EndpointOff(f"This model is not served on /{endpoint}: see /available_models.")
 
+    def drain(self) -> None:
+        """Take no new requests from now on; those in flight go on."""
+        self._registry.draining = True
+
     def refresh(self) -> None:
         """Bring what the board shows up to date, for models without traffic."""
         for lane in self._lanes:
@@ -86,8 +91,10 @@ class PredictService:
         started = self._clock()
         seconds = self._timeout if timeout is None or timeout > self._timeout else timeout
         model, guard = target.model, target.guard
+        if self._registry.draining:
+            raise errors.Draining(errors.DRAINING)
         if not model.ready:
-            raise _unavailable(model, self._registry.triton_up)
+            raise self._unavailable(model)
         self._admission.enter()
         probes = NO_PROBES
         try:
@@ -103,6 +110,11 @@ class PredictService:
             if isinstance(error, errors.ModelProcessDead):
                 model.mark_dead()
             raise
+        except asyncio.CancelledError as error:
+            if not self._registry.draining:
+                raise
+            # The drain is over and this has not ended.
+            raise errors.Draining(errors.DRAINING) from error
         finally:
             self._admission.leave()
             guard.release(probes)
@@ -121,10 +133,13 @@ class PredictService:
         timings.infer = self._clock() - started
         return codec.answer.body(parts)
 
+    def _unavailable(self, model: Model) -> errors.TryLater:
+        if model.status.state == "unavailable" and not self._registry.triton_up:
+            return errors.UpstreamDown(errors.UNREACHABLE)
+        return _not_ready(model)
 
-def _unavailable(model: Model, triton_up: bool) -> errors.TryLater:
-    if not triton_up and model.status.state != "failed":
-        return errors.UpstreamDown("The inference server does not answer; try again shortly.")
+
+def _not_ready(model: Model) -> errors.ModelUnavailable:
     words: Mapping[str, str] = {
         "waiting": "The model is not loaded yet; try again shortly.",
         "loading": "The model is being loaded; try again shortly.",

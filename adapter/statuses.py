@@ -26,6 +26,7 @@ STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
     errors.ModelProcessDead: (503, "model_process_dead"),
     errors.UpstreamDown: (503, "upstream_down"),
     errors.BreakerOpen: (503, "breaker_open"),
+    errors.Draining: (503, "draining"),
     errors.DeadlineExceeded: (504, "deadline_exceeded"),
 }
 

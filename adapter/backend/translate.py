@@ -9,7 +9,7 @@ import grpc
 
 from adapter import errors
 
-UNREACHABLE = "The inference server does not answer; try again shortly."
+UNREACHABLE = errors.UNREACHABLE
 # Triton's own queue gave it up.
 QUEUE_TIMEOUT = "Request timeout expired"
 UNAVAILABLE = "The model is not available now; try again shortly."

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     supervisor_fd: int | None = Field(
         None, ge=0, validation_alias="SCHWIFT_SUPERVISOR_FD",
-        description="a pipe to `schwift serve`, which ends stuck model processes; it sets it for the adapter",
+        description="an open pipe that takes `kill <Triton model>` lines; `schwift serve` sets it for the adapter",
     )  # fmt: skip
     repository: Path = Field(
         Path("./model_repository"),
@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     model_load_timeout_seconds: float = Field(
         60, gt=0, validation_alias="SCHWIFT_MODEL_LOAD_TIMEOUT_SECONDS",
         description="how long one model may take to load",
+    )  # fmt: skip
+    triton_hang_seconds: float = Field(
+        60, ge=1, validation_alias="SCHWIFT_TRITON_HANG_SECONDS",
+        description="how long Triton may not answer before `schwift serve` kills it and starts it again",
     )  # fmt: skip
     workers: int = Field(
         1, ge=1, le=64, validation_alias="SCHWIFT_WORKERS",

@@ -108,11 +108,34 @@ def test_later_parts_get_what_is_left_of_the_deadline() -> None:
 )  # fmt: skip
 def test_a_model_that_is_not_ready_is_refused_before_any_call(state: State, retry_after: int, word: str) -> None:
     served = Served()
+    served.registry.triton_up = True
     served.model.status.state = state
     with pytest.raises(errors.ModelUnavailable) as caught:
         served.answer([[1, 2]])
     assert caught.value.retry_after == retry_after
     assert word in caught.value.detail
+    assert served.backend.calls == []
+    assert served.admission.in_flight == 0
+
+
+def test_while_triton_is_down_that_is_the_reason() -> None:
+    served = Served()
+    served.model.status.state = "unavailable"
+    with pytest.raises(errors.UpstreamDown) as caught:
+        served.answer([[1, 2]])
+    assert (caught.value.retry_after, caught.value.detail) == (1, errors.UNREACHABLE)
+    assert served.backend.calls == []
+
+
+def test_before_the_end_new_requests_are_refused_and_nothing_is_ready() -> None:
+    served = Served()
+    served.registry.triton_up = True
+    assert served.registry.ready
+    served.service = served.make_service()
+    served.service.drain()
+    assert not served.registry.ready
+    with pytest.raises(errors.Draining):
+        asyncio.run(served.ask([[1, 2]]))
     assert served.backend.calls == []
     assert served.admission.in_flight == 0
 
