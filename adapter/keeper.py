@@ -138,7 +138,7 @@ class Keeper:
         if hung := self._watch.look(model):
             self._recover(model, "hung", hung)
         elif await self._lost(model):
-            model.mark_dead()
+            model.mark_dead(model.generation)
             self._recover(model, "died", [])
         elif model.over_memory:
             self._recover(model, "memory", [])
@@ -211,9 +211,11 @@ class Keeper:
                 return
             model.status.load_seconds = self._clock() - started
             if self._stubs is not None:
-                await asyncio.to_thread(self._stubs.look)
+                sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
+                model.memory.set(sizes[""])
             # What died or failed was the one before.
             model.mend(model.deaths)
+            model.generation += 1
             self._guards[model.entry.name].model.reset()
             self._set_ready(model)
 

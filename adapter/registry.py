@@ -40,6 +40,8 @@ class Model:
         # How often a worker saw a process of it dead.
         self._deaths = gauge(tally.DEATHS_SEEN)
         self._deaths_mended = self.deaths
+        # How often it was loaded.
+        self.generation = 0
         self.recoveries = {reason: gauge(tally.RECOVERIES + i) for i, reason in enumerate(tally.RECOVERY_REASONS)}
         # Processes that could not be ended.
         self.stuck = gauge(tally.STUCK)
@@ -70,12 +72,12 @@ class Model:
         most = self.entry.spec.max_memory_mb
         return most is not None and self.memory.mine > most * 1024 * 1024
 
-    def mark_dead(self) -> None:
+    def mark_dead(self, generation: int) -> None:
         """A process of this model died: not ready until the keeper has loaded it again.
 
-        Where it is not ready, that is the process which is being replaced.
+        One of a generation before is replaced already, or is being replaced where the model is not ready.
         """
-        if not self.ready:
+        if not self.ready or generation != self.generation:
             return
         self._deaths.add(1)
         self.status.state = "unavailable"
@@ -106,7 +108,13 @@ class Registry:
     def as_text(self) -> bytes:
         """What a worker that does not lead has to know."""
         states = {
-            name: [model.status.state, model.status.reason, model.status.load_seconds, model.deaths_mended]
+            name: [
+                model.status.state,
+                model.status.reason,
+                model.status.load_seconds,
+                model.deaths_mended,
+                model.generation,
+            ]
             for name, model in self.models.items()
         }
         return orjson.dumps({"triton_up": self.triton_up, "models": states})
@@ -115,9 +123,10 @@ class Registry:
         """Take over what the leading worker wrote, but for what it has not heard of: deaths that were seen since."""
         told = orjson.loads(text)
         self.triton_up = told["triton_up"]
-        for name, (state, reason, load_seconds, mended) in told["models"].items():
+        for name, (state, reason, load_seconds, mended, generation) in told["models"].items():
             model = self.models[name]
             model.mend(mended)
+            model.generation = generation
             if not (model.dead and state == "ready"):
                 model.status.state, model.status.reason = state, reason
                 model.status.load_seconds = load_seconds

@@ -91,6 +91,7 @@ class PredictService:
         started = self._clock()
         seconds = self._timeout if timeout is None or timeout > self._timeout else timeout
         model, guard = target.model, target.guard
+        generation = model.generation
         if self._registry.draining:
             raise errors.Draining(errors.DRAINING)
         if not model.ready:
@@ -108,7 +109,7 @@ class PredictService:
         except errors.AdapterError as error:
             guard.failed(error, self._clock(), probes, own_deadline=seconds < self._timeout)
             if isinstance(error, errors.ModelProcessDead):
-                model.mark_dead()
+                model.mark_dead(generation)
             raise
         except asyncio.CancelledError as error:
             if not self._registry.draining:

@@ -15,7 +15,7 @@ _PROC = Path("/proc")
 _STUB = b"triton_python_backend_stub"
 _SERVER = b"tritonserver"
 # Of the stub's arguments.
-_PARENT, _NAME = 6, 8
+_PARENT, _NAME = 5, 8
 _INSTANCE = re.compile(r"(.+)_\d+_\d+")
 # States in /proc/…/stat: not there, or dead and not yet asked after; stopped by a signal or a debugger.
 _GONE = ("", "Z", "X")

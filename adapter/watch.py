@@ -89,13 +89,13 @@ class Watch:
         return False
 
     async def _ask(self, model: Model, pulse: _Pulse) -> None:
-        entry = model.entry
+        entry, generation = model.entry, model.generation
         try:
             await self._backend.infer(
                 pulse.name, entry.inputs, self._row(model, pulse), entry.outputs, _CANARY_DEADLINES * self._deadline
             )
         except errors.ModelProcessDead:
-            model.mark_dead()
+            model.mark_dead(generation)
             return
         except errors.UpstreamDown:
             return

@@ -107,7 +107,7 @@ def test_a_failed_model_stays_failed_with_its_reason_and_the_others_serve(caplog
 def test_a_model_whose_process_died_is_unloaded_and_loaded_though_triton_calls_it_ready() -> None:
     registry, backend = registry_of("a", "b"), FakeBackend()
     look(registry, backend)
-    registry.models["a"].mark_dead()
+    registry.models["a"].mark_dead(registry.models["a"].generation)
     assert states(registry) == {"a": "unavailable", "b": "ready"}
     assert not registry.ready
     backend.loads.clear()
@@ -245,7 +245,7 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
     leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
     asyncio.run(pass_of(leader))
     follower.follow()
-    following.models["a"].mark_dead()
+    following.models["a"].mark_dead(following.models["a"].generation)
     assert states(following)["a"] == "unavailable"
     # What the leader wrote before it knew changes nothing.
     following.follow(leading.as_text())
