@@ -193,7 +193,8 @@ class Keeper:
 
     async def _load(self, model: Model) -> None:
         async with self._slots:
-            if model.status.state != "recovering":
+            anew = model.status.state == "recovering"
+            if not anew:
                 model.status.state = "loading"
             self.tell()
             started = self._clock()
@@ -212,7 +213,8 @@ class Keeper:
             model.status.load_seconds = self._clock() - started
             if self._stubs is not None:
                 sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
-                model.memory.set(sizes[""])
+                # Where it was there before, its old process may not have ended yet.
+                model.memory.set(0 if anew else sizes[""])
             # What died or failed was the one before.
             model.mend(model.deaths)
             model.generation += 1

@@ -31,6 +31,10 @@ class Triton(TritonGrpc):
     ) -> Arrays:
         return await self._http.infer(model, inputs, arrays, outputs, timeout, queued)
 
+    async def unload(self, model: str, timeout: float) -> None:
+        await super().unload(model, timeout)
+        self._http.forget(model)
+
     async def close(self) -> None:
         self._http.close()
         await super().close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import grpc
@@ -17,6 +17,7 @@ import msgspec
 import orjson
 
 from adapter import errors
+from adapter.backend.late import Late
 from adapter.backend.protocol import Arrays
 from adapter.backend.translate import UNREACHABLE, translate
 from adapter.backend.wire import from_raw, promised, to_raw
@@ -35,6 +36,8 @@ _HEADERS = re.compile(
 _MOST_HEADER = 64 * 1024
 # Until a connection that was refused is tried again.
 _RECONNECT_SECONDS = 0.02
+# A call that is later than this is given up for good.
+_LATE_SECONDS = 60.0
 
 
 class _Parameters(msgspec.Struct):
@@ -84,6 +87,8 @@ class _Connection(asyncio.Protocol):
         self.broken = False
         # Whether any byte came since the last `send`.
         self.heard = False
+        # Called when the answer is there that nobody waits for any more, or the connection ends.
+        self.on_end: Callable[[], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[_Response] | None = None
         self._buffer = bytearray()
@@ -125,11 +130,18 @@ class _Connection(asyncio.Protocol):
         answer, self._answer = self._answer, None
         if not answer.done():
             answer.set_result(_Response(status, json_length, body))
+        self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.broken = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, f"the connection was lost: {exc}"))
+        self._end()
+
+    def _end(self) -> None:
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
     def _read_head(self) -> bool:
         """Status and lengths, once the whole head is there."""
@@ -164,6 +176,7 @@ class TritonHttp:
         self._closed = False
         self._deadlines = Deadlines()
         self._retries = Retries()
+        self._late = Late()
         self._forms: dict[str, _Form] = {}
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -184,34 +197,40 @@ class TritonHttp:
         loop = self._loop = self._loop or asyncio.get_running_loop()
         ends = loop.time() + timeout
         self._retries.note()
+        if not queued and self._late.full(model):
+            await self._wait_for_late(model, ends)
         connection = self._take_idle()
         reused = connection is not None
         if connection is None:
             connection = await self._connect(ends)
         try:
-            response = await self._exchange(connection, request, ends, loop)
+            response = await self._exchange(model, connection, request, ends, loop)
         except errors.UpstreamDown:
             # Triton ended the idle connection just as we used it; an answer that had begun would have told otherwise.
             if not reused or connection.heard or not self._retries.take():
                 raise
             connection = await self._connect(ends)
-            response = await self._exchange(connection, request, ends, loop)
-        if connection.broken or self._closed:
-            connection.close()
-        else:
-            self._idle.append(connection)
+            response = await self._exchange(model, connection, request, ends, loop)
+        self._keep(connection)
         if response.status != 200:
             raise translate(_CODE_OF.get(response.status), _error_text(response))
         return _read(response, outputs)
 
+    def forget(self, model: str) -> None:
+        """It was unloaded: what is still to come of its calls is not waited for."""
+        self._late.forget(model)
+
     async def _exchange(
-        self, connection: _Connection, request: bytes, ends: float, loop: asyncio.AbstractEventLoop
+        self, model: str, connection: _Connection, request: bytes, ends: float, loop: asyncio.AbstractEventLoop
     ) -> _Response:
         """There and back on one connection, which is closed where anything goes wrong."""
         answer = connection.send(request, loop)
         self._deadlines.add(answer, ends)
         try:
             return await answer
+        except errors.DeadlineExceeded:
+            self._leave(model, connection)
+            raise
         except BaseException:
             # What comes later on this connection belongs to nobody.
             connection.close()
@@ -219,9 +238,41 @@ class TritonHttp:
         finally:
             self._deadlines.discard(answer)
 
+    def _keep(self, connection: _Connection) -> None:
+        if connection.broken or self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _leave(self, model: str, connection: _Connection) -> None:
+        """A call that is too late goes on in Triton; its connection is used again once its answer is read."""
+        if connection.broken or self._closed:
+            connection.close()
+            return
+        timer = asyncio.get_running_loop().call_later(_LATE_SECONDS, connection.close)
+
+        def end() -> None:
+            timer.cancel()
+            self._late.ended(model, connection.close)
+            self._keep(connection)
+
+        connection.on_end = end
+        self._late.add(model, connection.close)
+
+    async def _wait_for_late(self, model: str, ends: float) -> None:
+        """Until fewer calls are late. DeadlineExceeded."""
+        while self._late.full(model):
+            change = self._late.change()
+            self._deadlines.add(change, ends)
+            try:
+                await change
+            finally:
+                self._deadlines.discard(change)
+
     def close(self) -> None:
         """Close what is idle now, and the rest as its calls end."""
         self._closed = True
+        self._late.forget()
         while self._idle:
             self._idle.pop().close()
 

@@ -256,7 +256,7 @@ async def test_whoever_was_answered_is_not_kept_until_its_deadline() -> None:
 
 
 @in_a_loop
-async def test_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_are_answered() -> None:
+async def test_R13_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_are_answered() -> None:
     held = Held()
     desk = Desk(held)
     started = asyncio.get_running_loop().time()
@@ -270,7 +270,7 @@ async def test_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_ar
 
 
 @in_a_loop
-async def test_what_expired_or_was_cancelled_in_the_queue_is_never_sent() -> None:
+async def test_R13_what_expired_or_was_cancelled_in_the_queue_is_never_sent() -> None:
     held = Held()
     desk = Desk(held)
     (first,) = await fill(desk, held, 1)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from adapter.backend.triton_http import TritonHttp
 from tests.fakes.entries import tensor
 from tests.fakes.triton_http import (
     FakeTritonHttp,
+    Reply,
     Request,
     always,
     echo,
@@ -290,20 +291,72 @@ def test_a_connection_lost_in_the_middle_of_an_answer(sent: int) -> None:
     talk(fake, use)
 
 
-def test_a_late_answer_reaches_nobody() -> None:
+def test_a_late_answer_reaches_nobody_and_its_connection_is_used_again() -> None:
+    gate = asyncio.Event()
+
     async def use(backend: TritonHttp) -> None:
-        gate = asyncio.Event()
         fake.reply = late(fake, gate)
-        started = time.monotonic()
         with pytest.raises(errors.DeadlineExceeded):
-            await ask(backend, 1, 0.05)
-        assert 0.03 < time.monotonic() - started < 0.5
+            await ask(backend, 1, 0.02)
+        assert await ask(backend, 2) == 2
         gate.set()
-        assert [await ask(backend, value) for value in (2, 3)] == [2, 3]
-        assert [request.connection for request in fake.requests] == [0, 1, 1]
-        await until(lambda: 0 in fake.ended)
+        await until(lambda: len(backend._idle) == 2)
+        assert [await ask(backend, value) for value in (3, 4)] == [3, 4]
 
     fake = FakeTritonHttp(echo)
+    talk(fake, use)
+    assert [request.connection for request in fake.requests] == [0, 1, 0, 0]
+
+
+def held_from(
+    values: Sequence[float], gate: asyncio.Event
+) -> Callable[[Request, asyncio.StreamWriter], Awaitable[None]]:
+    """These values are answered once the gate is open."""
+
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        if value_of(request) in values:
+            await gate.wait()
+        await echo(request, writer)
+
+    return reply
+
+
+def test_calls_that_are_late_keep_others_of_their_model_waiting_from_the_fourth_on() -> None:
+    gate = asyncio.Event()
+    fake = FakeTritonHttp(held_from([1], gate))
+
+    async def use(backend: TritonHttp) -> None:
+        for _ in range(4):
+            with pytest.raises(errors.DeadlineExceeded):
+                await ask(backend, 1, 0.02)
+        with pytest.raises(errors.DeadlineExceeded):
+            await ask(backend, 2, 0.02)
+        assert len(fake.requests) == 4, "it was not sent"
+        waits = asyncio.create_task(ask(backend, 3))
+        await asyncio.sleep(0.02)
+        assert len(fake.requests) == 4
+        arrays = {"x": np.array([[5, 0]], np.float32)}
+        assert (await backend.infer("other_direct", (X,), arrays, (Y,), 5))["y"][0, 0] == 5
+        gate.set()
+        assert await waits == 3
+
+    talk(fake, use)
+
+
+def test_when_a_model_was_unloaded_its_late_calls_are_given_up() -> None:
+    gate = asyncio.Event()
+    fake = FakeTritonHttp(held_from([1], gate))
+
+    async def use(backend: TritonHttp) -> None:
+        for _ in range(4):
+            with pytest.raises(errors.DeadlineExceeded):
+                await ask(backend, 1, 0.02)
+        waits = asyncio.create_task(ask(backend, 3))
+        await asyncio.sleep(0.02)
+        backend.forget("m_direct")
+        assert await waits == 3
+        assert not backend._late.full("m_direct")
+
     talk(fake, use)
 
 
@@ -414,7 +467,7 @@ def test_what_has_a_queue_is_told_how_long_it_may_keep_the_call() -> None:
     assert [list(head) for head in heads] == [["parameters", "inputs", "outputs"]] * 2
 
 
-def hang_up_when(*numbers: int, after: bytes = b"") -> Callable[[Request, asyncio.StreamWriter], Awaitable[None]]:
+def hang_up_when(*numbers: int, after: bytes = b"") -> Reply:
     """Ends the connection in place of the answers to these values."""
 
     async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
