@@ -86,4 +86,4 @@ class Recovery:
                 if not any(self._stubs.alive(pid) for pid in before):
                     return
                 await asyncio.sleep(_KILL_SECONDS / _KILL_LOOKS)
-        model.stuck.add(max(1, len(before)))
+        model.stuck.add(max(len(names), len(before)))

@@ -9,6 +9,7 @@ taken for one that hangs: its answers push the proof out, and the longer they us
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from adapter import errors, tally
@@ -16,6 +17,8 @@ from adapter.backend.protocol import Arrays, InferenceBackend
 from adapter.board import Board
 from adapter.registry import Model
 from converter.spec.manifest import ModelEntry
+
+_log = logging.getLogger("schwift.adapter")
 
 # After so long without an answer a model that nobody asks is asked by us, and sooner one that is asked.
 IDLE_SECONDS = 10.0
@@ -103,6 +106,9 @@ class Watch:
             # Whatever Triton says of the row, somebody answered; with nothing to say, nobody did.
             if not error.inside:
                 return
+        except Exception:
+            # A fault of ours, and no proof of anything.
+            _log.exception("the canary of %s failed", pulse.name)
         pulse.last = self._clock()
 
     def _row(self, model: Model, pulse: _Pulse) -> Arrays:
@@ -111,9 +117,8 @@ class Watch:
         if pulse.name == entry.front and entry.spec.caching:
             # The response cache must not answer in the model's stead.
             self._number += 1
-            for array in arrays.values():
-                if array.dtype.kind == "f":
-                    array += self._number * 1e-3
+            step = self._number * 1e-3
+            return {name: array + step if array.dtype.kind == "f" else array for name, array in arrays.items()}
         return arrays
 
     def _count(self, entry: ModelEntry, pulse: _Pulse) -> float:

@@ -9,12 +9,15 @@ import logging
 import pytest
 
 from adapter import errors
+from adapter.backend.protocol import Arrays
+from adapter.guard import Guards
 from adapter.keeper import Keeper
 from adapter.load_reason import load_reason
 from adapter.registry import Registry
 from adapter.sharing import Sharing
-from tests.fakes.backend import FakeBackend
+from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.entries import make_entry, make_manifest
+from tests.fakes.loop import counted_loop, in_counted_time
 
 NOT_LOADED = "The model is not available now; try again shortly."
 
@@ -256,3 +259,108 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
     follower.follow()
     assert states(following) == {"a": "ready", "b": "ready"}
     assert not following.models["a"].dead
+
+
+class Hanging(FakeBackend):
+    """`m_direct` answers nothing until it is loaded again."""
+
+    async def load(self, model: str, timeout: float) -> None:
+        await super().load(model, timeout)
+        if self.loads.count("m_direct") > 1:
+            self.handler = zeros
+
+
+async def silent(*_: object) -> Arrays:
+    await asyncio.sleep(1e6)
+    raise AssertionError
+
+
+def kept(registry: Registry, backend: FakeBackend, guards: Guards | None = None) -> Keeper:
+    return Keeper(registry, backend, 60, clock=counted_loop().time, guards=guards)
+
+
+@in_counted_time
+async def test_R6_a_model_that_hangs_is_unloaded_and_loaded_and_its_breaker_is_closed() -> None:
+    registry, backend, guards = registry_of("m"), Hanging(silent), Guards.alone(["m"])
+    keeper, model = kept(registry, backend, guards), registry.models["m"]
+    await pass_of(keeper)
+    guards["m"].model._open(0)
+    for _ in range(40):
+        await asyncio.sleep(1)
+        await pass_of(keeper)
+    assert backend.unloads == ["m", "m_direct"]
+    assert model.recoveries["hung"].total() == 1
+    # Nobody could end it from here.
+    assert model.stuck.total() == 2
+    assert states(registry) == {"m": "ready"}
+    assert guards["m"].model.closed
+
+
+@in_counted_time
+async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_the_end() -> None:
+    registry, backend = registry_of("m", "other"), FakeBackend()
+    keeper, model = kept(registry, backend), registry.models["m"]
+    await pass_of(keeper)
+    waits = []
+    for _ in range(5):
+        model.mark_dead(model.generation)
+        died = counted_loop().time()
+        await pass_of(keeper)
+        waits.append(counted_loop().time() - died)
+    assert waits == [0, 1, 2, 4, 0]
+    assert states(registry) == {"m": "failed", "other": "ready"}
+    assert "5 times within 10 minutes" in str(model.status.reason)
+    loads = len(backend.loads)
+    for _ in range(20):
+        await asyncio.sleep(1)
+        await pass_of(keeper)
+    assert len(backend.loads) == loads
+    assert states(registry) == {"m": "failed", "other": "ready"}
+
+
+@in_counted_time
+async def test_a_death_that_is_told_late_is_that_of_the_process_before() -> None:
+    registry, backend = registry_of("m"), FakeBackend()
+    keeper, model = kept(registry, backend), registry.models["m"]
+    await pass_of(keeper)
+    before = model.generation
+    model.mark_dead(before)
+    await pass_of(keeper)
+    model.mark_dead(before)
+    assert model.ready and not model.dead
+
+
+@in_counted_time
+async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_another() -> None:
+    class Slow(FakeBackend):
+        async def load(self, model: str, timeout: float) -> None:
+            if model == "slow_direct":
+                await asyncio.sleep(50)
+            await super().load(model, timeout)
+
+    registry, backend = registry_of("slow", "m"), Slow()
+    keeper, model = kept(registry, backend), registry.models["m"]
+    for _ in range(3):
+        await keeper.look()
+        await asyncio.sleep(1)
+    assert states(registry) == {"slow": "loading", "m": "ready"}
+    model.mark_dead(model.generation)
+    await keeper.look()
+    await asyncio.sleep(1)
+    await keeper.look()
+    assert states(registry) == {"slow": "loading", "m": "ready"}
+    assert backend.unloads == ["m", "m_direct"]
+
+
+@in_counted_time
+async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death() -> None:
+    registry = Registry(make_manifest(make_entry("m", max_memory_mb=100)))
+    backend = FakeBackend()
+    keeper, model = kept(registry, backend), registry.models["m"]
+    await pass_of(keeper)
+    for _ in range(7):
+        model.memory.set(101 * 1024 * 1024)
+        await pass_of(keeper)
+    assert model.recoveries["memory"].total() == 7
+    assert backend.unloads == ["m", "m_direct"] * 7
+    assert states(registry) == {"m": "ready"}
