@@ -17,6 +17,7 @@ import uvicorn
 
 _LINGER_SECONDS = 0.5
 _POLL_SECONDS = 0.05
+_CLOSE = (b"connection", b"close")
 # Of the drain, for uvicorn's own end.
 _CLOSE_SECONDS = 1
 
@@ -33,13 +34,13 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._drain()
+        self._close_new()
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self.config.timeout_graceful_shutdown or 0) - _CLOSE_SECONDS
-        # In place: the answers of requests in flight have this list already.
-        self.server_state.default_headers.append((b"connection", b"close"))
+        self._close_after_answers()
         lingers = min(loop.time() + self._linger, deadline)
         while self.server_state.connections and loop.time() < lingers:
             await asyncio.sleep(_POLL_SECONDS)
@@ -51,3 +52,19 @@ class DrainingServer(uvicorn.Server):
             await asyncio.sleep(_POLL_SECONDS)
         self.config.timeout_graceful_shutdown = _CLOSE_SECONDS
         await super().shutdown(sockets)
+        # uvicorn would raise the signal again, and end by it: this is a good end.
+        self._captured_signals.clear()
+
+    def _close_new(self) -> None:
+        """Connections of requests that arrive from now on are closed after the answer."""
+        if _CLOSE not in self.server_state.default_headers:
+            self.server_state.default_headers.append(_CLOSE)
+
+    def _close_after_answers(self) -> None:
+        """The same, and those of requests in flight."""
+        # Again: uvicorn makes another list each second.
+        self._close_new()
+        for connection in self.server_state.connections:
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None:
+                cycle.keep_alive = False

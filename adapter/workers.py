@@ -47,7 +47,7 @@ class _Workers:
                 worker = self._pids.pop(pid, -1)
                 code = os.waitstatus_to_exitcode(status)
                 if self._stopping:
-                    # uvicorn ends by the signal that it was asked to end with.
+                    # A signal that comes before its handler is there ends a process as signals do.
                     failed |= code not in (0, *(-number for number in _STOP_SIGNALS))
                 elif worker >= 0:
                     _log.error("worker %d ended by itself with code %d, and is started again", worker, code)

@@ -76,8 +76,16 @@ def end(mark: str) -> None:
 
 
 def adopt_orphans() -> None:
-    """Whose parent dies, of all that we started, is our child then: ours to wait for, so that no zombie stays."""
+    """Whose parent dies, of all that our children start, is our child then, and ours to wait for."""
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_adopted(own: Collection[int]) -> None:
+    """Wait for one that was adopted and has ended, so that no zombie stays; not for one of our `own`."""
+    with contextlib.suppress(ChildProcessError):
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is not None and ended.si_pid not in own:
+            reap([ended.si_pid])
 
 
 def reap(pids: Collection[int]) -> None:

@@ -1,13 +1,17 @@
-"""Whether Triton still answers, asked once a second in a thread, since an answer may never come."""
+"""Whether Triton still answers: a question each second, and never a wait for the answer.
+
+No thread for it, since the supervisor forks.
+"""
 
 from __future__ import annotations
 
-import http.client
-import threading
+import contextlib
+import socket
 import time
 from collections.abc import Callable
 
 _PERIOD_SECONDS = 1.0
+_QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Pulse:
@@ -16,19 +20,12 @@ class Pulse:
 
     def __init__(self, host: str, port: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.answered = False
-        self._host = host
-        self._port = port
+        self._address = (host, port)
         self._clock = clock
         self._silent = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join(2 * _PERIOD_SECONDS)
+        self._next = 0.0
+        self._socket: socket.socket | None = None
+        self._asked = False
 
     @property
     def silent_seconds(self) -> float:
@@ -37,26 +34,42 @@ class Pulse:
 
     def forget(self) -> None:
         """Another Triton is asked from now on, which has not answered yet."""
+        self.close()
         self.answered = False
         self._silent = 0
 
-    def ask(self) -> None:
-        """One question, with its answer or without, within a period."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=_PERIOD_SECONDS)
-        try:
-            connection.request("GET", "/v2/health/live")
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            self._silent += 1
-        else:
-            # Any answer is one: it turns.
-            self._silent = 0
-            self.answered = True
-        finally:
-            connection.close()
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
-    def _run(self) -> None:
-        while not self._over.is_set():
-            began = self._clock()
-            self.ask()
-            self._over.wait(max(0.0, began + _PERIOD_SECONDS - self._clock()))
+    def tick(self) -> None:
+        """Go on with the question that is asked, or begin one when it is time."""
+        now = self._clock()
+        if self._socket is not None:
+            self._go_on(self._socket, now >= self._next)
+        elif now >= self._next:
+            self._next = now + _PERIOD_SECONDS
+            # Where we have no descriptor left, that is not Triton's silence.
+            with contextlib.suppress(OSError):
+                self._socket = socket.socket()
+                self._socket.setblocking(False)
+                self._socket.connect_ex(self._address)
+                self._asked = False
+
+    def _go_on(self, sock: socket.socket, over: bool) -> None:
+        try:
+            if not self._asked:
+                sock.send(_QUESTION)
+                self._asked = True
+            # Whatever it says: it turns.
+            answered = bool(sock.recv(1))
+        except BlockingIOError:
+            if not over:
+                return
+            answered = False
+        except OSError:
+            answered = False
+        self.close()
+        self.answered |= answered
+        self._silent = 0 if answered else self._silent + 1

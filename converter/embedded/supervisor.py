@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from converter.embedded import family
 from converter.embedded.child import Child
 from converter.embedded.kept import Kept, Say
 from converter.embedded.pulse import Pulse
@@ -50,7 +51,6 @@ class Supervisor:
         self._asked: Child | None = None
 
     def start(self) -> None:
-        self._pulse.start()
         self._triton.start()
         self._adapter.start()
 
@@ -59,6 +59,7 @@ class Supervisor:
         self._triton.tick()
         self._adapter.tick()
         self._look_at_pulse()
+        family.reap_adopted([kept.process.pid for kept in (self._triton, self._adapter) if kept.process])
         for model in self._wishes.take():
             killed = self._kill_model(model)
             self._say(f"{model}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
@@ -74,13 +75,16 @@ class Supervisor:
         listener.close()
         self._adapter.stop(_ADAPTER_STOP_SECONDS)
         self._triton.stop(min(EXIT_SECONDS, max(_LEAST_SECONDS, deadline - time.monotonic())))
-        self._pulse.stop()
+        self._pulse.close()
 
     def _look_at_pulse(self) -> None:
         if self._triton.process is not self._asked:
             self._asked = self._triton.process
             self._pulse.forget()
-        elif self._pulse.answered:
+        if self._asked is None:
+            return
+        self._pulse.tick()
+        if self._pulse.answered:
             self._triton.works()
         bound = self._hang_seconds if self._pulse.answered else max(self._hang_seconds, _START_SECONDS)
         if self._pulse.silent_seconds >= bound:

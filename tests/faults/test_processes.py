@@ -32,8 +32,8 @@ def healthy(server: Server) -> bool:
         return False
 
 
-def said(server: Server, text: str, times: int = 1) -> bool:
-    return server.output.count(text) >= times
+def said(server: Server, text: str) -> bool:
+    return text in server.output
 
 
 def live(server: Server) -> bool:
@@ -117,16 +117,15 @@ def test_R4_triton_restarts_under_load(tmp_path: Path) -> None:
     with serving(one_example(tmp_path), tmp_path) as server:
         load = Load(server.url)
         with load.from_clients(CLIENTS):
-            for restarts in (1, 2):
-                wait_for(partial(load.has_answered, 100 + load.answered()))
-                os.kill(pids.triton(server), signal.SIGTERM)
-                wait_for(partial(said, server, "Triton is back", restarts))
-                wait_for(lambda: healthy(server))
+            wait_for(lambda: load.answered() > 100)
+            os.kill(pids.triton(server), signal.SIGTERM)
+            wait_for(lambda: "Triton is back" in server.output)
+            wait_for(lambda: healthy(server))
             wait_for(partial(load.has_answered, 100 + load.answered()))
         assert load.faults == []
         assert load.statuses == {200, 503}
         assert load.refused == 0
-        assert server.output.count("Triton ended with code") == 2
+        assert server.output.count("Triton ended with code") == 1
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -154,8 +154,7 @@ def test_who_comes_after_the_signal_is_told_and_who_was_there_is_answered(runnin
     kept.request("GET", "/health/ready")
     answer = kept.getresponse()
     assert (answer.status, json.loads(answer.read())["status"]) == (503, "draining")
-    # The signal's handler has run; from uvicorn's next look on, connections are closed after their answer.
-    wait_until(lambda: running.ready().headers["Connection"] == "close")
+    assert answer.headers["Connection"] == "close"
     new = running.connect()
     post(new)
     assert_draining(new.getresponse())

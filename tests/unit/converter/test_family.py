@@ -101,3 +101,36 @@ def test_the_stubs_of_a_model_are_those_that_run_its_file_in_any_version(mark: s
     family.kill([process.pid for process in wanted + others])
     for process in wanted + others:
         assert process.wait(10) == -signal.SIGKILL
+
+
+ADOPT = """
+import os, subprocess, sys, time
+from converter.embedded import family
+
+def start(code):
+    return subprocess.Popen([sys.executable, "-c", code])
+
+def children():
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+family.adopt_orphans()
+own = start("import time; time.sleep(100)")
+# Its child and its grandchild outlive it.
+start("import os, time; parent = os.getpid(); os.fork() or os.fork(); os.getpid() == parent or time.sleep(0.1)").wait()
+deadline = time.monotonic() + 10
+while children() != [own.pid] and time.monotonic() < deadline:
+    family.reap_adopted([own.pid])
+    time.sleep(0.01)
+print(children() == [own.pid])
+own.kill()
+os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
+family.reap_adopted([own.pid])
+print(own.wait())
+family.reap_adopted([own.pid])
+"""
+
+
+def test_an_orphan_that_ends_is_waited_for_and_an_own_child_is_not() -> None:
+    done = subprocess.run([sys.executable, "-c", ADOPT], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "True\n-9\n", done.stderr

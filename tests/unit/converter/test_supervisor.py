@@ -40,10 +40,7 @@ class Silence(Pulse):
     def __init__(self) -> None:
         super().__init__("127.0.0.1", 1)
 
-    def start(self) -> None:
-        pass
-
-    def stop(self) -> None:
+    def tick(self) -> None:
         pass
 
     def hear(self, answered: bool, silent: int) -> None:
