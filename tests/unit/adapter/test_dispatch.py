@@ -354,8 +354,9 @@ async def test_the_queue_is_bounded_in_rows_too() -> None:
     desk = Desk(held, PLAIN.model_copy(update={"queue_size": 11, "direct_max_rows": 22}))
     tasks = await fill(desk, held, 1)
     # Two full calls go ahead.
-    tasks += [desk.ask(*map(float, range(22))) for _ in range(10)]
-    await turns()
+    for count in (2, 8):
+        tasks += [desk.ask(*map(float, range(22))) for _ in range(count)]
+        await turns()
     assert desk.cell(tally.QUEUED_ROWS) == 176
     with pytest.raises(errors.QueueFull):
         await desk.ask(1)
