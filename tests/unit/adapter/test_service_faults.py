@@ -1,4 +1,4 @@
-"""Any order of answers, deadlines, crashes, clients that leave and breakers that open: no place is lost, and no probe."""
+"""Any order of answers, deadlines, crashes, clients that leave and open breakers: no place is lost, and no probe."""
 
 from __future__ import annotations
 
