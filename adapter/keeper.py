@@ -109,18 +109,22 @@ class Keeper:
             await asyncio.gather(*self._work.values())
 
     async def _look(self) -> None:
+        # What Triton says now of these says nothing of how they are when it is read.
+        busy = set(self._work)
         try:
             states = await self._backend.states(_CALL_SECONDS)
         except errors.UpstreamDown:
             self._registry.triton_up = False
             for model in self._registry.models.values():
+                # Whoever died did so with Triton, or will be found out again.
+                model.mend(model.deaths)
                 if model.ready:
                     self._set_unavailable(model, "the inference server does not answer")
             return
         self._registry.triton_up = True
         await self._measure()
         for model in self._registry.models.values():
-            if model.entry.name in self._work:
+            if model.entry.name in busy or model.entry.name in self._work:
                 continue
             gone = [name for name in model.entry.triton_models if states.get(name) != "READY"]
             if model.dead:
@@ -149,8 +153,9 @@ class Keeper:
             return False
         # They may have been replaced in good order.
         await asyncio.to_thread(self._stubs.look)
-        entry = model.entry
-        return any(len(self._stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+        entry, stubs = model.entry, self._stubs
+        # Where Triton itself is gone, its models have not died one by one.
+        return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
 
     async def _measure(self) -> None:
         """What the models' processes hold, now and then."""

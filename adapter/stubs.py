@@ -29,6 +29,8 @@ class Stubs:
         self._port = b"--grpc-port=" + grpc_address.rpartition(":")[2].encode()
         self._proc = proc
         self._pids: dict[str, tuple[int, ...]] = {}
+        # Whether that Triton was seen.
+        self.there = False
 
     def look(self) -> None:
         """Find them all; some milliseconds."""
@@ -41,6 +43,7 @@ class Stubs:
                 if name and self.alive(pid):
                     found[name[1]] = (*found.get(name[1], ()), pid)
         self._pids = found
+        self.there = bool(servers)
 
     def of(self, models: Iterable[str]) -> tuple[int, ...]:
         """The processes of these Triton models, as they were found."""

@@ -50,6 +50,7 @@ def found(proc: Path) -> Stubs:
 
 def test_they_are_found_by_the_port_of_their_triton_and_by_their_names(proc: Path) -> None:
     stubs = found(proc)
+    assert stubs.there
     assert stubs.of(["m_direct"]) == (11,)
     assert sorted(stubs.of(["m", "m_direct"])) == [11, 12, 13]
     assert stubs.of(["other_1_direct"]) == (14,)
@@ -59,6 +60,7 @@ def test_they_are_found_by_the_port_of_their_triton_and_by_their_names(proc: Pat
 def test_without_a_triton_on_this_machine_there_are_none_and_nothing_is_gone(proc: Path) -> None:
     stubs = Stubs("triton:8001", proc)
     stubs.look()
+    assert not stubs.there
     assert stubs.of(["m", "m_direct"]) == ()
     assert stubs.all_alive(["m", "m_direct"])
     assert stubs.measure({"m": ["m", "m_direct"]}) == {"m": 0}
