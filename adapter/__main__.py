@@ -60,6 +60,7 @@ async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sh
         lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics),
         sharing,
         worker,
+        controlled=True,
     )
     config = uvicorn.Config(
         app,

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
+from adapter.control import Control
 from adapter.guard import Guards
 from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
@@ -19,6 +20,7 @@ from adapter.metrics import Metrics
 from adapter.middleware import RequestId
 from adapter.ratelimit import Quota
 from adapter.registry import Registry
+from adapter.reload import Reloader, adopt
 from adapter.routes import predict_router, status_router
 from adapter.service import PredictService
 from adapter.sharing import Sharing
@@ -36,10 +38,11 @@ def create_app(
     make_backend: Callable[[], InferenceBackend],
     sharing: Sharing | None = None,
     worker: int = 0,
+    controlled: bool = False,
 ) -> HotPath:
     """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
 
-    `worker` is this process's number among those that share `sharing`.
+    `worker` is this process's number among those that share `sharing`; `controlled` lets `schwift reload` speak to it.
     """
     names = [entry.name for entry in manifest.models]
     sharing = sharing or Sharing(names)
@@ -47,7 +50,7 @@ def create_app(
     tally.begin(board, names, worker)
     registry = Registry(manifest, board, worker)
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
-    guards = Guards(sharing.breakers, names, worker, settings.circuit_breaker_recovery_timeout)
+    guards = Guards(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
     metrics = Metrics(registry, board, guards)
     backend = make_backend()
     service = PredictService(
@@ -59,6 +62,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        supervisor = None if settings.supervisor_fd is None else Supervisor(settings.supervisor_fd)
         keeper = Keeper(
             registry,
             backend,
@@ -67,12 +71,26 @@ def create_app(
             deadline=settings.predict_timeout_seconds,
             guards=guards,
             stubs=Stubs(settings.triton_grpc) if settings.embedded else None,
-            supervisor=None if settings.supervisor_fd is None else Supervisor(settings.supervisor_fd),
+            supervisor=supervisor,
         )
+        reloader = Reloader(
+            registry,
+            backend,
+            board,
+            keeper.tell,
+            settings.model_load_timeout_seconds,
+            settings.predict_timeout_seconds,
+            kill=supervisor.kill if supervisor is not None else lambda name: None,
+        )
+        control = Control(reloader, sharing.lead, settings.control_path, settings.repository, keeper.follow)
+        adopted = tally.Gauge(board, tally.ALL, worker, tally.ADOPTED)
         tasks = [
             asyncio.create_task(keeper.run(), name="keeper"),
             asyncio.create_task(_refresh(service), name="refresh"),
+            asyncio.create_task(adopt(registry, service, adopted), name="adopt"),
         ]
+        if controlled:
+            tasks.append(asyncio.create_task(control.run(), name="control"))
         try:
             yield
         finally:
@@ -92,6 +110,7 @@ def create_app(
     )
     app.include_router(predict_router(registry))
     app.include_router(status_router(registry, metrics, board, backend, guards))
+    registry.watch(lambda *_: setattr(app, "openapi_schema", None))
     app.add_middleware(RequestId)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
     return HotPath(app, service, quota, settings.max_body_bytes)

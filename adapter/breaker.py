@@ -38,21 +38,35 @@ _PROBE_SECONDS = 1.0
 # A worker's cells of a breaker: its window, a second, its calls and its failures at a time.
 _SLOTS = WINDOW_SECONDS + 1
 _SLOT = 3
-WINDOW_WIDTH = _SLOTS * _SLOT
+_WINDOW_WIDTH = _SLOTS * _SLOT
 
 # Everybody's cells.
-_STATE, _UNTIL, _OPEN_SECONDS, _ANSWERED, _PROBE, _PROBE_UNTIL, _CLEARED, OPENED = range(8)
-STATE_WIDTH = 8
+_STATE, _UNTIL, _OPEN_SECONDS, _ANSWERED, _PROBE, _PROBE_UNTIL, _CLEARED, _OPENED = range(8)
+WIDTH = _WINDOW_WIDTH + 8
 _CLOSED, _OPEN, _HALF_OPEN = 0.0, 1.0, 2.0
 
 
 class Boards:
-    """What the breakers of these names share between worker processes, made before they fork."""
+    """What breakers share between worker processes: cells of a board, in each row from `at` on, and a lock."""
 
-    def __init__(self, names: Sequence[str], workers: int = 1) -> None:
-        self.windows = Board(names, WINDOW_WIDTH, workers)
-        self.states = Board(names, STATE_WIDTH)
+    def __init__(self, board: Board, at: int = 0) -> None:
+        self._board = board
+        self._window = slice(at, at + _WINDOW_WIDTH)
+        self._state = slice(at + _WINDOW_WIDTH, at + WIDTH)
         self.lock = Lock("schwift-breakers")
+
+    @classmethod
+    def alone(cls, names: Sequence[str], workers: int = 1) -> Boards:
+        """On a board of their own."""
+        return cls(Board(names, WIDTH, workers))
+
+    def state(self, name: str) -> memoryview[float]:
+        """Everybody's cells."""
+        return self._board.row(name, 0)[self._state]
+
+    def windows(self, name: str) -> list[memoryview[float]]:
+        """Those of each worker."""
+        return [row[self._window] for row in self._board.rows(name)]
 
 
 class Breaker:
@@ -68,9 +82,9 @@ class Breaker:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._lock = boards.lock
-        self._cells = boards.states.row(name, 0)
-        self._mine = boards.windows.row(name, worker)
-        self._all = boards.windows.rows(name)
+        self._cells = boards.state(name)
+        self._all = boards.windows(name)
+        self._mine = self._all[worker]
         self._longest = longest
         self._clock = clock
         self._chance = chance
@@ -90,7 +104,7 @@ class Breaker:
     @property
     def opened(self) -> int:
         """How often."""
-        return int(self._cells[OPENED])
+        return int(self._cells[_OPENED])
 
     def remaining(self) -> float:
         """Seconds until the next probe may go."""
@@ -173,7 +187,7 @@ class Breaker:
         cells[_UNTIL] = now + min(self._longest, seconds * (1 + _JITTER * self._chance()))
         cells[_ANSWERED] = 0.0
         cells[_PROBE_UNTIL] = 0.0
-        cells[OPENED] += 1
+        cells[_OPENED] += 1
         cells[_STATE] = _OPEN
 
     def _close(self) -> None:
@@ -197,7 +211,7 @@ class Breaker:
         oldest, cleared = now - WINDOW_SECONDS, self._cells[_CLEARED]
         calls = failures = 0.0
         for row in self._all:
-            for at in range(0, WINDOW_WIDTH, _SLOT):
+            for at in range(0, _WINDOW_WIDTH, _SLOT):
                 if row[at] >= oldest and row[at] > cleared:
                     calls += row[at + 1]
                     failures += row[at + 2]

@@ -23,6 +23,8 @@ AdapterError
 ├── ModelFailed               the model raised
 ├── BadModelOutput            the model's answer is not what its config promises
 └── UpstreamRefused           Triton refused what we validated: a fault of ours
+
+ReloadFailed is no answer to a client: it goes to `schwift reload`.
 """
 
 from __future__ import annotations
@@ -133,3 +135,7 @@ class BadModelOutput(AdapterError):
 
 class UpstreamRefused(AdapterError):
     pass
+
+
+class ReloadFailed(Exception):
+    """A new version is not taken; the sentence is for the user who asked for the reload."""

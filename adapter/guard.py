@@ -74,23 +74,28 @@ class Guard:
 
 
 class Guards:
-    """Every model's, and Triton's own breaker."""
+    """Every model's, made when they are asked for, and Triton's own breaker."""
 
     def __init__(
-        self,
-        boards: Boards,
-        models: Sequence[str],
-        worker: int,
-        longest: float,
-        clock: Callable[[], float] = time.monotonic,
+        self, boards: Boards, worker: int = 0, longest: float = 30, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.triton = Breaker(boards, tally.ALL, worker, longest, clock)
-        self._guards = {name: Guard(Breaker(boards, name, worker, longest, clock), self.triton) for name in models}
+        self._boards = boards
+        self._worker = worker
+        self._longest = longest
+        self._clock = clock
+        self._guards: dict[str, Guard] = {}
+        self.triton = self._breaker(tally.ALL)
 
     @classmethod
-    def alone(cls, models: Sequence[str]) -> Guards:
+    def alone(cls, models: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Guards:
         """Of one process that shares them with none."""
-        return cls(Boards([tally.ALL, *models]), models, worker=0, longest=30)
+        return cls(Boards.alone([tally.ALL, *models]), clock=clock)
 
     def __getitem__(self, model: str) -> Guard:
-        return self._guards[model]
+        guard = self._guards.get(model)
+        if guard is None:
+            guard = self._guards[model] = Guard(self._breaker(model), self.triton)
+        return guard
+
+    def _breaker(self, name: str) -> Breaker:
+        return Breaker(self._boards, name, self._worker, self._longest, self._clock)

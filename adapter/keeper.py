@@ -55,10 +55,11 @@ class Keeper:
         self._load_timeout = load_timeout
         self._clock = clock
         self._sharing = sharing or Sharing(names)
-        self._guards = guards or Guards.alone(names)
+        self._guards = guards or Guards(self._sharing.breakers)
         self._stubs = stubs
         self._watch = Watch(self._sharing.board, backend, deadline, clock)
-        self._recovery = Recovery(names, backend, stubs, supervisor)
+        self._recovery = Recovery(backend, stubs, supervisor)
+        registry.watch(lambda name, _: self._recovery.forget(name))
         self._slots = asyncio.Semaphore(_LOADS)
         # What is being loaded, by the model's name.
         self._work: dict[str, asyncio.Task[None]] = {}
@@ -67,10 +68,14 @@ class Keeper:
         self._told = b""
 
     async def run(self) -> None:
+        leads = False
         try:
             while True:
-                leads = self._sharing.lead.try_hold()
+                led, leads = leads, self._sharing.lead.try_hold()
                 try:
+                    if leads and not led:
+                        # What the one before it knew: reloads since the start.
+                        self.follow()
                     if leads:
                         await self.look()
                     else:
@@ -109,8 +114,8 @@ class Keeper:
             await asyncio.gather(*self._work.values())
 
     async def _look(self) -> None:
-        # What Triton says now of these says nothing of how they are when it is read.
-        busy = set(self._work)
+        # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
+        models = [model for name, model in self._registry.models.items() if name not in self._work]
         try:
             states = await self._backend.states(_CALL_SECONDS)
         except errors.UpstreamDown:
@@ -123,10 +128,11 @@ class Keeper:
             return
         self._registry.triton_up = True
         await self._measure()
-        for model in self._registry.models.values():
-            if model.entry.name in busy or model.entry.name in self._work:
+        for model in models:
+            if not self._serves(model) or model.entry.name in self._work:
                 continue
-            gone = [name for name in model.entry.triton_models if states.get(name) != "READY"]
+            entry = model.entry
+            gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
             if model.dead:
                 self._recover(model, "died", [])
             elif not gone:
@@ -137,12 +143,16 @@ class Keeper:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
                 self._begin(model, self._load(model))
 
+    def _serves(self, model: Model) -> bool:
+        """Whether it has not been replaced meanwhile."""
+        return self._registry.models.get(model.entry.name) is model
+
     async def _check(self, model: Model) -> None:
         """Whether a model that Triton calls ready is: no process gone, an answer now and then, not too large."""
         if hung := self._watch.look(model):
             self._recover(model, "hung", hung)
         elif await self._lost(model):
-            model.mark_dead(model.generation)
+            model.mark_dead(model.loads)
             self._recover(model, "died", [])
         elif model.over_memory:
             self._recover(model, "memory", [])
@@ -165,7 +175,7 @@ class Keeper:
         self._measured = now
         groups = {name: model.entry.triton_models for name, model in self._registry.models.items()}
         for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
-            if name not in self._work:
+            if name not in self._work and name in self._registry.models:
                 self._registry.models[name].memory.set(size)
 
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
@@ -222,14 +232,15 @@ class Keeper:
                 model.memory.set(0 if anew else sizes[""])
             # What died or failed was the one before.
             model.mend(model.deaths)
-            model.generation += 1
+            model.loads += 1
             self._guards[model.entry.name].model.reset()
             self._set_ready(model)
 
     def _set_ready(self, model: Model) -> None:
         if not model.ready:
             _log.info("model %s is ready", model.entry.name)
-        self._watch.begin(model)
+        if self._serves(model):
+            self._watch.begin(model)
         model.status.state = "ready"
         model.status.reason = None
         self.tell()

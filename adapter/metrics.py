@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from adapter import tally
 from adapter.board import Board
-from adapter.breaker import STATES
+from adapter.breaker import STATES, Boards
 from adapter.guard import Guards
 from adapter.regime import REGIMES, RegimeName
 from adapter.registry import Registry
@@ -29,7 +29,7 @@ class Metrics(Collector):
     def __init__(self, registry: Registry, board: Board, guards: Guards | None = None) -> None:
         self._models = registry
         self._board = board
-        self._guards = guards or Guards.alone(list(registry.models))
+        self._guards = guards or Guards(Boards(board, tally.BREAKER))
         self._prometheus = CollectorRegistry()
         self._prometheus.register(self)
 

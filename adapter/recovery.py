@@ -7,6 +7,7 @@ one never ends. What hangs is ended by whoever owns Triton's processes; where th
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from adapter.backend.protocol import InferenceBackend
@@ -31,7 +32,6 @@ class Recovery:
 
     def __init__(
         self,
-        models: Sequence[str],
         backend: InferenceBackend,
         stubs: Stubs | None = None,
         supervisor: Supervisor | None = None,
@@ -39,7 +39,7 @@ class Recovery:
         self._backend = backend
         self._stubs = stubs
         self._supervisor = supervisor
-        self._relapses = {name: Relapses() for name in models}
+        self._relapses: defaultdict[str, Relapses] = defaultdict(Relapses)
 
     def wait(self, model: Model, reason: str, now: float) -> float | None:
         """Seconds until it is loaded again; None where it died too often. A leak is no death."""
@@ -47,7 +47,7 @@ class Recovery:
 
     def forget(self, name: str) -> None:
         """Another model is served under this name: what died was the one before."""
-        self._relapses[name] = Relapses()
+        self._relapses.pop(name, None)
 
     def mark(self, model: Model, reason: str, wait: float | None) -> None:
         """Say in its state what is being done."""

@@ -27,7 +27,3 @@ class Relapses:
         if before + 1 >= MOST_DEATHS:
             return None
         return min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** (before - 1)) if before else 0.0
-
-    def forget(self) -> None:
-        """What is loaded now is another model than the one that died."""
-        self._deaths.clear()

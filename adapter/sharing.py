@@ -18,7 +18,7 @@ class Sharing:
     def __init__(self, models: Sequence[str], workers: int = 1) -> None:
         self.board: Board = tally.make_board(models, workers)
         self.bulletin = Bulletin()
-        self.breakers = Boards([tally.ALL, *models], workers)
+        self.breakers = Boards(self.board, tally.BREAKER)
         # Who holds it keeps the models loaded, and tells the others.
         self.lead = Lock("schwift-lead")
         # Their quotas.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from adapter import breaker
 from adapter.board import Board
 from adapter.statuses import CODES
 from converter.spec.model import ENDPOINTS, Endpoint
@@ -40,24 +41,29 @@ ANSWERED = IN_FLIGHT + 8
 FRONT_ANSWERED = IN_FLIGHT + 9
 STUCK = IN_FLIGHT + 10
 MEMORY = IN_FLIGHT + 11
+# The generation of models that a worker has left all others for (adapter/registry.py); of the adapter as a whole.
+ADOPTED = IN_FLIGHT + 12
 # Times that the model was loaded again, by the reason.
 RECOVERY_REASONS = ("died", "hung", "memory")
-RECOVERIES = IN_FLIGHT + 12
-WIDTH = RECOVERIES + len(RECOVERY_REASONS)
+RECOVERIES = IN_FLIGHT + 13
+BREAKER = RECOVERIES + len(RECOVERY_REASONS)
+WIDTH = BREAKER + breaker.WIDTH
 # What a worker that begins must not inherit from the one before it.
-_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY)
+_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED)
+# Models that a reload may add while the adapter runs.
+_SPARE = 256
 
 # The row of the adapter as a whole; no model's name is empty.
 ALL = ""
 
 
 def make_board(models: Sequence[str], workers: int = 1) -> Board:
-    return Board([ALL, *models], WIDTH, workers)
+    return Board([ALL, *models], WIDTH, workers, _SPARE)
 
 
-def begin(board: Board, models: Sequence[str], worker: int) -> None:
-    """Clear the gauges that a worker's predecessor left."""
-    for name in (ALL, *models):
+def begin(board: Board, models: Sequence[str], worker: int, whole: bool = True) -> None:
+    """Clear the gauges that a worker's predecessor left of these models; of the adapter as a whole too, or not."""
+    for name in (ALL, *models) if whole else models:
         row = board.row(name, worker)
         for cell in _OF_THE_PROCESS:
             row[cell] = 0.0

@@ -52,13 +52,16 @@ class Watch:
         self._deadline = deadline
         self._clock = clock
         self._pulses: dict[str, list[_Pulse]] = {}
+        self._watched: dict[str, Model] = {}
         self._number = 0
 
     def begin(self, model: Model) -> None:
         """It is served from now on; nothing changes where it is watched already."""
         entry = model.entry
-        if entry.name in self._pulses:
+        if self._watched.get(entry.name) is model:
             return
+        self.forget(model)
+        self._watched[entry.name] = model
         pulses = [_Pulse(entry.direct, (tally.ANSWERED, tally.FRONT_ANSWERED))]
         if entry.front is not None and _can_vary(entry):
             pulses.append(_Pulse(entry.front, (tally.FRONT_ANSWERED,)))
@@ -68,6 +71,7 @@ class Watch:
 
     def forget(self, model: Model) -> None:
         """It is not served any more, or is being loaded."""
+        self._watched.pop(model.entry.name, None)
         for pulse in self._pulses.pop(model.entry.name, ()):
             if pulse.canary is not None:
                 pulse.canary.cancel()
@@ -92,13 +96,13 @@ class Watch:
         return False
 
     async def _ask(self, model: Model, pulse: _Pulse) -> None:
-        entry, generation = model.entry, model.generation
+        entry, loads = model.entry, model.loads
         try:
             await self._backend.infer(
                 pulse.name, entry.inputs, self._row(model, pulse), entry.outputs, _CANARY_DEADLINES * self._deadline
             )
         except errors.ModelProcessDead:
-            model.mark_dead(generation)
+            model.mark_dead(loads)
             return
         except errors.UpstreamDown:
             return

@@ -26,6 +26,7 @@ from converter.embedded.pulse import Pulse
 from converter.embedded.remains import Workdir
 from converter.embedded.supervisor import Supervisor
 from converter.embedded.triton import HOST, EmbeddedTriton, Ports, bind, choose_ports
+from converter.embedded.watch import snapshot, watching
 from converter.embedded.wishes import Wishes
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings
@@ -39,8 +40,10 @@ class _Stopped(Exception):
     """A signal asked us to end."""
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, watch: bool = False) -> int:
     """Serve until SIGINT or SIGTERM; the exit code: 0 after a signal, the build's own after a failed build.
+
+    With `watch`, changes of models/ are served as they come.
 
     Raises SchwiftError where something is missing, a port is taken, or Triton or the adapter cannot start.
     """
@@ -54,6 +57,7 @@ def serve(settings: Settings) -> int:
         ports = choose_ports(settings)
         try:
             workdir = stack.enter_context(remains.workdir())
+            seen = snapshot(settings.model_directory) if watch else {}
             code = _build(settings, workdir, stop)
             if code != 0:
                 return code
@@ -64,6 +68,8 @@ def serve(settings: Settings) -> int:
             host, port = listener.getsockname()[:2]
             supervisor.start()
             _announce(supervisor, stop, manifest, host, port, ports)
+            if watch:
+                stack.enter_context(watching(settings, seen, _say))
             while True:
                 _pause(stop)
                 supervisor.tick()

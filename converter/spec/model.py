@@ -174,6 +174,7 @@ class ModelSpec(_Strict):
     instances: int = Field(1, ge=1, le=64)
     max_memory_mb: int | None = Field(None, ge=1)
     queue: QueueSpec = QueueSpec()
+    versions: int = Field(2, ge=1, le=100)
     trusted: bool = False
     endpoints: tuple[Endpoint, ...] = ENDPOINTS
     non_finite: Literal["error"] | None = "error"

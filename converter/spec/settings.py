@@ -111,14 +111,20 @@ class Settings(BaseSettings):
         None, validation_alias="SCHWIFT_REGIME",
         description="one regime whatever the load, for measuring; chosen by load unless set",
     )  # fmt: skip
+    control_socket: Path | None = Field(
+        None, validation_alias="SCHWIFT_CONTROL_SOCKET",
+        description="the Unix socket that `schwift reload` speaks over; beside the repository unless set",
+    )  # fmt: skip
     cache_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, validation_alias="SCHWIFT_CACHE_BYTES",
         description="the size of Triton's response cache, shared by the models with caching: true",
     )  # fmt: skip
 
-    @field_validator("log_directory", "model_directory", "repository")
+    @field_validator("log_directory", "model_directory", "repository", "control_socket")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
         try:
             return Path(os.path.abspath(value.expanduser()))
         except RuntimeError as error:
@@ -128,6 +134,10 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether `schwift serve` started this adapter, and Triton beside it."""
         return self.listen_fd is not None or self.supervisor_fd is not None
+
+    @property
+    def control_path(self) -> Path:
+        return self.control_socket or self.repository.with_name(f".{self.repository.name}.sock")
 
     @property
     def log_file(self) -> Path | None:

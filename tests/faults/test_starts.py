@@ -70,7 +70,7 @@ def test_R24_tritons_ports_are_settings(tmp_path: Path, name: str) -> None:
 
 def test_R15_a_model_that_does_not_load_is_said_and_the_others_serve(tmp_path: Path) -> None:
     models = one_example(tmp_path)
-    code = "import no_such_package\n\n\nclass Broken:\n    pass\n"
+    code = "class Broken:\n    def __init__(self):\n        import no_such_package\n"
     sample_models.python_model(models, "broken", "model:Broken", code, "[-1, 1]", "float32")
     code = "class Telling:\n    def __init__(self):\n        raise RuntimeError('db://user:hunter2@host/etc/secret')\n"
     sample_models.python_model(models, "telling", "model:Telling", code, "[-1, 1]", "float32")

@@ -9,7 +9,6 @@ from typing import Any
 
 from adapter import tally
 from adapter.admission import Admission
-from adapter.breaker import Boards
 from adapter.guard import Guards
 from adapter.regime import RegimeName
 from adapter.registry import Registry
@@ -48,7 +47,7 @@ class Served:
         self._timeout = timeout
         self._clock = clock or (lambda: self.now)
         self.timings = Timings()
-        self.guards = Guards(Boards([tally.ALL, entry.name]), [entry.name], 0, 30, self._clock)
+        self.guards = Guards.alone([entry.name], self._clock)
         self.service = self.make_service()
 
     def make_service(self) -> PredictService:

@@ -110,7 +110,7 @@ def test_a_failed_model_stays_failed_with_its_reason_and_the_others_serve(caplog
 def test_a_model_whose_process_died_is_unloaded_and_loaded_though_triton_calls_it_ready() -> None:
     registry, backend = registry_of("a", "b"), FakeBackend()
     look(registry, backend)
-    registry.models["a"].mark_dead(registry.models["a"].generation)
+    registry.models["a"].mark_dead(registry.models["a"].loads)
     assert states(registry) == {"a": "unavailable", "b": "ready"}
     assert not registry.ready
     backend.loads.clear()
@@ -248,7 +248,7 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
     leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
     asyncio.run(pass_of(leader))
     follower.follow()
-    following.models["a"].mark_dead(following.models["a"].generation)
+    following.models["a"].mark_dead(following.models["a"].loads)
     assert states(following)["a"] == "unavailable"
     # What the leader wrote before it knew changes nothing.
     following.follow(leading.as_text())
@@ -303,7 +303,7 @@ async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_
     await pass_of(keeper)
     waits = []
     for _ in range(5):
-        model.mark_dead(model.generation)
+        model.mark_dead(model.loads)
         died = counted_loop().time()
         await pass_of(keeper)
         waits.append(counted_loop().time() - died)
@@ -323,7 +323,7 @@ async def test_a_death_that_is_told_late_is_that_of_the_process_before() -> None
     registry, backend = registry_of("m"), FakeBackend()
     keeper, model = kept(registry, backend), registry.models["m"]
     await pass_of(keeper)
-    before = model.generation
+    before = model.loads
     model.mark_dead(before)
     await pass_of(keeper)
     model.mark_dead(before)
@@ -344,7 +344,7 @@ async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_anothe
         await keeper.look()
         await asyncio.sleep(1)
     assert states(registry) == {"slow": "loading", "m": "ready"}
-    model.mark_dead(model.generation)
+    model.mark_dead(model.loads)
     await keeper.look()
     await asyncio.sleep(1)
     await keeper.look()

@@ -16,11 +16,3 @@ def test_deaths_of_long_ago_do_not_count() -> None:
         relapses.died(now)
     assert relapses.died(700) == 0
     assert relapses.died(701) == 1
-
-
-def test_another_model_of_that_name_begins_anew() -> None:
-    relapses = Relapses()
-    for now in range(4):
-        relapses.died(now)
-    relapses.forget()
-    assert relapses.died(5) == 0
