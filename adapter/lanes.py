@@ -8,7 +8,7 @@ from adapter import errors, tally
 from adapter.backend.protocol import InferenceBackend
 from adapter.board import Board
 from adapter.codec import Codec
-from adapter.dispatch import Dispatcher, call
+from adapter.dispatch import ANSWERS, Dispatcher, call
 from adapter.features import Features
 from adapter.predictions import Texts
 from adapter.regime import REGIMES, Regime, RegimeName
@@ -41,6 +41,7 @@ class Lane:
         self._regime = Regime(entry.spec.caching, forced) if entry.front else Regime()
         self._in_flight = tally.Gauge(board, entry.name, worker, tally.IN_FLIGHT)
         self._shown = tally.Gauge(board, entry.name, worker, tally.REGIME)
+        self._front_answered = tally.Gauge(board, entry.name, worker, tally.FRONT_ANSWERED)
         self._changes = tally.Gauge(board, entry.name, worker, tally.REGIME_CHANGES)
 
     async def infer(self, endpoint: Endpoint, features: Features, deadline: float) -> list[Texts]:
@@ -96,7 +97,15 @@ class Lane:
         """One call for this request; whom it is joined with is the batcher's affair."""
         rows = [len(features[0])]
         remaining = deadline - self._clock()
-        (texts,) = await call(self._backend, self._codec, self._entry, front, [features], rows, remaining)
+        try:
+            (texts,) = await call(
+                self._backend, self._codec, self._entry, front, [features], rows, remaining, queued=True
+            )
+        except (errors.DeadlineExceeded, *ANSWERS) as error:
+            # Where Triton says so, the front lives, though what it calls may not.
+            self._front_answered.add(bool(error.inside))
+            raise
+        self._front_answered.add(1)
         if isinstance(texts, errors.BadModelOutput):
             raise texts
         return texts
