@@ -12,6 +12,7 @@ from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.control import Control
+from adapter.guard import Guards
 from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
 from adapter.keeper import Keeper
@@ -23,6 +24,7 @@ from adapter.reload import Reloader, adopt
 from adapter.routes import predict_router, status_router
 from adapter.service import PredictService
 from adapter.sharing import Sharing
+from adapter.stubs import Stubs, Supervisor
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 
@@ -48,10 +50,11 @@ def create_app(
     tally.begin(board, names, worker)
     registry = Registry(manifest, board, worker)
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
-    metrics = Metrics(registry, board)
+    guards = Guards(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
+    metrics = Metrics(registry, board, guards)
     backend = make_backend()
     service = PredictService(
-        registry, backend, board, worker, admission, settings.predict_timeout_seconds, settings.regime
+        registry, backend, board, worker, admission, guards, settings.predict_timeout_seconds, settings.regime
     )
     quota = None
     if settings.max_requests:
@@ -59,9 +62,25 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        keeper = Keeper(registry, backend, settings.model_load_timeout_seconds, sharing)
+        supervisor = None if settings.supervisor_fd is None else Supervisor(settings.supervisor_fd)
+        keeper = Keeper(
+            registry,
+            backend,
+            settings.model_load_timeout_seconds,
+            sharing,
+            deadline=settings.predict_timeout_seconds,
+            guards=guards,
+            stubs=Stubs(settings.triton_grpc) if settings.embedded else None,
+            supervisor=supervisor,
+        )
         reloader = Reloader(
-            registry, backend, board, keeper.tell, settings.model_load_timeout_seconds, settings.predict_timeout_seconds
+            registry,
+            backend,
+            board,
+            keeper.tell,
+            settings.model_load_timeout_seconds,
+            settings.predict_timeout_seconds,
+            kill=supervisor.kill if supervisor is not None else lambda name: None,
         )
         control = Control(reloader, sharing.lead, settings.control_path, settings.repository, keeper.follow)
         adopted = tally.Gauge(board, tally.ALL, worker, tally.ADOPTED)
@@ -90,7 +109,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.include_router(predict_router(registry))
-    app.include_router(status_router(registry, metrics, board, backend))
+    app.include_router(status_router(registry, metrics, board, backend, guards))
     registry.watch(lambda *_: setattr(app, "openapi_schema", None))
     app.add_middleware(RequestId)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.

@@ -58,6 +58,7 @@ class ModelHealth(BaseModel):
     reason: str | None
     load_seconds: float | None
     regime: str = Field(description="`idle`, `busy` or `rush`: which way /predict_batched takes now.")
+    breaker: str = Field(description="`closed`, `open` or `half_open`: whether its requests are let through.")
 
 
 class Health(BaseModel):
@@ -65,6 +66,7 @@ class Health(BaseModel):
         description="`ok`; `unavailable` where a model or Triton is not ready, `draining` before the end."
     )
     triton: str = Field(description="`up` or `down`.")
+    breaker: str = Field(description="That of the connections to Triton: `closed`, `open` or `half_open`.")
     models: dict[str, ModelHealth]
 
 

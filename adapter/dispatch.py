@@ -27,21 +27,37 @@ from converter.spec.manifest import ModelEntry
 _AHEAD = 2
 # How much the newest call counts in the running mean of call times.
 _WEIGHT = 0.1
+# Of the queue's bound: rows for each request that it may hold, and at least so many full calls.
+_ROWS_A_PLACE = 16
+_LEAST_CALLS_QUEUED = 8
+# Errors that are the model's own word, and so tell that it lives.
+ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
 
 
 class _Item:
-    """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free."""
+    """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free.
 
-    __slots__ = ("answer", "deadline", "features", "rows", "shape")
+    `seen` is how many calls had been answered when it came, `sent` whether it is in a call.
+    """
+
+    __slots__ = ("answer", "deadline", "features", "rows", "seen", "sent", "shape")
 
     def __init__(
-        self, features: Features, rows: int, deadline: float, answer: asyncio.Future[Texts], shape: tuple[int, ...]
+        self,
+        features: Features,
+        rows: int,
+        deadline: float,
+        answer: asyncio.Future[Texts],
+        shape: tuple[int, ...],
+        seen: float,
     ) -> None:
         self.features = features
         self.rows = rows
         self.deadline = deadline
         self.answer = answer
         self.shape = shape
+        self.seen = seen
+        self.sent = False
 
 
 class Dispatcher:
@@ -64,6 +80,8 @@ class Dispatcher:
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queued = tally.Gauge(board, entry.name, worker, tally.QUEUED)
+        self._rows_shown = tally.Gauge(board, entry.name, worker, tally.QUEUED_ROWS)
+        self._answered = tally.Gauge(board, entry.name, worker, tally.ANSWERED)
         self._calls_made = tally.Gauge(board, entry.name, worker, tally.CALLS)
         self._call_rows = tally.Gauge(board, entry.name, worker, tally.CALL_ROWS)
         # The loop holds tasks weakly.
@@ -79,16 +97,6 @@ class Dispatcher:
         """Requests that the next call waits for, a moment."""
         return self._company.expected
 
-    @property
-    def call_seconds(self) -> float:
-        """The running mean of what a call takes; 0 before the first."""
-        return self._call_seconds
-
-    def observe_front(self, seconds: float) -> None:
-        """A call of the front ended: the model's own took at most as long."""
-        if seconds < self._call_seconds:
-            self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
-
     async def alone(self, features: Features, timeout: float) -> Texts:
         """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
@@ -100,6 +108,10 @@ class Dispatcher:
                 self._backend, self._codec, self._entry, self._entry.direct, [features], [len(features[0])], timeout
             )
             self._observe(loop.time() - started, len(features[0]))
+            self._answered.add(1)
+        except ANSWERS:
+            self._answered.add(1)
+            raise
         finally:
             self._eager.stop()
             self._calls -= 1
@@ -122,9 +134,10 @@ class Dispatcher:
         """
         if timeout <= 0:
             raise errors.DeadlineExceeded(errors.DEADLINE)
-        if self._queued.total() >= self._entry.queue_size:
+        rows = len(features[0])
+        if self._full(rows):
             self._drop_done()
-            if self._queued.total() >= self._entry.queue_size:
+            if self._full(rows):
                 raise errors.QueueFull(
                     "The model's queue is full; try again shortly.", retry_after=self.drain_seconds()
                 )
@@ -132,17 +145,27 @@ class Dispatcher:
         deadline = loop.time() + timeout
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
-        self._queue.append(_Item(features, len(features[0]), deadline, answer, shape))
-        self._queued_rows += len(features[0])
+        item = _Item(features, rows, deadline, answer, shape, self._answered.mine)
+        self._queue.append(item)
+        self._queued_rows += rows
         self._queued.set(len(self._queue))
+        self._rows_shown.set(self._queued_rows)
         self._company.arrived(len(self._queue))
         self._deadlines.add(answer, deadline)
         if self._may_call():
             self._start_call(loop)
         try:
             return await answer
+        except errors.DeadlineExceeded as error:
+            error.queued = not item.sent and self._answered.mine > item.seen
+            raise
         finally:
             self._deadlines.discard(answer)
+
+    def _full(self, rows: int) -> bool:
+        entry = self._entry
+        most_rows = max(entry.queue_size * _ROWS_A_PLACE, entry.direct_max_rows * _LEAST_CALLS_QUEUED)
+        return self._queued.total() >= entry.queue_size or self._rows_shown.total() + rows > most_rows
 
     def _may_call(self) -> bool:
         """One for each instance, and a few more that are full."""
@@ -189,15 +212,18 @@ class Dispatcher:
             if item.rows > room or (batch and item.shape != batch[0].shape):
                 break
             batch.append(queue.popleft())
+            item.sent = True
             self._queued_rows -= item.rows
             room -= item.rows
         self._queued.set(len(queue))
+        self._rows_shown.set(self._queued_rows)
         return batch
 
     def _drop_done(self) -> None:
         self._queue = deque(item for item in self._queue if not item.answer.done())
         self._queued_rows = sum(item.rows for item in self._queue)
         self._queued.set(len(self._queue))
+        self._rows_shown.set(self._queued_rows)
 
     async def _settle(self, batch: Sequence[_Item]) -> None:
         """Give every item its rows or its error; never raises."""
@@ -206,7 +232,9 @@ class Dispatcher:
             return
         try:
             results = await self._infer(batch)
-        except (errors.BadFeatures, errors.ModelFailed, errors.BadModelOutput) as error:
+            self._answered.add(1)
+        except (errors.BadFeatures, *ANSWERS) as error:
+            self._answered.add(isinstance(error, ANSWERS))
             if len(batch) == 1:
                 _fail(batch, error)
                 return
@@ -244,10 +272,14 @@ async def call(
     features: Sequence[Features],
     rows: Sequence[int],
     timeout: float,
+    queued: bool = False,
 ) -> Sequence[Texts | errors.BadModelOutput]:
-    """One call of one of the entry's Triton models: the answer to each request that had so many `rows`."""
+    """One call of one of the entry's Triton models: the answer to each request that had so many `rows`.
+
+    `queued`: that model has a queue, which is to drop it after `timeout`.
+    """
     arrays = codec.request.to_arrays(features)
-    outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout)
+    outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
     codec.answer.check_shapes(outputs, sum(rows))
     return codec.answer.texts(outputs, rows)
 

@@ -17,6 +17,7 @@ AdapterError
 │   ├── ModelUnavailable      not loaded, or failed to load
 │   ├── ModelProcessDead      the keeper loads the model again
 │   ├── UpstreamDown          Triton does not answer
+│   ├── BreakerOpen           too many calls failed lately
 │   └── Draining              we are about to end
 ├── DeadlineExceeded
 ├── ModelFailed               the model raised
@@ -108,12 +109,20 @@ class UpstreamDown(TryLater):
     pass
 
 
+class BreakerOpen(TryLater):
+    pass
+
+
 class Draining(TryLater):
     pass
 
 
 class DeadlineExceeded(AdapterError):
-    pass
+    """`queued`: it waited in a queue while others were answered, so nothing hangs."""
+
+    def __init__(self, detail: str, inside: str = "", queued: bool = False) -> None:
+        super().__init__(detail, inside)
+        self.queued = queued
 
 
 class ModelFailed(AdapterError):

@@ -15,7 +15,9 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter import errors
+from adapter.bodies import LARGE_BYTES, LargeBodies
 from adapter.http_errors import error_body, log_unexpected
+from adapter.http_protocol import CLIENT_LEFT
 from adapter.middleware import accepted_request_id
 from adapter.ratelimit import Quota
 from adapter.service import PredictService, Timings
@@ -39,12 +41,14 @@ class _ClientLeft(Exception):
 class _Headers:
     """The few headers of a request that matter here, read in one pass. Values are bytes, as they came."""
 
-    __slots__ = ("encoding", "length", "media", "request_id", "timeout")
+    __slots__ = ("encoding", "held", "length", "media", "request_id", "timeout")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.media = b"application/json"
         self.length = self.encoding = self.request_id = b""
         self.timeout: bytes | None = None
+        # Of the room for large bodies.
+        self.held = 0
         for name, value in headers:
             if name == b"content-type":
                 self.media = value
@@ -66,6 +70,7 @@ class HotPath:
         self._service = service
         self._quota = quota
         self._limit = max_body_bytes
+        self._bodies = LargeBodies(max_body_bytes)
         # An id is this process's prefix and a number: unique, and cheaper than a random one each.
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -109,6 +114,12 @@ class HotPath:
         except Exception as error:
             status, code = 500, "internal_error"
             content = log_unexpected(error, request_id)
+        finally:
+            if headers.held:
+                self._bodies.leave(headers.held)
+        if CLIENT_LEFT in scope:
+            # It was answered all the same, since others may be in the same call; but not to anybody.
+            status, code = _CLIENT_LEFT, "client_left"
         now = time.monotonic()
         # An unknown model is counted nowhere: never under a label of the client's choosing.
         if target is not None:
@@ -124,8 +135,11 @@ class HotPath:
     async def _read(self, headers: _Headers, receive: Receive) -> bytes:
         """The whole body. BodyTooLarge before more than the limit is held."""
         length = headers.length
-        if length.isdigit() and (len(length) > _MOST_DIGITS or int(length) > self._limit):
-            raise self._too_large()
+        if length.isdigit():
+            if len(length) > _MOST_DIGITS or int(length) > self._limit:
+                raise self._too_large()
+            if int(length) > LARGE_BYTES:
+                headers.held = self._bodies.enter(int(length))
         message = await receive()
         body: bytes = message.get("body", b"")
         if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= self._limit:
@@ -139,6 +153,9 @@ class HotPath:
             size += len(chunk)
             if size > self._limit:
                 raise self._too_large()
+            if size > LARGE_BYTES and not headers.held:
+                # It did not say how large it will be.
+                headers.held = self._bodies.enter(self._limit)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)

@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD_END = b"\r\n\r\n"
 _INTERIM = b"HTTP/1.1 1"
+# In the scope of a request whose connection ended before its answer.
+CLIENT_LEFT = "schwift.client_left"
 
 
 class _JoiningTransport:
@@ -65,6 +67,8 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        if self.cycle is not None and not self.cycle.response_complete:
+            cast(dict[str, Any], self.cycle.scope)[CLIENT_LEFT] = True
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:

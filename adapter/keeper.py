@@ -1,33 +1,37 @@
-"""Keeps the models of the manifest loaded: whenever Triton is there and one is not, loads it.
+"""Keeps the models of the manifest loaded and answering: whenever Triton is there and one is not, loads it.
 
-One pass looks at Triton's index and loads what is missing, `m_direct` before `m`. A model whose load fails
-stays `failed` with the reason; one that was ready and is gone (Triton restarted), or whose process died, is loaded
-again. Of several workers one leads, and does this; the others take over what it says.
+One pass looks at Triton's index and at what the watch has found, and begins what is to be done; it does not wait for
+that, so that a model which takes long to load keeps nobody from noticing another. A model whose load fails stays
+`failed` with the reason; one that was ready and is gone (Triton restarted) is loaded again, and one whose process died
+or hangs is unloaded and loaded. Of several workers one leads, and does this; the others take over what it says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from adapter import errors
-from adapter.backend.protocol import LOAD_TIMEOUT, InferenceBackend
+from adapter.backend.protocol import InferenceBackend
+from adapter.guard import Guards
+from adapter.load_reason import load_reason
+from adapter.recovery import Recovery
 from adapter.registry import Model, Registry
 from adapter.sharing import Sharing
+from adapter.stubs import Stubs, Supervisor
+from adapter.watch import Watch
 
 _log = logging.getLogger("schwift.adapter")
 
 _CALL_SECONDS = 5.0
 _PASS_SECONDS = 1.0
 _START_SECONDS = 0.1
+_MEASURE_SECONDS = 10.0
 # Loads at a time: each start is mostly one core's work.
 _LOADS = 2
-# What the runtime writes in Triton's texts; a traceback may follow.
-_SENTENCE = re.compile(r"\[schwift:load_error\] ([^\n]+?)(?:\s+At:|\n|$)")
-_RAISED = re.compile(r"\[schwift:model_error\] (\w+)")
 
 
 class Keeper:
@@ -40,31 +44,48 @@ class Keeper:
         load_timeout: float,
         sharing: Sharing | None = None,
         clock: Callable[[], float] = time.monotonic,
+        deadline: float = 15.0,
+        guards: Guards | None = None,
+        stubs: Stubs | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
+        names = list(registry.models)
         self._registry = registry
         self._backend = backend
         self._load_timeout = load_timeout
         self._clock = clock
-        self._sharing = sharing or Sharing(list(registry.models))
+        self._sharing = sharing or Sharing(names)
+        self._guards = guards or Guards(self._sharing.breakers)
+        self._stubs = stubs
+        self._watch = Watch(self._sharing.board, backend, deadline, clock)
+        self._recovery = Recovery(backend, stubs, supervisor)
+        registry.watch(lambda name, _: self._recovery.forget(name))
+        self._slots = asyncio.Semaphore(_LOADS)
+        # What is being loaded, by the model's name.
+        self._work: dict[str, asyncio.Task[None]] = {}
+        self._measured = -_MEASURE_SECONDS
         self._seen = 0
         self._told = b""
 
     async def run(self) -> None:
         leads = False
-        while True:
-            led, leads = leads, self._sharing.lead.try_hold()
-            try:
-                if leads:
-                    if not led:
+        try:
+            while True:
+                led, leads = leads, self._sharing.lead.try_hold()
+                try:
+                    if leads and not led:
                         # What the one before it knew: reloads since the start.
                         self.follow()
-                    await self.look()
-                else:
-                    self.follow()
-            except Exception:
-                # The keeper must outlive whatever one pass meets.
-                _log.exception("the keeper's pass failed")
-            await asyncio.sleep(_PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS)
+                    if leads:
+                        await self.look()
+                    else:
+                        self.follow()
+                except Exception:
+                    # The keeper must outlive whatever one pass meets.
+                    _log.exception("the keeper's pass failed")
+                await asyncio.sleep(_PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS)
+        finally:
+            self._end()
 
     def follow(self) -> None:
         """Take over what the leading worker wrote since."""
@@ -81,53 +102,118 @@ class Keeper:
             self._told = text
 
     async def look(self) -> None:
-        """One pass: read Triton's states, and load what is not there."""
+        """One pass: read Triton's states, and begin to load what is not there."""
         try:
             await self._look()
         finally:
             self.tell()
 
+    async def settle(self) -> None:
+        """Wait for what the passes have begun."""
+        while self._work:
+            await asyncio.gather(*self._work.values())
+
     async def _look(self) -> None:
-        # Before the states are asked for: what is reloaded meanwhile is newer than they are.
-        models = list(self._registry.models.values())
+        # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
+        models = [model for name, model in self._registry.models.items() if name not in self._work]
         try:
             states = await self._backend.states(_CALL_SECONDS)
         except errors.UpstreamDown:
             self._registry.triton_up = False
             for model in self._registry.models.values():
+                # Whoever died did so with Triton, or will be found out again.
+                model.mend(model.deaths)
                 if model.ready:
                     self._set_unavailable(model, "the inference server does not answer")
             return
         self._registry.triton_up = True
-        missing = []
+        await self._measure()
         for model in models:
-            if self._registry.models.get(model.entry.name) is not model:
+            if not self._serves(model) or model.entry.name in self._work:
                 continue
             entry = model.entry
             gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
             if model.dead:
-                missing.append(model)
+                self._recover(model, "died", [])
             elif not gone:
                 self._set_ready(model)
+                await self._check(model)
             elif model.status.state != "failed":
                 if model.ready:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
-                missing.append(model)
-        slots = asyncio.Semaphore(_LOADS)
-        await asyncio.gather(*(self._load(model, slots) for model in missing))
+                self._begin(model, self._load(model))
 
-    async def _load(self, model: Model, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            model.status.state = "loading"
+    def _serves(self, model: Model) -> bool:
+        """Whether it has not been replaced meanwhile."""
+        return self._registry.models.get(model.entry.name) is model
+
+    async def _check(self, model: Model) -> None:
+        """Whether a model that Triton calls ready is: no process gone, an answer now and then, not too large."""
+        if hung := self._watch.look(model):
+            self._recover(model, "hung", hung)
+        elif await self._lost(model):
+            model.mark_dead(model.loads)
+            self._recover(model, "died", [])
+        elif model.over_memory:
+            self._recover(model, "memory", [])
+
+    async def _lost(self, model: Model) -> bool:
+        """Whether a process of a model is gone, seen before anybody asks the model."""
+        if self._stubs is None or self._stubs.all_alive(model.entry.triton_models):
+            return False
+        # They may have been replaced in good order.
+        await asyncio.to_thread(self._stubs.look)
+        entry, stubs = model.entry, self._stubs
+        # Where Triton itself is gone, its models have not died one by one.
+        return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+
+    async def _measure(self) -> None:
+        """What the models' processes hold, now and then."""
+        now = self._clock()
+        if self._stubs is None or now - self._measured < _MEASURE_SECONDS:
+            return
+        self._measured = now
+        groups = {name: model.entry.triton_models for name, model in self._registry.models.items()}
+        for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
+            if name not in self._work and name in self._registry.models:
+                self._registry.models[name].memory.set(size)
+
+    def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
+        name = model.entry.name
+        self._watch.forget(model)
+        task = self._work[name] = asyncio.create_task(work, name=f"load {name}")
+        task.add_done_callback(lambda _: self._work.pop(name, None))
+
+    def _recover(self, model: Model, reason: str, hung: list[str]) -> None:
+        wait = self._recovery.wait(model, reason, self._clock())
+        model.recoveries[reason].add(1)
+        model.memory.set(0)
+        self._begin(model, self._load_anew(model, reason, hung, wait))
+
+    async def _load_anew(self, model: Model, reason: str, hung: list[str], wait: float | None) -> None:
+        """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
+        self._recovery.mark(model, reason, wait)
+        self.tell()
+        _log.warning("model %s: %s", model.entry.name, model.status.reason)
+        try:
+            await self._recovery.unload(model, hung)
+        except errors.UpstreamDown as error:
+            self._set_unavailable(model, error.detail)
+            return
+        model.mend(model.deaths)
+        if wait is None:
+            return
+        await asyncio.sleep(wait)
+        await self._load(model)
+
+    async def _load(self, model: Model) -> None:
+        async with self._slots:
+            anew = model.status.state == "recovering"
+            if not anew:
+                model.status.state = "loading"
             self.tell()
             started = self._clock()
             try:
-                if model.dead:
-                    # A load alone does not always replace a dead process.
-                    deaths = model.deaths
-                    for name in reversed(model.entry.triton_models):
-                        await self._backend.unload(name, _CALL_SECONDS)
-                    model.mend(deaths)
                 for name in model.entry.triton_models:
                     await self._backend.load(name, self._load_timeout)
             except errors.UpstreamDown as error:
@@ -137,32 +223,36 @@ class Keeper:
                 model.status.state = "failed"
                 model.status.reason = load_reason(error.inside)
                 _log.error("model %s did not load: %s", model.entry.name, error.inside)
+                self.tell()
                 return
             model.status.load_seconds = self._clock() - started
+            if self._stubs is not None:
+                sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
+                # Where it was there before, its old process may not have ended yet.
+                model.memory.set(0 if anew else sizes[""])
+            # What died or failed was the one before.
+            model.mend(model.deaths)
+            model.loads += 1
+            self._guards[model.entry.name].model.reset()
             self._set_ready(model)
 
     def _set_ready(self, model: Model) -> None:
         if not model.ready:
             _log.info("model %s is ready", model.entry.name)
+        if self._serves(model):
+            self._watch.begin(model)
         model.status.state = "ready"
         model.status.reason = None
         self.tell()
 
     def _set_unavailable(self, model: Model, reason: str) -> None:
         _log.warning("model %s is unavailable: %s", model.entry.name, reason)
+        self._watch.forget(model)
         model.status.state = "unavailable"
         model.status.reason = reason
 
-
-def load_reason(text: str) -> str:
-    """Triton's account of a failed load as one sentence for /health.
-
-    The runtime's own sentences as they are; of a user's exception its type alone, since its text may hold anything.
-    """
-    if found := _SENTENCE.search(text):
-        return found.group(1).strip()
-    if found := _RAISED.search(text):
-        return f"the model's code raised {found.group(1)} while it was loaded: the server's log has the details"
-    if text.startswith(LOAD_TIMEOUT):
-        return text
-    return "Triton could not load it: the server's log has the details"
+    def _end(self) -> None:
+        for task in list(self._work.values()):
+            task.cancel()
+        for model in self._registry.models.values():
+            self._watch.forget(model)

@@ -14,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from adapter import tally
 from adapter.board import Board
+from adapter.breaker import STATES, Boards
+from adapter.guard import Guards
 from adapter.regime import REGIMES, RegimeName
 from adapter.registry import Registry
 from adapter.statuses import CODES
@@ -24,9 +26,10 @@ _LABELS = ("model_name", "endpoint")
 class Metrics(Collector):
     """Requests for a model that does not exist are counted under no label of the client's choosing."""
 
-    def __init__(self, registry: Registry, board: Board) -> None:
+    def __init__(self, registry: Registry, board: Board, guards: Guards | None = None) -> None:
         self._models = registry
         self._board = board
+        self._guards = guards or Guards(Boards(board, tally.BREAKER))
         self._prometheus = CollectorRegistry()
         self._prometheus.register(self)
 
@@ -39,6 +42,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._requests()
         yield from self._gauges()
+        yield from self._breakers()
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -94,6 +98,47 @@ class Metrics(Collector):
             calls.add_metric((name,), tally.total(board, name, tally.CALLS))
             rows.add_metric((name,), tally.total(board, name, tally.CALL_ROWS))
         yield from (ready, queued, regime, changes, calls, rows)
+        yield from self._recoveries()
+
+    def _recoveries(self) -> Iterator[Metric]:
+        board = self._board
+        recoveries = CounterMetricFamily(
+            "schwift_model_recoveries",
+            "Times that a model was loaded again because it died, hung, or held more memory than it may.",
+            labels=("model_name", "reason"),
+        )
+        stuck = CounterMetricFamily(
+            "schwift_stuck_processes",
+            "Processes of a model that hung and could not be ended from here.",
+            labels=("model_name",),
+        )
+        memory = GaugeMetricFamily(
+            "schwift_model_memory_bytes",
+            "What the processes of a model hold, shared pages by their part; where Triton runs on this machine.",
+            labels=("model_name",),
+        )
+        for name in self._models.models:
+            for i, reason in enumerate(tally.RECOVERY_REASONS):
+                recoveries.add_metric((name, reason), tally.total(board, name, tally.RECOVERIES + i))
+            stuck.add_metric((name,), tally.total(board, name, tally.STUCK))
+            if size := tally.highest(board, name, tally.MEMORY):
+                memory.add_metric((name,), size)
+        yield from (recoveries, stuck, memory)
+
+    def _breakers(self) -> Iterator[Metric]:
+        """Triton's own has no model's name."""
+        state = GaugeMetricFamily(
+            "schwift_breaker_state", "1 for the state that a circuit breaker is in.", labels=("model_name", "state")
+        )
+        opened = CounterMetricFamily(
+            "schwift_breaker_opened", "How often a circuit breaker opened.", labels=("model_name",)
+        )
+        breakers = {name: self._guards[name].model for name in self._models.models}
+        for name, breaker in {tally.ALL: self._guards.triton, **breakers}.items():
+            for word in STATES:
+                state.add_metric((name, word), float(word == breaker.state))
+            opened.add_metric((name,), breaker.opened)
+        yield from (state, opened)
 
 
 def regime_of(board: Board, name: str) -> RegimeName:

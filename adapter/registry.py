@@ -14,8 +14,9 @@ from adapter.codec import Codec
 from adapter.tally import Gauge
 from converter.spec.manifest import Manifest, ModelEntry, entry_json
 
-# waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again.
-State = Literal["waiting", "loading", "ready", "unavailable", "failed"]
+# waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again; recovering: that is
+# under way, after one of its processes died or hung.
+State = Literal["waiting", "loading", "ready", "unavailable", "recovering", "failed"]
 
 
 @dataclass
@@ -28,14 +29,25 @@ class Status:
 
 
 class Model:
-    """One source model, while it is served. `deaths` counts how often a worker saw a process of it dead."""
+    """One source model, while it is served; its numbers are on the board."""
 
-    def __init__(self, entry: ModelEntry, deaths: Gauge) -> None:
+    def __init__(self, entry: ModelEntry, board: Board, worker: int) -> None:
+        def gauge(cell: int) -> Gauge:
+            return Gauge(board, entry.name, worker, cell)
+
         self.entry = entry
         self.codec = Codec(entry)
         self.status = Status()
-        self._deaths = deaths
-        self._deaths_mended = int(deaths.total())
+        # How often a worker saw a process of it dead.
+        self._deaths = gauge(tally.DEATHS_SEEN)
+        self._deaths_mended = self.deaths
+        # How often it was loaded.
+        self.loads = 0
+        self.recoveries = {reason: gauge(tally.RECOVERIES + i) for i, reason in enumerate(tally.RECOVERY_REASONS)}
+        # Processes that could not be ended.
+        self.stuck = gauge(tally.STUCK)
+        # Bytes that its processes hold; 0 where that is not known.
+        self.memory = gauge(tally.MEMORY)
 
     @property
     def ready(self) -> bool:
@@ -55,8 +67,19 @@ class Model:
         """Triton goes on calling a model ready whose process is gone; a failed call is how we learn of it."""
         return self.deaths > self._deaths_mended
 
-    def mark_dead(self) -> None:
-        """A process of this model died: not ready until the keeper has loaded it again."""
+    @property
+    def over_memory(self) -> bool:
+        """Whether its processes hold more than its config allows."""
+        most = self.entry.spec.max_memory_mb
+        return most is not None and self.memory.mine > most * 1024 * 1024
+
+    def mark_dead(self, loads: int) -> None:
+        """A process of this model died: not ready until the keeper has loaded it again.
+
+        `loads` is what it was when the call began: a process of before is replaced already, or being replaced.
+        """
+        if not self.ready or loads != self.loads:
+            return
         self._deaths.add(1)
         self.status.state = "unavailable"
         self.status.reason = "a process of the model died; it is loaded again"
@@ -110,7 +133,13 @@ class Registry:
     def as_text(self) -> bytes:
         """What a worker that does not lead has to know."""
         states = {
-            name: [model.status.state, model.status.reason, model.status.load_seconds, model.deaths_mended]
+            name: [
+                model.status.state,
+                model.status.reason,
+                model.status.load_seconds,
+                model.deaths_mended,
+                model.loads,
+            ]
             for name, model in self.models.items()
         }
         told = {
@@ -126,9 +155,10 @@ class Registry:
         if told["generation"] != self.generation:
             self._follow_reloads(told["changed"], told["rows"])
             self.generation = told["generation"]
-        for name, (state, reason, load_seconds, mended) in told["models"].items():
+        for name, (state, reason, load_seconds, mended, loads) in told["models"].items():
             model = self.models[name]
             model.mend(mended)
+            model.loads = loads
             if not (model.dead and state == "ready"):
                 model.status.state, model.status.reason = state, reason
                 model.status.load_seconds = load_seconds
@@ -160,4 +190,4 @@ class Registry:
         tally.begin(self._board, self._board.add(names), self._worker, whole=False)
 
     def _made(self, entry: ModelEntry) -> Model:
-        return Model(entry, tally.Gauge(self._board, entry.name, self._worker, tally.DEATHS_SEEN))
+        return Model(entry, self._board, self._worker)

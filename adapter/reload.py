@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from adapter import canary, errors, tally
 from adapter.backend.protocol import InferenceBackend
 from adapter.board import Board
-from adapter.keeper import load_reason
+from adapter.load_reason import load_reason
 from adapter.registry import Registry
 from adapter.service import PredictService
 from converter.spec.manifest import TRIAL_MARK, Manifest, ModelEntry, entry_json
@@ -47,7 +47,7 @@ class Reloader:
         tell: Callable[[], None],
         load_timeout: float,
         answer_timeout: float,
-        kill: Callable[[str], None] = lambda name: None,
+        kill: Callable[[str], object] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry

@@ -22,6 +22,7 @@ from adapter.contract import (
     error_responses,
     request_body,
 )
+from adapter.guard import Guards
 from adapter.hot import TIMEOUT_HEADER
 from adapter.metrics import Metrics, regime_of
 from adapter.registry import Model, Registry
@@ -82,7 +83,9 @@ def predict_router(registry: Registry) -> APIRouter:
     return router
 
 
-def status_router(registry: Registry, metrics: Metrics, board: Board, backend: InferenceBackend) -> APIRouter:
+def status_router(
+    registry: Registry, metrics: Metrics, board: Board, backend: InferenceBackend, guards: Guards
+) -> APIRouter:
     """What is there and how it is: /available_models, /health…, /metrics."""
     router = APIRouter()
 
@@ -96,11 +99,11 @@ def status_router(registry: Registry, metrics: Metrics, board: Board, backend: I
 
     @router.get("/health", response_model=Health, summary="200 if every model answers, else 503")
     async def health() -> Response:
-        return _health(registry, board)
+        return _health(registry, board, guards)
 
     @router.get("/health/ready", response_model=Health, summary="The same, for a load balancer")
     async def ready() -> Response:
-        return _health(registry, board)
+        return _health(registry, board, guards)
 
     @router.get("/health/live", summary="200 while this process answers at all")
     async def live() -> dict[str, str]:
@@ -136,16 +139,18 @@ def _info(model: Model) -> ModelInfo:
     )
 
 
-def _health(registry: Registry, board: Board) -> Response:
+def _health(registry: Registry, board: Board, guards: Guards) -> Response:
     health = Health(
         status="ok" if registry.ready else "draining" if registry.draining else "unavailable",
         triton="up" if registry.triton_up else "down",
+        breaker=guards.triton.state,
         models={
             name: ModelHealth(
                 state=model.status.state,
                 reason=model.status.reason,
                 load_seconds=model.status.load_seconds,
                 regime=regime_of(board, name),
+                breaker=guards[name].model.state,
             )
             for name, model in registry.models.items()
         },

@@ -10,6 +10,7 @@ from adapter import errors, tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.board import Board
+from adapter.guard import NO_PROBES, Guard, Guards
 from adapter.lanes import Lane
 from adapter.regime import RegimeName
 from adapter.registry import Model, Registry
@@ -29,13 +30,14 @@ class Timings:
 class Target:
     """One endpoint of one model, with all that serves it."""
 
-    __slots__ = ("endpoint", "lane", "model", "tally")
+    __slots__ = ("endpoint", "guard", "lane", "model", "tally")
 
-    def __init__(self, model: Model, endpoint: Endpoint, lane: Lane, counts: tally.Tally) -> None:
+    def __init__(self, model: Model, endpoint: Endpoint, lane: Lane, counts: tally.Tally, guard: Guard) -> None:
         self.model = model
         self.endpoint = endpoint
         self.lane = lane
         self.tally = counts
+        self.guard = guard
 
 
 class PredictService:
@@ -48,6 +50,7 @@ class PredictService:
         board: Board,
         worker: int,
         admission: Admission,
+        guards: Guards,
         timeout: float,
         regime: RegimeName | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -56,6 +59,7 @@ class PredictService:
         self._board = board
         self._worker = worker
         self._admission = admission
+        self._guards = guards
         self._timeout = timeout
         self._regime = regime
         self._clock = clock
@@ -75,12 +79,14 @@ class PredictService:
         if left is not None:
             left.left = True
             self._left.append(left)
+            # What failed was the version before.
+            self._guards[name].model.reset()
         if model is not None:
             lane = Lane(model.entry, model.codec, self._backend, self._board, self._worker, self._regime, self._clock)
             self._lanes[name] = lane
             for endpoint in model.entry.spec.endpoints:
                 counts = tally.Tally(self._board, name, self._worker, endpoint)
-                self._targets[endpoint, name] = Target(model, endpoint, lane, counts)
+                self._targets[endpoint, name] = Target(model, endpoint, lane, counts, self._guards[name])
 
     def leaving(self) -> bool:
         """Whether requests are still in that began with a model which was replaced since."""
@@ -115,34 +121,30 @@ class PredictService:
     async def predict(self, target: Target, body: bytes, timeout: float | None, timings: Timings) -> bytes:
         """The body of a 200. `timeout` is the client's, if shorter than ours. Raises AdapterError."""
         started = self._clock()
-        deadline = started + (self._timeout if timeout is None or timeout > self._timeout else timeout)
+        seconds = self._timeout if timeout is None or timeout > self._timeout else timeout
         if target.lane.left:
             # The model was replaced while the body was read.
             target = self._current(target)
-        model = target.model
+        model, guard = target.model, target.guard
+        loads = model.loads
         if self._registry.draining:
             raise errors.Draining(errors.DRAINING)
         if not model.ready:
             raise self._unavailable(model)
         self._admission.enter()
+        probes = NO_PROBES
         try:
-            features = model.codec.request.parse(body)
-            timings.rows = rows = len(features[0])
-            timings.parse = self._clock() - started
-            if rows > 1 and target.endpoint == "predict_batched":
-                raise errors.AlreadyBatched(
-                    f"/predict_batched takes one row a request and batches them itself; this one has {rows}: "
-                    "send them to /predict."
-                )
-            parts = await target.lane.infer(target.endpoint, features, deadline)
-            timings.infer = self._clock() - started
-            answer = model.codec.answer.body(parts)
-            timings.write = elapsed = self._clock() - started
-            self._admission.observe(elapsed)
+            probes = guard.admit(seconds)
+            answer = await self._answer(target, body, started, seconds, timings)
+            now = self._clock()
+            timings.write = now - started
+            self._admission.observe(timings.write)
+            guard.succeeded(now, probes)
             return answer
-        except errors.ModelProcessDead:
-            if not target.lane.left:
-                model.mark_dead()
+        except errors.AdapterError as error:
+            guard.failed(error, self._clock(), probes, own_deadline=seconds < self._timeout)
+            if isinstance(error, errors.ModelProcessDead) and not target.lane.left:
+                model.mark_dead(loads)
             raise
         except asyncio.CancelledError as error:
             if not self._registry.draining:
@@ -151,6 +153,21 @@ class PredictService:
             raise errors.Draining(errors.DRAINING) from error
         finally:
             self._admission.leave()
+            guard.release(probes)
+
+    async def _answer(self, target: Target, body: bytes, started: float, seconds: float, timings: Timings) -> bytes:
+        codec = target.model.codec
+        features = codec.request.parse(body)
+        timings.rows = rows = len(features[0])
+        timings.parse = self._clock() - started
+        if rows > 1 and target.endpoint == "predict_batched":
+            raise errors.AlreadyBatched(
+                f"/predict_batched takes one row a request and batches them itself; this one has {rows}: "
+                "send them to /predict."
+            )
+        parts = await target.lane.infer(target.endpoint, features, started + seconds)
+        timings.infer = self._clock() - started
+        return codec.answer.body(parts)
 
     def _unavailable(self, model: Model) -> errors.TryLater:
         if model.status.state == "unavailable" and not self._registry.triton_up:
@@ -162,6 +179,7 @@ def _not_ready(model: Model) -> errors.ModelUnavailable:
     words: Mapping[str, str] = {
         "waiting": "The model is not loaded yet; try again shortly.",
         "loading": "The model is being loaded; try again shortly.",
+        "recovering": "The model stopped answering and is being loaded again; try again shortly.",
         "failed": "The model could not be loaded: see /health.",
     }
     detail = words.get(model.status.state, "The model is not available now; try again shortly.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from adapter import tally
 from adapter.board import Board
+from adapter.breaker import Boards
 from adapter.bulletin import Bulletin
 from adapter.lock import Lock
 from adapter.ratelimit import Clients
@@ -17,6 +18,7 @@ class Sharing:
     def __init__(self, models: Sequence[str], workers: int = 1) -> None:
         self.board: Board = tally.make_board(models, workers)
         self.bulletin = Bulletin()
+        self.breakers = Boards(self.board, tally.BREAKER)
         # Who holds it keeps the models loaded, and tells the others.
         self.lead = Lock("schwift-lead")
         # Their quotas.

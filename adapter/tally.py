@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from adapter import breaker
 from adapter.board import Board
 from adapter.statuses import CODES
 from converter.spec.model import ENDPOINTS, Endpoint
@@ -34,11 +35,21 @@ REGIME_CHANGES = IN_FLIGHT + 3
 CALLS = IN_FLIGHT + 4
 CALL_ROWS = IN_FLIGHT + 5
 DEATHS_SEEN = IN_FLIGHT + 6
+QUEUED_ROWS = IN_FLIGHT + 7
+# Calls of the model and of the front that were answered, by the model's own error too.
+ANSWERED = IN_FLIGHT + 8
+FRONT_ANSWERED = IN_FLIGHT + 9
+STUCK = IN_FLIGHT + 10
+MEMORY = IN_FLIGHT + 11
 # The generation of models that a worker has left all others for (adapter/registry.py); of the adapter as a whole.
-ADOPTED = IN_FLIGHT + 7
-WIDTH = IN_FLIGHT + 8
+ADOPTED = IN_FLIGHT + 12
+# Times that the model was loaded again, by the reason.
+RECOVERY_REASONS = ("died", "hung", "memory")
+RECOVERIES = IN_FLIGHT + 13
+BREAKER = RECOVERIES + len(RECOVERY_REASONS)
+WIDTH = BREAKER + breaker.WIDTH
 # What a worker that begins must not inherit from the one before it.
-_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, REGIME, ADOPTED)
+_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED)
 # Models that a reload may add while the adapter runs.
 _SPARE = 256
 

@@ -99,7 +99,7 @@ def plan_model(source: ModelSource, facts: Facts, options: BuildOptions, wake_ke
             max_batch_size=max(preferred),
             inputs=tensors.inputs,
             outputs=tensors.outputs,
-            instances=max(2, spec.instances + 1),
+            instances=spec.front_instances,
             parameters={
                 "direct_model": direct.name,
                 "timeout_ms": str(round(1e3 * options.predict_timeout_seconds)),

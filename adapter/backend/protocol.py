@@ -19,9 +19,18 @@ class InferenceBackend(Protocol):
     """Every call raises an adapter.errors.AdapterError, and ends within its `timeout` in seconds."""
 
     async def infer(
-        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        arrays: Arrays,
+        outputs: Sequence[Tensor],
+        timeout: float,
+        queued: bool = False,
     ) -> Arrays:
-        """One call: the output tensors by name, each (rows, *dims)."""
+        """One call: the output tensors by name, each (rows, *dims).
+
+        `queued`: the model has a queue, which is to drop the call after `timeout`.
+        """
 
     async def live(self, timeout: float) -> bool:
         """Whether the server answers at all. Does not raise."""

@@ -10,6 +10,8 @@ import grpc
 from adapter import errors
 
 UNREACHABLE = errors.UNREACHABLE
+# Triton's own queue gave it up.
+QUEUE_TIMEOUT = "Request timeout expired"
 UNAVAILABLE = "The model is not available now; try again shortly."
 
 # Triton's texts, the most specific first: what each means to the caller.
@@ -25,7 +27,7 @@ _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
     ("is not healthy", errors.ModelProcessDead, UNAVAILABLE),
     ("[schwift:model_unreachable]", errors.ModelUnavailable, UNAVAILABLE),
     ("Exceeds maximum queue size", errors.QueueFull, "The model's queue is full; try again shortly."),
-    ("Request timeout expired", errors.DeadlineExceeded, errors.DEADLINE),
+    (QUEUE_TIMEOUT, errors.DeadlineExceeded, errors.DEADLINE),
     ("is not ready", errors.ModelUnavailable, UNAVAILABLE),
     ("no available versions", errors.ModelUnavailable, UNAVAILABLE),
     ("unknown model", errors.ModelUnavailable, UNAVAILABLE),
@@ -47,6 +49,8 @@ _BY_CODE: Mapping[Any, tuple[type[errors.AdapterError], str]] = {
 def translate(code: Any, text: str) -> errors.AdapterError:
     """Triton's status and text as one of our errors; the text itself stays inside."""
     for phrase, kind, detail in _BY_TEXT:
+        if phrase is QUEUE_TIMEOUT and phrase in text:
+            return errors.DeadlineExceeded(detail, text, queued=True)
         if phrase in text:
             return kind(detail, text)
     if code in _BY_CODE:

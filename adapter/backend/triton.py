@@ -21,9 +21,19 @@ class Triton(TritonGrpc):
         self._http = TritonHttp(http)
 
     async def infer(
-        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        arrays: Arrays,
+        outputs: Sequence[Tensor],
+        timeout: float,
+        queued: bool = False,
     ) -> Arrays:
-        return await self._http.infer(model, inputs, arrays, outputs, timeout)
+        return await self._http.infer(model, inputs, arrays, outputs, timeout, queued)
+
+    async def unload(self, model: str, timeout: float) -> None:
+        await super().unload(model, timeout)
+        self._http.forget(model)
 
     async def close(self) -> None:
         self._http.close()

@@ -40,11 +40,20 @@ class TritonGrpc:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def infer(
-        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        arrays: Arrays,
+        outputs: Sequence[Tensor],
+        timeout: float,
+        queued: bool = False,
     ) -> Arrays:
         if timeout <= 0:
             raise errors.DeadlineExceeded(errors.DEADLINE)
         request = service_pb2.ModelInferRequest(model_name=model)
+        if queued:
+            # Microseconds.
+            request.parameters["timeout"].int64_param = max(1, int(timeout * 1e6))
         for tensor in inputs:
             array = arrays[tensor.name]
             request.inputs.add(name=tensor.name, datatype=dtypes.by_name(tensor.dtype).triton, shape=array.shape)

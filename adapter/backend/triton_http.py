@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import grpc
@@ -17,10 +17,12 @@ import msgspec
 import orjson
 
 from adapter import errors
+from adapter.backend.late import Late
 from adapter.backend.protocol import Arrays
 from adapter.backend.translate import UNREACHABLE, translate
 from adapter.backend.wire import from_raw, promised, to_raw
 from adapter.deadlines import Deadlines
+from adapter.retries import Retries
 from converter.spec import dtypes
 from converter.spec.manifest import Tensor
 
@@ -32,6 +34,10 @@ _HEADERS = re.compile(
 ).findall
 # More than any error text; a header that is longer is not Triton's.
 _MOST_HEADER = 64 * 1024
+# Until a connection that was refused is tried again.
+_RECONNECT_SECONDS = 0.02
+# A call that is later than this is given up for good.
+_LATE_SECONDS = 60.0
 
 
 class _Parameters(msgspec.Struct):
@@ -79,6 +85,10 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.broken = False
+        # Whether any byte came since the last `send`.
+        self.heard = False
+        # Called when the answer is there that nobody waits for any more, or the connection ends.
+        self.on_end: Callable[[], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[_Response] | None = None
         self._buffer = bytearray()
@@ -91,6 +101,7 @@ class _Connection(asyncio.Protocol):
     def send(self, request: bytes, loop: asyncio.AbstractEventLoop) -> asyncio.Future[_Response]:
         assert self._transport is not None
         self._answer = loop.create_future()
+        self.heard = False
         self._transport.write(request)
         return self._answer
 
@@ -103,6 +114,7 @@ class _Connection(asyncio.Protocol):
         if self._answer is None:
             self.close()  # bytes that nobody asked for
             return
+        self.heard = True
         self._buffer += data
         if self._head is None and not self._read_head():
             return
@@ -118,11 +130,18 @@ class _Connection(asyncio.Protocol):
         answer, self._answer = self._answer, None
         if not answer.done():
             answer.set_result(_Response(status, json_length, body))
+        self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.broken = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, f"the connection was lost: {exc}"))
+        self._end()
+
+    def _end(self) -> None:
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
     def _read_head(self) -> bool:
         """Status and lengths, once the whole head is there."""
@@ -156,41 +175,104 @@ class TritonHttp:
         self._idle: list[_Connection] = []
         self._closed = False
         self._deadlines = Deadlines()
+        self._retries = Retries()
+        self._late = Late()
         self._forms: dict[str, _Form] = {}
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def infer(
-        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        arrays: Arrays,
+        outputs: Sequence[Tensor],
+        timeout: float,
+        queued: bool = False,
     ) -> Arrays:
         """The output tensors by name. Raises AdapterError; ends within `timeout` seconds."""
         if timeout <= 0:
             raise errors.DeadlineExceeded(errors.DEADLINE)
-        request = self._request(model, inputs, arrays, outputs)
+        request = self._request(model, inputs, arrays, outputs, timeout if queued else None)
         loop = self._loop = self._loop or asyncio.get_running_loop()
         ends = loop.time() + timeout
-        connection = self._take_idle() or await self._connect(timeout)
+        self._retries.note()
+        if not queued and self._late.full(model):
+            await self._wait_for_late(model, ends)
+        connection = self._take_idle()
+        reused = connection is not None
+        if connection is None:
+            connection = await self._connect(ends)
+        try:
+            response = await self._exchange(model, connection, request, ends, loop)
+        except errors.UpstreamDown:
+            # Triton ended the idle connection just as we used it; an answer that had begun would have told otherwise.
+            if not reused or connection.heard or not self._retries.take():
+                raise
+            connection = await self._connect(ends)
+            response = await self._exchange(model, connection, request, ends, loop)
+        self._keep(connection)
+        if response.status != 200:
+            raise translate(_CODE_OF.get(response.status), _error_text(response))
+        return _read(response, outputs)
+
+    def forget(self, model: str) -> None:
+        """It was unloaded: what is still to come of its calls is not waited for."""
+        self._late.forget(model)
+
+    async def _exchange(
+        self, model: str, connection: _Connection, request: bytes, ends: float, loop: asyncio.AbstractEventLoop
+    ) -> _Response:
+        """There and back on one connection, which is closed where anything goes wrong."""
         answer = connection.send(request, loop)
         self._deadlines.add(answer, ends)
         try:
-            response = await answer
+            return await answer
+        except errors.DeadlineExceeded:
+            self._leave(model, connection)
+            raise
         except BaseException:
             # What comes later on this connection belongs to nobody.
             connection.close()
             raise
         finally:
             self._deadlines.discard(answer)
+
+    def _keep(self, connection: _Connection) -> None:
         if connection.broken or self._closed:
             connection.close()
         else:
             self._idle.append(connection)
-        if response.status != 200:
-            raise translate(_CODE_OF.get(response.status), _error_text(response))
-        return _read(response, outputs)
+
+    def _leave(self, model: str, connection: _Connection) -> None:
+        """A call that is too late goes on in Triton; its connection is used again once its answer is read."""
+        if connection.broken or self._closed:
+            connection.close()
+            return
+        timer = asyncio.get_running_loop().call_later(_LATE_SECONDS, connection.close)
+
+        def end() -> None:
+            timer.cancel()
+            self._late.ended(model, connection.close)
+            self._keep(connection)
+
+        connection.on_end = end
+        self._late.add(model, connection.close)
+
+    async def _wait_for_late(self, model: str, ends: float) -> None:
+        """Until fewer calls are late. DeadlineExceeded."""
+        while self._late.full(model):
+            change = self._late.change()
+            self._deadlines.add(change, ends)
+            try:
+                await change
+            finally:
+                self._deadlines.discard(change)
 
     def close(self) -> None:
         """Close what is idle now, and the rest as its calls end."""
         self._closed = True
+        self._late.forget()
         while self._idle:
             self._idle.pop().close()
 
@@ -202,21 +284,40 @@ class TritonHttp:
                 return connection
         return None
 
-    async def _connect(self, timeout: float) -> _Connection:
+    async def _connect(self, ends: float) -> _Connection:
+        """A new connection; one that is refused is tried once more, since nothing was sent on it."""
+        try:
+            return await self._connect_once(ends)
+        except errors.UpstreamDown:
+            if not self._retries.take():
+                raise
+        await asyncio.sleep(_RECONNECT_SECONDS)
+        return await self._connect_once(ends)
+
+    async def _connect_once(self, ends: float) -> _Connection:
         loop = asyncio.get_running_loop()
         try:
-            _, connection = await asyncio.wait_for(loop.create_connection(_Connection, self._host, self._port), timeout)
+            _, connection = await asyncio.wait_for(
+                loop.create_connection(_Connection, self._host, self._port), max(0.0, ends - loop.time())
+            )
         except asyncio.TimeoutError as error:
             raise errors.DeadlineExceeded(errors.DEADLINE) from error
         except OSError as error:
             raise errors.UpstreamDown(UNREACHABLE, str(error)) from error
         return connection
 
-    def _request(self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor]) -> bytes:
+    def _request(
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        arrays: Arrays,
+        outputs: Sequence[Tensor],
+        queue_timeout: float | None,
+    ) -> bytes:
         form = self._forms.get(model)
         if form is None or form.inputs is not inputs or form.outputs is not outputs:
             form = self._forms[model] = _Form(model, self._address, inputs, outputs)
-        return form.fill(arrays)
+        return form.fill(arrays, queue_timeout)
 
 
 class _Form:
@@ -236,7 +337,8 @@ class _Form:
             for tensor in inputs
         ]
 
-    def fill(self, arrays: Arrays) -> bytes:
+    def fill(self, arrays: Arrays, queue_timeout: float | None = None) -> bytes:
+        """`queue_timeout` in seconds is what Triton's queue may keep it."""
         raws: list[bytes] = []
         described: list[bytes] = []
         for name, start in zip(self._names, self._starts, strict=True):
@@ -245,7 +347,11 @@ class _Form:
             raws.append(raw)
             shape = orjson.dumps(array.shape)
             described.append(b'%b%b,"parameters":{"binary_data_size":%d}}' % (start, shape, len(raw)))
-        header = b'{"inputs":[' + b",".join(described) + b"]" + self._tail
+        start = b'{"inputs":['
+        if queue_timeout is not None:
+            # A positive integer of microseconds: Triton answers 500 to anything else.
+            start = b'{"parameters":{"timeout":%d},"inputs":[' % max(1, int(queue_timeout * 1e6))
+        header = start + b",".join(described) + b"]" + self._tail
         size = len(header) + sum(map(len, raws))
         return b"%b%d\r\nContent-Length: %d\r\n\r\n%b%b" % (self._head, len(header), size, header, b"".join(raws))
 

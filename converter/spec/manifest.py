@@ -55,6 +55,9 @@ class ModelEntry(_Frozen):
         """In the order in which they must load: the front calls the model."""
         return (self.direct,) if self.front is None else (self.direct, self.front)
 
+    def instances_of(self, triton_model: str) -> int:
+        return self.spec.front_instances if triton_model == self.front else self.spec.instances
+
     def on_trial(self, suffix: str) -> ModelEntry:
         """The same under the names with a suffix."""
         return self.model_copy(update={"front": self.front and self.front + suffix, "direct": self.direct + suffix})

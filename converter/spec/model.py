@@ -172,6 +172,7 @@ class ModelSpec(_Strict):
     max_batch_delay_ms: float = Field(10, ge=0, le=60_000)
     rush_batch_size: BatchSize | None = None
     instances: int = Field(1, ge=1, le=64)
+    max_memory_mb: int | None = Field(None, ge=1)
     queue: QueueSpec = QueueSpec()
     versions: int = Field(2, ge=1, le=100)
     trusted: bool = False
@@ -185,6 +186,11 @@ class ModelSpec(_Strict):
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None or key == "non_finite"}
+
+    @property
+    def front_instances(self) -> int:
+        """Of the front: two keep Triton's batcher awake, and one more than the model has keeps the model busy."""
+        return max(2, self.instances + 1)
 
     @field_validator("backend", mode="before")
     @classmethod

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     )
     predict_timeout_seconds: float = Field(15, gt=0, le=3600, description="the deadline of a request")
     circuit_breaker_recovery_timeout: float = Field(
-        30, gt=0, description="the longest time a breaker stays open (the breaker comes in a later release)"
+        30, gt=0, description="the longest time that a circuit breaker stays open"
     )
     max_requests: int | None = Field(
         None, ge=1, description="quota per client on both predict endpoints; off unless set"
@@ -129,6 +129,11 @@ class Settings(BaseSettings):
             return Path(os.path.abspath(value.expanduser()))
         except RuntimeError as error:
             raise ValueError("this user's home is not known: write the whole path") from error
+
+    @property
+    def embedded(self) -> bool:
+        """Whether `schwift serve` started this adapter, and Triton beside it."""
+        return self.listen_fd is not None or self.supervisor_fd is not None
 
     @property
     def control_path(self) -> Path:

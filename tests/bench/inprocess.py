@@ -27,7 +27,13 @@ class InProcess:
         self._functions = {f"{model.name}_direct": model.load() for model in models}
 
     async def infer(
-        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        arrays: Arrays,
+        outputs: Sequence[Tensor],
+        timeout: float,
+        queued: bool = False,
     ) -> Arrays:
         return {outputs[0].name: self._functions[model](arrays[inputs[0].name])}
 

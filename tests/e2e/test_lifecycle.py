@@ -12,7 +12,6 @@ from pathlib import Path
 import httpx
 
 from converter.spec.manifest import read_manifest
-from tests.e2e import sample_models
 from tests.e2e.server import ROOT, environment, launch, leftovers, serving, stop, wait_for
 
 
@@ -38,26 +37,6 @@ def test_a_bad_config_is_exit_2_and_starts_nothing(tmp_path: Path) -> None:
     text = log.read_text(encoding="utf-8")
     assert "model_config.yaml:11: model.prefered_batch_size: unknown key (did you mean preferred_batch_size?)" in text
     assert leftovers(tmp_path) == []
-
-
-def test_a_model_whose_process_dies_is_loaded_again(tmp_path: Path) -> None:
-    models = one_example(tmp_path)
-    code = (
-        "import os\n\n\nclass Fatal:\n    def predict(self, X):\n"
-        "        if (X < 0).any():\n            os._exit(3)\n        return X\n"
-    )
-    sample_models.python_model(models, "fatal", "model:Fatal", code, "[-1, 1]", "float32")
-    with serving(models, tmp_path) as server:
-        for endpoint in ("predict", "predict_batched"):
-            response = server.post(endpoint, "fatal", [[-1.0]])
-            assert (response.status_code, response.json()["code"]) == (503, "model_process_dead")
-            assert int(response.headers["Retry-After"]) >= 1
-            health = httpx.get(f"{server.url}/health")
-            assert (health.status_code, health.json()["models"]["multiply"]["state"]) == (503, "ready")
-            assert health.json()["models"]["fatal"]["state"] in ("unavailable", "loading")
-            assert server.post("predict", "multiply", [[1, 2, 3]]).status_code == 200
-            wait_for(lambda: httpx.get(f"{server.url}/health").status_code == 200)
-            assert server.post(endpoint, "fatal", [[5.0]]).json()["predictions"] == [[5.0]]
 
 
 def test_serving_leaves_the_repository_as_it_was_built(tmp_path: Path) -> None:

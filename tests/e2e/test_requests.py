@@ -47,7 +47,7 @@ def test_joined_answers_belong_to_their_rows(server: Server) -> None:
         np.testing.assert_allclose(response.json()["predictions"], [np.array(row) * 2.5], rtol=1e-6)
 
 
-def test_a_row_that_raises_fails_alone(server: Server) -> None:
+def test_R7_a_row_that_raises_fails_alone(server: Server) -> None:
     rows = [[float(i), 1.0] for i in range(6)] + [[-1.0, 0.0]]
     *good, bad = at_once(server, "fussy", rows)
     for row, response in zip(rows, good, strict=False):
@@ -58,12 +58,12 @@ def test_a_row_that_raises_fails_alone(server: Server) -> None:
 
 @pytest.mark.parametrize("first", [-2.0, -3.0, -6.0])
 @pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
-def test_an_answer_that_breaks_the_promise_is_502(server: Server, endpoint: str, first: float) -> None:
+def test_R8_an_answer_that_breaks_the_promise_is_502(server: Server, endpoint: str, first: float) -> None:
     response = server.post(endpoint, "fussy", [[first, 0.0]])
     assert (response.status_code, response.json()["code"]) == (502, "bad_model_output")
 
 
-def test_a_number_that_is_not_finite_is_502_or_null(server: Server) -> None:
+def test_R9_a_number_that_is_not_finite_is_502_or_null(server: Server) -> None:
     response = server.post("predict", "fussy", [[-4.0, 1.0]])
     assert (response.status_code, response.json()["code"]) == (502, "bad_model_output")
     response = server.post("predict", "fussy_null", [[-4.0, 1.0], [1.0, 2.0]])

@@ -51,7 +51,13 @@ class FakeBackend:
     closed: bool = False
 
     async def infer(
-        self, model: str, inputs: Sequence[Tensor], arrays: Arrays, outputs: Sequence[Tensor], timeout: float
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        arrays: Arrays,
+        outputs: Sequence[Tensor],
+        timeout: float,
+        queued: bool = False,
     ) -> Arrays:
         """As Triton would: a deadline, and DeadlineExceeded where the handler misses it."""
         self.calls.append(Call(model, arrays, timeout))

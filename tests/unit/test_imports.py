@@ -67,7 +67,16 @@ def test_runtime_imports_neither_package_and_loads_heavy_libraries_late(module: 
 
 @pytest.mark.parametrize(
     "module",
-    ["adapter.admission", "adapter.ratelimit", "adapter.errors", "adapter.service", "adapter.keeper", "adapter.codec"],
+    [
+        "adapter.admission",
+        "adapter.breaker",
+        "adapter.guard",
+        "adapter.ratelimit",
+        "adapter.errors",
+        "adapter.service",
+        "adapter.keeper",
+        "adapter.codec",
+    ],
 )
 def test_policies_and_service_do_not_know_the_web(module: str) -> None:
     modules = loaded(module)

@@ -91,6 +91,10 @@ class Desk:
         """A request as a client writes it."""
         return await self.dispatcher.infer(self.codec.request.parse(orjson.dumps({"features": features})), 5)
 
+    def cell(self, cell: int) -> float:
+        """One of the model's numbers on the board."""
+        return tally.total(self.board, "m", cell)
+
     @property
     def sent(self) -> list[list[float]]:
         """The values of each call."""

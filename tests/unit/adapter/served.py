@@ -9,6 +9,7 @@ from typing import Any
 
 from adapter import tally
 from adapter.admission import Admission
+from adapter.guard import Guards
 from adapter.regime import RegimeName
 from adapter.registry import Registry
 from adapter.service import PredictService, Timings
@@ -37,6 +38,7 @@ class Served:
         self.registry = Registry(make_manifest(entry))
         self.model = self.registry.models[entry.name]
         self.model.status.state = "ready"
+        self.registry.triton_up = True
         self.backend = FakeBackend(handler)
         self.board = tally.make_board([entry.name])
         self.admission = Admission(limit, tally.Gauge(self.board, tally.ALL, 0, tally.IN_FLIGHT))
@@ -45,11 +47,13 @@ class Served:
         self._timeout = timeout
         self._clock = clock or (lambda: self.now)
         self.timings = Timings()
+        self.guards = Guards.alone([entry.name], self._clock)
         self.service = self.make_service()
 
     def make_service(self) -> PredictService:
         return PredictService(
-            self.registry, self.backend, self.board, 0, self.admission, self._timeout, self._regime, self._clock
+            self.registry, self.backend, self.board, 0, self.admission, self.guards, self._timeout, self._regime,
+            self._clock,
         )  # fmt: skip
 
     async def send(self, body: bytes, endpoint: Endpoint, timeout: float | None) -> bytes:

@@ -23,7 +23,7 @@ from adapter.statuses import CODES
 from converter.spec.model import ENDPOINTS, Endpoint
 from tests.fakes.entries import make_entry, make_manifest
 
-GAUGES = {tally.IN_FLIGHT, tally.QUEUED, tally.REGIME, tally.ADOPTED}
+GAUGES = {tally.IN_FLIGHT, tally.QUEUED, tally.QUEUED_ROWS, tally.REGIME, tally.MEMORY, tally.ADOPTED}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

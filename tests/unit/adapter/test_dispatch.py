@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter import errors
+from adapter import errors, tally
 from adapter.backend.protocol import Arrays
 from converter.spec.manifest import ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend, Handler
@@ -274,7 +274,7 @@ async def test_whoever_was_answered_is_not_kept_until_its_deadline() -> None:
 
 
 @in_a_loop
-async def test_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_are_answered() -> None:
+async def test_R13_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_are_answered() -> None:
     held = Held()
     desk = Desk(held)
     started = asyncio.get_running_loop().time()
@@ -288,7 +288,7 @@ async def test_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_ar
 
 
 @in_a_loop
-async def test_what_expired_or_was_cancelled_in_the_queue_is_never_sent() -> None:
+async def test_R13_what_expired_or_was_cancelled_in_the_queue_is_never_sent() -> None:
     held = Held()
     desk = Desk(held)
     (first,) = await fill(desk, held, 1)
@@ -345,3 +345,64 @@ async def test_those_who_are_gone_take_no_place_in_the_queue() -> None:
     await turns()
     await let_go(held, tasks)
     assert await all_of(*tasks) == [[-2.0], [4.0]]
+
+
+@in_a_loop
+async def test_the_queue_is_bounded_in_rows_too() -> None:
+    """16 rows for each place, and at least 8 full calls."""
+    held = Held()
+    desk = Desk(held, PLAIN.model_copy(update={"queue_size": 11, "direct_max_rows": 22}))
+    tasks = await fill(desk, held, 1)
+    # Two full calls go ahead.
+    for count in (2, 8):
+        tasks += [desk.ask(*map(float, range(22))) for _ in range(count)]
+        await turns()
+    assert desk.cell(tally.QUEUED_ROWS) == 176
+    with pytest.raises(errors.QueueFull):
+        await desk.ask(1)
+    await let_go(held, tasks)
+    assert await all_of(*tasks) == [[-2.0]] + [[2.0 * i for i in range(22)]] * 10
+    assert desk.cell(tally.QUEUED_ROWS) == 0
+
+
+@in_a_loop
+async def test_rows_of_those_who_are_gone_are_not_counted() -> None:
+    held = Held()
+    desk = Desk(held)
+    tasks = await fill(desk, held, 1)
+    leaving = desk.ask(1, 2, 3)
+    await turns()
+    assert desk.cell(tally.QUEUED_ROWS) == 3
+    leaving.cancel()
+    tasks.append(desk.ask(4))
+    await let_go(held, tasks)
+    assert desk.cell(tally.QUEUED_ROWS) == 0
+
+
+async def deadline_of(task: asyncio.Task[Any]) -> errors.DeadlineExceeded:
+    with pytest.raises(errors.DeadlineExceeded) as caught:
+        await task
+    return caught.value
+
+
+@in_a_loop
+async def test_who_expires_in_the_queue_says_whether_anything_was_answered_meanwhile() -> None:
+    held = Held()
+    desk = Desk(held)
+    tasks = await fill(desk, held, 1)
+    # Behind a call that never answers: that one hangs.
+    assert not (await deadline_of(desk.ask(1, timeout=0.02))).queued
+    # Behind calls that are answered, one after the other: there are too many requests.
+    tasks.append(desk.ask(*[2.0] * 8))
+    behind = desk.ask(3, timeout=0.05)
+    await turns()
+    held.gates[0].set()
+    assert (await deadline_of(behind)).queued
+    await let_go(held, tasks)
+    assert desk.cell(tally.ANSWERED) == 2
+
+
+@in_a_loop
+async def test_a_request_in_a_call_that_hangs_was_not_queued() -> None:
+    desk = Desk(Held())
+    assert not (await deadline_of(desk.ask(1, timeout=0.02))).queued

@@ -9,11 +9,15 @@ import logging
 import pytest
 
 from adapter import errors
-from adapter.keeper import Keeper, load_reason
+from adapter.backend.protocol import Arrays
+from adapter.guard import Guards
+from adapter.keeper import Keeper
+from adapter.load_reason import load_reason
 from adapter.registry import Registry
 from adapter.sharing import Sharing
-from tests.fakes.backend import FakeBackend
+from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.entries import make_entry, make_manifest
+from tests.fakes.loop import counted_loop, in_counted_time
 
 NOT_LOADED = "The model is not available now; try again shortly."
 
@@ -27,9 +31,14 @@ def look(registry: Registry, backend: FakeBackend, passes: int = 1) -> None:
 
     async def main() -> None:
         for _ in range(passes):
-            await keeper.look()
+            await pass_of(keeper)
 
     asyncio.run(main())
+
+
+async def pass_of(keeper: Keeper) -> None:
+    await keeper.look()
+    await keeper.settle()
 
 
 def states(registry: Registry) -> dict[str, str]:
@@ -72,8 +81,15 @@ def test_a_model_of_which_half_is_there_is_loaded() -> None:
 
 
 def test_how_long_the_load_took_is_kept() -> None:
-    registry, ticks = registry_of("a"), iter([10.0, 12.5])
-    asyncio.run(Keeper(registry, FakeBackend(), 60, clock=lambda: next(ticks)).look())
+    now = 10.0
+
+    class Slow(FakeBackend):
+        async def load(self, model: str, timeout: float) -> None:
+            nonlocal now
+            now += 1.25
+
+    registry = registry_of("a")
+    asyncio.run(pass_of(Keeper(registry, Slow(), 60, clock=lambda: now)))
     assert registry.models["a"].status.load_seconds == 2.5
 
 
@@ -94,7 +110,7 @@ def test_a_failed_model_stays_failed_with_its_reason_and_the_others_serve(caplog
 def test_a_model_whose_process_died_is_unloaded_and_loaded_though_triton_calls_it_ready() -> None:
     registry, backend = registry_of("a", "b"), FakeBackend()
     look(registry, backend)
-    registry.models["a"].mark_dead()
+    registry.models["a"].mark_dead(registry.models["a"].loads)
     assert states(registry) == {"a": "unavailable", "b": "ready"}
     assert not registry.ready
     backend.loads.clear()
@@ -219,7 +235,7 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
     leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
     follower.follow()
     assert states(following) == {"a": "waiting", "b": "waiting"}
-    asyncio.run(leader.look())
+    asyncio.run(pass_of(leader))
     follower.follow()
     assert states(following) == states(leading) == {"a": "ready", "b": "failed"}
     assert following.models["b"].status == leading.models["b"].status
@@ -230,16 +246,121 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
     sharing, (leading, following) = two_workers()
     backend = FakeBackend()
     leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
-    asyncio.run(leader.look())
+    asyncio.run(pass_of(leader))
     follower.follow()
-    following.models["a"].mark_dead()
+    following.models["a"].mark_dead(following.models["a"].loads)
     assert states(following)["a"] == "unavailable"
     # What the leader wrote before it knew changes nothing.
     following.follow(leading.as_text())
     assert states(following) == {"a": "unavailable", "b": "ready"}
     backend.loads.clear()
-    asyncio.run(leader.look())
+    asyncio.run(pass_of(leader))
     assert (backend.unloads, backend.loads) == (["a", "a_direct"], ["a_direct", "a"])
     follower.follow()
     assert states(following) == {"a": "ready", "b": "ready"}
     assert not following.models["a"].dead
+
+
+class Hanging(FakeBackend):
+    """`m_direct` answers nothing until it is loaded again."""
+
+    async def load(self, model: str, timeout: float) -> None:
+        await super().load(model, timeout)
+        if self.loads.count("m_direct") > 1:
+            self.handler = zeros
+
+
+async def silent(*_: object) -> Arrays:
+    await asyncio.sleep(1e6)
+    raise AssertionError
+
+
+def kept(registry: Registry, backend: FakeBackend, guards: Guards | None = None) -> Keeper:
+    return Keeper(registry, backend, 60, clock=counted_loop().time, guards=guards)
+
+
+@in_counted_time
+async def test_R6_a_model_that_hangs_is_unloaded_and_loaded_and_its_breaker_is_closed() -> None:
+    registry, backend, guards = registry_of("m"), Hanging(silent), Guards.alone(["m"])
+    keeper, model = kept(registry, backend, guards), registry.models["m"]
+    await pass_of(keeper)
+    guards["m"].model._open(0)
+    for _ in range(40):
+        await asyncio.sleep(1)
+        await pass_of(keeper)
+    assert backend.unloads == ["m", "m_direct"]
+    assert model.recoveries["hung"].total() == 1
+    # Nobody could end it from here.
+    assert model.stuck.total() == 2
+    assert states(registry) == {"m": "ready"}
+    assert guards["m"].model.closed
+
+
+@in_counted_time
+async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_the_end() -> None:
+    registry, backend = registry_of("m", "other"), FakeBackend()
+    keeper, model = kept(registry, backend), registry.models["m"]
+    await pass_of(keeper)
+    waits = []
+    for _ in range(5):
+        model.mark_dead(model.loads)
+        died = counted_loop().time()
+        await pass_of(keeper)
+        waits.append(counted_loop().time() - died)
+    assert waits == [0, 1, 2, 4, 0]
+    assert states(registry) == {"m": "failed", "other": "ready"}
+    assert "5 times within 10 minutes" in str(model.status.reason)
+    loads = len(backend.loads)
+    for _ in range(20):
+        await asyncio.sleep(1)
+        await pass_of(keeper)
+    assert len(backend.loads) == loads
+    assert states(registry) == {"m": "failed", "other": "ready"}
+
+
+@in_counted_time
+async def test_a_death_that_is_told_late_is_that_of_the_process_before() -> None:
+    registry, backend = registry_of("m"), FakeBackend()
+    keeper, model = kept(registry, backend), registry.models["m"]
+    await pass_of(keeper)
+    before = model.loads
+    model.mark_dead(before)
+    await pass_of(keeper)
+    model.mark_dead(before)
+    assert model.ready and not model.dead
+
+
+@in_counted_time
+async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_another() -> None:
+    class Slow(FakeBackend):
+        async def load(self, model: str, timeout: float) -> None:
+            if model == "slow_direct":
+                await asyncio.sleep(50)
+            await super().load(model, timeout)
+
+    registry, backend = registry_of("slow", "m"), Slow()
+    keeper, model = kept(registry, backend), registry.models["m"]
+    for _ in range(3):
+        await keeper.look()
+        await asyncio.sleep(1)
+    assert states(registry) == {"slow": "loading", "m": "ready"}
+    model.mark_dead(model.loads)
+    await keeper.look()
+    await asyncio.sleep(1)
+    await keeper.look()
+    assert states(registry) == {"slow": "loading", "m": "ready"}
+    assert backend.unloads == ["m", "m_direct"]
+
+
+@in_counted_time
+async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death() -> None:
+    registry = Registry(make_manifest(make_entry("m", max_memory_mb=100)))
+    backend = FakeBackend()
+    keeper, model = kept(registry, backend), registry.models["m"]
+    await pass_of(keeper)
+    for _ in range(7):
+        model.memory.set(101 * 1024 * 1024)
+        await pass_of(keeper)
+    assert model.recoveries["memory"].total() == 7
+    assert backend.unloads == ["m", "m_direct"] * 7
+    assert states(registry) == {"m": "ready"}

@@ -123,7 +123,7 @@ def test_health_is_503_with_the_reason_of_the_model_that_failed() -> None:
         assert (body["status"], body["triton"]) == ("unavailable", "up")
         assert body["models"]["good"]["state"] == "ready"
         assert body["models"]["bad"] == {
-            "state": "failed", "reason": _RAISED, "load_seconds": None, "regime": "idle",
+            "state": "failed", "reason": _RAISED, "load_seconds": None, "regime": "idle", "breaker": "closed",
         }  # fmt: skip
 
 
@@ -134,7 +134,10 @@ def test_health_while_triton_is_not_there() -> None:
     assert response.json() == {
         "status": "unavailable",
         "triton": "down",
-        "models": {"m": {"state": "waiting", "reason": None, "load_seconds": None, "regime": "idle"}},
+        "breaker": "closed",
+        "models": {
+            "m": {"state": "waiting", "reason": None, "load_seconds": None, "regime": "idle", "breaker": "closed"}
+        },
     }
     assert get("/health/live", backend).status_code == 200
 

@@ -121,6 +121,7 @@ def test_a_model_that_is_not_ready_is_refused_before_any_call(state: State, retr
 
 def test_while_triton_is_down_that_is_the_reason() -> None:
     served = Served()
+    served.registry.triton_up = False
     served.model.status.state = "unavailable"
     with pytest.raises(errors.UpstreamDown) as caught:
         served.answer([[1, 2]])

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from adapter.backend.triton_http import TritonHttp
 from tests.fakes.entries import tensor
 from tests.fakes.triton_http import (
     FakeTritonHttp,
+    Reply,
     Request,
     always,
     echo,
@@ -290,20 +291,72 @@ def test_a_connection_lost_in_the_middle_of_an_answer(sent: int) -> None:
     talk(fake, use)
 
 
-def test_a_late_answer_reaches_nobody() -> None:
+def test_a_late_answer_reaches_nobody_and_its_connection_is_used_again() -> None:
+    gate = asyncio.Event()
+
     async def use(backend: TritonHttp) -> None:
-        gate = asyncio.Event()
         fake.reply = late(fake, gate)
-        started = time.monotonic()
         with pytest.raises(errors.DeadlineExceeded):
-            await ask(backend, 1, 0.05)
-        assert 0.03 < time.monotonic() - started < 0.5
+            await ask(backend, 1, 0.02)
+        assert await ask(backend, 2) == 2
         gate.set()
-        assert [await ask(backend, value) for value in (2, 3)] == [2, 3]
-        assert [request.connection for request in fake.requests] == [0, 1, 1]
-        await until(lambda: 0 in fake.ended)
+        await until(lambda: len(backend._idle) == 2)
+        assert [await ask(backend, value) for value in (3, 4)] == [3, 4]
 
     fake = FakeTritonHttp(echo)
+    talk(fake, use)
+    assert [request.connection for request in fake.requests] == [0, 1, 0, 0]
+
+
+def held_from(
+    values: Sequence[float], gate: asyncio.Event
+) -> Callable[[Request, asyncio.StreamWriter], Awaitable[None]]:
+    """These values are answered once the gate is open."""
+
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        if value_of(request) in values:
+            await gate.wait()
+        await echo(request, writer)
+
+    return reply
+
+
+def test_calls_that_are_late_keep_others_of_their_model_waiting_from_the_fourth_on() -> None:
+    gate = asyncio.Event()
+    fake = FakeTritonHttp(held_from([1], gate))
+
+    async def use(backend: TritonHttp) -> None:
+        for _ in range(4):
+            with pytest.raises(errors.DeadlineExceeded):
+                await ask(backend, 1, 0.02)
+        with pytest.raises(errors.DeadlineExceeded):
+            await ask(backend, 2, 0.02)
+        assert len(fake.requests) == 4, "it was not sent"
+        waits = asyncio.create_task(ask(backend, 3))
+        await asyncio.sleep(0.02)
+        assert len(fake.requests) == 4
+        arrays = {"x": np.array([[5, 0]], np.float32)}
+        assert (await backend.infer("other_direct", (X,), arrays, (Y,), 5))["y"][0, 0] == 5
+        gate.set()
+        assert await waits == 3
+
+    talk(fake, use)
+
+
+def test_when_a_model_was_unloaded_its_late_calls_are_given_up() -> None:
+    gate = asyncio.Event()
+    fake = FakeTritonHttp(held_from([1], gate))
+
+    async def use(backend: TritonHttp) -> None:
+        for _ in range(4):
+            with pytest.raises(errors.DeadlineExceeded):
+                await ask(backend, 1, 0.02)
+        waits = asyncio.create_task(ask(backend, 3))
+        await asyncio.sleep(0.02)
+        backend.forget("m_direct")
+        assert await waits == 3
+        assert not backend._late.full("m_direct")
+
     talk(fake, use)
 
 
@@ -397,3 +450,100 @@ def test_an_answer_that_does_not_hold_together_is_a_bad_output(data: bytes) -> N
 
     fake = FakeTritonHttp(always(data))
     talk(fake, use)
+
+
+def test_what_has_a_queue_is_told_how_long_it_may_keep_the_call() -> None:
+    """In microseconds, a positive integer: anything else is answered 500."""
+    fake = FakeTritonHttp(echo)
+
+    async def use(backend: TritonHttp) -> None:
+        for timeout in (1.5, 2.0000004):
+            arrays = {"x": np.array([[1, 0]], np.float32)}
+            await backend.infer("m", (X,), arrays, (Y,), timeout, queued=True)
+
+    talk(fake, use)
+    heads = [json.loads(request.body[: request.body.rindex(b"}") + 1]) for request in fake.requests]
+    assert [head["parameters"] for head in heads] == [{"timeout": 1_500_000}, {"timeout": 2_000_000}]
+    assert [list(head) for head in heads] == [["parameters", "inputs", "outputs"]] * 2
+
+
+def hang_up_when(*numbers: int, after: bytes = b"") -> Reply:
+    """Ends the connection in place of the answers to these values."""
+
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        if value_of(request) in numbers:
+            writer.write(after)
+            await writer.drain()
+            writer.transport.close()
+        else:
+            await echo(request, writer)
+
+    return reply
+
+
+def test_a_kept_connection_that_ends_without_a_byte_is_replaced_once() -> None:
+    first = True
+
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal first
+        if value_of(request) == 2 and first:
+            first = False
+            writer.transport.abort()
+        else:
+            await echo(request, writer)
+
+    fake = FakeTritonHttp(reply)
+
+    async def use(backend: TritonHttp) -> None:
+        assert [await ask(backend, value) for value in (1, 2, 3)] == [1, 2, 3]
+
+    talk(fake, use)
+    assert [(request.connection, value_of(request)) for request in fake.requests] == [(0, 1), (0, 2), (1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize(("numbers", "after"), [((2,), b"HTTP/1.1 200"), ((1,), b"")])
+def test_what_may_have_run_is_not_sent_again(numbers: tuple[int, ...], after: bytes) -> None:
+    """An answer that had begun; a connection that was new."""
+    fake = FakeTritonHttp(hang_up_when(*numbers, after=after))
+
+    async def use(backend: TritonHttp) -> None:
+        for value in (1, 2):
+            if value in numbers:
+                with pytest.raises(errors.UpstreamDown):
+                    await ask(backend, value)
+                return
+            assert await ask(backend, value) == value
+
+    talk(fake, use)
+    assert [value_of(request) for request in fake.requests].count(numbers[0]) == 1
+
+
+def test_no_more_than_a_tenth_of_the_calls_is_sent_again() -> None:
+    fake = FakeTritonHttp(hang_up_when(2))
+
+    async def use(backend: TritonHttp) -> None:
+        for _ in range(50):
+            await ask(backend, 1)
+            with pytest.raises(errors.UpstreamDown):
+                await ask(backend, 2)
+
+    talk(fake, use)
+    again = len(fake.requests) - 100
+    assert 9 <= again <= 11
+
+
+def test_a_refused_connection_is_tried_once_more() -> None:
+    async def main() -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            backend = TritonHttp(f"127.0.0.1:{sock.getsockname()[1]}")
+            asked = asyncio.create_task(ask(backend, 5))
+            await asyncio.sleep(0.005)
+            sock.listen()
+            server = await asyncio.start_server(FakeTritonHttp(echo)._serve, sock=sock.dup())
+            assert await asked == 5
+            backend.close()
+            server.close()
+            await asyncio.sleep(0.01)
+
+    asyncio.run(main())

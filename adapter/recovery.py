@@ -1,0 +1,89 @@
+"""How a model that died, hangs or holds too much memory is brought to its end, so that it can be loaded again.
+
+A load alone does not always replace a dead process; unloading and loading does, and takes a fresh one where the old
+one never ends. What hangs is ended by whoever owns Triton's processes; where that is not us, it is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from adapter.backend.protocol import InferenceBackend
+from adapter.registry import Model
+from adapter.relapses import MOST_DEATHS, WITHIN_SECONDS, Relapses
+from adapter.stubs import Stubs, Supervisor
+
+_CALL_SECONDS = 5.0
+# For the end of processes that are killed.
+_KILL_SECONDS = 2.0
+_KILL_LOOKS = 40
+
+_WHAT: Mapping[str, str] = {
+    "died": "a process of the model died",
+    "hung": "the model does not answer",
+    "memory": "the model holds more than its max_memory_mb",
+}
+
+
+class Recovery:
+    """Of all models. `stubs` and `supervisor` where Triton runs below `schwift serve`."""
+
+    def __init__(
+        self,
+        backend: InferenceBackend,
+        stubs: Stubs | None = None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        self._backend = backend
+        self._stubs = stubs
+        self._supervisor = supervisor
+        self._relapses: defaultdict[str, Relapses] = defaultdict(Relapses)
+
+    def wait(self, model: Model, reason: str, now: float) -> float | None:
+        """Seconds until it is loaded again; None where it died too often. A leak is no death."""
+        return 0.0 if reason == "memory" else self._relapses[model.entry.name].died(now)
+
+    def forget(self, name: str) -> None:
+        """Another model is served under this name: what died was the one before."""
+        self._relapses.pop(name, None)
+
+    def mark(self, model: Model, reason: str, wait: float | None) -> None:
+        """Say in its state what is being done."""
+        what = _WHAT[reason]
+        if wait is None:
+            model.status.state = "failed"
+            minutes = WITHIN_SECONDS / 60
+            model.status.reason = (
+                f"{what}, {MOST_DEATHS} times within {minutes:g} minutes: it is left until it is built anew"
+            )
+            return
+        model.status.state = "recovering"
+        model.status.reason = f"{what}; it is loaded again" + (f" in {wait:g} s" if wait else "")
+
+    async def unload(self, model: Model, hung: Sequence[str]) -> None:
+        """End what hangs of its Triton models, and unload them all. UpstreamDown."""
+        await self._end(model, hung or self._stopped(model))
+        for name in reversed(model.entry.triton_models):
+            await self._backend.unload(name, _CALL_SECONDS)
+
+    def _stopped(self, model: Model) -> list[str]:
+        """Triton calls a stopped process dead, but it would stay for ever."""
+        if self._stubs is None:
+            return []
+        return [name for name in model.entry.triton_models if self._stubs.any_stopped(name)]
+
+    async def _end(self, model: Model, names: Sequence[str]) -> None:
+        if not names:
+            return
+        before = self._stubs.of(names) if self._stubs is not None else ()
+        if self._stubs is not None and self._supervisor is not None and before:
+            for name in names:
+                self._supervisor.kill(name)
+            # Not loaded before they are gone: the new ones have the same names.
+            for _ in range(_KILL_LOOKS):
+                if not any(self._stubs.alive(pid) for pid in before):
+                    return
+                await asyncio.sleep(_KILL_SECONDS / _KILL_LOOKS)
+        model.stuck.add(max(len(names), len(before)))

@@ -1,0 +1,109 @@
+"""The processes in which Triton runs Python models, where it runs on this machine: how many, how large, whether gone.
+
+Triton names each on its command line: its own process's number, and `<model>_<device>_<instance>`. In a container of
+its own nothing of this is seen, and nothing is said.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+_PROC = Path("/proc")
+_STUB = b"triton_python_backend_stub"
+_SERVER = b"tritonserver"
+# Of the stub's arguments.
+_PARENT, _NAME = 5, 8
+_INSTANCE = re.compile(r"(.+)_\d+_\d+")
+# States in /proc/…/stat: not there, or dead and not yet asked after; stopped by a signal or a debugger.
+_GONE = ("", "Z", "X")
+_STOPPED = ("T", "t")
+
+
+class Stubs:
+    """Those of the Triton that listens on this gRPC port; `look` before anything else."""
+
+    def __init__(self, grpc_address: str, proc: Path = _PROC) -> None:
+        self._port = b"--grpc-port=" + grpc_address.rpartition(":")[2].encode()
+        self._proc = proc
+        self._pids: dict[str, tuple[int, ...]] = {}
+        # Whether that Triton was seen.
+        self.there = False
+
+    def look(self) -> None:
+        """Find them all; some milliseconds."""
+        commands = list(self._commands())
+        servers = {str(pid).encode() for pid, argv in commands if argv[0].endswith(_SERVER) and self._port in argv}
+        found: dict[str, tuple[int, ...]] = {}
+        for pid, argv in commands:
+            if len(argv) > _NAME and argv[0].endswith(_STUB) and argv[_PARENT] in servers:
+                name = _INSTANCE.fullmatch(argv[_NAME].decode(errors="replace"))
+                if name and self.alive(pid):
+                    found[name[1]] = (*found.get(name[1], ()), pid)
+        self._pids = found
+        self.there = bool(servers)
+
+    def of(self, models: Iterable[str]) -> tuple[int, ...]:
+        """The processes of these Triton models, as they were found."""
+        return tuple(pid for model in models for pid in self._pids.get(model, ()))
+
+    def alive(self, pid: int) -> bool:
+        """A stopped one is, a dead one that nobody has asked after is not."""
+        return self._state(pid) not in _GONE
+
+    def all_alive(self, models: Iterable[str]) -> bool:
+        return all(self.alive(pid) for pid in self.of(models))
+
+    def any_stopped(self, model: str) -> bool:
+        return any(self._state(pid) in _STOPPED for pid in self.of([model]))
+
+    def measure(self, groups: Mapping[str, Iterable[str]]) -> dict[str, int]:
+        """Look, and say how many bytes the processes of each group of Triton models hold; 0 is not known.
+
+        A page that several share counts in each by its part. Some milliseconds for each process.
+        """
+        self.look()
+        return {name: sum(self._memory(pid) for pid in self.of(models)) for name, models in groups.items()}
+
+    def _state(self, pid: int) -> str:
+        """The kernel's letter for it; empty where there is none."""
+        try:
+            stat = (self._proc / str(pid) / "stat").read_text(errors="replace")
+        except OSError:
+            return ""
+        return stat.rpartition(") ")[2][:1]
+
+    def _memory(self, pid: int) -> int:
+        try:
+            text = (self._proc / str(pid) / "smaps_rollup").read_text()
+        except OSError:
+            return 0
+        found = re.search(r"^Pss:\s+(\d+) kB$", text, re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
+
+    def _commands(self) -> Iterator[tuple[int, list[bytes]]]:
+        for path in self._proc.iterdir():
+            if path.name.isdigit():
+                try:
+                    yield int(path.name), (path / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+
+
+class Supervisor:
+    """`schwift serve`, which owns these processes: asked over a pipe to end those of one Triton model."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        # Where nobody reads, nothing waits.
+        os.set_blocking(pipe, False)
+
+    def kill(self, model: str) -> bool:
+        """Whether it was told."""
+        try:
+            os.write(self._pipe, f"kill {model}\n".encode())
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,43 @@
+"""A model that does what the first value of a row says, and one that always answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e import sample_models
+
+DIES, SLEEPS, LOOPS, LOOPS_IN_C, RAISES, LEAKS = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
+
+_CODE = """
+import os
+import time
+
+kept = []
+
+
+class Moody:
+    def predict(self, X):
+        for mood, value in X:
+            if mood == -1:
+                os._exit(3)
+            if mood == -2:
+                time.sleep(value)
+            if mood == -3:
+                while True:
+                    pass
+            if mood == -4:
+                sum(range(10**15))  # one call in C: no other thread of the process runs
+            if mood == -5:
+                raise ValueError("no such thing in /secret/path")
+            if mood == -6:
+                kept.append(b"x" * int(value * 1024 * 1024))
+        return X * 2
+"""
+
+
+def write(folder: Path, more: str = "") -> Path:
+    """`moody` and `calm`; `more` are keys of moody's config."""
+    models = folder / "models"
+    sample_models.python_model(models, "moody", "model:Moody", _CODE, "[-1, 2]", "float64", more)
+    sample_models.python_model(models, "calm", "model:Moody", _CODE, "[-1, 2]", "float64")
+    return models

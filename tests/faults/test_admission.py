@@ -1,0 +1,95 @@
+"""More requests than there is room for, requests that wait too long, and clients that leave."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.e2e.server import Server, serving, wait_for
+from tests.faults import moods
+from tests.faults.asking import Answer, ask, at_once, codes, metric
+
+ROOM = 40
+BURST = 100
+
+
+def request_bytes(model: str, features: object) -> bytes:
+    body = json.dumps({"features": features}).encode()
+    head = f"POST /predict/{model} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def connect(server: Server) -> socket.socket:
+    address = urlsplit(server.url)
+    assert address.hostname and address.port
+    return socket.create_connection((address.hostname, address.port), timeout=30)
+
+
+def test_R12_of_a_burst_exactly_the_overflow_is_refused_at_once(tmp_path: Path) -> None:
+    """Connections first, then a request on each as fast as one client can write."""
+    settings = {"MAX_CONCURRENT_REQUESTS": str(ROOM), "DEBUG_MODE": "True", "LOG_DIRECTORY": str(tmp_path / "logs")}
+    with serving(moods.write(tmp_path), tmp_path, **settings) as server:
+        socks = [connect(server) for _ in range(BURST)]
+        for i, sock in enumerate(socks):
+            sock.sendall(request_bytes("moody", [[moods.SLEEPS if i == 0 else float(i), 2.0]]))
+        answers: Counter[int] = Counter()
+        for i, sock in enumerate(socks):
+            with sock, sock.makefile("rb") as stream:
+                status = int(stream.readline().split()[1])
+                answers[status] += 1
+                head = {line.lower() for line in iter(stream.readline, b"\r\n")}
+                length = next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length"))
+                body = json.loads(stream.read(length))
+                if status == 200:
+                    assert body["predictions"] == [[-4.0 if i == 0 else 2.0 * i, 4.0]]
+                else:
+                    assert (status, body["code"]) == (503, "overloaded")
+                    assert any(line.startswith(b"retry-after: ") for line in head)
+        assert answers == {200: ROOM, 503: BURST - ROOM}
+        lines = (tmp_path / "logs" / "schwift.log").read_text(encoding="utf-8").splitlines()
+        refused = [float(line.split(" ms=")[1].split()[0]) for line in lines if "code=overloaded" in line]
+        assert len(refused) == BURST - ROOM
+        assert max(refused) < 20
+        assert metric(server, "schwift_in_flight") == 0
+
+
+def test_R13_who_waits_past_its_deadline_is_told_on_time_and_not_sent(tmp_path: Path) -> None:
+    with serving(moods.write(tmp_path), tmp_path) as server:
+
+        def one(i: int) -> Answer:
+            if i == 0:
+                return ask(server, "moody", [[moods.SLEEPS, 1.5]])
+            time.sleep(0.3)
+            return ask(server, "moody", [[float(i), 1.0]], x_request_timeout_ms="400")
+
+        first, *waiting = at_once(6, one)
+        assert first.status == 200
+        assert codes(waiting) == [(504, "deadline_exceeded")] * 5
+        assert all(0.38 < answer.seconds < 0.5 for answer in waiting)
+        calls = metric(server, "schwift_call_rows_total", model_name="moody")
+        assert calls == 1, "only the slow one was sent"
+        assert metric(server, "schwift_breaker_opened_total") == 0
+
+
+def test_R14_a_client_that_leaves_is_logged_and_harms_nobody(tmp_path: Path) -> None:
+    settings = {"DEBUG_MODE": "True", "LOG_DIRECTORY": str(tmp_path / "logs")}
+    with serving(moods.write(tmp_path), tmp_path, **settings) as server:
+        for _ in range(25):
+            with connect(server) as leaving:
+                leaving.sendall(request_bytes("moody", [[moods.SLEEPS, 0.05]]))
+        with connect(server) as leaving:
+            leaving.sendall(request_bytes("moody", [[moods.SLEEPS, 1.0]]))
+            wait_for(lambda: metric(server, "schwift_in_flight") == 1)
+        # Its place is held until its call has ended, and who comes meanwhile is answered after it.
+        assert metric(server, "schwift_in_flight") == 1
+        answer = ask(server, "moody", [[3.0, 4.0]])
+        assert (answer.status, answer.body["predictions"]) == (200, [[6.0, 8.0]])
+        wait_for(lambda: metric(server, "schwift_in_flight") == 0)
+        assert metric(server, "schwift_responses_total", code="client_left", status="499") == 26
+        assert metric(server, "schwift_breaker_opened_total") == 0
+        log = (tmp_path / "logs" / "schwift.log").read_text(encoding="utf-8")
+        assert log.count("status=499 code=client_left") == 26

@@ -1,0 +1,18 @@
+"""How long a model that dies is left before it is loaded again, and when it is left for good."""
+
+from __future__ import annotations
+
+from adapter.relapses import Relapses
+
+
+def test_the_first_time_at_once_then_later_and_later_and_then_no_more() -> None:
+    relapses = Relapses()
+    assert [relapses.died(now) for now in (0, 10, 20, 30, 40)] == [0, 1, 2, 4, None]
+
+
+def test_deaths_of_long_ago_do_not_count() -> None:
+    relapses = Relapses()
+    for now in (0, 1, 2, 3):
+        relapses.died(now)
+    assert relapses.died(700) == 0
+    assert relapses.died(701) == 1
