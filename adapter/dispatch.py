@@ -2,7 +2,8 @@
 
 While the calls in flight are at their bound, rows wait here, bounded and first in first out; each call takes as many
 of them as fit. Calls that are full go ahead of the bound, since waiting could not make them fuller. Nothing in flight
-means nothing to wait for. An error of a joined call is not everybody's: the call is made again in halves until only the
+means nothing to wait for. Who has waited so long that an answer would come too late is not sent: in an overload, the
+model's time would go to such requests alone. An error of a joined call is not everybody's: the call is made again in halves until only the
 guilty request has it.
 """
 
@@ -27,6 +28,12 @@ from converter.spec.manifest import ModelEntry
 _AHEAD = 2
 # How much the newest call counts in the running mean of call times.
 _WEIGHT = 0.1
+# A request is not sent with less than so many times what a call takes now, where others fill the call without it.
+_SPARE = 1.5
+# Nor with less than once that, unless it waited for less than this part of it: nothing could have answered it sooner.
+_FRESH = 0.1
+# What a call is taken to need that had no answer in time, in times of what it was given.
+_LONGER = 1.5
 # Of the queue's bound: rows for each request that it may hold, and at least so many full calls.
 _ROWS_A_PLACE = 16
 _LEAST_CALLS_QUEUED = 8
@@ -37,15 +44,16 @@ ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
 class _Item:
     """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free.
 
-    `seen` is how many calls had been answered when it came, `sent` whether it is in a call.
+    `came` is when it did, and `seen` how many calls had been answered by then; `sent` is whether it is in a call.
     """
 
-    __slots__ = ("answer", "deadline", "features", "rows", "seen", "sent", "shape")
+    __slots__ = ("answer", "came", "deadline", "features", "rows", "seen", "sent", "shape")
 
     def __init__(
         self,
         features: Features,
         rows: int,
+        came: float,
         deadline: float,
         answer: asyncio.Future[Texts],
         shape: tuple[int, ...],
@@ -53,6 +61,7 @@ class _Item:
     ) -> None:
         self.features = features
         self.rows = rows
+        self.came = came
         self.deadline = deadline
         self.answer = answer
         self.shape = shape
@@ -75,6 +84,8 @@ class Dispatcher:
         self._free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
         self._deadlines = Deadlines()
         self._call_seconds = 0.0
+        # From the moment a call is sent, however long it waits in Triton for another.
+        self._answer_seconds = 0.0
         self._company = Company()
         self._eager = Eager()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
@@ -127,6 +138,11 @@ class Dispatcher:
         if seconds is not None:
             self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
 
+    def _took(self, seconds: float) -> None:
+        """A call was answered: slower than it was known at once, faster by and by."""
+        known = self._answer_seconds
+        self._answer_seconds = seconds if seconds > known else known + _WEIGHT * (seconds - known)
+
     async def infer(self, features: Features, timeout: float) -> Texts:
         """The answer to these rows, at most `timeout` seconds from now; they are at most `direct_max_rows`.
 
@@ -142,10 +158,11 @@ class Dispatcher:
                     "The model's queue is full; try again shortly.", retry_after=self.drain_seconds()
                 )
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        now = loop.time()
+        deadline = now + timeout
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
-        item = _Item(features, rows, deadline, answer, shape, self._answered.mine)
+        item = _Item(features, rows, now, deadline, answer, shape, self._answered.mine)
         self._queue.append(item)
         self._queued_rows += rows
         self._queued.set(len(self._queue))
@@ -200,13 +217,14 @@ class Dispatcher:
             self._calls -= 1
 
     def _next_batch(self) -> list[_Item]:
-        """From the head of the queue, as many as fit; expired and cancelled ones are dropped."""
+        """From the head of the queue, as many as fit; expired, cancelled and hopeless ones are dropped."""
         batch: list[_Item] = []
+        now = asyncio.get_running_loop().time()
         room = self._entry.direct_max_rows
         queue = self._queue
         while queue:
             item = queue[0]
-            if item.answer.done():
+            if item.answer.done() or self._is_hopeless(item, now):
                 self._queued_rows -= queue.popleft().rows
                 continue
             if item.rows > room or (batch and item.shape != batch[0].shape):
@@ -219,6 +237,15 @@ class Dispatcher:
         self._rows_shown.set(self._queued_rows)
         return batch
 
+    def _is_hopeless(self, item: _Item, now: float) -> bool:
+        """Whether an answer would come after its deadline, which then answers it."""
+        left, needed = item.deadline - now, self._answer_seconds
+        if left >= _SPARE * needed:
+            return False
+        if self._queued_rows - item.rows >= self._entry.direct_max_rows:
+            return True
+        return left < needed and now - item.came > _FRESH * needed
+
     def _drop_done(self) -> None:
         self._queue = deque(item for item in self._queue if not item.answer.done())
         self._queued_rows = sum(item.rows for item in self._queue)
@@ -230,9 +257,12 @@ class Dispatcher:
         batch = [item for item in batch if not item.answer.done()]
         if not batch:
             return
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             results = await self._infer(batch)
             self._answered.add(1)
+            self._took(loop.time() - started)
         except (errors.BadFeatures, *ANSWERS) as error:
             self._answered.add(isinstance(error, ANSWERS))
             if len(batch) == 1:
@@ -241,6 +271,9 @@ class Dispatcher:
             middle = len(batch) // 2
             await self._settle(batch[:middle])
             await self._settle(batch[middle:])
+        except errors.DeadlineExceeded as error:
+            self._answer_seconds = max(self._answer_seconds, _LONGER * (loop.time() - started))
+            _fail(batch, error)
         except Exception as error:
             # Where it is a fault of ours, each request's own handler logs it and answers 500.
             _fail(batch, error)
