@@ -2,9 +2,9 @@
 
 While the calls in flight are at their bound, rows wait here, bounded and first in first out; each call takes as many
 of them as fit. Calls that are full go ahead of the bound, since waiting could not make them fuller. Nothing in flight
-means nothing to wait for. Who has waited so long that an answer would come too late is not sent: in an overload, the
-model's time would go to such requests alone. An error of a joined call is not everybody's: the call is made again in halves until only the
-guilty request has it.
+means nothing to wait for. Who has waited so long that an answer would come too late is not sent: in an overload, all of
+the model's time would go to such requests. An error of a joined call is not everybody's: the call is made again in
+halves until only the guilty request has it.
 """
 
 from __future__ import annotations
