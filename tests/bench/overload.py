@@ -24,7 +24,7 @@ from tests.bench.results import Bar, Results
 from tests.e2e.server import Server, serving
 
 _TIMES = 5
-_FIRST_RATE, _STEP = 400.0, 1.4
+_FIRST_RATE, _STEP = 500.0, 1.5
 # The ramp is over where so many times as many are offered as were ever answered.
 _OVER = 1.5
 _GOODPUT, _SHED_MS, _LATE_MS = 0.9, 20.0, 100.0
