@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
-import logging.handlers
 import socket
 import sys
 
 import uvicorn
 import uvloop
 
-from adapter import workers
+from adapter import logs, workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.http_protocol import HttpProtocol
@@ -25,13 +23,12 @@ from converter.spec.settings import Settings, load_settings
 _DRAIN_SECONDS = 15
 # Requests make no cycles to speak of; the youngest generation is looked at less often than by default.
 _GC_THRESHOLDS = (20_000, 20, 20)
-_LOG_BYTES = 10 * 1024 * 1024
 
 
 def main() -> int:
     try:
         settings = load_settings()
-        _set_up_logs(settings)
+        logs.set_up(settings)
         manifest = read_manifest(settings.repository)
         sharing = Sharing([entry.name for entry in manifest.models], settings.workers)
         with _listener(settings) as sock:
@@ -42,6 +39,7 @@ def main() -> int:
             gc.set_threshold(*_GC_THRESHOLDS)
 
             def serve(worker: int) -> int:
+                logs.add_files(settings, worker)
                 uvloop.install()
                 asyncio.run(_serve(settings, manifest, sock, sharing, worker))
                 return 0
@@ -91,21 +89,6 @@ def _listener(settings: Settings) -> socket.socket:
             f"port {settings.port} on {settings.host} cannot be used: {error.strerror}: choose another (PORT)"
         ) from error
     return sock
-
-
-def _set_up_logs(settings: Settings) -> None:
-    """Warnings to standard error; with DEBUG_MODE a line for each request to LOG_DIRECTORY/schwift.log."""
-    console = logging.StreamHandler()
-    console.setLevel(logging.WARNING)
-    handlers: list[logging.Handler] = [console]
-    if settings.log_file is not None:
-        settings.log_directory.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.handlers.RotatingFileHandler(settings.log_file, maxBytes=_LOG_BYTES, backupCount=5))
-    logging.basicConfig(
-        level=logging.INFO if settings.debug_mode else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=handlers,
-    )
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
 
-from adapter import tally
+from adapter import VERSION, tally
+from adapter.access import AccessLog
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
 from adapter.keeper import Keeper
-from adapter.metrics import Metrics
+from adapter.metrics import Bounds, Metrics
 from adapter.middleware import RequestId
 from adapter.ratelimit import Quota
 from adapter.registry import Registry
@@ -45,7 +46,7 @@ def create_app(
     tally.begin(board, names, worker)
     registry = Registry(manifest, board, worker)
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
-    metrics = Metrics(registry, board)
+    metrics = Metrics(registry, board, Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests))
     backend = make_backend()
     service = PredictService(
         registry, backend, board, worker, admission, settings.predict_timeout_seconds, settings.regime
@@ -73,16 +74,17 @@ def create_app(
     app = FastAPI(
         title="SchwiftServe",
         description=_DESCRIPTION,
-        version="0.1.0",
+        version=VERSION,
         lifespan=lifespan,
         exception_handlers=HANDLERS,
         redirect_slashes=False,
     )
     app.include_router(predict_router(registry))
     app.include_router(status_router(registry, metrics, board, backend))
-    app.add_middleware(RequestId)
+    access = AccessLog(stages=settings.debug_mode)
+    app.add_middleware(RequestId, access=access)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
-    return HotPath(app, service, quota, settings.max_body_bytes)
+    return HotPath(app, service, quota, settings.max_body_bytes, access)
 
 
 async def _refresh(service: PredictService) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapter import errors, tally
 from adapter.backend.protocol import InferenceBackend
@@ -19,6 +19,7 @@ from adapter.company import Company
 from adapter.deadlines import Deadlines
 from adapter.features import Features
 from adapter.predictions import Texts
+from adapter.timings import Timings
 from converter.spec.manifest import ModelEntry
 
 # How much the newest call counts in the running mean of call times.
@@ -26,27 +27,48 @@ _WEIGHT = 0.1
 
 
 class _Item:
-    """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free."""
+    """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free.
 
-    __slots__ = ("answer", "deadline", "features", "rows", "shape")
+    `taken_at` is when a call took it; None while it waits.
+    """
+
+    __slots__ = ("answer", "deadline", "features", "rows", "shape", "taken_at", "timings")
 
     def __init__(
-        self, features: Features, rows: int, deadline: float, answer: asyncio.Future[Texts], shape: tuple[int, ...]
+        self,
+        features: Features,
+        rows: int,
+        deadline: float,
+        answer: asyncio.Future[Texts],
+        shape: tuple[int, ...],
+        timings: Timings,
     ) -> None:
         self.features = features
         self.rows = rows
         self.deadline = deadline
         self.answer = answer
         self.shape = shape
+        self.timings = timings
+        self.taken_at: float | None = None
 
 
 class Dispatcher:
-    """One source model's way to `m_direct`. Lives in one event loop, whose time it uses."""
+    """One source model's way to `m_direct`. Lives in one event loop, whose time its deadlines go by."""
 
-    def __init__(self, entry: ModelEntry, codec: Codec, backend: InferenceBackend, board: Board, worker: int) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        codec: Codec,
+        backend: InferenceBackend,
+        board: Board,
+        worker: int,
+        clock: Callable[[], float],
+    ) -> None:
         self._entry = entry
         self._codec = codec
         self._backend = backend
+        # Finer than the loop's time, which is whole milliseconds.
+        self._clock = clock
         # No call waits in Triton: what waits here makes the next one fuller (docs/performance.md has both measured).
         self._most_calls = entry.spec.instances
         self._calls = 0
@@ -60,6 +82,7 @@ class Dispatcher:
         self._queued = tally.Gauge(board, entry.name, worker, tally.QUEUED)
         self._calls_made = tally.Gauge(board, entry.name, worker, tally.CALLS)
         self._call_rows = tally.Gauge(board, entry.name, worker, tally.CALL_ROWS)
+        self._call_times = tally.CallTimes(board, entry.name, worker, "direct")
         # The loop holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,17 +106,19 @@ class Dispatcher:
         if seconds < self._call_seconds:
             self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
 
-    async def alone(self, features: Features, timeout: float) -> Texts:
+    async def alone(self, features: Features, timeout: float, timings: Timings) -> Texts:
         """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         self._calls += 1
-        started = loop.time()
+        started = self._clock()
+        rows = [len(features[0])]
         try:
             (texts,) = await call(
-                self._backend, self._codec, self._entry, self._entry.direct, [features], [len(features[0])], timeout
+                self._backend, self._codec, self._entry, self._entry.direct, [features], rows, timeout, [timings]
             )
-            self._observe(loop.time() - started, len(features[0]))
+            self._observe(self._clock() - started, rows[0])
         finally:
+            timings.model = self._clock() - started
             self._calls -= 1
             if self._queue and self._calls < self._most_calls:
                 self._start_call(loop)
@@ -104,9 +129,10 @@ class Dispatcher:
     def _observe(self, seconds: float, rows: int) -> None:
         self._calls_made.add(1)
         self._call_rows.add(rows)
+        self._call_times.took(seconds)
         self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
 
-    async def infer(self, features: Features, timeout: float) -> Texts:
+    async def infer(self, features: Features, timeout: float, timings: Timings) -> Texts:
         """The answer to these rows, at most `timeout` seconds from now; they are at most `direct_max_rows`.
 
         Raises AdapterError: QueueFull over the bound, DeadlineExceeded, or what the call raised for these rows.
@@ -123,7 +149,9 @@ class Dispatcher:
         deadline = loop.time() + timeout
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
-        self._queue.append(_Item(features, len(features[0]), deadline, answer, shape))
+        item = _Item(features, len(features[0]), deadline, answer, shape, timings)
+        timings.queued_at = self._clock()
+        self._queue.append(item)
         self._queued.set(len(self._queue))
         self._company.arrived(len(self._queue))
         self._deadlines.add(answer, deadline)
@@ -133,6 +161,11 @@ class Dispatcher:
             return await answer
         finally:
             self._deadlines.discard(answer)
+            ended = self._clock()
+            taken = ended if item.taken_at is None else item.taken_at
+            # A request in parts waits once for each.
+            timings.queue += taken - timings.queued_at
+            timings.model += ended - taken
 
     def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
         # A task begins on the loop's next turn, so what arrived in this one goes along.
@@ -143,19 +176,17 @@ class Dispatcher:
 
     async def _call(self) -> None:
         """Calls, one after the other, until nothing waits."""
-        loop = asyncio.get_running_loop()
         try:
-            while batch := self._next_batch():
-                started = loop.time()
+            while batch := self._next_batch(started := self._clock()):
                 await self._settle(batch)
-                self._observe(loop.time() - started, sum([item.rows for item in batch]))
+                self._observe(self._clock() - started, sum([item.rows for item in batch]))
                 # Where the next call is full already, whoever came now could not go along.
                 if len(self._queue) < self._entry.direct_max_rows:
                     await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
         finally:
             self._calls -= 1
 
-    def _next_batch(self) -> list[_Item]:
+    def _next_batch(self, now: float) -> list[_Item]:
         """From the head of the queue, as many as fit; expired and cancelled ones are dropped."""
         batch: list[_Item] = []
         room = self._entry.direct_max_rows
@@ -168,6 +199,7 @@ class Dispatcher:
             if item.rows > room or (batch and item.shape != batch[0].shape):
                 break
             batch.append(queue.popleft())
+            item.taken_at = now
             room -= item.rows
         self._queued.set(len(queue))
         return batch
@@ -205,7 +237,8 @@ class Dispatcher:
     async def _infer(self, batch: Sequence[_Item]) -> Sequence[Texts | errors.BadModelOutput]:
         timeout = max([item.deadline for item in batch]) - asyncio.get_running_loop().time()
         features, rows = [item.features for item in batch], [item.rows for item in batch]
-        return await call(self._backend, self._codec, self._entry, self._entry.direct, features, rows, timeout)
+        timings = [item.timings for item in batch]
+        return await call(self._backend, self._codec, self._entry, self._entry.direct, features, rows, timeout, timings)
 
     def drain_seconds(self) -> float:
         """How long the queue takes to empty, in full calls."""
@@ -222,10 +255,17 @@ async def call(
     features: Sequence[Features],
     rows: Sequence[int],
     timeout: float,
+    timings: Sequence[Timings],
 ) -> Sequence[Texts | errors.BadModelOutput]:
     """One call of one of the entry's Triton models: the answer to each request that had so many `rows`."""
     arrays = codec.request.to_arrays(features)
-    outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout)
+    trace = timings[0].trace
+    if trace is None:
+        outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout)
+    else:
+        joined = [item.trace for item in timings if item.trace is not None]
+        with trace.call(joined, model, sum(rows)):
+            outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout)
     codec.answer.check_shapes(outputs, sum(rows))
     return codec.answer.texts(outputs, rows)
 

@@ -12,17 +12,8 @@ from adapter.board import Board
 from adapter.lanes import Lane
 from adapter.regime import RegimeName
 from adapter.registry import Model, Registry
+from adapter.timings import Timings
 from converter.spec.model import Endpoint
-
-
-class Timings:
-    """How many rows, and when each stage ended, in seconds since the body was there; 0 where it did not begin."""
-
-    __slots__ = ("infer", "parse", "rows", "write")
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.parse = self.infer = self.write = 0.0
 
 
 class Target:
@@ -95,11 +86,12 @@ class PredictService:
                     f"/predict_batched takes one row a request and batches them itself; this one has {rows}: "
                     "send them to /predict."
                 )
-            parts = await target.lane.infer(target.endpoint, features, deadline)
-            timings.infer = self._clock() - started
+            parts = await target.lane.infer(target.endpoint, features, deadline, timings)
+            inferred = self._clock()
             answer = model.codec.answer.body(parts)
-            timings.write = elapsed = self._clock() - started
-            self._admission.observe(elapsed)
+            ended = self._clock()
+            timings.write = ended - inferred
+            self._admission.observe(ended - started)
             return answer
         except errors.ModelProcessDead:
             model.mark_dead()

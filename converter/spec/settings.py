@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     batcher_queue_n: int = Field(32, description="read, and without effect")
     log_directory: Path = Field(Path("./logs"), description="where DEBUG_MODE writes its logs")
     model_directory: Path = Field(Path("./models"), description="where the models are")
-    debug_mode: bool = Field(False, description="write a log line for each request to LOG_DIRECTORY")
+    debug_mode: bool = Field(
+        False, description="write logs to LOG_DIRECTORY, with a line for each request and the time of each stage"
+    )
     debug_model: bool = Field(False, description="batch-level debug lines in the model processes")
     max_concurrent_requests: int = Field(
         1024, ge=1, description="requests in flight in the adapter, all models together"
@@ -108,6 +110,15 @@ class Settings(BaseSettings):
         description="the size of Triton's response cache, shared by the models with caching: true",
     )  # fmt: skip
 
+    log_format: Literal["console", "json"] = Field(
+        "console", validation_alias="SCHWIFT_LOG_FORMAT",
+        description="log lines for people, or one JSON object each",
+    )  # fmt: skip
+    access_log: Literal["off", "errors", "all"] | None = Field(
+        None, validation_alias="SCHWIFT_ACCESS_LOG",
+        description="a log line for no request, for those not answered with 200, or for each",
+    )  # fmt: skip
+
     @field_validator("log_directory", "model_directory", "repository")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -117,9 +128,9 @@ class Settings(BaseSettings):
             raise ValueError("this user's home is not known: write the whole path") from error
 
     @property
-    def log_file(self) -> Path | None:
-        """Where request logs go; None unless DEBUG_MODE is on."""
-        return self.log_directory / "schwift.log" if self.debug_mode else None
+    def access_lines(self) -> Literal["off", "errors", "all"]:
+        """`access_log`, with its default: off, and all with DEBUG_MODE."""
+        return self.access_log or ("all" if self.debug_mode else "off")
 
 
 def env_name(field: str) -> str:

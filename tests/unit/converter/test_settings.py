@@ -63,7 +63,7 @@ def test_users_env_file_is_read_quotes_and_all(tmp_path: Path) -> None:
     assert settings.batcher_queue_n == 16
     assert (settings.log_directory, settings.model_directory) == (tmp_path / "my logs", tmp_path / "Models")
     assert (settings.debug_mode, settings.debug_model) == (True, True)
-    assert settings.log_file == tmp_path / "my logs" / "schwift.log"
+    assert settings.access_lines == "all"
     assert (settings.max_concurrent_requests, settings.predict_timeout_seconds) == (100, 2.5)
     assert settings.circuit_breaker_recovery_timeout == 7
     assert (settings.max_requests, settings.requests_period_seconds) == (250, 30)
@@ -117,7 +117,16 @@ def test_switch_is_off_in_each_spelling(monkeypatch: pytest.MonkeyPatch, value: 
     monkeypatch.setenv("DEBUG_MODE", value)
     settings = load_settings()
     assert settings.debug_mode is False
-    assert settings.log_file is None
+    assert settings.access_lines == "off"
+
+
+@pytest.mark.parametrize("debug_mode", ["True", "False"])
+def test_the_lines_of_requests_are_what_was_asked_for_whatever_debug_mode_says(
+    monkeypatch: pytest.MonkeyPatch, debug_mode: str
+) -> None:
+    monkeypatch.setenv("DEBUG_MODE", debug_mode)
+    monkeypatch.setenv("SCHWIFT_ACCESS_LOG", "errors")
+    assert load_settings().access_lines == "errors"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""What one request has come to, for its metrics, its line in the log and its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from adapter.regime import RegimeName
+
+
+class RequestTrace(Protocol):
+    """The trace of one request, where traces are on (adapter/tracing.py)."""
+
+    def call(self, joined: Sequence[RequestTrace], model: str, rows: int) -> AbstractContextManager[None]:
+        """The span of a call of a Triton model that is made for these requests, this one the first of them."""
+
+    def finish(self, timings: Timings, status: int, code: str) -> None:
+        """The request was answered; all that is known of it now goes into its span."""
+
+
+class Timings:
+    """Rows, and the seconds that each stage took; 0 for what did not begin.
+
+    `queue` is the wait in the adapter for a call, `model` the time in calls of Triton. `queued_at` is when the wait
+    began, by the clock of the service.
+    """
+
+    __slots__ = ("model", "parse", "queue", "queued_at", "regime", "rows", "trace", "write")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.parse = self.queue = self.queued_at = self.model = self.write = 0.0
+        self.regime: RegimeName | None = None
+        self.trace: RequestTrace | None = None
