@@ -44,7 +44,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python from 3.10 to 3.12 found: install one, or name it: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,examples,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,examples,otel,dev]'
 	@touch $@
 
 clean:

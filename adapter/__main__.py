@@ -6,16 +6,18 @@ import asyncio
 import gc
 import socket
 import sys
+from importlib import metadata
 
 import uvicorn
 import uvloop
 
-from adapter import logs, workers
+from adapter import logs, traceparent, workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.http_protocol import HttpProtocol
 from adapter.sharing import Sharing
-from converter.errors import PortInUse, SchwiftError
+from adapter.timings import Traces
+from converter.errors import ConfigError, PortInUse, SchwiftError
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings, load_settings
 
@@ -23,12 +25,14 @@ from converter.spec.settings import Settings, load_settings
 _DRAIN_SECONDS = 15
 # Requests make no cycles to speak of; the youngest generation is looked at less often than by default.
 _GC_THRESHOLDS = (20_000, 20, 20)
+_OTEL_PACKAGE = "opentelemetry-exporter-otlp-proto-http"
 
 
 def main() -> int:
     try:
         settings = load_settings()
         logs.set_up(settings)
+        _check_extras(settings)
         manifest = read_manifest(settings.repository)
         sharing = Sharing([entry.name for entry in manifest.models], settings.workers)
         with _listener(settings) as sock:
@@ -51,12 +55,15 @@ def main() -> int:
 
 
 async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sharing: Sharing, worker: int) -> None:
+    traces = None if settings.otlp_endpoint is None else _traces(settings.otlp_endpoint, worker)
+    call_headers = None if traces is None else traceparent.call_headers
     app = create_app(
         settings,
         manifest,
-        lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics),
+        lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics, call_headers),
         sharing,
         worker,
+        traces,
     )
     config = uvicorn.Config(
         app,
@@ -72,6 +79,24 @@ async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sh
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     await uvicorn.Server(config).serve(sockets=[sock])
+
+
+def _traces(endpoint: str, worker: int) -> Traces:
+    # Imported where it is asked for: the extra may not be installed, and costs 20 MB in each worker.
+    from adapter.tracing import Tracing
+
+    return Tracing(endpoint, worker)
+
+
+def _check_extras(settings: Settings) -> None:
+    if settings.otlp_endpoint is None:
+        return
+    try:
+        metadata.version(_OTEL_PACKAGE)
+    except metadata.PackageNotFoundError as error:
+        raise ConfigError(
+            f"SCHWIFT_OTLP_ENDPOINT needs {_OTEL_PACKAGE}: pip install -c constraints.txt '.[otel]'"
+        ) from error
 
 
 def _listener(settings: Settings) -> socket.socket:

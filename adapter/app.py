@@ -22,6 +22,7 @@ from adapter.registry import Registry
 from adapter.routes import predict_router, status_router
 from adapter.service import PredictService
 from adapter.sharing import Sharing
+from adapter.timings import Traces
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 
@@ -35,6 +36,7 @@ def create_app(
     make_backend: Callable[[], InferenceBackend],
     sharing: Sharing | None = None,
     worker: int = 0,
+    traces: Traces | None = None,
 ) -> HotPath:
     """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
 
@@ -70,6 +72,8 @@ def create_app(
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             await backend.close()
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="SchwiftServe",
@@ -84,7 +88,7 @@ def create_app(
     access = AccessLog(stages=settings.debug_mode)
     app.add_middleware(RequestId, access=access)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
-    return HotPath(app, service, quota, settings.max_body_bytes, access)
+    return HotPath(app, service, quota, settings.max_body_bytes, access, traces)
 
 
 async def _refresh(service: PredictService) -> None:

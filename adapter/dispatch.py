@@ -150,7 +150,7 @@ class Dispatcher:
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
         item = _Item(features, len(features[0]), deadline, answer, shape, timings)
-        timings.queued_at = self._clock()
+        queued = self._clock()
         self._queue.append(item)
         self._queued.set(len(self._queue))
         self._company.arrived(len(self._queue))
@@ -164,8 +164,10 @@ class Dispatcher:
             ended = self._clock()
             taken = ended if item.taken_at is None else item.taken_at
             # A request in parts waits once for each.
-            timings.queue += taken - timings.queued_at
+            timings.queue += taken - queued
             timings.model += ended - taken
+            if timings.trace is not None:
+                timings.trace.queued(taken - queued, ended - taken)
 
     def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
         # A task begins on the loop's next turn, so what arrived in this one goes along.

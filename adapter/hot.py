@@ -20,7 +20,7 @@ from adapter.middleware import accepted_request_id, client_of
 from adapter.ratelimit import Quota
 from adapter.service import PredictService
 from adapter.statuses import STATUS_OF
-from adapter.timings import Timings
+from adapter.timings import Timings, Traces
 from converter.spec.model import ENDPOINTS, Endpoint
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -61,10 +61,17 @@ class HotPath:
     """An ASGI application in front of another."""
 
     def __init__(
-        self, app: ASGIApp, service: PredictService, quota: Quota | None, max_body_bytes: int, access: AccessLog
+        self,
+        app: ASGIApp,
+        service: PredictService,
+        quota: Quota | None,
+        max_body_bytes: int,
+        access: AccessLog,
+        traces: Traces | None = None,
     ) -> None:
         self._app = app
         self._access = access
+        self._traces = traces
         self._service = service
         self._quota = quota
         self._limit = max_body_bytes
@@ -87,6 +94,9 @@ class HotPath:
         request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
         target = self._service.find(name, endpoint)
         timings = Timings()
+        if self._traces is not None:
+            known = None if target is None else name
+            timings.trace = self._traces.begin(scope["headers"], endpoint, known, request_id)
         status, code, retry_after = 200, "ok", None
         try:
             if self._quota is not None:
@@ -117,6 +127,8 @@ class HotPath:
             self._access.predict(
                 request_id, endpoint, name if target else "-", client_of(scope), timings, status, code, now - arrived
             )
+        if timings.trace is not None:
+            timings.trace.finish(timings, status, code)
         if status != _CLIENT_LEFT:
             await _respond(send, status, content, request_id, retry_after)
 

@@ -21,6 +21,8 @@ _HOST = "127.0.0.1"
 _EXIT_SECONDS = 10
 _BACKLOG = 2048
 _SHM = Path("/dev/shm")
+# Of calls that belong to no trace, one in so many has one of its own.
+_TRACE_RATE = 1000
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class EmbeddedTriton:
                 f"--cache-config=local,size={settings.cache_bytes}",
                 f"--cache-directory={found.caches}",
             ]
+        command += trace_options(settings)
         self.process = Child("Triton", command, _environment(found), log_folder / "triton.log")
 
     def stop(self) -> None:
@@ -107,6 +110,22 @@ class EmbeddedTriton:
         self.process.stop(_EXIT_SECONDS)
         for region in _SHM.glob(f"{self._shm_prefix}*"):
             region.unlink(missing_ok=True)
+
+
+def trace_options(settings: Settings) -> list[str]:
+    """Triton's part of the traces: of the calls whose trace the adapter began, and of no others."""
+    if settings.otlp_endpoint is None:
+        return []
+    return [
+        f"--trace-config={option}"
+        for option in (
+            "mode=opentelemetry",
+            f"opentelemetry,url={settings.otlp_endpoint}/v1/traces",
+            "opentelemetry,resource=service.name=schwiftserve-triton",
+            "level=TIMESTAMPS",
+            f"rate={_TRACE_RATE}",
+        )
+    ]
 
 
 def lay_out_backends(found: Installation, target: Path) -> None:

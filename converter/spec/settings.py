@@ -119,6 +119,16 @@ class Settings(BaseSettings):
         description="a log line for no request, for those not answered with 200, or for each",
     )  # fmt: skip
 
+    otlp_endpoint: str | None = Field(
+        None, validation_alias="SCHWIFT_OTLP_ENDPOINT", pattern=r"^https?://[^\s/@,?#]+(/[^\s?#,]*)?$",
+        description="the address of a collector of traces (OTLP over HTTP); no traces unless set",
+    )  # fmt: skip
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _without_slash(cls, value: str | None) -> str | None:
+        return value if value is None else value.rstrip("/")
+
     @field_validator("log_directory", "model_directory", "repository")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
