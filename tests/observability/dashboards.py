@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,10 @@ def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
-def queries() -> Iterator[Query]:
-    for path in DASHBOARDS:
-        for panel in panels(read(path)):
-            for target in panel["targets"]:
-                yield Query(panel["title"], target["expr"])
+def queries() -> list[Query]:
+    return [
+        Query(panel["title"], target["expr"])
+        for path in DASHBOARDS
+        for panel in panels(read(path))
+        for target in panel["targets"]
+    ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,7 +37,7 @@ class Slow:
 # Long enough for some scrapes, as a dashboard's $__rate_interval is.
 INTERVAL = "15s"
 # By `put_under_load`.
-SENT = 2 * len(MODELS) * 32 + 3
+SENT = 2 * len(MODELS) * 16 + 3
 
 
 def rules() -> list[dict[str, Any]]:
@@ -87,28 +89,47 @@ def put_under_load(server: Server) -> None:
         for endpoint in ("predict", "predict_batched"):
             for model in MODELS:
                 statuses = {answer.status_code for answer in pool.map(
-                    lambda _, e=endpoint, m=model: ask(e, m, rows[m]), range(32))}  # fmt: skip
+                    lambda _, e=endpoint, m=model: ask(e, m, rows[m]), range(16))}  # fmt: skip
                 assert statuses == {200}
     late = ask("predict", "slow", [[1.0]], headers={"X-Request-Timeout-Ms": "10"})
     failed, refused = ask("predict", "slow", [[-1.0]]), ask("predict", "slow", [])
     assert [late.status_code, failed.status_code, refused.status_code] == [504, 500, 422]
 
 
+@contextlib.contextmanager
+def loading(server: Server) -> Iterator[None]:
+    """The load again and again, so that every rate has something to show."""
+    over = threading.Event()
+
+    def load() -> None:
+        while not over.is_set():
+            put_under_load(server)
+            over.wait(0.5)
+
+    with ThreadPoolExecutor(1) as pool:
+        loaded = pool.submit(load)
+        try:
+            yield
+        finally:
+            over.set()
+        loaded.result()
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """One that has scraped a loaded server a few times."""
+    """One that scrapes a server under load."""
     folder = tmp_path_factory.mktemp("scraped")
     models = folder / "models"
     for name in MODELS[:2]:
         shutil.copytree(ROOT / "models" / name, models / name)
     sample_models.python_model(models, "slow", "model:Slow", SLOW, "[-1, 1]", "float32")
-    with serving(models, folder, SCHWIFT_WORKERS="2") as server:
-        with scraping(folder, urlsplit(server.url).netloc) as running:
-            running.wait_for("schwift_build_info")
-            for i in range(1, 4):
-                put_under_load(server)
-                running.wait_for(f"sum(inference_requests_total) >= {i * SENT}")
-            running.wait_for("schwift:failures:ratio_rate6h")
+    with (
+        serving(models, folder, SCHWIFT_WORKERS="2") as server,
+        scraping(folder, urlsplit(server.url).netloc) as running,
+    ):
+        running.wait_for("schwift_build_info")
+        with loading(server):
+            running.wait_for(f"sum(inference_requests_total) >= {3 * SENT}")
             yield running
 
 
