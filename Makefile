@@ -1,5 +1,6 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
 # make test    all tests, against a real Triton
+# make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
 # make models  remake the example models' files
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
@@ -15,14 +16,17 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test check models bench-stall bench-soak clean venv
+.PHONY: serve test test-observability check models bench-stall bench-soak clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
 	exec $(BIN)/schwift serve
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not observability"
+
+test-observability: venv
+	$(BIN)/python -m pytest tests/observability
 
 check: venv
 	$(BIN)/ruff check .
