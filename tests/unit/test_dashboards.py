@@ -94,7 +94,7 @@ def test_the_models_can_be_chosen(dashboard: dict[str, Any]) -> None:
 def test_every_metric_is_one_of_ours_or_of_tritons() -> None:
     entry = make_entry("m")
     registry = Registry(make_manifest(entry))
-    text = Metrics(registry, tally.make_board(["m"]), Bounds(15, 1024)).render().decode()
+    text = Metrics(registry, tally.make_board(["m"]), bounds=Bounds(15, 1024)).render().decode()
     ours = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
     expressions = [query.expression for query in queries()]

@@ -150,7 +150,7 @@ def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
 
 def test_bounds_are_told_beside_what_they_bound() -> None:
     registry = registry_of("a")
-    metrics = Metrics(registry, board_of(registry), Bounds(deadline_seconds=1.5, in_flight=7))
+    metrics = Metrics(registry, board_of(registry), bounds=Bounds(deadline_seconds=1.5, in_flight=7))
     assert value(metrics, "schwift_deadline_seconds") == 1.5
     assert value(metrics, "schwift_in_flight_limit") == 7
     assert value(metrics, "schwift_queue_limit", model_name="a") == 1024
