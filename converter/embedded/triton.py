@@ -13,6 +13,7 @@ from pathlib import Path
 
 from converter.embedded.child import Child
 from converter.embedded.doctor import Installation
+from converter.embedded.old_logs import set_aside
 from converter.errors import PortInUse, ServeError
 from converter.spec.settings import Settings
 from converter.template import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
@@ -103,7 +104,9 @@ class EmbeddedTriton:
                 f"--cache-directory={found.caches}",
             ]
         command += trace_options(settings)
-        self.process = Child("Triton", command, _environment(found), log_folder / "triton.log")
+        log = log_folder / "triton.log"
+        set_aside(log)
+        self.process = Child("Triton", command, _environment(found), log)
 
     def stop(self) -> None:
         """Ends Triton and its stubs, and removes their shared memory."""

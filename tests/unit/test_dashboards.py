@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from adapter import tally
 from adapter.metrics import Bounds, Metrics
@@ -25,6 +24,8 @@ TRITONS = {
     "nv_inference_compute_output_duration_us",
 }  # fmt: skip
 METRIC = re.compile(r"\b(?:schwift|inference|nv)_\w+")
+# What is shown of a metric of each type.
+ENDINGS = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 WIDTH = 24
 Box = dict[str, int]
 
@@ -94,8 +95,8 @@ def test_the_models_can_be_chosen(dashboard: dict[str, Any]) -> None:
 def test_every_metric_is_one_of_ours_or_of_tritons() -> None:
     entry = make_entry("m")
     registry = Registry(make_manifest(entry))
-    text = Metrics(registry, tally.make_board(["m"]), bounds=Bounds(15, 1024)).render().decode()
-    ours = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+    families = Metrics(registry, tally.make_board(["m"]), bounds=Bounds(15, 1024)).collect()
+    ours = {family.name + ending for family in families for ending in ENDINGS[family.type]}
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
     expressions = [query.expression for query in queries()]
     expressions += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
@@ -119,3 +120,13 @@ def test_what_is_provisioned_fits_together() -> None:
     assert source["jsonData"]["timeInterval"] == scraped["global"]["scrape_interval"]
     (provider,) = provisioned("dashboards/schwift.yml")["providers"]
     assert Path(provider["options"]["path"]).name == "dashboards"
+
+
+def test_the_document_has_every_metric_and_every_alert() -> None:
+    text = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
+    registry = Registry(make_manifest(make_entry("m")))
+    families = list(Metrics(registry, tally.make_board(["m"]), bounds=Bounds(15, 1024)).collect())
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
+    assert {name for name in names | alerts if not re.search(rf"\b{name}\b", text)} == set()
