@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 _MOST_BYTES = 10 * 1024 * 1024
@@ -13,6 +14,6 @@ def set_aside(path: Path) -> None:
     if not path.is_file() or path.stat().st_size < _MOST_BYTES:
         return
     names = [path, *(path.with_name(f"{path.name}.{i}") for i in range(1, _KEPT + 1))]
-    for newer, older in reversed(list(zip(names, names[1:], strict=False))):
+    for newer, older in reversed(list(pairwise(names))):
         if newer.is_file():
             newer.replace(older)
