@@ -68,6 +68,13 @@ def test_it_works_unchanged(tmp_path: Path) -> None:
     assert not (tmp_path / "logs").exists()
 
 
+def until_every_worker_serves(server: Server) -> None:
+    """A worker that does not lead hears of a model a moment later; a new connection goes to any of them."""
+    deadline = time.monotonic() + 20
+    while any(server.post("predict", "multiply", ROW).status_code != 200 for _ in range(16)):
+        assert time.monotonic() < deadline
+
+
 def one_worker(server: Server, logs: Path) -> list[dict[str, str]]:
     return lines(logs / "schwift.log")
 
@@ -83,6 +90,7 @@ def test_debug_mode_writes_the_time_of_each_stage(
 ) -> None:
     env = USERS_ENV.replace("DEBUG_MODE=False", "DEBUG_MODE=True")
     with serving(None, folder_with(tmp_path, env), SCHWIFT_WORKERS=workers) as server:
+        until_every_worker_serves(server)
         answers = [server.post("predict", "multiply", ROW * 2) for _ in range(20)]
         refused = server.post("predict", "multiply", [["evil\nline"]], headers={"X-Request-Id": "the-refused-one"})
         written = {line["request_id"]: line for line in read(server, tmp_path / "logs")}

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e import sample_models
@@ -21,7 +22,7 @@ import time
 
 class Slow:
     def predict(self, X):
-        time.sleep(0.3)
+        time.sleep(X[0, 0])
         return X
 """
 CLIENT_SPAN = "b7ad6b7169203331"
@@ -60,7 +61,8 @@ def test_a_clients_trace_goes_through_the_adapter_into_triton(traced: tuple[Serv
     assert [received.parent, model.parent, compute.parent] == [call.span, received.span, model.span]
     assert [span.service for span in (request, call)] == ["schwiftserve"] * 2
     assert [span.service for span in (received, model, compute)] == ["schwiftserve-triton"] * 3
-    assert compute.seconds < call.seconds < request.seconds
+    # Triton ends its own a moment after it has answered.
+    assert 0 < call.seconds < request.seconds and compute.seconds > 0
     times = {name: request.attributes.pop(f"schwift.{name}_ms") for name in ("parse", "queue", "model", "write")}
     assert times["queue"] == 0 and 0 < times["parse"] < times["model"] <= request.seconds * 1e3
     assert request.attributes == {
@@ -78,11 +80,13 @@ def test_a_joined_call_is_linked_with_all_its_requests(traced: tuple[Server, Col
     given = [client_trace(0xB0 + i) for i in range(5)]
 
     def ask(i: int) -> int:
-        time.sleep(0.1 * (i > 0))
-        return server.post("predict", "slow", [[1.0]], headers=given[i][1]).status_code
+        return server.post("predict", "slow", [[2.0]], headers=given[i][1]).status_code
 
     with ThreadPoolExecutor(len(given)) as pool:
-        assert list(pool.map(ask, range(len(given)))) == [200] * len(given)
+        first = pool.submit(ask, 0)
+        while "schwift_in_flight 1.0" not in httpx.get(f"{server.url}/metrics").text:
+            assert not first.done()
+        assert [*pool.map(ask, range(1, len(given))), first.result()] == [200] * len(given)
     traces = {trace for trace, _ in given}
     requests = collector.wait_for(5, lambda span: span.trace in traces and span.name == "POST /predict")
     calls = collector.wait_for(2, lambda span: span.trace in traces and span.name == "call slow_direct")
@@ -97,10 +101,10 @@ def test_a_joined_call_is_linked_with_all_its_requests(traced: tuple[Server, Col
     assert all(request.links == [(joined.trace, joined.span)] for request in others.values())
     # Triton's part is in the trace of the first of them.
     (compute,) = collector.wait_for(1, lambda span: span.trace == joined.trace and span.name == "compute")
-    assert 0.25 < compute.seconds < joined.seconds
+    assert compute.seconds > 1.9
     waits = collector.wait_for(4, lambda span: span.trace in traces and span.name == "queue")
     assert {wait.parent for wait in waits} == {request.span for request in others.values()}
-    assert all(0.05 < wait.seconds < 0.35 for wait in waits)
+    assert all(0 < wait.seconds < alone.seconds for wait in waits)
 
 
 def test_failures_are_marked_and_name_nothing_of_the_clients_choosing(traced: tuple[Server, Collector]) -> None:
