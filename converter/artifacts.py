@@ -9,6 +9,7 @@ import pickletools
 import subprocess
 import sys
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from converter.discover import ModelSource
 from converter.errors import ArtifactError
+from converter.needs import check_imports, check_pickle
 from converter.spec.model import nearest
 
 _PROBE_SECONDS = 120
@@ -37,13 +39,15 @@ class Facts:
     """What the plan needs beyond the spec.
 
     `compiled` is the TorchScript file made of an eager module, which takes the model file's place.
-    `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`.
+    `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`. `notes` are for the
+    user.
     """
 
     inputs: tuple[GraphTensor, ...] = ()
     outputs: tuple[GraphTensor, ...] = ()
     compiled: Path | None = None
     package: str = "models"
+    notes: tuple[str, ...] = ()
 
 
 def inspect_all(sources: tuple[ModelSource, ...], scratch: Path, jobs: int) -> dict[str, Facts]:
@@ -82,7 +86,7 @@ def inspect(source: ModelSource, scratch: Path) -> Facts:
         )
     if source.spec.backend == "torch":
         return Facts(compiled=_torch(source, path, scratch), package=source.models_name)
-    return Facts(package=source.models_name)
+    return Facts(package=source.models_name, notes=check_pickle(source, path))
 
 
 def _tensor(item: dict[str, Any]) -> GraphTensor:
@@ -122,10 +126,13 @@ def _torch(source: ModelSource, path: Path, scratch: Path) -> Path | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            if (broken := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{broken} does not fit its checksum")
             if any(name.endswith("/constants.pkl") for name in names):
                 return None
             pickles = [archive.read(name) for name in names if name.endswith("/data.pkl")]
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+        # The latter are what a damaged header looks like: another compression, a password, a place outside the file.
         raise ArtifactError(
             f"{source.config}: {path.name} is damaged, or older than torch 1.6: save it again with "
             "torch.jit.script(model).save()"
@@ -194,6 +201,7 @@ def _class_package(source: ModelSource) -> str:
     names = _top_level_names(tree)
     if names is not None and class_name not in names:
         raise ArtifactError(f"{where}: {relative} has no class {class_name}{nearest(class_name, names)}")
+    check_imports(source, relative, package)
     return package
 
 

@@ -4,6 +4,8 @@ SchwiftError            anything said to the user in one sentence; exit 1
 ├── ConfigError         a bad model_config.yaml, .env or option; exit 2
 ├── ArtifactError       a model file that cannot be served as it is; exit 2
 ├── RepositoryError     the repository cannot be read or written
+├── ReloadError         the server did not take a new version, and serves what it served
+│   └── NothingServed   there is no server
 ├── RuntimeMissing      this machine lacks something that Triton needs
 └── ServeError          Triton or the adapter did not start, or stopped
     └── PortInUse       exit 2
@@ -36,6 +38,14 @@ class ArtifactError(ConfigError):
 
 class RepositoryError(SchwiftError):
     """The repository could not be read or written."""
+
+
+class ReloadError(SchwiftError):
+    """The running server did not take a new version; it goes on with the one before."""
+
+
+class NothingServed(ReloadError):
+    """No server of this repository runs."""
 
 
 class RuntimeMissing(SchwiftError):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, serving, shared_memory
+from tests.e2e.server import ROOT, Server, serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,7 +30,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(models: Path) -> Iterator[Server]:
     """Serves every model of `models`."""
-    before = shared_memory()
     with serving(models, models.parent, PREDICT_TIMEOUT_SECONDS="10") as running:
         yield running
-    assert shared_memory() <= before

@@ -62,7 +62,7 @@ class _Noted(RequestTrace):
 def told(*paths: str, regime: str = "idle") -> list[Any]:
     """One POST of one row to each path, one after the other."""
     traces = Noted()
-    app = create_app(load_settings(None, regime=regime), make_manifest(make_entry("m")), FakeBackend, None, 0, traces)
+    app = create_app(load_settings(None, regime=regime), make_manifest(make_entry("m")), FakeBackend, traces=traces)
 
     async def main() -> None:
         async with running(app) as client:
