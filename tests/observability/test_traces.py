@@ -22,7 +22,7 @@ import time
 
 class Slow:
     def predict(self, X):
-        time.sleep(X[0, 0])
+        time.sleep(float(X[0, 0]))
         return X
 """
 CLIENT_SPAN = "b7ad6b7169203331"
