@@ -1,6 +1,7 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
-# make test    all tests but those of faults, against a real Triton
+# make test    all tests but those of the next two, against a real Triton
 # make test-faults   faults injected for real: processes that die or hang, full queues, bad files (docs/operations.md)
+# make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
 # make models  remake the example models' files
 # make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 20 minutes)
@@ -17,17 +18,20 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test test-faults check models bench bench-stall bench-soak clean venv
+.PHONY: serve test test-faults test-observability check models bench bench-stall bench-soak clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
 	exec $(BIN)/schwift serve
 
 test: venv
-	$(BIN)/python -m pytest -m "not faults"
+	$(BIN)/python -m pytest -m "not faults and not observability"
 
 test-faults: venv
 	$(BIN)/python -m pytest tests/faults
+
+test-observability: venv
+	$(BIN)/python -m pytest tests/observability
 
 check: venv
 	$(BIN)/ruff check .
@@ -52,7 +56,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python from 3.10 to 3.12 found: install one, or name it: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,examples,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,examples,otel,dev]'
 	@touch $@
 
 clean:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapter import errors, tally
 from adapter.backend.protocol import InferenceBackend
@@ -21,6 +21,7 @@ from adapter.deadlines import Deadlines
 from adapter.eager import Eager
 from adapter.features import Features
 from adapter.predictions import Texts
+from adapter.timings import Timings
 from converter.spec.manifest import ModelEntry
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
@@ -37,10 +38,10 @@ ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
 class _Item:
     """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free.
 
-    `seen` is how many calls had been answered when it came, `sent` whether it is in a call.
+    `seen` is how many calls had been answered when it came, `taken_at` when a call took it; None while it waits.
     """
 
-    __slots__ = ("answer", "deadline", "features", "rows", "seen", "sent", "shape")
+    __slots__ = ("answer", "deadline", "features", "rows", "seen", "shape", "taken_at", "timings")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class _Item:
         answer: asyncio.Future[Texts],
         shape: tuple[int, ...],
         seen: float,
+        timings: Timings,
     ) -> None:
         self.features = features
         self.rows = rows
@@ -57,16 +59,27 @@ class _Item:
         self.answer = answer
         self.shape = shape
         self.seen = seen
-        self.sent = False
+        self.timings = timings
+        self.taken_at: float | None = None
 
 
 class Dispatcher:
-    """One source model's way to `m_direct`. Lives in one event loop, whose time it uses."""
+    """One source model's way to `m_direct`. Lives in one event loop, whose time its deadlines go by."""
 
-    def __init__(self, entry: ModelEntry, codec: Codec, backend: InferenceBackend, board: Board, worker: int) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        codec: Codec,
+        backend: InferenceBackend,
+        board: Board,
+        worker: int,
+        clock: Callable[[], float],
+    ) -> None:
         self._entry = entry
         self._codec = codec
         self._backend = backend
+        # Finer than the loop's time, which is whole milliseconds.
+        self._clock = clock
         # No call waits in Triton but a full one: what waits here makes the next one fuller.
         self._most_calls = entry.spec.instances
         self._calls = 0
@@ -84,6 +97,7 @@ class Dispatcher:
         self._answered = tally.Gauge(board, entry.name, worker, tally.ANSWERED)
         self._calls_made = tally.Gauge(board, entry.name, worker, tally.CALLS)
         self._call_rows = tally.Gauge(board, entry.name, worker, tally.CALL_ROWS)
+        self._call_times = tally.CallTimes(board, entry.name, worker, "direct")
         # The loop holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,22 +111,24 @@ class Dispatcher:
         """Requests that the next call waits for, a moment."""
         return self._company.expected
 
-    async def alone(self, features: Features, timeout: float) -> Texts:
+    async def alone(self, features: Features, timeout: float, timings: Timings) -> Texts:
         """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         self._calls += 1
-        started = loop.time()
+        started = self._clock()
+        rows = [len(features[0])]
         self._eager.start(loop, self._call_seconds)
         try:
             (texts,) = await call(
-                self._backend, self._codec, self._entry, self._entry.direct, [features], [len(features[0])], timeout
+                self._backend, self._codec, self._entry, self._entry.direct, [features], rows, timeout, [timings]
             )
-            self._observe(loop.time() - started, len(features[0]))
+            self._observe(self._clock() - started, rows[0])
             self._answered.add(1)
         except ANSWERS:
             self._answered.add(1)
             raise
         finally:
+            timings.model = self._clock() - started
             self._eager.stop()
             self._calls -= 1
             if self._queue and self._may_call():
@@ -121,13 +137,15 @@ class Dispatcher:
             raise texts
         return texts
 
-    def _observe(self, seconds: float | None, rows: int) -> None:
+    def _observe(self, seconds: float, rows: int, waited: bool = False) -> None:
         self._calls_made.add(1)
         self._call_rows.add(rows)
-        if seconds is not None:
+        self._call_times.took(seconds)
+        # The time of one that waited for another says little of how long the model takes.
+        if not waited:
             self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
 
-    async def infer(self, features: Features, timeout: float) -> Texts:
+    async def infer(self, features: Features, timeout: float, timings: Timings) -> Texts:
         """The answer to these rows, at most `timeout` seconds from now; they are at most `direct_max_rows`.
 
         Raises AdapterError: QueueFull over the bound, DeadlineExceeded, or what the call raised for these rows.
@@ -145,7 +163,8 @@ class Dispatcher:
         deadline = loop.time() + timeout
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
-        item = _Item(features, rows, deadline, answer, shape, self._answered.mine)
+        item = _Item(features, rows, deadline, answer, shape, self._answered.mine, timings)
+        queued = self._clock()
         self._queue.append(item)
         self._queued_rows += rows
         self._queued.set(len(self._queue))
@@ -157,10 +176,17 @@ class Dispatcher:
         try:
             return await answer
         except errors.DeadlineExceeded as error:
-            error.queued = not item.sent and self._answered.mine > item.seen
+            error.queued = item.taken_at is None and self._answered.mine > item.seen
             raise
         finally:
             self._deadlines.discard(answer)
+            ended = self._clock()
+            taken = ended if item.taken_at is None else item.taken_at
+            # A request in parts waits once for each.
+            timings.queue += taken - queued
+            timings.model += ended - taken
+            if timings.trace is not None:
+                timings.trace.queued(taken - queued, ended - taken)
 
     def _full(self, rows: int) -> bool:
         entry = self._entry
@@ -185,21 +211,20 @@ class Dispatcher:
 
     async def _call(self) -> None:
         """Calls, one after the other, until nothing waits."""
-        loop = asyncio.get_running_loop()
         try:
-            while (self._calls <= self._most_calls or self._is_full()) and (batch := self._next_batch()):
-                started = loop.time()
+            while (self._calls <= self._most_calls or self._is_full()) and (
+                batch := self._next_batch(started := self._clock())
+            ):
                 waits = self._calls > self._most_calls
                 await self._settle(batch)
-                # The time of one that waited for another says little of how long the model takes.
-                self._observe(None if waits else loop.time() - started, sum([item.rows for item in batch]))
+                self._observe(self._clock() - started, sum([item.rows for item in batch]), waits)
                 # Where the next call is full already, whoever came now could not go along.
                 if not self._is_full() and self._calls <= self._most_calls:
                     await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
         finally:
             self._calls -= 1
 
-    def _next_batch(self) -> list[_Item]:
+    def _next_batch(self, now: float) -> list[_Item]:
         """From the head of the queue, as many as fit; expired and cancelled ones are dropped."""
         batch: list[_Item] = []
         room = self._entry.direct_max_rows
@@ -212,7 +237,7 @@ class Dispatcher:
             if item.rows > room or (batch and item.shape != batch[0].shape):
                 break
             batch.append(queue.popleft())
-            item.sent = True
+            item.taken_at = now
             self._queued_rows -= item.rows
             room -= item.rows
         self._queued.set(len(queue))
@@ -256,7 +281,8 @@ class Dispatcher:
     async def _infer(self, batch: Sequence[_Item]) -> Sequence[Texts | errors.BadModelOutput]:
         timeout = max([item.deadline for item in batch]) - asyncio.get_running_loop().time()
         features, rows = [item.features for item in batch], [item.rows for item in batch]
-        return await call(self._backend, self._codec, self._entry, self._entry.direct, features, rows, timeout)
+        timings = [item.timings for item in batch]
+        return await call(self._backend, self._codec, self._entry, self._entry.direct, features, rows, timeout, timings)
 
     def drain_seconds(self) -> float:
         """How long the queue takes to empty, in full calls."""
@@ -272,6 +298,7 @@ async def call(
     features: Sequence[Features],
     rows: Sequence[int],
     timeout: float,
+    timings: Sequence[Timings],
     queued: bool = False,
 ) -> Sequence[Texts | errors.BadModelOutput]:
     """One call of one of the entry's Triton models: the answer to each request that had so many `rows`.
@@ -279,7 +306,13 @@ async def call(
     `queued`: that model has a queue, which is to drop it after `timeout`.
     """
     arrays = codec.request.to_arrays(features)
-    outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
+    trace = timings[0].trace
+    if trace is None:
+        outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
+    else:
+        joined = [item.trace for item in timings if item.trace is not None]
+        with trace.call(joined, model, sum(rows)):
+            outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
     codec.answer.check_shapes(outputs, sum(rows))
     return codec.answer.texts(outputs, rows)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from converter.embedded import family
 from converter.embedded.child import Child
 from converter.embedded.doctor import Installation
+from converter.embedded.old_logs import set_aside
 from converter.embedded.remains import Workdir, clear_shared_memory
 from converter.errors import PortInUse, ServeError
 from converter.spec.settings import Settings
@@ -21,6 +22,8 @@ from converter.template import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backe
 HOST = "127.0.0.1"
 EXIT_SECONDS = 10
 _BACKLOG = 2048
+# Of calls that belong to no trace, one in so many has one of its own.
+_TRACE_RATE = 1000
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,12 @@ class EmbeddedTriton:
                 f"--cache-config=local,size={settings.cache_bytes}",
                 f"--cache-directory={found.caches}",
             ]
+        self._command += trace_options(settings)
         self._environment = family.marked(_environment(found), self._mark)
         self._log = log_folder / "triton.log"
 
     def start(self) -> Child:
+        set_aside(self._log)
         return Child("Triton", self._command, self._environment, self._log)
 
     def clean(self) -> None:
@@ -116,6 +121,22 @@ class EmbeddedTriton:
         stubs = family.stubs(self._mark, model)
         family.kill(stubs)
         return len(stubs)
+
+
+def trace_options(settings: Settings) -> list[str]:
+    """Triton's part of the traces: of the calls whose trace the adapter began, and of no others."""
+    if settings.otlp_endpoint is None:
+        return []
+    return [
+        f"--trace-config={option}"
+        for option in (
+            "mode=opentelemetry",
+            f"opentelemetry,url={settings.otlp_endpoint}/v1/traces",
+            "opentelemetry,resource=service.name=schwiftserve-triton",
+            "level=TIMESTAMPS",
+            f"rate={_TRACE_RATE}",
+        )
+    ]
 
 
 def lay_out_backends(found: Installation, target: Path) -> None:

@@ -42,7 +42,7 @@ class Server:
         return httpx.post(f"{self.url}/{endpoint}/{model}", json={"features": features}, timeout=30, **options)
 
 
-def start(models: Path, folder: Path, *options: str, **settings: str) -> Server:
+def start(models: Path | None, folder: Path, *options: str, **settings: str) -> Server:
     """Start on free ports and wait for the line with the address, whether all models are ready or not."""
     process, log = launch(models, folder, *options, **settings)
     deadline = time.monotonic() + READY_SECONDS
@@ -59,14 +59,15 @@ def start(models: Path, folder: Path, *options: str, **settings: str) -> Server:
     return Server(process, address[1], triton[1], triton[2], triton[3], log, folder / "model_repository")
 
 
-def launch(models: Path, folder: Path, *options: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start it and do not wait. Everything it writes is below `folder`."""
+def launch(models: Path | None, folder: Path, *options: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start it and do not wait. Everything it writes is below `folder`; without `models`, its settings say where."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
     log = folder / "serve.log"
+    given = [] if models is None else ["--models", str(models)]
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "converter", "serve", "--models", str(models), "--port", "0", *options],
+            [sys.executable, "-m", "converter", "serve", *given, "--port", "0", *options],
             cwd=folder,
             env=environment(folder, settings),
             stdin=subprocess.DEVNULL,
@@ -98,7 +99,7 @@ def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds
 
 
 @contextmanager
-def serving(models: Path, folder: Path, *options: str, **settings: str) -> Iterator[Server]:
+def serving(models: Path | None, folder: Path, *options: str, **settings: str) -> Iterator[Server]:
     """A server for the length of a test; it must end with 0 and leave nothing."""
     server = start(models, folder, *options, **settings)
     try:
