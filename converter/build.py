@@ -13,6 +13,7 @@ from converter import writer
 from converter.artifacts import inspect_all
 from converter.discover import ModelSource, check_names, discover
 from converter.errors import ConfigError
+from converter.libraries import set_apart
 from converter.plan import BuildOptions, Plan, make_plan, wake_key_path
 from converter.spec.manifest import Manifest, ModelEntry
 
@@ -31,19 +32,30 @@ class Build:
 
 
 def build_repository(
-    models: Path, output: Path, options: BuildOptions, only: Sequence[str] = (), check: bool = False
+    models: Path,
+    output: Path,
+    options: BuildOptions,
+    only: Sequence[str] = (),
+    check: bool = False,
+    skip_missing: bool = False,
 ) -> Build:
     """Build the repository of `models` at `output`; with `check`, only say what would change.
 
-    With `only`, the other models stay in the repository as they were built before. Raises ConfigError and
-    RepositoryError; either leaves the repository as it was.
+    With `only`, the other models stay in the repository as they were built before. With `skip_missing`, a model
+    whose library is not installed is left out, and a note says so. Raises ConfigError and RepositoryError; either
+    leaves the repository as it was.
     """
     discovery = discover(models)
     check_names(only, discovery)
     sources = tuple(source for source in discovery.sources if not only or source.spec.name in only)
+    left_out: tuple[str, ...] = ()
+    if skip_missing:
+        sources, left_out = set_apart(sources)
+        if not sources:
+            raise ConfigError(left_out)
     old = writer.existing(output, tolerant=not only)
     kept = _kept(old, output, only)
-    notes = list(discovery.passed_over)
+    notes = [*discovery.passed_over, *left_out]
     for source in sources:
         if source.spec.instances > options.cores:
             notes.append(

@@ -48,7 +48,10 @@ def main() -> None:
 )
 @click.option("--model", "names", multiple=True, metavar="NAME", help="Build only this model; may be repeated.")
 @click.option("--check", is_flag=True, help="Write nothing; say what would change.")
-def build_repo(models: Path | None, output: Path | None, names: tuple[str, ...], check: bool) -> None:
+@click.option("--skip-missing", is_flag=True, help="Leave out a model whose library is not installed, and say so.")
+def build_repo(
+    models: Path | None, output: Path | None, names: tuple[str, ...], check: bool, skip_missing: bool
+) -> None:
     """Turn models/ into a Triton model repository.
 
     Exit code 0, or 2 for a bad model_config.yaml, model file or option.
@@ -64,6 +67,7 @@ def build_repo(models: Path | None, output: Path | None, names: tuple[str, ...],
         BuildOptions.of(settings, available_cores()),
         names,
         check,
+        skip_missing,
     )
     click.echo(report(build, settings.repository, check))
 
@@ -81,6 +85,19 @@ def serve(models: Path | None, **options: Any) -> None:
     from converter.embedded.serve import serve as run
 
     sys.exit(run(load_settings(model_directory=models, **options)))
+
+
+@main.command()
+@click.option("--repository", type=_FOLDER, help="The repository to serve. [env: SCHWIFT_REPOSITORY]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address Triton listens on.")
+@click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; 8000]")
+@click.option("--triton-grpc-port", type=_PORT, help="[env: SCHWIFT_TRITON_GRPC_PORT; 8001]")
+@click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; 8002]")
+def triton(host: str, **options: Any) -> None:
+    """Start Triton alone, for an adapter in another container (python -m adapter)."""
+    from converter.embedded.standalone import run_triton
+
+    run_triton(load_settings(**options), host)
 
 
 @main.command()

@@ -77,36 +77,44 @@ class EmbeddedTriton:
             log_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
-        command = [
-            str(found.server),
-            f"--model-repository={settings.repository}",
-            f"--backend-directory={backends}",
-            "--model-control-mode=explicit",
-            "--disable-auto-complete-config",
-            "--allow-gpu-metrics=false",
-            "--pinned-memory-pool-byte-size=0",
-            f"--exit-timeout-secs={_EXIT_SECONDS}",
-            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
-            f"--http-address={_HOST}",
-            f"--http-port={ports.http}",
-            f"--grpc-address={_HOST}",
-            f"--grpc-port={ports.grpc}",
-            f"--metrics-address={_HOST}",
-            f"--metrics-port={ports.metrics}",
-            f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
-        ]
-        if caching:
-            command += [
-                f"--cache-config=local,size={settings.cache_bytes}",
-                f"--cache-directory={found.caches}",
-            ]
-        self.process = Child("Triton", command, _environment(found), log_folder / "triton.log")
+        command = command_line(found, settings, backends, _HOST, ports, self._shm_prefix, caching)
+        self.process = Child("Triton", command, environment_for(found), log_folder / "triton.log")
 
     def stop(self) -> None:
         """Ends Triton and its stubs, and removes their shared memory."""
         self.process.stop(_EXIT_SECONDS)
         for region in _SHM.glob(f"{self._shm_prefix}*"):
             region.unlink(missing_ok=True)
+
+
+def command_line(
+    found: Installation, settings: Settings, backends: Path, host: str, ports: Ports, shm_prefix: str, caching: bool
+) -> list[str]:
+    """A tritonserver that starts with no model loaded."""
+    command = [
+        str(found.server),
+        f"--model-repository={settings.repository}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=explicit",
+        "--disable-auto-complete-config",
+        "--allow-gpu-metrics=false",
+        "--pinned-memory-pool-byte-size=0",
+        f"--exit-timeout-secs={_EXIT_SECONDS}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        f"--http-address={host}",
+        f"--http-port={ports.http}",
+        f"--grpc-address={host}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-address={host}",
+        f"--metrics-port={ports.metrics}",
+        f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
+    ]
+    if caching:
+        command += [
+            f"--cache-config=local,size={settings.cache_bytes}",
+            f"--cache-directory={found.caches}",
+        ]
+    return command
 
 
 def lay_out_backends(found: Installation, target: Path) -> None:
@@ -129,7 +137,7 @@ def lay_out_backends(found: Installation, target: Path) -> None:
     )
 
 
-def _environment(found: Installation) -> dict[str, str]:
+def environment_for(found: Installation) -> dict[str, str]:
     """Ours, and what the stubs need: this Python first on PATH, and its shared library."""
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
