@@ -8,7 +8,7 @@ ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.06-py3
 
 # Nothing of this stage is in an image but what is copied from it.
 FROM ${BASE} AS tools
-# binutils: some compiled modules come with 20 MB of debug symbols. Its version does not matter.
+# binutils has what slim.sh strips with; its version does not matter.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 # /opt/schwift goes into the images; the pip that fills it does not.
@@ -17,13 +17,12 @@ RUN python3 -m venv /opt/pip \
     && mkdir -p /srv/skeleton/models /srv/skeleton/repository /srv/skeleton/logs
 WORKDIR /build
 COPY constraints.txt ./
-COPY deploy/requirements ./
+COPY deploy/requirements deploy/slim.sh ./
 
 FROM tools AS triton-packages
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps \
       -c constraints.txt -r models.txt -r triton.txt \
-    && find /opt/schwift -type d -name tests -prune -exec rm -r {} + \
-    && find /opt/schwift \( -name 'rapidjson*.so' -o -name '_yaml*.so' \) -exec strip --strip-debug {} +
+    && sh slim.sh /opt/schwift
 # Packages that models need beyond these, for example EXTRAS=torch, from PyPI and from PIP_EXTRA_INDEX_URL.
 ARG EXTRAS=""
 ARG PIP_EXTRA_INDEX_URL=""
@@ -36,9 +35,7 @@ RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --n
 FROM tools AS adapter-packages
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps \
       -c constraints.txt -r adapter.txt \
-    && find /opt/schwift -type d -name tests -prune -exec rm -r {} + \
-    && find /opt/schwift \( -name 'rapidjson*.so' -o -path '*/yaml/*.so' -o -path '*/uvloop/*.so' -o -path '*/httptools/*.so' \) \
-      -exec strip --strip-debug {} +
+    && sh slim.sh /opt/schwift
 COPY . /build/source
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps ./source
 
