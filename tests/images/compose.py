@@ -30,7 +30,7 @@ def load(*files: Path, dotenv: Mapping[str, str] | None = None) -> dict[str, Any
     """The services, by name; of two files the later one wins, mapping by mapping."""
     merged: dict[str, Any] = {}
     for file in files or (MAIN,):
-        _merge(merged, yaml.safe_load(interpolate(file.read_text(encoding="utf-8"), dotenv or {})))
+        merged = _merged(merged, yaml.safe_load(interpolate(file.read_text(encoding="utf-8"), dotenv or {})))
     services: dict[str, Any] = merged["services"]
     return services
 
@@ -62,9 +62,10 @@ def mounts(service: Mapping[str, Any]) -> list[Mount]:
     return found
 
 
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """New mappings: one that YAML's anchors share must not change in two places."""
+    both = dict(one)
+    for key, value in other.items():
+        known = both.get(key)
+        both[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return both

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.images import engine as engine_module
 from tests.images.engine import Buildah, Image, debian
 
 _PYTHON = ("ca-certificates", "libpython3.11", "python3", "python3-venv")
@@ -22,16 +22,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def workshop() -> Iterator[Path]:
-    """Where layers and roots lie: gigabytes, so removed at once."""
-    with tempfile.TemporaryDirectory(prefix="schwift-images-") as folder:
-        yield Path(folder)
+    with engine_module.workshop() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def engine(workshop: Path) -> Buildah:
+def engine(workshop: Path) -> Iterator[Buildah]:
     buildah = Buildah(workshop)
     buildah.base_from(debian(workshop / "debian", *_PYTHON), _BASE)
-    return buildah
+    try:
+        yield buildah
+    finally:
+        buildah.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,8 @@ from tests.images import machine
 
 _BUILD_SECONDS = 1200
 _STEP_SECONDS = 300
+# What the layers of all images take, with room.
+_MEMORY_BYTES = 9 << 30
 _UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
@@ -31,8 +37,13 @@ class Image:
 
 
 class Buildah:
+    """Its storage is `folder`, below which nothing is mounted any more after `close`."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def close(self) -> None:
+        self._run("umount", "--all")
 
     def base_from(self, root: Path, name: str) -> None:
         """An image of one layer with the files of `root`."""
@@ -71,8 +82,32 @@ class Buildah:
         return done.stdout
 
     def _command(self, *arguments: str) -> list[str]:
-        storage = ["--root", f"{self._folder}/storage", "--runroot", f"{self._folder}/run", "--storage-driver", "vfs"]
+        storage = [
+            "--root",
+            f"{self._folder}/storage",
+            "--runroot",
+            f"{self._folder}/run",
+            "--storage-driver",
+            "overlay",
+        ]
         return ["buildah", *storage, *arguments]
+
+
+@contextlib.contextmanager
+def workshop() -> Iterator[Path]:
+    """A folder for layers and roots: gigabytes, so in memory where there is enough, and removed at once.
+
+    Tens of thousands of files take minutes to remove from a disk that discards.
+    """
+    with tempfile.TemporaryDirectory(prefix="schwift-images-") as folder:
+        in_memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 2 * _MEMORY_BYTES
+        if in_memory:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_MEMORY_BYTES}", "tmpfs", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            if in_memory:
+                subprocess.run(["umount", folder], check=True)
 
 
 def debian(folder: Path, *packages: str) -> Path:
