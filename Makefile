@@ -1,6 +1,7 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
 # make test    all tests, against a real Triton
 # make check   lint, types and import rules
+# make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
 # make bench-soak    the same for 10 minutes at 32 connections
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test check models bench-stall bench-soak clean venv
+.PHONY: serve test check images models bench-stall bench-soak clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -28,7 +29,12 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.nvidia.yml
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py
+
+images: venv
+	$(BIN)/python -m pytest -q -s tests/images
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done

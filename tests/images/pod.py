@@ -111,7 +111,7 @@ class Pod:
         environment = {**image.environment, **settings}
         command = service.get("command") or image.config["Cmd"]
         shm = service.get("shm_size", "64m").removesuffix("b")
-        tmpfs = [f"{target} mode=1777" for target in service["tmpfs"]] + [f"/dev/shm mode=1777,size={shm}"]
+        tmpfs = [_tmpfs(entry) for entry in (*service["tmpfs"], f"/dev/shm:size={shm}")]
         capabilities = ["-all", *(f"+{name.lower()}" for name in service.get("cap_add", ()))]
         variables = {
             "PATH": os.environ["PATH"],
@@ -163,6 +163,12 @@ class Pod:
             assert running.outer.poll() is None, f"{name} ended:\n{running.output}"
             assert time.monotonic() < deadline, f"{name} is not healthy: {done.stderr}\n{running.output}"
             time.sleep(0.5)
+
+
+def _tmpfs(entry: str) -> str:
+    """`target options`, with docker's own in front: without `exec` nothing in it can be run or loaded."""
+    target, _, options = entry.partition(":")
+    return f"{target} noexec,nosuid,nodev,mode=1777{',' if options else ''}{options}"
 
 
 def _account(user: str) -> list[str]:
