@@ -35,7 +35,7 @@ RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --n
 FROM tools AS adapter-packages
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps \
       -c constraints.txt -r adapter.txt \
-    && sh slim.sh /opt/schwift
+    && sh slim.sh /opt/schwift numpy/distutils numpy/f2py
 COPY . /build/source
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps ./source
 

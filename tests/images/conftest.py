@@ -12,6 +12,7 @@ from tests.images.engine import Buildah, Image, debian
 
 _PYTHON = ("ca-certificates", "libpython3.11", "python3", "python3-venv")
 _BASE = "localhost/python"
+_NVIDIA = Path(__file__).with_name("nvidia.Dockerfile")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,20 +38,24 @@ def engine(workshop: Path) -> Iterator[Buildah]:
 
 
 @pytest.fixture(scope="session")
-def images(engine: Buildah, workshop: Path) -> dict[str, Image]:
+def images(engine: Buildah) -> dict[str, Image]:
     """By the name that compose gives them."""
-    return {
-        f"schwift-{target}": engine.build(f"schwift-{target}", target, workshop / f"{target}.log", BASE=_BASE)
-        for target in ("builder", "triton", "adapter")
+    names = ("builder", "triton", "adapter")
+    return {f"schwift-{name}": engine.build(f"localhost/schwift-{name}", name, BASE=_BASE) for name in names}
+
+
+@pytest.fixture(scope="session")
+def torch_images(engine: Buildah, images: dict[str, Image]) -> dict[str, Image]:
+    """The same with EXTRAS=torch."""
+    return images | {
+        f"schwift-{name}": engine.build(f"localhost/schwift-{name}-torch", name, BASE=_BASE, EXTRAS="torch")
+        for name in ("builder", "triton")
     }
 
 
 @pytest.fixture(scope="session")
-def torch_images(engine: Buildah, images: dict[str, Image], workshop: Path) -> dict[str, Image]:
-    """The same with EXTRAS=torch."""
-    return images | {
-        f"schwift-{target}": engine.build(
-            f"schwift-{target}-torch", target, workshop / f"{target}-torch.log", BASE=_BASE, EXTRAS="torch"
-        )
-        for target in ("builder", "triton")
-    }
+def nvidia_images(engine: Buildah, images: dict[str, Image]) -> dict[str, Image]:
+    """The same, and triton-nvidia on a stand-in for NVIDIA's image."""
+    engine.build("localhost/nvidia", file=_NVIDIA, BASE=_BASE, TRITON="localhost/schwift-triton")
+    image = engine.build("localhost/schwift-triton-nvidia", "triton-nvidia", TRITON_IMAGE="localhost/nvidia")
+    return images | {"schwift-triton-nvidia": image}

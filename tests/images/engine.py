@@ -15,6 +15,7 @@ from typing import Any
 from tests.e2e.server import ROOT
 from tests.images import machine
 
+DOCKERFILE = ROOT / "Dockerfile"
 _BUILD_SECONDS = 1200
 _STEP_SECONDS = 300
 # What the layers of all images take, with room.
@@ -52,10 +53,12 @@ class Buildah:
         self._run("commit", "--quiet", container, name)
         self._run("rm", container)
 
-    def build(self, name: str, target: str, log: Path, **arguments: str) -> Image:
-        """Build one target of the Dockerfile; what it prints goes to `log`."""
+    def build(self, name: str, target: str = "", file: Path = DOCKERFILE, **arguments: str) -> Image:
+        """Build one target of a Dockerfile, by default its last."""
+        log = self._folder / f"{name.replace('/', '-')}.log"
         command = self._command("bud", "--isolation", "chroot", "--format", "docker", "--layers")
-        command += ["--target", target, "--tag", name, *machine.volumes(self._folder)]
+        command += ["--file", str(file), "--tag", name, *(("--target", target) if target else ())]
+        command += machine.volumes(self._folder)
         command += [option for key, value in arguments.items() for option in ("--build-arg", f"{key}={value}")]
         with open(log, "wb") as output:
             done = subprocess.run(
@@ -66,7 +69,7 @@ class Buildah:
                 timeout=_BUILD_SECONDS,
             )
         said = log.read_text(encoding="utf-8", errors="replace")
-        assert done.returncode == 0, f"{target} was not built:\n{said[-4000:]}"
+        assert done.returncode == 0, f"{name} was not built:\n{said[-4000:]}"
         return self.image(name)
 
     def image(self, name: str) -> Image:

@@ -81,7 +81,7 @@ def report(*lines: str) -> None:
 
 
 def test_sizes(images: dict[str, Image]) -> None:
-    report(*(f"{image.name}: {image.megabytes:.0f} MB" for image in images.values()))
+    report(*(f"{name}: {image.megabytes:.0f} MB" for name, image in images.items()))
     assert images["schwift-triton"].megabytes <= 1000
     assert images["schwift-adapter"].megabytes <= 250
 
@@ -139,3 +139,12 @@ def test_the_contract_with_torch(torch_images: dict[str, Image], tmp_path: Path)
     with composed(tmp_path, torch_images, dotenv=TEST_DOTENV) as pod:
         assert "left out" not in pod.output("builder")
         report(contract(pod, tmp_path))
+
+
+def test_the_contract_on_nvidias_target(nvidia_images: dict[str, Image], tmp_path: Path) -> None:
+    """The same repository, by the command that this target gives its base's tritonserver."""
+    image = nvidia_images["schwift-triton-nvidia"]
+    assert (image.config["User"], image.config.get("Entrypoint")) == ("10001:10001", None)
+    with composed(tmp_path, nvidia_images, compose.MAIN, compose.NVIDIA, dotenv=TEST_DOTENV) as pod:
+        report(contract(pod, tmp_path, "-k", "not torch_mlp and not eager"))
+        assert pod.stop("triton") == 0
