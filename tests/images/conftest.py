@@ -28,13 +28,10 @@ def workshop() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def engine(workshop: Path) -> Iterator[Buildah]:
+def engine(workshop: Path) -> Buildah:
     buildah = Buildah(workshop)
     buildah.base_from(debian(workshop / "debian", *_PYTHON), _BASE)
-    try:
-        yield buildah
-    finally:
-        buildah.close()
+    return buildah
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ DOCKERFILE = ROOT / "Dockerfile"
 _BUILD_SECONDS = 1200
 _STEP_SECONDS = 300
 # What the layers of all images take, with room.
-_MEMORY_BYTES = 9 << 30
+_MEMORY_BYTES = 14 << 30
 _UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
@@ -38,13 +37,8 @@ class Image:
 
 
 class Buildah:
-    """Its storage is `folder`, below which nothing is mounted any more after `close`."""
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-
-    def close(self) -> None:
-        self._run("umount", "--all")
 
     def base_from(self, root: Path, name: str) -> None:
         """An image of one layer with the files of `root`."""
@@ -102,29 +96,16 @@ def workshop() -> Iterator[Path]:
 
     Tens of thousands of files take minutes to remove from a disk that discards.
     """
+    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    available = 1024 * int(memory["MemAvailable"].split()[0])
     with tempfile.TemporaryDirectory(prefix="schwift-images-") as folder:
-        in_memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 2 * _MEMORY_BYTES
-        if in_memory:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_MEMORY_BYTES}", "tmpfs", folder], check=True)
+        if available > _MEMORY_BYTES:
+            mount = ["-t", "tmpfs", "-o", f"size={_MEMORY_BYTES}", "tmpfs"]
+        else:
+            mount = ["--bind", folder]
+        subprocess.run(["mount", *mount, folder], check=True)
         try:
             yield Path(folder)
         finally:
-            if in_memory:
-                subprocess.run(["umount", folder], check=True)
-
-
-def debian(folder: Path, *packages: str) -> Path:
-    """The files of a small Debian with these packages, trimmed as the public slim images are."""
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", "bookworm", str(folder)],
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        timeout=_BUILD_SECONDS,
-    )
-    waste = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/cache/apt", "var/log")
-    unneeded = [str(folder / path) for path in (*waste, "var/lib/apt/lists", "var/cache/debconf")]
-    subprocess.run(["rm", "-rf", *unneeded], check=True, timeout=60)
-    for path in ("var/cache/apt/archives/partial", "var/lib/apt/lists/partial", "var/log/apt", "var/cache/debconf"):
-        (folder / path).mkdir(parents=True)
-    return folder
+            # With all that buildah has mounted below.
+            subprocess.run(["umount", "--recursive", folder], check=True)
