@@ -38,7 +38,9 @@ def engine(workshop: Path) -> Buildah:
 def images(engine: Buildah) -> dict[str, Image]:
     """By the name that compose gives them."""
     names = ("builder", "triton", "adapter")
-    return {f"schwift-{name}": engine.build(f"localhost/schwift-{name}", name, BASE=_BASE) for name in names}
+    built = {f"schwift-{name}": engine.build(f"localhost/schwift-{name}", name, BASE=_BASE) for name in names}
+    # The same target under another name.
+    return built | {"schwift-logs": built["schwift-adapter"]}
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-_PATH = re.compile(r"(file://)?(/[^\s]+)")
+_FILE = "file://"
 
 
 def pip_settings(text: str) -> dict[str, str]:
@@ -29,12 +28,11 @@ def pip_conf(settings: Mapping[str, str]) -> str:
 
 
 def needed_paths(settings: Mapping[str, str]) -> list[str]:
-    """What a build must see of this machine's disk: an index's page and its files are below one folder."""
-    found = set()
-    for value in settings.values():
-        for is_url, path in _PATH.findall(value if "://" not in value or "file://" in value else ""):
-            found.add(str(Path(path).parent) if is_url else path)
-    return sorted(path for path in found if Path(path).exists())
+    """What a build must see of this machine's disk: an index's pages and its files are below one folder."""
+    words = [word for value in settings.values() for word in value.split()]
+    paths = [str(Path(word.removeprefix(_FILE)).parent) for word in words if word.startswith(_FILE)]
+    paths += [word for word in words if word.startswith("/")]
+    return sorted({path for path in paths if Path(path).exists()})
 
 
 def volumes(folder: Path) -> list[str]:

@@ -113,6 +113,7 @@ def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -
     assert services["triton"]["depends_on"] == {"logs": done, "builder": done}
     assert services["adapter"]["depends_on"] == {"triton": healthy}
     targets = {name: services[name]["build"]["target"] for name in OURS}
+    assert len({services[name]["image"] for name in OURS}) == len(OURS)
     assert targets == {"logs": "adapter", "builder": "builder", "triton": "triton", "adapter": "adapter"}
     assert stage("triton").count("HEALTHCHECK --interval") == 1 and "'/v2/health/live'" in stage("triton")
     assert stage("adapter").count("HEALTHCHECK --interval") == 1 and "'/health/ready'" in stage("adapter")
