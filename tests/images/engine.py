@@ -109,3 +109,20 @@ def workshop() -> Iterator[Path]:
         finally:
             # With all that buildah has mounted below.
             subprocess.run(["umount", "--recursive", folder], check=True)
+
+
+def debian(folder: Path, *packages: str) -> Path:
+    """The files of a small Debian with these packages, trimmed as the public slim images are."""
+    subprocess.run(
+        ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", "bookworm", str(folder)],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        timeout=_BUILD_SECONDS,
+    )
+    waste = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
+    emptied = ("var/cache/apt/archives", "var/cache/debconf", "var/lib/apt/lists", "var/log/apt")
+    subprocess.run(["rm", "-rf", *(str(folder / path) for path in (*waste, *emptied))], check=True, timeout=60)
+    for path in emptied:
+        (folder / path / "partial").mkdir(parents=True)
+    return folder
