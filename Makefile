@@ -1,8 +1,10 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
-# make test    all tests, against a real Triton
+# make test    all tests but those of faults, against a real Triton
+# make test-faults   faults injected for real: processes that die or hang, full queues, bad files (docs/operations.md)
 # make check   lint, types and import rules
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
+# make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 20 minutes)
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
 # make bench-soak    the same for 10 minutes at 32 connections
 # make clean   remove what the above made
@@ -16,14 +18,17 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test check images models bench-stall bench-soak clean venv
+.PHONY: serve test test-faults check images models bench bench-stall bench-soak clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
 	exec $(BIN)/schwift serve
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not faults"
+
+test-faults: venv
+	$(BIN)/python -m pytest tests/faults
 
 check: venv
 	$(BIN)/ruff check .
@@ -38,6 +43,9 @@ images: venv
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done
+
+bench: venv
+	$(BIN)/python -m tests.bench
 
 bench-stall: venv
 	$(BIN)/python -m tests.bench.stall

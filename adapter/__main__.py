@@ -15,6 +15,7 @@ import uvloop
 from adapter import workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
+from adapter.draining import DrainingServer
 from adapter.http_protocol import HttpProtocol
 from adapter.sharing import Sharing
 from converter.errors import PortInUse, SchwiftError
@@ -46,7 +47,7 @@ def main() -> int:
                 asyncio.run(_serve(settings, manifest, sock, sharing, worker))
                 return 0
 
-            return serve(0) if settings.workers == 1 else workers.run(settings.workers, serve)
+            return serve(0) if settings.workers == 1 else workers.run(settings.workers, serve, sock.close)
     except SchwiftError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -59,6 +60,7 @@ async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sh
         lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics),
         sharing,
         worker,
+        controlled=True,
     )
     config = uvicorn.Config(
         app,
@@ -73,7 +75,7 @@ async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sh
         proxy_headers=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    await uvicorn.Server(config).serve(sockets=[sock])
+    await DrainingServer(config, app.drain).serve(sockets=[sock])
 
 
 def _listener(settings: Settings) -> socket.socket:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
+from adapter.control import Control
 from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
 from adapter.keeper import Keeper
@@ -18,6 +19,7 @@ from adapter.metrics import Metrics
 from adapter.middleware import RequestId
 from adapter.ratelimit import Quota
 from adapter.registry import Registry
+from adapter.reload import Reloader, adopt
 from adapter.routes import predict_router, status_router
 from adapter.service import PredictService
 from adapter.sharing import Sharing
@@ -34,10 +36,11 @@ def create_app(
     make_backend: Callable[[], InferenceBackend],
     sharing: Sharing | None = None,
     worker: int = 0,
+    controlled: bool = False,
 ) -> HotPath:
     """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
 
-    `worker` is this process's number among those that share `sharing`.
+    `worker` is this process's number among those that share `sharing`; `controlled` lets `schwift reload` speak to it.
     """
     names = [entry.name for entry in manifest.models]
     sharing = sharing or Sharing(names)
@@ -57,10 +60,18 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         keeper = Keeper(registry, backend, settings.model_load_timeout_seconds, sharing)
+        reloader = Reloader(
+            registry, backend, board, keeper.tell, settings.model_load_timeout_seconds, settings.predict_timeout_seconds
+        )
+        control = Control(reloader, sharing.lead, settings.control_path, settings.repository, keeper.follow)
+        adopted = tally.Gauge(board, tally.ALL, worker, tally.ADOPTED)
         tasks = [
             asyncio.create_task(keeper.run(), name="keeper"),
             asyncio.create_task(_refresh(service), name="refresh"),
+            asyncio.create_task(adopt(registry, service, adopted), name="adopt"),
         ]
+        if controlled:
+            tasks.append(asyncio.create_task(control.run(), name="control"))
         try:
             yield
         finally:
@@ -80,6 +91,7 @@ def create_app(
     )
     app.include_router(predict_router(registry))
     app.include_router(status_router(registry, metrics, board, backend))
+    registry.watch(lambda *_: setattr(app, "openapi_schema", None))
     app.add_middleware(RequestId)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
     return HotPath(app, service, quota, settings.max_body_bytes)

@@ -14,18 +14,38 @@ _CELL = 8
 
 
 class Board:
-    """A row of `width` float64 cells for each name and worker, all 0 at first."""
+    """A row of `width` float64 cells for each name and worker, all 0 at first; `spare` rows are for names to come."""
 
-    def __init__(self, names: Sequence[str], width: int, workers: int = 1) -> None:
+    def __init__(self, names: Sequence[str], width: int, workers: int = 1, spare: int = 0) -> None:
         self.workers = workers
         self._width = width
         self._rows = {name: i for i, name in enumerate(names)}
-        size = max(1, len(names)) * width * workers * _CELL
-        self._cells = memoryview(mmap.mmap(-1, size)).cast("d")
+        self._most = max(1, len(names) + spare)
+        # Pages that are never written cost nothing.
+        self._cells = memoryview(mmap.mmap(-1, self._most * width * workers * _CELL)).cast("d")
+
+    @property
+    def names(self) -> Sequence[str]:
+        """In the order of their rows."""
+        return list(self._rows)
+
+    @property
+    def room(self) -> int:
+        """How many more names have a row."""
+        return self._most - len(self._rows)
+
+    def add(self, names: Sequence[str]) -> list[str]:
+        """Give a row to those of the names that have none, and return these. All workers do so in the same order."""
+        new = [name for name in names if name not in self._rows]
+        if len(new) > self.room:
+            raise ValueError(f"the board has room for {self.room} more names, not {len(new)}")
+        for name in new:
+            self._rows[name] = len(self._rows)
+        return new
 
     def row(self, name: str, worker: int) -> memoryview[float]:
         """A worker's cells of a name, to read and write."""
-        start = (worker * len(self._rows) + self._rows[name]) * self._width
+        start = (worker * self._most + self._rows[name]) * self._width
         return self._cells[start : start + self._width]
 
     def rows(self, name: str) -> list[memoryview[float]]:

@@ -61,7 +61,9 @@ class ModelHealth(BaseModel):
 
 
 class Health(BaseModel):
-    status: str = Field(description="`ok`, or `unavailable` where a model or Triton is not ready.")
+    status: str = Field(
+        description="`ok`; `unavailable` where a model or Triton is not ready, `draining` before the end."
+    )
     triton: str = Field(description="`up` or `down`.")
     models: dict[str, ModelHealth]
 

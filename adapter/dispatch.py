@@ -1,8 +1,9 @@
 """Requests of one model for its `m_direct`, joined into few calls without waiting.
 
 While the calls in flight are at their bound, rows wait here, bounded and first in first out; each call takes as many
-of them as fit. Nothing in flight means nothing to wait for. An error of a joined call is not everybody's: the call is
-made again in halves until only the guilty request has it.
+of them as fit. Calls that are full go ahead of the bound, since waiting could not make them fuller. Nothing in flight
+means nothing to wait for. An error of a joined call is not everybody's: the call is made again in halves until only the
+guilty request has it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from adapter.board import Board
 from adapter.codec import Codec
 from adapter.company import Company
 from adapter.deadlines import Deadlines
+from adapter.eager import Eager
 from adapter.features import Features
 from adapter.predictions import Texts
 from converter.spec.manifest import ModelEntry
 
+# Full calls beyond one for each instance: the model finds the next one when it has ended one.
+_AHEAD = 2
 # How much the newest call counts in the running mean of call times.
 _WEIGHT = 0.1
 
@@ -47,14 +51,16 @@ class Dispatcher:
         self._entry = entry
         self._codec = codec
         self._backend = backend
-        # No call waits in Triton: what waits here makes the next one fuller (docs/performance.md has both measured).
+        # No call waits in Triton but a full one: what waits here makes the next one fuller.
         self._most_calls = entry.spec.instances
         self._calls = 0
         self._queue: deque[_Item] = deque()
+        self._queued_rows = 0
         self._free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
         self._deadlines = Deadlines()
         self._call_seconds = 0.0
         self._company = Company()
+        self._eager = Eager()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queued = tally.Gauge(board, entry.name, worker, tally.QUEUED)
@@ -88,23 +94,26 @@ class Dispatcher:
         loop = self._loop = self._loop or asyncio.get_running_loop()
         self._calls += 1
         started = loop.time()
+        self._eager.start(loop, self._call_seconds)
         try:
             (texts,) = await call(
                 self._backend, self._codec, self._entry, self._entry.direct, [features], [len(features[0])], timeout
             )
             self._observe(loop.time() - started, len(features[0]))
         finally:
+            self._eager.stop()
             self._calls -= 1
-            if self._queue and self._calls < self._most_calls:
+            if self._queue and self._may_call():
                 self._start_call(loop)
         if isinstance(texts, errors.BadModelOutput):
             raise texts
         return texts
 
-    def _observe(self, seconds: float, rows: int) -> None:
+    def _observe(self, seconds: float | None, rows: int) -> None:
         self._calls_made.add(1)
         self._call_rows.add(rows)
-        self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
+        if seconds is not None:
+            self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
 
     async def infer(self, features: Features, timeout: float) -> Texts:
         """The answer to these rows, at most `timeout` seconds from now; they are at most `direct_max_rows`.
@@ -124,15 +133,25 @@ class Dispatcher:
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
         self._queue.append(_Item(features, len(features[0]), deadline, answer, shape))
+        self._queued_rows += len(features[0])
         self._queued.set(len(self._queue))
         self._company.arrived(len(self._queue))
         self._deadlines.add(answer, deadline)
-        if self._calls < self._most_calls:
+        if self._may_call():
             self._start_call(loop)
         try:
             return await answer
         finally:
             self._deadlines.discard(answer)
+
+    def _may_call(self) -> bool:
+        """One for each instance, and a few more that are full."""
+        over = self._calls - self._most_calls
+        return over < 0 or (over < _AHEAD and self._is_full())
+
+    def _is_full(self) -> bool:
+        """Whether what waits fills a call."""
+        return self._queued_rows >= self._entry.direct_max_rows
 
     def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
         # A task begins on the loop's next turn, so what arrived in this one goes along.
@@ -145,12 +164,14 @@ class Dispatcher:
         """Calls, one after the other, until nothing waits."""
         loop = asyncio.get_running_loop()
         try:
-            while batch := self._next_batch():
+            while (self._calls <= self._most_calls or self._is_full()) and (batch := self._next_batch()):
                 started = loop.time()
+                waits = self._calls > self._most_calls
                 await self._settle(batch)
-                self._observe(loop.time() - started, sum([item.rows for item in batch]))
+                # The time of one that waited for another says little of how long the model takes.
+                self._observe(None if waits else loop.time() - started, sum([item.rows for item in batch]))
                 # Where the next call is full already, whoever came now could not go along.
-                if len(self._queue) < self._entry.direct_max_rows:
+                if not self._is_full() and self._calls <= self._most_calls:
                     await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
         finally:
             self._calls -= 1
@@ -163,17 +184,19 @@ class Dispatcher:
         while queue:
             item = queue[0]
             if item.answer.done():
-                queue.popleft()
+                self._queued_rows -= queue.popleft().rows
                 continue
             if item.rows > room or (batch and item.shape != batch[0].shape):
                 break
             batch.append(queue.popleft())
+            self._queued_rows -= item.rows
             room -= item.rows
         self._queued.set(len(queue))
         return batch
 
     def _drop_done(self) -> None:
         self._queue = deque(item for item in self._queue if not item.answer.done())
+        self._queued_rows = sum(item.rows for item in self._queue)
         self._queued.set(len(self._queue))
 
     async def _settle(self, batch: Sequence[_Item]) -> None:
@@ -209,8 +232,7 @@ class Dispatcher:
 
     def drain_seconds(self) -> float:
         """How long the queue takes to empty, in full calls."""
-        rows = sum(item.rows for item in self._queue)
-        calls = -(-rows // self._entry.direct_max_rows)
+        calls = -(-self._queued_rows // self._entry.direct_max_rows)
         return calls * self._call_seconds / self._entry.spec.instances
 
 

@@ -16,16 +16,21 @@ AdapterError
 │   ├── QueueFull             Triton's
 │   ├── ModelUnavailable      not loaded, or failed to load
 │   ├── ModelProcessDead      the keeper loads the model again
-│   └── UpstreamDown          Triton does not answer
+│   ├── UpstreamDown          Triton does not answer
+│   └── Draining              we are about to end
 ├── DeadlineExceeded
 ├── ModelFailed               the model raised
 ├── BadModelOutput            the model's answer is not what its config promises
 └── UpstreamRefused           Triton refused what we validated: a fault of ours
+
+ReloadFailed is no answer to a client: it goes to `schwift reload`.
 """
 
 from __future__ import annotations
 
 DEADLINE = "The request did not finish within its deadline."
+UNREACHABLE = "The inference server does not answer; try again shortly."
+DRAINING = "The server is shutting down: try again shortly, on a new connection."
 
 
 class AdapterError(Exception):
@@ -103,6 +108,10 @@ class UpstreamDown(TryLater):
     pass
 
 
+class Draining(TryLater):
+    pass
+
+
 class DeadlineExceeded(AdapterError):
     pass
 
@@ -117,3 +126,7 @@ class BadModelOutput(AdapterError):
 
 class UpstreamRefused(AdapterError):
     pass
+
+
+class ReloadFailed(Exception):
+    """A new version is not taken; the sentence is for the user who asked for the reload."""

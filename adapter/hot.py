@@ -70,6 +70,10 @@ class HotPath:
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
 
+    def drain(self) -> None:
+        """Refuse new requests from now on; those in flight finish."""
+        self._service.drain()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             head, _, name = scope["path"][1:].partition("/")

@@ -50,10 +50,14 @@ class Keeper:
         self._told = b""
 
     async def run(self) -> None:
+        leads = False
         while True:
-            leads = self._sharing.lead.try_hold()
+            led, leads = leads, self._sharing.lead.try_hold()
             try:
                 if leads:
+                    if not led:
+                        # What the one before it knew: reloads since the start.
+                        self.follow()
                     await self.look()
                 else:
                     self.follow()
@@ -84,6 +88,8 @@ class Keeper:
             self.tell()
 
     async def _look(self) -> None:
+        # Before the states are asked for: what is reloaded meanwhile is newer than they are.
+        models = list(self._registry.models.values())
         try:
             states = await self._backend.states(_CALL_SECONDS)
         except errors.UpstreamDown:
@@ -94,8 +100,11 @@ class Keeper:
             return
         self._registry.triton_up = True
         missing = []
-        for model in self._registry.models.values():
-            gone = [name for name in model.entry.triton_models if states.get(name) != "READY"]
+        for model in models:
+            if self._registry.models.get(model.entry.name) is not model:
+                continue
+            entry = model.entry
+            gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
             if model.dead:
                 missing.append(model)
             elif not gone:

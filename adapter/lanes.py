@@ -33,6 +33,9 @@ class Lane:
         self._codec = codec
         self._backend = backend
         self._clock = clock
+        # Requests of this process that are in here; and whether another version of the model took its place.
+        self.active = 0
+        self.left = False
         self._dispatcher = Dispatcher(entry, codec, backend, board, worker)
         # The response cache is the front's: what goes straight to the model neither finds nor fills it.
         forced = forced or ("busy" if entry.spec.caching else None)
@@ -47,6 +50,7 @@ class Lane:
         # Those who are expected back at once count as there.
         others = in_flight.total() or self._dispatcher.expecting
         in_flight.add(1)
+        self.active += 1
         try:
             way = self._choose(endpoint, others)
             rows, most = len(features[0]), self._entry.direct_max_rows
@@ -59,6 +63,7 @@ class Lane:
                 return [await self._through_the_front(self._entry.front, features, deadline)]
             return [await self._dispatcher.alone(features, remaining)]
         finally:
+            self.active -= 1
             in_flight.add(-1)
 
     def refresh(self) -> None:

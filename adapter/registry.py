@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from adapter import tally
 from adapter.board import Board
 from adapter.codec import Codec
 from adapter.tally import Gauge
-from converter.spec.manifest import Manifest, ModelEntry
+from converter.spec.manifest import Manifest, ModelEntry, entry_json
 
 # waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again.
 State = Literal["waiting", "loading", "ready", "unavailable", "failed"]
@@ -68,20 +69,43 @@ class Model:
 class Registry:
     """All models, by name. `triton_up` is what the keeper saw last.
 
-    `worker` is this process's place on the `board`.
+    `worker` is this process's place on the `board`. Each reload makes a new `generation` of models.
     """
 
     def __init__(self, manifest: Manifest, board: Board | None = None, worker: int = 0) -> None:
-        board = board or tally.make_board([entry.name for entry in manifest.models])
-        self.models = {
-            entry.name: Model(entry, tally.Gauge(board, entry.name, worker, tally.DEATHS_SEEN))
-            for entry in manifest.models
-        }
+        self._board = board or tally.make_board([entry.name for entry in manifest.models])
+        self._worker = worker
+        self._watchers: list[Callable[[str, Model | None], None]] = []
+        # What the reloads changed: entries as their manifests have them, None for a model that was removed.
+        self._changed: dict[str, str | None] = {}
+        self.generation = 0
+        self.models = {entry.name: self._made(entry) for entry in manifest.models}
         self.triton_up = False
+        # This process is about to end: it takes no new requests.
+        self.draining = False
 
     @property
     def ready(self) -> bool:
-        return self.triton_up and all(model.ready for model in self.models.values())
+        return not self.draining and self.triton_up and all(model.ready for model in self.models.values())
+
+    @property
+    def room(self) -> int:
+        """How many models can be added to these."""
+        return self._board.room
+
+    def watch(self, watcher: Callable[[str, Model | None], None]) -> None:
+        """Be told of each model that takes another's place, or of none that does."""
+        self._watchers.append(watcher)
+
+    def replace(self, entries: Iterable[ModelEntry], removed: Iterable[str] = ()) -> None:
+        """Serve these, which are loaded, in the place of those of their names, and the removed ones no more."""
+        for entry in entries:
+            self._changed[entry.name] = entry_json(entry)
+            self._put(entry)
+        for name in removed:
+            self._changed[name] = None
+            self._drop(name)
+        self.generation += 1
 
     def as_text(self) -> bytes:
         """What a worker that does not lead has to know."""
@@ -89,15 +113,51 @@ class Registry:
             name: [model.status.state, model.status.reason, model.status.load_seconds, model.deaths_mended]
             for name, model in self.models.items()
         }
-        return orjson.dumps({"triton_up": self.triton_up, "models": states})
+        told = {
+            "triton_up": self.triton_up, "models": states, "generation": self.generation,
+            "changed": self._changed, "rows": self._board.names,
+        }  # fmt: skip
+        return orjson.dumps(told)
 
     def follow(self, text: bytes) -> None:
         """Take over what the leading worker wrote, but for what it has not heard of: deaths that were seen since."""
         told = orjson.loads(text)
         self.triton_up = told["triton_up"]
+        if told["generation"] != self.generation:
+            self._follow_reloads(told["changed"], told["rows"])
+            self.generation = told["generation"]
         for name, (state, reason, load_seconds, mended) in told["models"].items():
             model = self.models[name]
             model.mend(mended)
             if not (model.dead and state == "ready"):
                 model.status.state, model.status.reason = state, reason
                 model.status.load_seconds = load_seconds
+
+    def _follow_reloads(self, changed: dict[str, str | None], rows: list[str]) -> None:
+        self._take_rows(rows)
+        for name, text in changed.items():
+            if text is None:
+                self._drop(name)
+            elif name not in self.models or entry_json(self.models[name].entry) != text:
+                self._put(ModelEntry.model_validate_json(text))
+        self._changed = changed
+
+    def _put(self, entry: ModelEntry) -> None:
+        self._take_rows([entry.name])
+        before = self.models.get(entry.name)
+        model = self._made(entry)
+        model.status = Status("ready", None, before.status.load_seconds if before else None)
+        self.models = dict(sorted({**self.models, entry.name: model}.items()))
+        for watcher in self._watchers:
+            watcher(entry.name, model)
+
+    def _drop(self, name: str) -> None:
+        if self.models.pop(name, None) is not None:
+            for watcher in self._watchers:
+                watcher(name, None)
+
+    def _take_rows(self, names: list[str]) -> None:
+        tally.begin(self._board, self._board.add(names), self._worker, whole=False)
+
+    def _made(self, entry: ModelEntry) -> Model:
+        return Model(entry, tally.Gauge(self._board, entry.name, self._worker, tally.DEATHS_SEEN))

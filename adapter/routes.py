@@ -48,8 +48,18 @@ def predict_router(registry: Registry) -> APIRouter:
     router = APIRouter()
 
     def add(endpoint: Endpoint, example_rows: int) -> None:
-        entries = [model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
-        name_examples = {entry.name: Example(value=entry.name) for entry in entries}
+        name_examples: dict[str, Example] = {}
+        extra: dict[str, Any] = {"parameters": [_HEADER]}
+
+        def describe(*_: object) -> None:
+            """The models that are served now."""
+            entries = [model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
+            name_examples.clear()
+            name_examples.update({entry.name: Example(value=entry.name) for entry in entries})
+            extra["requestBody"] = request_body(entries, example_rows)
+
+        describe()
+        registry.watch(describe)
 
         async def route(model_name: str = Path(description="`model.name`", openapi_examples=name_examples)) -> None:
             raise AssertionError("adapter/hot.py answers this before the framework sees it")
@@ -64,7 +74,7 @@ def predict_router(registry: Registry) -> APIRouter:
             description=_DESCRIPTIONS[endpoint],
             response_class=JSONResponse,
             responses={200: {"model": PredictResponse}, **error_responses()},
-            openapi_extra={"requestBody": request_body(entries, example_rows), "parameters": [_HEADER]},
+            openapi_extra=extra,
         )
 
     add("predict", 2)
@@ -128,7 +138,7 @@ def _info(model: Model) -> ModelInfo:
 
 def _health(registry: Registry, board: Board) -> Response:
     health = Health(
-        status="ok" if registry.ready else "unavailable",
+        status="ok" if registry.ready else "draining" if registry.draining else "unavailable",
         triton="up" if registry.triton_up else "down",
         models={
             name: ModelHealth(

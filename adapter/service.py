@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -12,7 +13,7 @@ from adapter.board import Board
 from adapter.lanes import Lane
 from adapter.regime import RegimeName
 from adapter.registry import Model, Registry
-from converter.spec.model import Endpoint
+from converter.spec.model import ENDPOINTS, Endpoint
 
 
 class Timings:
@@ -51,18 +52,40 @@ class PredictService:
         regime: RegimeName | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._backend = backend
+        self._board = board
+        self._worker = worker
         self._admission = admission
         self._timeout = timeout
+        self._regime = regime
         self._clock = clock
-        self._lanes: list[Lane] = []
+        self._lanes: dict[str, Lane] = {}
+        self._left: list[Lane] = []
         self._targets: dict[tuple[str, str], Target] = {}
         for name, model in registry.models.items():
-            lane = Lane(model.entry, model.codec, backend, board, worker, regime, clock)
-            self._lanes.append(lane)
-            for endpoint in model.entry.spec.endpoints:
-                counts = tally.Tally(board, name, worker, endpoint)
-                self._targets[endpoint, name] = Target(model, endpoint, lane, counts)
+            self.switch(name, model)
         self._registry = registry
+        registry.watch(self.switch)
+
+    def switch(self, name: str, model: Model | None) -> None:
+        """From now on requests for this name go to this model, or nowhere; those that are in keep to theirs."""
+        left = self._lanes.pop(name, None)
+        for endpoint in ENDPOINTS:
+            self._targets.pop((endpoint, name), None)
+        if left is not None:
+            left.left = True
+            self._left.append(left)
+        if model is not None:
+            lane = Lane(model.entry, model.codec, self._backend, self._board, self._worker, self._regime, self._clock)
+            self._lanes[name] = lane
+            for endpoint in model.entry.spec.endpoints:
+                counts = tally.Tally(self._board, name, self._worker, endpoint)
+                self._targets[endpoint, name] = Target(model, endpoint, lane, counts)
+
+    def leaving(self) -> bool:
+        """Whether requests are still in that began with a model which was replaced since."""
+        self._left = [lane for lane in self._left if lane.active]
+        return bool(self._left)
 
     def find(self, name: str, endpoint: Endpoint) -> Target | None:
         return self._targets.get((endpoint, name))
@@ -73,18 +96,34 @@ class PredictService:
             return errors.UnknownModel("No model has this name: see /available_models.")
         return errors.EndpointOff(f"This model is not served on /{endpoint}: see /available_models.")
 
+    def drain(self) -> None:
+        """Take no new requests from now on; those in flight go on."""
+        self._registry.draining = True
+
+    def _current(self, target: Target) -> Target:
+        name = target.model.entry.name
+        found = self.find(name, target.endpoint)
+        if found is None:
+            raise self.missing(name, target.endpoint)
+        return found
+
     def refresh(self) -> None:
         """Bring what the board shows up to date, for models without traffic."""
-        for lane in self._lanes:
+        for lane in self._lanes.values():
             lane.refresh()
 
     async def predict(self, target: Target, body: bytes, timeout: float | None, timings: Timings) -> bytes:
         """The body of a 200. `timeout` is the client's, if shorter than ours. Raises AdapterError."""
         started = self._clock()
         deadline = started + (self._timeout if timeout is None or timeout > self._timeout else timeout)
+        if target.lane.left:
+            # The model was replaced while the body was read.
+            target = self._current(target)
         model = target.model
+        if self._registry.draining:
+            raise errors.Draining(errors.DRAINING)
         if not model.ready:
-            raise _unavailable(model)
+            raise self._unavailable(model)
         self._admission.enter()
         try:
             features = model.codec.request.parse(body)
@@ -102,13 +141,24 @@ class PredictService:
             self._admission.observe(elapsed)
             return answer
         except errors.ModelProcessDead:
-            model.mark_dead()
+            if not target.lane.left:
+                model.mark_dead()
             raise
+        except asyncio.CancelledError as error:
+            if not self._registry.draining:
+                raise
+            # The drain is over and this has not ended.
+            raise errors.Draining(errors.DRAINING) from error
         finally:
             self._admission.leave()
 
+    def _unavailable(self, model: Model) -> errors.TryLater:
+        if model.status.state == "unavailable" and not self._registry.triton_up:
+            return errors.UpstreamDown(errors.UNREACHABLE)
+        return _not_ready(model)
 
-def _unavailable(model: Model) -> errors.ModelUnavailable:
+
+def _not_ready(model: Model) -> errors.ModelUnavailable:
     words: Mapping[str, str] = {
         "waiting": "The model is not loaded yet; try again shortly.",
         "loading": "The model is being loaded; try again shortly.",

@@ -25,6 +25,7 @@ STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
     errors.ModelUnavailable: (503, "model_unavailable"),
     errors.ModelProcessDead: (503, "model_process_dead"),
     errors.UpstreamDown: (503, "upstream_down"),
+    errors.Draining: (503, "draining"),
     errors.DeadlineExceeded: (504, "deadline_exceeded"),
 }
 

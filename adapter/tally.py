@@ -34,21 +34,25 @@ REGIME_CHANGES = IN_FLIGHT + 3
 CALLS = IN_FLIGHT + 4
 CALL_ROWS = IN_FLIGHT + 5
 DEATHS_SEEN = IN_FLIGHT + 6
-WIDTH = IN_FLIGHT + 7
+# The generation of models that a worker has left all others for (adapter/registry.py); of the adapter as a whole.
+ADOPTED = IN_FLIGHT + 7
+WIDTH = IN_FLIGHT + 8
 # What a worker that begins must not inherit from the one before it.
-_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, REGIME)
+_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, REGIME, ADOPTED)
+# Models that a reload may add while the adapter runs.
+_SPARE = 256
 
 # The row of the adapter as a whole; no model's name is empty.
 ALL = ""
 
 
 def make_board(models: Sequence[str], workers: int = 1) -> Board:
-    return Board([ALL, *models], WIDTH, workers)
+    return Board([ALL, *models], WIDTH, workers, _SPARE)
 
 
-def begin(board: Board, models: Sequence[str], worker: int) -> None:
-    """Clear the gauges that a worker's predecessor left."""
-    for name in (ALL, *models):
+def begin(board: Board, models: Sequence[str], worker: int, whole: bool = True) -> None:
+    """Clear the gauges that a worker's predecessor left of these models; of the adapter as a whole too, or not."""
+    for name in (ALL, *models) if whole else models:
         row = board.row(name, worker)
         for cell in _OF_THE_PROCESS:
             row[cell] = 0.0

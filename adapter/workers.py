@@ -19,17 +19,19 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
-def run(count: int, serve: Callable[[int], int]) -> int:
+def run(count: int, serve: Callable[[int], int], on_stop: Callable[[], None]) -> int:
     """Fork `count` processes that each end with `serve(its number)`, until a signal ends them all.
 
-    0 if each ended well after it. Call it before anything starts threads or an event loop.
+    `on_stop` is called here at that signal, and no process is started after it. 0 if each ended well. Call it before
+    anything starts threads or an event loop.
     """
-    return _Workers(count, serve).run()
+    return _Workers(count, serve, on_stop).run()
 
 
 class _Workers:
-    def __init__(self, count: int, serve: Callable[[int], int]) -> None:
+    def __init__(self, count: int, serve: Callable[[int], int], on_stop: Callable[[], None]) -> None:
         self._serve = serve
+        self._on_stop = on_stop
         self._count = count
         self._pids: dict[int, int] = {}
         self._stopping = False
@@ -45,7 +47,7 @@ class _Workers:
                 worker = self._pids.pop(pid, -1)
                 code = os.waitstatus_to_exitcode(status)
                 if self._stopping:
-                    # uvicorn ends by the signal that it was asked to end with.
+                    # A signal that comes before its handler is there ends a process as signals do.
                     failed |= code not in (0, *(-number for number in _STOP_SIGNALS))
                 elif worker >= 0:
                     _log.error("worker %d ended by itself with code %d, and is started again", worker, code)
@@ -85,5 +87,6 @@ class _Workers:
 
     def _stop(self, number: int, _: object) -> None:
         self._stopping = True
+        self._on_stop()
         for pid in self._pids:
             os.kill(pid, number)

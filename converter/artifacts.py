@@ -9,13 +9,15 @@ import pickletools
 import subprocess
 import sys
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from converter.discover import ModelSource
-from converter.errors import ArtifactError
+from converter.errors import ArtifactError, MissingLibrary
+from converter.needs import check_backend, check_imports, check_pickle
 from converter.spec.model import nearest
 
 _PROBE_SECONDS = 120
@@ -37,17 +39,24 @@ class Facts:
     """What the plan needs beyond the spec.
 
     `compiled` is the TorchScript file made of an eager module, which takes the model file's place.
-    `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`.
+    `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`. `notes` are for the
+    user.
     """
 
     inputs: tuple[GraphTensor, ...] = ()
     outputs: tuple[GraphTensor, ...] = ()
     compiled: Path | None = None
     package: str = "models"
+    notes: tuple[str, ...] = ()
 
 
-def inspect_all(sources: tuple[ModelSource, ...], scratch: Path, jobs: int) -> dict[str, Facts]:
-    """The facts of each model, by name. ArtifactError lists the problems of all of them."""
+def inspect_all(
+    sources: tuple[ModelSource, ...], scratch: Path, jobs: int, left_out: list[str] | None = None
+) -> dict[str, Facts]:
+    """The facts of each model, by name. ArtifactError lists the problems of all of them.
+
+    With `left_out`, a model whose library is not installed has no facts, and its problem goes there.
+    """
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         futures = {source.spec.name: pool.submit(inspect, source, scratch) for source in sources}
     facts: dict[str, Facts] = {}
@@ -55,6 +64,8 @@ def inspect_all(sources: tuple[ModelSource, ...], scratch: Path, jobs: int) -> d
     for name, future in futures.items():
         try:
             facts[name] = future.result()
+        except MissingLibrary as error:
+            (problems if left_out is None else left_out).extend(error.problems)
         except ArtifactError as error:
             problems.extend(error.problems)
     if problems:
@@ -64,6 +75,7 @@ def inspect_all(sources: tuple[ModelSource, ...], scratch: Path, jobs: int) -> d
 
 def inspect(source: ModelSource, scratch: Path) -> Facts:
     """The facts of one model; what is compiled is written below `scratch`."""
+    check_backend(source)
     if source.spec.backend == "python":
         return Facts(package=_class_package(source))
     name = source.spec.model_args.model_file or ""
@@ -82,7 +94,7 @@ def inspect(source: ModelSource, scratch: Path) -> Facts:
         )
     if source.spec.backend == "torch":
         return Facts(compiled=_torch(source, path, scratch), package=source.models_name)
-    return Facts(package=source.models_name)
+    return Facts(package=source.models_name, notes=check_pickle(source, path))
 
 
 def _tensor(item: dict[str, Any]) -> GraphTensor:
@@ -122,10 +134,13 @@ def _torch(source: ModelSource, path: Path, scratch: Path) -> Path | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            if (broken := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{broken} does not fit its checksum")
             if any(name.endswith("/constants.pkl") for name in names):
                 return None
             pickles = [archive.read(name) for name in names if name.endswith("/data.pkl")]
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError) as error:
+        # The latter are what a damaged header looks like: another compression, a password, a place outside the file.
         raise ArtifactError(
             f"{source.config}: {path.name} is damaged, or older than torch 1.6: save it again with "
             "torch.jit.script(model).save()"
@@ -194,6 +209,7 @@ def _class_package(source: ModelSource) -> str:
     names = _top_level_names(tree)
     if names is not None and class_name not in names:
         raise ArtifactError(f"{where}: {relative} has no class {class_name}{nearest(class_name, names)}")
+    check_imports(source, relative, package)
     return package
 
 

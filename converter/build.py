@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from converter import writer
-from converter.artifacts import inspect_all
+from converter import versions, writer
+from converter.artifacts import Facts, inspect_all
 from converter.discover import ModelSource, check_names, discover
-from converter.errors import ConfigError
-from converter.libraries import set_apart
-from converter.plan import BuildOptions, Plan, make_plan, wake_key_path
+from converter.errors import ConfigError, RepositoryError
+from converter.plan import BuildOptions, Plan, joined, plan_model, wake_key_path
 from converter.spec.manifest import Manifest, ModelEntry
 
 _KEY_BYTES = 16
+_DOCKER_REMEDY = "(with docker: EXTRAS=<package> docker compose up --build)"
 _KEY = re.compile(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}")
 
 
@@ -38,49 +38,82 @@ def build_repository(
     only: Sequence[str] = (),
     check: bool = False,
     skip_missing: bool = False,
+    write: writer.Write = writer.write,
 ) -> Build:
     """Build the repository of `models` at `output`; with `check`, only say what would change.
 
     With `only`, the other models stay in the repository as they were built before. With `skip_missing`, a model
-    whose library is not installed is left out, and a note says so. Raises ConfigError and RepositoryError; either
-    leaves the repository as it was.
+    whose library is not installed is left out, and a note says so. `write` gets the plan where something changes.
+    Raises ConfigError and RepositoryError; either leaves the repository as it was.
     """
     discovery = discover(models)
     check_names(only, discovery)
     sources = tuple(source for source in discovery.sources if not only or source.spec.name in only)
-    left_out: tuple[str, ...] = ()
-    if skip_missing:
-        sources, left_out = set_apart(sources)
-        if not sources:
-            raise ConfigError(left_out)
     old = writer.existing(output, tolerant=not only)
     kept = _kept(old, output, only)
-    notes = [*discovery.passed_over, *left_out]
+    notes = list(discovery.passed_over)
     for source in sources:
         if source.spec.instances > options.cores:
             notes.append(
                 f"{source.config}: {source.spec.instances} instances on {options.cores} cores: each runs one thread"
             )
     with tempfile.TemporaryDirectory(prefix="schwift-build-") as scratch:
-        facts = inspect_all(sources, Path(scratch), options.cores)
-        plan = make_plan(sources, facts, options, _wake_keys(old, output, sources), kept)
-        manifest = plan.manifest(writer.digests(plan))
+        left_out: list[str] = []
+        facts = inspect_all(sources, Path(scratch), options.cores, left_out if skip_missing else None)
+        sources = tuple(source for source in sources if source.spec.name in facts)
+        if not sources:
+            raise ConfigError(left_out)
+        notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in left_out]
+        before = old or Manifest(models=())
+        notes += [note for name in sorted(facts) for note in facts[name].notes]
+        plans, said = _plans(sources, facts, options, before, output.resolve())
+        plan = joined([*plans, *kept])
+        manifest = plan.manifest(writer.digests(plan), before.numbers)
         changes = writer.compare(old, manifest)
         if changes and not check:
-            writer.write(plan, manifest, output)
+            write(plan, manifest, output)
     built = tuple(entry for entry in manifest.models if not only or entry.name in only)
-    return Build(manifest, built, changes, tuple(notes))
+    return Build(manifest, built, changes, (*notes, *said))
 
 
-def _wake_keys(old: Manifest | None, output: Path, sources: Sequence[ModelSource]) -> dict[str, str]:
-    """Those of the repository that is there, and random ones for new models."""
-    keys: dict[str, str] = {}
+def roll_back(output: Path, name: str, write: writer.Write = writer.write) -> Build:
+    """Serve the version of a model before the one that is served. ConfigError where there is none."""
+    old = writer.existing(output)
+    if old is None:
+        raise RepositoryError(f"{output}: nothing is built here: `schwift build-repo` builds")
+    root = output.resolve()
+    others = [entry.name for entry in old.models if entry.name != name]
+    plan = joined([versions.rolled_back(name, old, root), versions.kept(old, root, others)])
+    manifest = plan.manifest(writer.digests(plan), old.numbers)
+    write(plan, manifest, output)
+    built = tuple(entry for entry in manifest.models if entry.name == name)
+    return Build(manifest, built, writer.compare(old, manifest), ())
+
+
+def _plans(
+    sources: Sequence[ModelSource], facts: Mapping[str, Facts], options: BuildOptions, old: Manifest, root: Path
+) -> tuple[list[Plan], list[str]]:
+    """Each model's versions; and notes for the user."""
+    plans, notes = [], []
     for source in sources:
         name = source.spec.name
-        path = wake_key_path(name)
-        known = old is not None and path in old.files
-        keys[name] = (_read_key(output / path) if known else None) or secrets.token_hex(_KEY_BYTES)
-    return keys
+        shelf = versions.Shelf(name, old, root)
+        key = _wake_key(shelf, root)
+
+        def plan_at(version: int, source: ModelSource = source, key: str = key) -> Plan:
+            return plan_model(source, facts[source.spec.name], options, key, version)
+
+        plan, said = versions.numbered(shelf, plan_at)
+        plans.append(plan)
+        notes += said
+    return plans, notes
+
+
+def _wake_key(shelf: versions.Shelf, root: Path) -> str:
+    """That of the version that is there, and a random one for a new model."""
+    served = shelf.served
+    known = _read_key(root / wake_key_path(served.front, served.version)) if served and served.front else None
+    return known or secrets.token_hex(_KEY_BYTES)
 
 
 def _read_key(path: Path) -> str | None:
@@ -92,14 +125,13 @@ def _read_key(path: Path) -> str | None:
     return key if _KEY.fullmatch(key) else None
 
 
-def _kept(old: Manifest | None, output: Path, only: Sequence[str]) -> Plan | None:
+def _kept(old: Manifest | None, output: Path, only: Sequence[str]) -> list[Plan]:
     """The models that `--model` leaves alone, as files of the build that is there."""
     if not only or old is None:
-        return None
-    entries = tuple(entry for entry in old.models if entry.name not in only)
-    folders = {name for entry in entries for name in entry.triton_models}
+        return []
+    plan = versions.kept(old, output.resolve(), (entry.name for entry in old.models if entry.name not in only))
+    folders = {name.split("/")[0] for name in plan.files}
     clash = folders & {name for wanted in only for name in (wanted, f"{wanted}_direct")}
     if clash:
         raise ConfigError(f"--model: {', '.join(sorted(clash))} belongs to another model of the repository")
-    root = output.resolve()
-    return Plan(entries, {name: root / name for name in old.files if name.split("/")[0] in folders})
+    return [plan]

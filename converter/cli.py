@@ -14,6 +14,9 @@ from converter.spec.settings import load_settings
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
+_SKIP_MISSING = click.option(
+    "--skip-missing", is_flag=True, help="Leave out a model whose library is not installed, and say so."
+)
 
 
 class _Group(click.Group):
@@ -48,7 +51,7 @@ def main() -> None:
 )
 @click.option("--model", "names", multiple=True, metavar="NAME", help="Build only this model; may be repeated.")
 @click.option("--check", is_flag=True, help="Write nothing; say what would change.")
-@click.option("--skip-missing", is_flag=True, help="Leave out a model whose library is not installed, and say so.")
+@_SKIP_MISSING
 def build_repo(
     models: Path | None, output: Path | None, names: tuple[str, ...], check: bool, skip_missing: bool
 ) -> None:
@@ -73,6 +76,41 @@ def build_repo(
 
 
 @main.command()
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option("--repository", type=_FOLDER, help="The repository that is served. [env: SCHWIFT_REPOSITORY]")
+@_SKIP_MISSING
+def reload(names: tuple[str, ...], models: Path | None, repository: Path | None, skip_missing: bool) -> None:
+    """Serve models/ as it is now, without a gap.
+
+    Builds, and has the running server load and try what changed before anything is switched; with MODEL only these
+    models. Where anything fails, what was served is served, and the exit code is not 0.
+    """
+    from converter.plan import BuildOptions
+    from converter.reload import reload as run
+    from converter.report import report
+
+    settings = load_settings(model_directory=models, repository=repository)
+    build = run(settings, BuildOptions.of(settings, available_cores()), names, click.echo, skip_missing)
+    click.echo(report(build, settings.repository, check=False))
+
+
+@main.command()
+@click.argument("name", metavar="MODEL")
+@click.option("--repository", type=_FOLDER, help="The repository that is served. [env: SCHWIFT_REPOSITORY]")
+def rollback(name: str, repository: Path | None) -> None:
+    """Serve the version of MODEL before this one, without a gap.
+
+    Builds leave it so until the model in models/ is changed.
+    """
+    from converter.reload import rollback as run
+    from converter.report import report
+
+    settings = load_settings(repository=repository)
+    click.echo(report(run(settings, name, click.echo), settings.repository, check=False))
+
+
+@main.command()
 @click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
 @click.option("--repository", type=_FOLDER, help="Where the repository goes. [env: SCHWIFT_REPOSITORY]")
 @click.option("--host", help="The address to listen on. [env: SCHWIFT_HOST; 127.0.0.1]")
@@ -80,11 +118,12 @@ def build_repo(
 @click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; a free one]")
 @click.option("--triton-grpc-port", type=_PORT, help="[env: SCHWIFT_TRITON_GRPC_PORT; a free one]")
 @click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; a free one]")
-def serve(models: Path | None, **options: Any) -> None:
+@click.option("--watch", is_flag=True, help="Reload when a file in the folder of the models changes.")
+def serve(models: Path | None, watch: bool, **options: Any) -> None:
     """Build the repository, start Triton and the adapter, and serve until Ctrl-C."""
     from converter.embedded.serve import serve as run
 
-    sys.exit(run(load_settings(model_directory=models, **options)))
+    sys.exit(run(load_settings(model_directory=models, **options), watch))
 
 
 @main.command()

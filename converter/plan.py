@@ -14,12 +14,11 @@ from pathlib import Path
 from converter.artifacts import Facts
 from converter.discover import ModelSource
 from converter.render import QueuePolicy, TritonModel, render
-from converter.spec.manifest import DIRECT_SUFFIX, Manifest, ModelEntry
+from converter.spec.manifest import DIRECT_SUFFIX, Manifest, ModelEntry, OlderVersion
 from converter.spec.settings import Settings
 from converter.template import entry_point, runtime_files
 from converter.tensors import Tensors, resolve
 
-VERSION = 1
 # Where a Python model's folder goes inside its version folder: the root of `import models.x.y`.
 _SOURCE = "source"
 
@@ -53,44 +52,40 @@ class Plan:
 
     entries: tuple[ModelEntry, ...]
     files: Mapping[str, bytes | Path]
+    older: tuple[OlderVersion, ...] = ()
 
-    def manifest(self, digests: Mapping[str, str]) -> Manifest:
-        return Manifest(models=self.entries, files=dict(digests))
+    def manifest(self, digests: Mapping[str, str], numbers: Mapping[str, int] | None = None) -> Manifest:
+        """`numbers` are the last that each model had before."""
+        last = dict(numbers or {})
+        for entry in (*self.entries, *(item.entry for item in self.older)):
+            last[entry.name] = max(entry.version, last.get(entry.name, 0))
+        return Manifest(models=self.entries, older=self.older, numbers=last, files=dict(digests))
 
 
-def wake_key_path(front: str) -> str:
+def joined(plans: Iterable[Plan]) -> Plan:
+    """One repository of all of them, in the order of their names and numbers."""
+    listed = list(plans)
+    entries = sorted((entry for plan in listed for entry in plan.entries), key=lambda entry: entry.name)
+    older = sorted((item for plan in listed for item in plan.older), key=lambda item: (item.name, item.version))
+    files = sorted((name, content) for plan in listed for name, content in plan.files.items())
+    return Plan(tuple(entries), dict(files), tuple(older))
+
+
+def wake_key_path(front: str, version: int) -> str:
     """Where a front's mark lies; the next build keeps it, so that the same models give the same bytes."""
-    return f"{front}/{VERSION}/wake_key"
+    return f"{front}/{version}/wake_key"
 
 
-def make_plan(
-    sources: Iterable[ModelSource],
-    facts: Mapping[str, Facts],
-    options: BuildOptions,
-    wake_keys: Mapping[str, str],
-    kept: Plan | None = None,
-) -> Plan:
-    """The repository of these sources, and of the models that are `kept` as they were built before.
+def plan_model(source: ModelSource, facts: Facts, options: BuildOptions, wake_key: str, version: int) -> Plan:
+    """One model as such a version of it, and no older one.
 
-    `wake_keys` has the secret mark of each model's wake-ups (runtime/wake.py).
+    `wake_key` is the secret mark of its wake-ups (runtime/wake.py).
     """
-    entries = list(kept.entries) if kept else []
-    files: dict[str, bytes | Path] = dict(kept.files) if kept else {}
-    for source in sources:
-        entry, model_files = _plan_model(source, facts[source.spec.name], options, wake_keys[source.spec.name])
-        entries.append(entry)
-        files.update(model_files)
-    return Plan(tuple(sorted(entries, key=lambda entry: entry.name)), dict(sorted(files.items())))
-
-
-def _plan_model(
-    source: ModelSource, facts: Facts, options: BuildOptions, wake_key: str
-) -> tuple[ModelEntry, dict[str, bytes | Path]]:
     spec = source.spec
     tensors = resolve(source, facts)
     preferred = spec.preferred_batch_size or (options.max_batch_size,)
     direct_rows = max(*preferred, spec.rush_batch_size or 0)
-    direct = _direct_model(source, facts, tensors, direct_rows, options)
+    direct = _direct_model(source, facts, tensors, direct_rows, options, version)
     # By default above what the adapter has in flight, so that Triton never refuses the adapter.
     queue_size = spec.queue.max_size or 2 * options.max_concurrent_requests
     files = _files_of_direct(direct, source, facts)
@@ -99,6 +94,7 @@ def _plan_model(
         timeout_us = round(1e3 * (spec.queue.timeout_ms or options.predict_timeout_seconds * 1e3))
         front = TritonModel(
             name=spec.name,
+            version=version,
             backend="python",
             max_batch_size=max(preferred),
             inputs=tensors.inputs,
@@ -121,16 +117,18 @@ def _plan_model(
         spec=spec,
         front=front_name,
         direct=direct.name,
-        version=VERSION,
+        version=version,
         inputs=tuple(plan.tensor for plan in tensors.inputs),
         outputs=tuple(plan.tensor for plan in tensors.outputs),
         direct_max_rows=direct_rows,
         queue_size=queue_size,
     )
-    return entry, files
+    return Plan((entry,), files)
 
 
-def _direct_model(source: ModelSource, facts: Facts, tensors: Tensors, rows: int, options: BuildOptions) -> TritonModel:
+def _direct_model(
+    source: ModelSource, facts: Facts, tensors: Tensors, rows: int, options: BuildOptions, version: int
+) -> TritonModel:
     spec = source.spec
     name = spec.name + DIRECT_SUFFIX
     if spec.backend == "onnx":
@@ -138,6 +136,7 @@ def _direct_model(source: ModelSource, facts: Facts, tensors: Tensors, rows: int
         threads = max(1, min(options.max_ml_workers, options.cores) // spec.instances)
         return TritonModel(
             name=name,
+            version=version,
             backend="onnxruntime",
             max_batch_size=rows,
             inputs=tensors.inputs,
@@ -150,6 +149,7 @@ def _direct_model(source: ModelSource, facts: Facts, tensors: Tensors, rows: int
     args = spec.model_args
     return TritonModel(
         name=name,
+        version=version,
         backend="python",
         max_batch_size=rows,
         inputs=tensors.inputs,
@@ -179,10 +179,10 @@ def _without_reshape(front: TritonModel) -> TritonModel:
 
 
 def _files_of_front(front: TritonModel, wake_key: str) -> dict[str, bytes | Path]:
-    version = f"{front.name}/{VERSION}"
+    version = f"{front.name}/{front.version}"
     return {
         f"{front.name}/config.pbtxt": render(front),
-        wake_key_path(front.name): f"{wake_key}\n".encode(),
+        wake_key_path(front.name, front.version): f"{wake_key}\n".encode(),
         f"{version}/model.py": entry_point("front"),
         **{f"{version}/{name}": path for name, path in runtime_files().items()},
     }
@@ -190,7 +190,7 @@ def _files_of_front(front: TritonModel, wake_key: str) -> dict[str, bytes | Path
 
 def _files_of_direct(direct: TritonModel, source: ModelSource, facts: Facts) -> dict[str, bytes | Path]:
     """The config, the runtime where the backend is Python, and the whole folder of the model."""
-    version = f"{direct.name}/{VERSION}"
+    version = f"{direct.name}/{direct.version}"
     files: dict[str, bytes | Path] = {f"{direct.name}/config.pbtxt": render(direct)}
     if direct.backend == "onnxruntime":
         # External data lies beside the graph, so the folder is the version folder.

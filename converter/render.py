@@ -32,6 +32,7 @@ class TritonModel:
     """
 
     name: str
+    version: int
     backend: str
     max_batch_size: int
     inputs: tuple[TensorPlan, ...]
@@ -88,6 +89,7 @@ def _check(model: TritonModel, text: str) -> None:
     batching = parsed.dynamic_batching
     said = (
         parsed.name,
+        list(parsed.version_policy.specific.versions),
         parsed.backend,
         parsed.max_batch_size,
         [tensor.name for tensor in parsed.input],
@@ -102,6 +104,7 @@ def _check(model: TritonModel, text: str) -> None:
     )
     meant = (
         model.name,
+        [model.version],
         model.backend,
         model.max_batch_size,
         [plan.tensor.name for plan in model.inputs],

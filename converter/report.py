@@ -15,6 +15,7 @@ def report(build: Build, output: Path, check: bool) -> str:
         [
             entry.name,
             entry.spec.version,
+            str(entry.version),
             entry.spec.backend,
             " + ".join(reversed(entry.triton_models)),
             str(entry.direct_max_rows),
@@ -24,7 +25,7 @@ def report(build: Build, output: Path, check: bool) -> str:
         ]
         for entry in build.built
     ]
-    head = ["MODEL", "VERSION", "BACKEND", "TRITON MODELS", "MAX ROWS", "INPUT", "OUTPUT", "STATE"]
+    head = ["MODEL", "VERSION", "NUMBER", "BACKEND", "TRITON MODELS", "MAX ROWS", "INPUT", "OUTPUT", "STATE"]
     lines = [format_table(head, rows)]
     lines += [f"note: {note}" for note in build.notes]
     if check:

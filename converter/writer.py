@@ -1,8 +1,8 @@
 """The only disk writes of a build: a complete new folder, then one atomic switch.
 
 `model_repository` is a link to `.model_repository.builds/<n>`; a reader sees the old repository or the new
-one, whole, whenever the build is killed. The build that was
-served before is kept, for a Triton that still has it open.
+one, whole, whenever the build is killed. The build that was served before is kept, for a Triton that still has it
+open, and to go back to where the new one does not load.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from converter.digest import digest
 from converter.errors import RepositoryError
 from converter.plan import Plan
 from converter.spec.manifest import FILENAME, Manifest, entry_json, read_manifest
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-_CHUNK = 1024 * 1024
+
+# What `write` is: it makes the plan, with its manifest, the repository at a path.
+Write = Callable[[Plan, Manifest, Path], None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Changes:
 
 def digests(plan: Plan) -> dict[str, str]:
     """The sha256 of every file of a plan."""
-    return {name: _digest(content) for name, content in plan.files.items()}
+    return {name: digest(content) for name, content in plan.files.items()}
 
 
 def existing(output: Path, tolerant: bool = False) -> Manifest | None:
@@ -79,32 +81,86 @@ def _refuse_foreign_files(output: Path, manifest: Manifest) -> None:
 
 
 def compare(old: Manifest | None, new: Manifest) -> Changes:
-    """What differs, the manifest included where only it differs."""
-    before = old.files if old else {}
-    changed = [name for name, digest in new.files.items() if before.get(name, digest) != digest]
+    """What differs in the versions that are served, the manifest included where only it differs."""
+    numbers = {name: entry.version for entry in new.models for name in entry.triton_models}
+    before = _served(old, numbers) if old else {}
+    after = _served(new, numbers)
+    changed = [name for name, expected in after.items() if before.get(name, expected) != expected]
     # As JSON, where NaN is like NaN.
     entries = {entry.name: entry_json(entry) for entry in old.models} if old else {}
     models = tuple(entry.name for entry in new.models if entries.get(entry.name) != entry_json(entry))
-    if old is not None and (models or len(old.models) != len(new.models)):
+    if old is not None and (models or len(old.models) != len(new.models) or old.older != new.older):
         changed.append(FILENAME)
     return Changes(
-        added=tuple(name for name in new.files if name not in before),
+        added=tuple(name for name in after if name not in before),
         changed=tuple(changed),
-        removed=tuple(name for name in before if name not in new.files),
+        removed=tuple(name for name in before if name not in after),
         models=models,
     )
 
 
+def _served(manifest: Manifest, numbers: Mapping[str, int]) -> dict[str, str]:
+    """The files but for those of older versions, as if each model had its new number."""
+    olds = tuple(f"{name}/{item.version}/" for item in manifest.older for name in item.entry.triton_models)
+    now = {name: entry.version for entry in manifest.models for name in entry.triton_models}
+    found = {}
+    for path, expected in manifest.files.items():
+        name, _, rest = path.partition("/")
+        number, _, inner = rest.partition("/")
+        if not path.startswith(olds):
+            renamed = name in numbers and inner and number == str(now.get(name))
+            found[f"{name}/{numbers[name]}/{inner}" if renamed else path] = expected
+    return found
+
+
 def write(plan: Plan, manifest: Manifest, output: Path) -> None:
     """Write the repository and switch `output` to it. RepositoryError leaves the old one as it was."""
+    with prepared(plan, manifest, output) as new:
+        new.switch()
+
+
+@contextlib.contextmanager
+def prepared(plan: Plan, manifest: Manifest, output: Path) -> Iterator[Prepared]:
+    """Write the new repository beside the old one, which other builds leave alone meanwhile.
+
+    It is removed in the end unless it was switched to. RepositoryError leaves the old one as it was.
+    """
     try:
         with _locked(_builds_of(output)) as builds:
-            _write_locked(plan, manifest, output, builds)
+            new = Prepared(output, _write_new(plan, manifest, builds))
+            try:
+                yield new
+            finally:
+                if not _points_at(output, new.folder):
+                    shutil.rmtree(new.folder, ignore_errors=True)
     except OSError as error:
         raise RepositoryError(f"{output}: the repository could not be written: {error.strerror}") from error
 
 
-def _write_locked(plan: Plan, manifest: Manifest, output: Path, builds: Path) -> None:
+class Prepared:
+    """A complete build in its `folder`, and the one that is served until the switch, None where there is none."""
+
+    def __init__(self, output: Path, folder: Path) -> None:
+        self._output = output
+        self.folder = folder
+        self.served = output.resolve() if output.is_symlink() and output.exists() else None
+
+    def switch(self) -> None:
+        _switch(self._output, self.folder)
+        kept = {self.folder.name, self.served.name if self.served else None}
+        for path in self.folder.parent.iterdir():
+            if path.name.isdigit() and path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def undo(self) -> None:
+        """Switch back to the build that was served, so that Triton takes its configs for newer than the undone ones."""
+        assert self.served is not None, "there was no repository to go back to"
+        for config in self.served.glob("*/config.pbtxt"):
+            os.utime(config)
+        _switch(self._output, self.served)
+
+
+def _write_new(plan: Plan, manifest: Manifest, builds: Path) -> Path:
     for leftover in builds.glob("*.partial"):
         shutil.rmtree(leftover)
     numbers = [int(path.name) for path in builds.iterdir() if path.name.isdigit()]
@@ -119,26 +175,26 @@ def _write_locked(plan: Plan, manifest: Manifest, output: Path, builds: Path) ->
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    served = output.resolve().name if output.is_symlink() else None
-    _switch(output, target)
-    for path in builds.iterdir():
-        if path.name.isdigit() and path.name not in (target.name, served):
-            shutil.rmtree(path, ignore_errors=True)
+    return target
 
 
-def _write_file(path: Path, content: bytes | Path, digest: str | None) -> None:
+def _write_file(path: Path, content: bytes | Path, expected: str | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         shutil.copyfile(content, path)
-        if digest is not None and _digest(path) != digest:
+        if expected is not None and digest(path) != expected:
             raise RepositoryError(f"{content} changed while it was copied: build again")
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _points_at(output: Path, folder: Path) -> bool:
+    return output.is_symlink() and output.resolve() == folder.resolve()
 
 
 def _switch(output: Path, target: Path) -> None:
@@ -190,16 +246,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _digest(content: bytes | Path) -> str:
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    digest = hashlib.sha256()
-    try:
-        with open(content, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise RepositoryError(f"{content}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()

@@ -27,7 +27,10 @@ class InferenceBackend(Protocol):
         """Whether the server answers at all. Does not raise."""
 
     async def states(self, timeout: float) -> Mapping[str, str]:
-        """Each model that is loaded or was: `READY`, or why not. UpstreamDown if the server does not answer."""
+        """Each model that is loaded or was: `READY`, or why not. UpstreamDown if the server does not answer.
+
+        By `name/version`, and by `name` for whichever of its versions is ready.
+        """
 
     async def load(self, model: str, timeout: float) -> None:
         """Load or reload a model. ModelUnavailable with the server's reason in `inside`."""

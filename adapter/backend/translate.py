@@ -9,7 +9,7 @@ import grpc
 
 from adapter import errors
 
-UNREACHABLE = "The inference server does not answer; try again shortly."
+UNREACHABLE = errors.UNREACHABLE
 UNAVAILABLE = "The model is not available now; try again shortly."
 
 # Triton's texts, the most specific first: what each means to the caller.

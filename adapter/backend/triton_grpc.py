@@ -76,7 +76,14 @@ class TritonGrpc:
             index = await self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
-        return {model.name: model.state or "not loaded" for model in index.models}
+        states: dict[str, str] = {}
+        for model in index.models:
+            state = model.state or "not loaded"
+            states[f"{model.name}/{model.version}"] = state
+            # Older versions stay in the index after they were unloaded.
+            if states.get(model.name) != "READY":
+                states[model.name] = state
+        return states
 
     async def load(self, model: str, timeout: float) -> None:
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
-# Triton's information lines, and its tables.
-_NOISE = re.compile(r"I\d{4} |\+[-+=]+\+\s*$|\|.*\|\s*$")
+# Triton's information lines, what it says on each machine without a GPU, and its tables.
+_NOISE = re.compile(r"I\d{4} |E\d{4} .*CudaDriverHelper|\+[-+=]+\+\s*$|\|.*\|\s*$")
+# Bytes at the end of a log in which last words are looked for.
+_MOST_WORDS = 64 * 1024
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -35,6 +37,8 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
+        # Before it are the words of earlier lives.
+        self._log_start = log.stat().st_size if log is not None and log.is_file() else 0
         with contextlib.ExitStack() as stack:
             target: IO[bytes] | None = stack.enter_context(open(log, "ab")) if log else None
             self._process = subprocess.Popen(
@@ -57,10 +61,13 @@ class Child:
         return self._process.poll()
 
     def last_words(self, lines: int = 5) -> str:
-        """The end of its log that is worth showing."""
+        """The end of its log that is worth showing, from this life of it."""
         if self.log is None or not self.log.is_file():
             return ""
-        text = self.log.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+        with open(self.log, "rb") as file:
+            # All that can matter: a log of days need not be read whole.
+            file.seek(max(self._log_start, file.seek(0, os.SEEK_END) - _MOST_WORDS))
+            text = file.read().decode(errors="replace").replace("\0", "")
         kept = [line for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
         return "\n".join(kept[-lines:])
 
@@ -77,8 +84,16 @@ class Child:
             except (ProcessLookupError, PermissionError):
                 break
             self._process.poll()
+            self._reap_orphans()
             time.sleep(0.02)
         self._process.wait()
+
+    def _reap_orphans(self) -> None:
+        """Of its group, those that are our children now (see `family.adopt_orphans`) and have ended."""
+        if self._process.returncode is not None:
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                    pass
 
 
 def _die_with_parent() -> None:

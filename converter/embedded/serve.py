@@ -1,4 +1,4 @@
-"""`schwift serve`: build, start Triton, start the adapter, say what is ready, end both.
+"""`schwift serve`: build, start Triton and the adapter, say what is ready, and own both until a signal.
 
 Every wait here is a short poll that a signal ends, so that Ctrl-C works at any moment.
 """
@@ -6,27 +6,32 @@ Every wait here is a short poll that a signal ends, so that Ctrl-C works at any 
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
 import signal
+import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from converter.embedded import family, remains
 from converter.embedded.child import Child
 from converter.embedded.doctor import locate
-from converter.embedded.triton import EmbeddedTriton, Ports, bind, choose_ports
-from converter.errors import ServeError
+from converter.embedded.kept import Kept
+from converter.embedded.pulse import Pulse
+from converter.embedded.remains import Workdir
+from converter.embedded.supervisor import Supervisor
+from converter.embedded.triton import HOST, EmbeddedTriton, Ports, bind, choose_ports
+from converter.embedded.watch import snapshot, watching
+from converter.embedded.wishes import Wishes
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings
 
 _POLL_SECONDS = 0.1
-_ADAPTER_STOP_SECONDS = 20
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SETTLED = ("ready", "failed")
 
@@ -35,41 +40,75 @@ class _Stopped(Exception):
     """A signal asked us to end."""
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, watch: bool = False) -> int:
     """Serve until SIGINT or SIGTERM; the exit code: 0 after a signal, the build's own after a failed build.
 
-    Raises SchwiftError where something is missing, a port is taken, or Triton or the adapter ends by itself.
+    With `watch`, changes of models/ are served as they come.
+
+    Raises SchwiftError where something is missing, a port is taken, or Triton or the adapter cannot start.
     """
     found = locate()
+    family.adopt_orphans()
+    for pid in remains.clear():
+        _say(f"removed what an earlier serve left that was killed (process {pid})")
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_signals())
         listener = stack.enter_context(bind(settings.host, settings.port, "PORT or --port"))
         ports = choose_ports(settings)
         try:
-            workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="schwift-serve-")))
+            workdir = stack.enter_context(remains.workdir())
+            seen = snapshot(settings.model_directory) if watch else {}
             code = _build(settings, workdir, stop)
             if code != 0:
                 return code
             manifest = read_manifest(settings.repository)
             caching = any(entry.spec.caching for entry in manifest.models)
             triton = EmbeddedTriton(found, settings, ports, workdir, caching)
-            stack.callback(triton.stop)
-            adapter = Child(
-                "the adapter",
-                [sys.executable, "-I", "-m", "adapter"],
-                _adapter_environment(settings, ports, listener.fileno()),
-                pass_fds=(listener.fileno(),),
-            )
-            stack.callback(adapter.stop, _ADAPTER_STOP_SECONDS)
+            supervisor = _supervisor(settings, triton, ports, listener, workdir, stack)
             host, port = listener.getsockname()[:2]
-            # The adapter's alone now: when it stops listening, clients are refused and do not wait.
-            listener.close()
-            _announce((triton.process, adapter), stop, manifest, host, port, ports)
-            _watch((triton.process, adapter), stop)
+            supervisor.start()
+            _announce(supervisor, stop, manifest, host, port, ports)
+            if watch:
+                stack.enter_context(watching(settings, seen, _say))
+            while True:
+                _pause(stop)
+                supervisor.tick()
         except _Stopped:
             _say("stopping")
     _say("stopped")
     return 0
+
+
+def _supervisor(
+    settings: Settings,
+    triton: EmbeddedTriton,
+    ports: Ports,
+    listener: socket.socket,
+    workdir: Workdir,
+    stack: contextlib.ExitStack,
+) -> Supervisor:
+    """Its end is the stack's."""
+    wishes = stack.enter_context(contextlib.closing(Wishes()))
+    fds = (listener.fileno(), wishes.write_end)
+    mark = f"{workdir.mark}/adapter"
+    environment = family.marked(_adapter_environment(settings, ports, *fds), mark)
+    command = [sys.executable, "-I", "-m", "adapter"]
+    supervisor = Supervisor(
+        Kept("Triton", triton.start, triton.clean, _say),
+        Kept(
+            "the adapter",
+            lambda: Child("the adapter", command, environment, pass_fds=fds),
+            functools.partial(family.end, mark),
+            _say,
+        ),
+        Pulse(HOST, ports.http),
+        wishes,
+        triton.kill_model,
+        settings.triton_hang_seconds,
+        _say,
+    )
+    stack.callback(supervisor.stop, listener)
+    return supervisor
 
 
 @contextlib.contextmanager
@@ -83,14 +122,15 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _build(settings: Settings, workdir: Path, stop: threading.Event) -> int:
+def _build(settings: Settings, workdir: Workdir, stop: threading.Event) -> int:
     """In a process of its own: what the build imports is not kept in memory while serving.
 
     Isolated (-I), as the adapter is: modules in the current folder must not stand in for ours.
     """
     command = [sys.executable, "-I", "-m", "converter", "build-repo"]
     command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
-    build = Child("the build", command, {**os.environ, "TMPDIR": str(workdir)})
+    environment = family.marked({**os.environ, "TMPDIR": str(workdir.path)}, f"{workdir.mark}/build")
+    build = Child("the build", command, environment)
     try:
         while (code := build.exit_code()) is None:
             _pause(stop)
@@ -100,7 +140,7 @@ def _build(settings: Settings, workdir: Path, stop: threading.Event) -> int:
 
 
 def _announce(
-    children: tuple[Child, ...], stop: threading.Event, manifest: Manifest, host: str, port: int, ports: Ports
+    supervisor: Supervisor, stop: threading.Event, manifest: Manifest, host: str, port: int, ports: Ports
 ) -> None:
     """A line for each model as it becomes ready or fails, then the addresses."""
     shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
@@ -108,8 +148,11 @@ def _announce(
     width = max(len(entry.name) for entry in manifest.models)
     while len(settled) < len(manifest.models):
         _pause(stop)
-        _check(children)
-        for name, status in _states(shown_host.strip("[]"), port).items():
+        supervisor.tick()
+        states = _states(shown_host.strip("[]"), port)
+        if states:
+            supervisor.adapter_works()
+        for name, status in states.items():
             if status["state"] in _SETTLED and name not in settled:
                 settled[name] = status["state"]
                 detail = status["reason"] or f"loaded in {status['load_seconds']:.1f} s"
@@ -134,12 +177,6 @@ def _states(host: str, port: int) -> Mapping[str, Any]:
         connection.close()
 
 
-def _watch(children: tuple[Child, ...], stop: threading.Event) -> None:
-    while True:
-        _pause(stop)
-        _check(children)
-
-
 def _pause(stop: threading.Event) -> None:
     # sleep, not stop.wait: a signal handler must not find the event's lock held by the code it interrupts.
     time.sleep(_POLL_SECONDS)
@@ -147,14 +184,7 @@ def _pause(stop: threading.Event) -> None:
         raise _Stopped
 
 
-def _check(children: tuple[Child, ...]) -> None:
-    for child in children:
-        code = child.exit_code()
-        if code is not None:
-            raise ServeError(f"{child.name} ended by itself with code {code}\n{child.last_words()}".rstrip())
-
-
-def _adapter_environment(settings: Settings, ports: Ports, listener: int) -> dict[str, str]:
+def _adapter_environment(settings: Settings, ports: Ports, listener: int, wishes: int) -> dict[str, str]:
     """The adapter reads the same settings; what was decided here is passed on."""
     return {
         **os.environ,
@@ -162,9 +192,10 @@ def _adapter_environment(settings: Settings, ports: Ports, listener: int) -> dic
         "SCHWIFT_HOST": settings.host,
         "SCHWIFT_LISTEN_FD": str(listener),
         "SCHWIFT_REPOSITORY": str(settings.repository),
-        "SCHWIFT_TRITON_HTTP": f"127.0.0.1:{ports.http}",
-        "SCHWIFT_TRITON_GRPC": f"127.0.0.1:{ports.grpc}",
-        "SCHWIFT_TRITON_METRICS": f"http://127.0.0.1:{ports.metrics}/metrics",
+        "SCHWIFT_SUPERVISOR_FD": str(wishes),
+        "SCHWIFT_TRITON_HTTP": f"{HOST}:{ports.http}",
+        "SCHWIFT_TRITON_GRPC": f"{HOST}:{ports.grpc}",
+        "SCHWIFT_TRITON_METRICS": f"http://{HOST}:{ports.metrics}/metrics",
     }
 
 

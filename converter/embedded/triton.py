@@ -7,20 +7,20 @@ import os
 import shutil
 import socket
 import sys
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from converter.embedded import family
 from converter.embedded.child import Child
 from converter.embedded.doctor import Installation
+from converter.embedded.remains import Workdir, clear_shared_memory
 from converter.errors import PortInUse, ServeError
 from converter.spec.settings import Settings
 from converter.template import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
 
-_HOST = "127.0.0.1"
-_EXIT_SECONDS = 10
+HOST = "127.0.0.1"
+EXIT_SECONDS = 10
 _BACKLOG = 2048
-_SHM = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def choose_ports(settings: Settings) -> Ports:
     with contextlib.ExitStack() as stack:
         chosen = [
             # Held until all are chosen, so that no two are the same.
-            stack.enter_context(bind(_HOST, port, name)).getsockname()[1]
+            stack.enter_context(bind(HOST, port, name)).getsockname()[1]
             for name, port in wanted.items()
         ]
     return Ports(*chosen)
@@ -64,27 +64,36 @@ def bind(host: str, port: int, what: str) -> socket.socket:
 
 
 class EmbeddedTriton:
-    """A running tritonserver with no model loaded; the adapter loads them over gRPC."""
+    """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC."""
 
-    def __init__(self, found: Installation, settings: Settings, ports: Ports, workdir: Path, caching: bool) -> None:
-        self.ports = ports
+    def __init__(self, found: Installation, settings: Settings, ports: Ports, workdir: Workdir, caching: bool) -> None:
+        self._mark = f"{workdir.mark}/triton"
         # Known to us alone, so that what a killed Triton leaves in shared memory is ours to remove.
-        self._shm_prefix = f"schwift-{uuid.uuid4().hex[:12]}-"
-        backends = workdir / "backends"
+        self._shm_prefix = f"{workdir.mark}-"
+        backends = workdir.path / "backends"
         lay_out_backends(found, backends)
-        log_folder = settings.log_directory if settings.debug_mode else workdir
+        log_folder = settings.log_directory if settings.debug_mode else workdir.path
         try:
             log_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
-        command = command_line(found, settings, backends, _HOST, ports, self._shm_prefix, caching)
-        self.process = Child("Triton", command, environment_for(found), log_folder / "triton.log")
+        self._command = command_line(found, settings, backends, HOST, ports, self._shm_prefix, caching)
+        self._environment = family.marked(environment_for(found), self._mark)
+        self._log = log_folder / "triton.log"
 
-    def stop(self) -> None:
-        """Ends Triton and its stubs, and removes their shared memory."""
-        self.process.stop(_EXIT_SECONDS)
-        for region in _SHM.glob(f"{self._shm_prefix}*"):
-            region.unlink(missing_ok=True)
+    def start(self) -> Child:
+        return Child("Triton", self._command, self._environment, self._log)
+
+    def clean(self) -> None:
+        """After its end: its stubs, wherever they are, and their shared memory."""
+        family.end(self._mark)
+        clear_shared_memory(self._shm_prefix)
+
+    def kill_model(self, model: str) -> int:
+        """Kill the processes of one Triton model; how many there were."""
+        stubs = family.stubs(self._mark, model)
+        family.kill(stubs)
+        return len(stubs)
 
 
 def command_line(
@@ -99,7 +108,7 @@ def command_line(
         "--disable-auto-complete-config",
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
-        f"--exit-timeout-secs={_EXIT_SECONDS}",
+        f"--exit-timeout-secs={EXIT_SECONDS}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         f"--http-address={host}",
         f"--http-port={ports.http}",

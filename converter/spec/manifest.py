@@ -14,6 +14,8 @@ from converter.spec.model import Endpoint, ModelSpec
 FILENAME = "schwift.json"
 # Every source model `m` has its backend under this name; `m` itself is the front.
 DIRECT_SUFFIX = "_direct"
+# What a model is called while it is tried beside the served one: no model's name has this character.
+TRIAL_MARK = "~"
 
 
 class _Frozen(BaseModel):
@@ -31,7 +33,8 @@ class Tensor(_Frozen):
 class ModelEntry(_Frozen):
     """One source model and the Triton models made of it.
 
-    `front` is None where the model serves `/predict` alone. Sizes are in rows, `queue_size` in requests.
+    `front` is None where the model serves `/predict` alone. `version` is the number of its folder, which the build
+    counts; `spec.version` is the user's own. Sizes are in rows, `queue_size` in requests.
     """
 
     spec: ModelSpec
@@ -52,16 +55,44 @@ class ModelEntry(_Frozen):
         """In the order in which they must load: the front calls the model."""
         return (self.direct,) if self.front is None else (self.direct, self.front)
 
+    def on_trial(self, suffix: str) -> ModelEntry:
+        """The same under the names with a suffix."""
+        return self.model_copy(update={"front": self.front and self.front + suffix, "direct": self.direct + suffix})
+
     def triton_model(self, endpoint: Endpoint) -> str:
         """The Triton model that serves an endpoint of this source model."""
         return self.front if endpoint == "predict_batched" and self.front else self.direct
 
 
+class OlderVersion(_Frozen):
+    """A version of a model that is kept to go back to; `configs` has the config.pbtxt of each of its Triton models.
+
+    A number above the served one's is of a version that was gone back from.
+    """
+
+    entry: ModelEntry
+    configs: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def version(self) -> int:
+        return self.entry.version
+
+
 class Manifest(_Frozen):
-    """Every model of the repository, and the sha256 of every file, by path relative to its root."""
+    """Every model of the repository, and the sha256 of every file, by path relative to its root.
+
+    `older` is in the order of names, and of numbers for each. `numbers` has the last that each model ever had, removed
+    ones included: a number stands for one content for ever, since Triton's response cache goes by it.
+    """
 
     format: Literal[1] = 1
     models: tuple[ModelEntry, ...]
+    older: tuple[OlderVersion, ...] = ()
+    numbers: dict[str, int] = {}
     files: dict[str, str] = {}
 
     def to_json(self) -> bytes:
@@ -71,6 +102,9 @@ class Manifest(_Frozen):
 
     def model(self, name: str) -> ModelEntry | None:
         return next((entry for entry in self.models if entry.name == name), None)
+
+    def older_of(self, name: str) -> tuple[OlderVersion, ...]:
+        return tuple(item for item in self.older if item.name == name)
 
 
 def entry_json(entry: ModelEntry) -> str:

@@ -173,6 +173,7 @@ class ModelSpec(_Strict):
     rush_batch_size: BatchSize | None = None
     instances: int = Field(1, ge=1, le=64)
     queue: QueueSpec = QueueSpec()
+    versions: int = Field(2, ge=1, le=100)
     trusted: bool = False
     endpoints: tuple[Endpoint, ...] = ENDPOINTS
     non_finite: Literal["error"] | None = "error"

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         None, ge=0, validation_alias="SCHWIFT_LISTEN_FD",
         description="an open socket to listen on in place of PORT; `schwift serve` sets it for the adapter",
     )  # fmt: skip
+    supervisor_fd: int | None = Field(
+        None, ge=0, validation_alias="SCHWIFT_SUPERVISOR_FD",
+        description="an open pipe that takes `kill <Triton model>` lines; `schwift serve` sets it for the adapter",
+    )  # fmt: skip
     repository: Path = Field(
         Path("./model_repository"),
         validation_alias="SCHWIFT_REPOSITORY",
@@ -95,6 +99,10 @@ class Settings(BaseSettings):
         60, gt=0, validation_alias="SCHWIFT_MODEL_LOAD_TIMEOUT_SECONDS",
         description="how long one model may take to load",
     )  # fmt: skip
+    triton_hang_seconds: float = Field(
+        60, ge=1, validation_alias="SCHWIFT_TRITON_HANG_SECONDS",
+        description="how long Triton may not answer before `schwift serve` kills it and starts it again",
+    )  # fmt: skip
     workers: int = Field(
         1, ge=1, le=64, validation_alias="SCHWIFT_WORKERS",
         description="adapter processes on the one port; bounds and metrics are those of all together",
@@ -103,18 +111,28 @@ class Settings(BaseSettings):
         None, validation_alias="SCHWIFT_REGIME",
         description="one regime whatever the load, for measuring; chosen by load unless set",
     )  # fmt: skip
+    control_socket: Path | None = Field(
+        None, validation_alias="SCHWIFT_CONTROL_SOCKET",
+        description="the Unix socket that `schwift reload` speaks over; beside the repository unless set",
+    )  # fmt: skip
     cache_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, validation_alias="SCHWIFT_CACHE_BYTES",
         description="the size of Triton's response cache, shared by the models with caching: true",
     )  # fmt: skip
 
-    @field_validator("log_directory", "model_directory", "repository")
+    @field_validator("log_directory", "model_directory", "repository", "control_socket")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
         try:
             return Path(os.path.abspath(value.expanduser()))
         except RuntimeError as error:
             raise ValueError("this user's home is not known: write the whole path") from error
+
+    @property
+    def control_path(self) -> Path:
+        return self.control_socket or self.repository.with_name(f".{self.repository.name}.sock")
 
     @property
     def log_file(self) -> Path | None:

@@ -30,7 +30,7 @@ def write(models: Path, milliseconds: int) -> str:
         f"  model_args: {{class: 'model:Sleeping', kwargs: {{ms: {milliseconds}}}}}\n"
         "  input: {type: array, shape: [-1, 4], dtype: float32}\n"
         "  output: {type: array, shape: [-1, 4], dtype: float32}\n"
-        "  preferred_batch_size: [16, 32, 64, 128]\n  max_batch_delay_ms: 10\n  rush_batch_size: 256\n",
+        "  preferred_batch_size: [16, 32, 64, 128]\n  max_batch_delay_ms: 10\n  rush_batch_size: 512\n",
         encoding="utf-8",
     )
     return name

@@ -39,7 +39,7 @@ class Result:
 
 
 def run(url: str, body: Any, connections: int, seconds: float) -> Result:
-    """Load `url` with POSTs of `body` as JSON."""
+    """Load `url` with POSTs of `body` as JSON, for whole seconds."""
     program = shutil.which("wrk")
     if program is None:
         raise SystemExit("error: wrk is missing: apt-get install wrk")
@@ -48,7 +48,17 @@ def run(url: str, body: Any, connections: int, seconds: float) -> Result:
         body_file.write_text(json.dumps(body), encoding="utf-8")
         script.write_text(_SCRIPT.format(body=body_file), encoding="utf-8")
         done = subprocess.run(
-            [program, "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script), url],
+            [
+                program,
+                "-t1",
+                f"-c{connections}",
+                f"-d{max(1, round(seconds))}s",
+                "--timeout",
+                "30s",
+                "-s",
+                str(script),
+                url,
+            ],
             capture_output=True,
             text=True,
             check=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Served, elsewhere, serving, shared_memory
+from tests.e2e.server import ROOT, Served, elsewhere, serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,7 +34,5 @@ def server(request: pytest.FixtureRequest) -> Iterator[Served]:
         yield there
         return
     models: Path = request.getfixturevalue("models")
-    before = shared_memory()
     with serving(models, models.parent, PREDICT_TIMEOUT_SECONDS="10") as running:
         yield running
-    assert shared_memory() <= before

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ def start(models: Path, folder: Path, *options: str, **settings: str) -> Server:
             raise AssertionError(f"the server did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
         time.sleep(0.1)
     text = log.read_text(encoding="utf-8", errors="replace")
+    marks(folder)
     triton = re.search(r"^Triton: http (\S+), grpc (\S+), metrics (\S+)$", text, re.MULTILINE)
     address = re.search(r"models at (http://\S+)", text)
     assert triton and address, text
@@ -142,7 +144,7 @@ def serving(models: Path, folder: Path, *options: str, **settings: str) -> Itera
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Processes that were started below `folder`, and shared memory of ours: there must be none.
+    """Processes that were started below `folder`, their folders, and their shared memory: there must be none.
 
     A process is known by `folder` in its command line or environment, so other servers are not counted.
     """
@@ -157,9 +159,27 @@ def leftovers(folder: Path) -> list[str]:
                 found.append(command.replace(b"\0", b" ").decode(errors="replace"))
         except OSError:
             continue
-    return found + [str(path) for path in (folder / "tmp").iterdir()]
+    return found + [str(path) for path in folder.glob("tmp/*")] + shared_memory(folder)
 
 
-def shared_memory() -> set[str]:
-    """What is in /dev/shm of any Triton of ours."""
-    return {path.name for path in _SHM.iterdir() if path.name.startswith("schwift-")}
+def shared_memory(folder: Path) -> list[str]:
+    """What is in /dev/shm of any Triton that was started below `folder`."""
+    prefixes = tuple(f"{mark}-" for mark in marks(folder))
+    return [path.name for path in _SHM.iterdir() if path.name.startswith(prefixes)]
+
+
+def marks(folder: Path) -> set[str]:
+    """What the servers below `folder` are known by. Noted here: one that ends takes its own note along."""
+    known = folder / "marks"
+    found = set(known.read_text(encoding="utf-8").split()) if known.exists() else set()
+    for note in folder.glob("tmp/schwift-serve-*/serve.json"):
+        found.add(json.loads(note.read_text(encoding="utf-8"))["mark"])
+    known.write_text("\n".join(sorted(found)), encoding="utf-8")
+    return found
+
+
+def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)

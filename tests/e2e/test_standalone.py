@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.server import READY_SECONDS, ROOT, environment, shared_memory, stop
+from tests.e2e.server import READY_SECONDS, ROOT, environment, stop
 
 
 def free_ports(count: int) -> list[int]:
@@ -28,7 +28,6 @@ def free_ports(count: int) -> list[int]:
 
 
 def test_triton_and_the_adapter_apart(tmp_path: Path) -> None:
-    before = shared_memory()
     shutil.copytree(ROOT / "models" / "multiply", tmp_path / "models" / "multiply")
     (tmp_path / "tmp").mkdir()
     port, http, grpc, metrics = free_ports(4)
@@ -68,6 +67,8 @@ def test_triton_and_the_adapter_apart(tmp_path: Path) -> None:
         assert "nv_inference_count" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
         # Triton took the place of the process that we started: it is what the signal reaches.
         assert os.readlink(f"/proc/{processes[0].pid}/exe").endswith("tritonserver")
+        regions = region_prefix(processes[0].pid)
+        assert list(Path("/dev/shm").glob(f"{regions}*")) != []
         # uvicorn drains, and then ends by the signal that it was sent.
         assert stop(processes[1]) in (0, -signal.SIGTERM)
         assert stop(processes[0]) == 0
@@ -76,7 +77,13 @@ def test_triton_and_the_adapter_apart(tmp_path: Path) -> None:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    assert shared_memory() <= before
+    assert list(Path("/dev/shm").glob(f"{regions}*")) == []
+
+
+def region_prefix(triton: int) -> str:
+    """What this Triton's shared memory begins with; nobody else's does."""
+    command = Path(f"/proc/{triton}/cmdline").read_bytes().decode()
+    return command.split("shm-region-prefix-name=")[1].split("\0")[0]
 
 
 def wait_ready(url: str, log: Path) -> None:

@@ -41,6 +41,8 @@ class FakeBackend:
     handler: Handler = zeros
     up: bool = True
     loaded: dict[str, str] = field(default_factory=dict)
+    # The version that is loaded of each model, where it is not 1.
+    versions: dict[str, int] = field(default_factory=dict)
     load_errors: dict[str, Exception] = field(default_factory=dict)
     own_metrics: bytes = b""
     calls: list[Call] = field(default_factory=list)
@@ -65,7 +67,8 @@ class FakeBackend:
 
     async def states(self, timeout: float) -> Mapping[str, str]:
         self._check_up()
-        return dict(self.loaded)
+        by_version = {f"{name}/{self.versions.get(name, 1)}": state for name, state in self.loaded.items()}
+        return {**self.loaded, **by_version}
 
     async def load(self, model: str, timeout: float) -> None:
         self.loads.append(model)

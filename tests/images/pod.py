@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
 from tests.images import compose
 from tests.images.engine import Image
 
@@ -68,6 +66,13 @@ class Pod:
             self.up(needed, dotenv)
             self._wait(needed, how["condition"])
         self._running[name] = self._start(name, service, compose.environment(service, dotenv))
+
+    def run(self, name: str, dotenv: Mapping[str, str], *command: str) -> str:
+        """A service's container once more, with another command, as `docker compose run` does; what it printed."""
+        service = {**self._services[name], "command": list(command)}
+        self._running[f"{name} again"] = running = self._start("again", service, compose.environment(service, dotenv))
+        assert running.outer.wait(_START_SECONDS) == 0, running.output
+        return running.output
 
     def wait_healthy(self, name: str) -> None:
         self._wait(name, "service_healthy")
@@ -174,9 +179,3 @@ def _tmpfs(entry: str) -> str:
 def _account(user: str) -> list[str]:
     uid, gid = user.split(":")
     return ["--reuid", uid, "--regid", gid, "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
-
-
-def project(folder: Path, dotenv: str) -> dict[str, str]:
-    """A compose project's folder with a user's .env; its variables as compose reads them."""
-    (folder / ".env").write_text(dotenv, encoding="utf-8")
-    return {name: value or "" for name, value in dotenv_values(folder / ".env").items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,27 @@ def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> s
     raise LoadError(f"a {type(model).__name__} has no method predict: save an object that has one")
 
 
-def _load_joblib(path: Path, wanted: str, config: ModelConfig) -> Predictor:
+def read_joblib(path: Path) -> Any:
+    """The object in a joblib file, the arrays of an uncompressed one mapped from the disk.
+
+    So they are in memory once for all instances, and only where they are used. A model that writes into them gets its
+    own copy of that page, and the file stays as it is.
+    """
     import joblib
 
-    model = joblib.load(path)
+    with warnings.catch_warnings():
+        # joblib before 1.2 wrote arrays where libraries may stumble over them; compressed files cannot be mapped.
+        warnings.filterwarnings("error", message=".* is not byte aligned", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*mmap_mode", category=UserWarning)
+        try:
+            return joblib.load(path, mmap_mode="c")
+        except (UserWarning, ValueError):
+            # Or they are of another byte order, which only reading can turn.
+            return joblib.load(path)
+
+
+def _load_joblib(path: Path, wanted: str, config: ModelConfig) -> Predictor:
+    model = read_joblib(path)
     method = getattr(model, choose_method(model, wanted, config.outputs))
     return _on_inputs(method, config.inputs)
 

@@ -23,7 +23,7 @@ from adapter.statuses import CODES
 from converter.spec.model import ENDPOINTS, Endpoint
 from tests.fakes.entries import make_entry, make_manifest
 
-GAUGES = {tally.IN_FLIGHT, tally.QUEUED, tally.REGIME}
+GAUGES = {tally.IN_FLIGHT, tally.QUEUED, tally.REGIME, tally.ADOPTED}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -42,6 +42,18 @@ def test_each_name_and_worker_has_cells_of_its_own() -> None:
     assert board.row("a", 0).tolist() == [1, 2, 3]
     with pytest.raises(KeyError):
         board.row("c", 0)
+
+
+def test_names_that_come_later_have_the_spare_rows_in_order() -> None:
+    board = Board(["a"], width=2, workers=2, spare=2)
+    board.row("a", 1)[0] = 1
+    assert board.add(["a", "b"]) == ["b"]
+    assert (board.names, board.room) == (["a", "b"], 1)
+    board.row("b", 0)[1] = 2
+    assert [row.tolist() for row in (*board.rows("a"), *board.rows("b"))] == [[0, 0], [1, 0], [0, 2], [0, 0]]
+    with pytest.raises(ValueError, match="room for 1 more names, not 2"):
+        board.add(["c", "d"])
+    assert board.names == ["a", "b"]
 
 
 def test_two_workers_rows_add_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +20,8 @@ from converter.spec.manifest import ModelEntry, Tensor
 from converter.spec.model import Endpoint
 from tests.fakes.backend import Handler
 from tests.fakes.entries import make_entry
-from tests.unit.adapter.desk import double
-from tests.unit.adapter.served import Served
+from tests.unit.adapter.desk import Held, double
+from tests.unit.adapter.served import WIDE, Served
 
 
 @pytest.mark.parametrize(("regime", "way"), [(None, "m_direct"), ("idle", "m_direct"), ("busy", "m")])
@@ -108,11 +109,34 @@ def test_later_parts_get_what_is_left_of_the_deadline() -> None:
 )  # fmt: skip
 def test_a_model_that_is_not_ready_is_refused_before_any_call(state: State, retry_after: int, word: str) -> None:
     served = Served()
+    served.registry.triton_up = True
     served.model.status.state = state
     with pytest.raises(errors.ModelUnavailable) as caught:
         served.answer([[1, 2]])
     assert caught.value.retry_after == retry_after
     assert word in caught.value.detail
+    assert served.backend.calls == []
+    assert served.admission.in_flight == 0
+
+
+def test_while_triton_is_down_that_is_the_reason() -> None:
+    served = Served()
+    served.model.status.state = "unavailable"
+    with pytest.raises(errors.UpstreamDown) as caught:
+        served.answer([[1, 2]])
+    assert (caught.value.retry_after, caught.value.detail) == (1, errors.UNREACHABLE)
+    assert served.backend.calls == []
+
+
+def test_before_the_end_new_requests_are_refused_and_nothing_is_ready() -> None:
+    served = Served()
+    served.registry.triton_up = True
+    assert served.registry.ready
+    served.service = served.make_service()
+    served.service.drain()
+    assert not served.registry.ready
+    with pytest.raises(errors.Draining):
+        asyncio.run(served.ask([[1, 2]]))
     assert served.backend.calls == []
     assert served.admission.in_flight == 0
 
@@ -265,3 +289,62 @@ def test_find_knows_models_and_their_endpoints() -> None:
         missing = find(one, name, "predict")
         assert isinstance(missing, errors.UnknownModel)
         assert missing.detail == "No model has this name: see /available_models."
+
+
+DOUBLE_WIDE = make_entry(inputs=[("x", "float32", (3,))], outputs=[("y", "float32", (3,))], direct_max_rows=4)
+
+
+def test_replaced_model_answers_what_it_began_and_nothing_more() -> None:
+    held = Held()
+    served = Served(held)
+
+    async def main() -> None:
+        first = asyncio.create_task(served.ask([[1.0, 2.0]]))
+        while not held.gates:
+            await asyncio.sleep(0)
+        before = served.service.find("m", "predict")
+        served.registry.replace([DOUBLE_WIDE.model_copy(update={"direct": "m_direct~t"})])
+        assert served.service.leaving()
+        # A request that was routed before, and whose body came after.
+        assert before is not None
+        second = asyncio.create_task(
+            served.service.predict(before, b'{"features": [[1.0, 2.0, 3.0]]}', None, served.timings)
+        )
+        while len(held.gates) < 2:
+            await asyncio.sleep(0)
+        assert [call.model for call in served.backend.calls] == ["m_direct", "m_direct~t"]
+        for gate in held.gates:
+            gate.set()
+        assert (await first)["predictions"] == [[2.0, 4.0]]
+        assert json.loads(await second)["predictions"] == [[2.0, 4.0, 6.0]]
+        assert not served.service.leaving()
+
+    served.service = served.make_service()
+    asyncio.run(main())
+
+
+def test_removed_model_is_unknown_to_a_request_whose_body_came_after() -> None:
+    served = Served()
+
+    async def main() -> None:
+        before = served.service.find("m", "predict")
+        assert before is not None
+        served.registry.replace([], ["m"])
+        assert served.service.find("m", "predict") is None
+        with pytest.raises(errors.UnknownModel):
+            await served.service.predict(before, b'{"features": [[1.0, 2.0]]}', None, served.timings)
+
+    served.service = served.make_service()
+    asyncio.run(main())
+
+
+def test_death_of_a_replaced_models_process_is_not_the_new_ones() -> None:
+    async def dies(*_: object) -> None:
+        served.registry.replace([WIDE.model_copy(update={"direct": "m_direct~t"})])
+        raise errors.ModelProcessDead("gone")
+
+    served = Served(dies)  # type: ignore[arg-type]  # it never answers
+    with pytest.raises(errors.ModelProcessDead):
+        served.answer([[1.0, 2.0]])
+    assert served.registry.models["m"].ready
+    assert not served.registry.models["m"].dead

@@ -114,4 +114,4 @@ def test_who_leaves_changes_nothing_in_the_calls_of_the_others() -> None:
     everybody = calls([])
     assert [len(call) for call in everybody] == [8, 8, 4]
     assert calls([0, 3, 7]) == everybody
-    assert [len(call) for call in calls([9, 10])] == [8, 8, 2], "who waits and leaves is not sent"
+    assert [len(call) for call in calls([17, 18])] == [8, 8, 2], "who waits and leaves is not sent"

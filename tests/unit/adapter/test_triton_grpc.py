@@ -241,7 +241,17 @@ def test_states_are_by_model_and_never_empty() -> None:
     index.models.add(name="b", version="1", state="UNAVAILABLE", reason="unloaded")
     index.models.add(name="c")
     states = talk(FakeTriton(index=index), lambda backend: backend.states(5))
-    assert states == {"a": "READY", "b": "UNAVAILABLE", "c": "not loaded"}
+    by_name = {name: state for name, state in states.items() if "/" not in name}
+    assert by_name == {"a": "READY", "b": "UNAVAILABLE", "c": "not loaded"}
+
+
+def test_states_are_of_versions_too_and_a_model_is_ready_where_one_of_them_is() -> None:
+    index = pb.RepositoryIndexResponse()
+    for version, state in (("1", "UNAVAILABLE"), ("2", "READY"), ("3", "UNLOADING")):
+        index.models.add(name="a", version=version, state=state)
+    assert talk(FakeTriton(index=index), lambda backend: backend.states(5)) == {
+        "a": "READY", "a/1": "UNAVAILABLE", "a/2": "READY", "a/3": "UNLOADING",
+    }  # fmt: skip
 
 
 def test_states_of_a_hanging_triton_are_upstream_down() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper
 
 from converter.artifacts import Facts
 from converter.discover import ModelSource
-from converter.plan import BuildOptions, Plan, make_plan
+from converter.plan import BuildOptions, Plan, joined, plan_model
 from converter.spec.loader import load_spec
 from converter.spec.model import ModelFile, ModelSpec
 
@@ -59,8 +60,8 @@ def add_model(models: Path, folder: str, config: str, files: Mapping[str, bytes]
 
 
 def add_joblib(models: Path, name: str, **keys: Any) -> Path:
-    """A joblib model, which a build copies without looking into it."""
-    return add_model(models, name, model_yaml(name=name, **keys), {"m.joblib": f"the pickle of {name}".encode()})
+    """A joblib model; what is pickled is not a model, which only a call would show."""
+    return add_model(models, name, model_yaml(name=name, **keys), {"m.joblib": pickle.dumps(f"the pickle of {name}")})
 
 
 def source_of(folder: Path) -> ModelSource:
@@ -78,12 +79,14 @@ def plan_for(
     sources: Iterable[ModelSource],
     facts: Mapping[str, Facts] | None = None,
     options: BuildOptions = OPTIONS,
-    kept: Plan | None = None,
+    version: int = 1,
 ) -> Plan:
     """The plan of sources, by default without facts; the mark of each wake-up is the model's name."""
-    listed = tuple(sources)
-    known = {source.spec.name: (facts or {}).get(source.spec.name, Facts()) for source in listed}
-    return make_plan(listed, known, options, {name: f"key-of-{name}" for name in known}, kept)
+    known = facts or {}
+    return joined(
+        plan_model(source, known.get(source.spec.name, Facts()), options, f"key-of-{source.spec.name}", version)
+        for source in sources
+    )
 
 
 def graph(

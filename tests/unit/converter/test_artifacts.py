@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,6 @@ def problems_of(tmp_path: Path, config: str, files: dict[str, bytes], folder: st
 
 def facts_of(tmp_path: Path, config: str, files: dict[str, bytes], folder: str = "m") -> Facts:
     return inspect(add_source(tmp_path / "models", folder, config, files), tmp_path)
-
-
-def test_joblib_file_is_never_opened(tmp_path: Path) -> None:
-    facts = facts_of(tmp_path, model_yaml(), {"m.joblib": b"not even a pickle"})
-    assert facts == Facts((), (), None, "models")
 
 
 def test_missing_file_is_said_with_the_nearest_one(tmp_path: Path) -> None:
@@ -132,7 +128,8 @@ def test_class_is_found_from_the_folder_or_from_the_one_above_models(
     ],
 )
 def test_class_may_be_made_in_any_way_that_leaves_its_name(tmp_path: Path, text: str) -> None:
-    assert facts_of(tmp_path, python_yaml("model:Multiply"), {"model.py": text.encode()}) == Facts(package="models")
+    files = {"model.py": text.encode(), "other.py": b""}
+    assert facts_of(tmp_path, python_yaml("model:Multiply"), files) == Facts(package="models")
 
 
 def test_code_of_a_python_model_does_not_run_at_build(tmp_path: Path) -> None:
@@ -177,7 +174,7 @@ def test_problems_of_all_models_are_said_at_once(tmp_path: Path) -> None:
     models = tmp_path / "models"
     sources = (
         add_source(models, "a", model_yaml(name="a"), {"m.joblib": b""}),
-        add_source(models, "b", model_yaml(name="b"), {"m.joblib": b"x"}),
+        add_source(models, "b", model_yaml(name="b"), {"m.joblib": pickle.dumps("x")}),
         add_source(models, "c", model_yaml(name="c"), {"zz": b"x"}),
     )
     with pytest.raises(ArtifactError) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import zipfile
 from dataclasses import replace
@@ -55,7 +56,10 @@ def test_no_file_of_the_repository_names_a_folder_of_this_machine(tmp_path: Path
 
 
 def wake_keys(root: Path) -> dict[str, str]:
-    return {name: (root / "repo" / name / "1" / "wake_key").read_text() for name in ("a", "b")}
+    """Those of the versions that are served."""
+    repo = root / "repo"
+    entries = read_manifest(repo).models
+    return {entry.name: (repo / entry.name / str(entry.version) / "wake_key").read_text() for entry in entries}
 
 
 def test_wake_key_is_random_for_each_model_and_repository(tmp_path: Path) -> None:
@@ -99,7 +103,7 @@ def test_damaged_wake_key_is_made_anew_or_is_a_sentence(tmp_path: Path, damage: 
         assert "wake_key" in str(error)
     else:
         whole(tmp_path / "repo")
-        assert re.fullmatch("[0-9a-f]{32}\n", key.read_text())
+        assert re.fullmatch("[0-9a-f]{32}\n", wake_keys(tmp_path)["a"])
 
 
 def test_repository_is_reached_by_a_relative_link(tmp_path: Path) -> None:
@@ -158,14 +162,14 @@ def test_change_is_named_file_by_file(tmp_path: Path) -> None:
     folder = add_joblib(tmp_path / "models", "a")
     add_joblib(tmp_path / "models", "b")
     build(tmp_path)
-    (folder / "m.joblib").write_bytes(b"another")
+    (folder / "m.joblib").write_bytes(pickle.dumps("another"))
     (folder / "new.txt").write_bytes(b"new")
     (tmp_path / "models" / "b" / "m.joblib").rename(folder / "m.pkl")
     (tmp_path / "models" / "b" / "model_config.yaml").unlink()
     changes = build(tmp_path).changes
-    source = "a_direct/1/source/models/a"
+    source = "a_direct/2/source/models/a"
     assert changes.added == (f"{source}/m.pkl", f"{source}/new.txt")
-    assert changes.changed == (f"{source}/m.joblib", "schwift.json")
+    assert changes.changed == ("a/config.pbtxt", f"{source}/m.joblib", "a_direct/config.pbtxt", "schwift.json")
     assert {name.split("/")[0] for name in changes.removed} == {"b", "b_direct"}
     assert versions(whole(tmp_path / "repo")) == {"a": "1.0.0"}
 
@@ -203,10 +207,10 @@ def test_named_model_is_built_and_the_others_stay_as_they_were(tmp_path: Path) -
     assert [entry.name for entry in built.built] == ["b"]
     assert versions(whole(tmp_path / "repo")) == {"a": "1", "b": "2", "c": "1"}
     after = contents(tmp_path / "repo")
-    assert sorted(name for name in after if after[name] != before.get(name)) == [
-        "b_direct/1/source/models/b/model_config.yaml",
-        "schwift.json",
-    ]
+    assert sorted(name for name in before if after[name] != before[name]) == [
+        "b/config.pbtxt", "b_direct/config.pbtxt", "schwift.json",
+    ]  # fmt: skip
+    assert {"/".join(name.split("/")[:2]) for name in after if name not in before} == {"b/2", "b_direct/2"}
 
 
 def test_named_model_is_added_where_there_is_no_repository_yet(tmp_path: Path) -> None:
@@ -225,7 +229,9 @@ def test_named_model_may_lose_its_front(tmp_path: Path) -> None:
     add_joblib(tmp_path / "models", "b", endpoints="predict")
     build(tmp_path, only=["b"])
     whole(tmp_path / "repo")
-    assert sorted(path.name for path in (tmp_path / "repo").iterdir()) == ["a", "a_direct", "b_direct", "schwift.json"]
+    # What is left of the front belongs to the version before.
+    assert [path.name for path in (tmp_path / "repo" / "b").iterdir()] == ["1"]
+    assert (tmp_path / "repo" / "b_direct" / "2").is_dir()
 
 
 def test_named_model_cannot_take_the_name_of_a_kept_ones_part(tmp_path: Path) -> None:

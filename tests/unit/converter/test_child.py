@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from converter.embedded.child import Child
+from tests.unit.converter.processes import alive, wait_until
 
 # A leader that starts a grandchild, which ignores SIGTERM, and writes both their numbers once it does.
 FAMILY = """
@@ -27,22 +27,6 @@ if os.fork() == 0:
     os.rename(path + ".part", path)
 time.sleep(100)
 """
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.fixture
@@ -125,6 +109,7 @@ def test_child_is_told_when_its_parent_dies(tmp_path: Path) -> None:
 import os, sys
 from pathlib import Path
 from converter.embedded.child import Child
+from tests.unit.converter.processes import alive, wait_until
 child = Child("x", [sys.executable, "-c", "import signal; signal.pause()"], os.environ)
 Path({str(note)!r}).write_text(str(child.pid))
 os.kill(os.getpid(), 9)
@@ -143,6 +128,14 @@ def test_log_takes_both_outputs_and_is_added_to(started: list[Child], tmp_path: 
     assert log.read_text() == "before\nout\nerr\n"
 
 
+def test_last_words_are_of_this_life_alone(started: list[Child], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("of an earlier life\n")
+    child = python(started, "print('mine')", log=log)
+    wait_until(lambda: child.exit_code() is not None)
+    assert child.last_words() == "mine"
+
+
 LOG = """\
 I0423 10:00:00.000000 1 server.cc:1] "started"
 +-------+--------+
@@ -151,6 +144,7 @@ I0423 10:00:00.000000 1 server.cc:1] "started"
 
 one
 E0423 10:00:00.000000 1 main.cc:1] "failed"
+E0423 10:00:00.000000 1 server.cc:241] "CudaDriverHelper has not been initialized."
 two\0
 """
 

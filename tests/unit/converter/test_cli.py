@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,11 +45,11 @@ def test_build_prints_a_table_and_ends_with_zero(tmp_path: Path) -> None:
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     assert [line.split() for line in lines[:-1]] == [
-        ["MODEL", "VERSION", "BACKEND", "TRITON", "MODELS", "MAX", "ROWS", "INPUT", "OUTPUT", "STATE"],
-        ["forest", "2.0", "joblib", "forest", "+", "forest_direct", "256", "features", "float32[N,4]",
+        ["MODEL", "VERSION", "NUMBER", "BACKEND", "TRITON", "MODELS", "MAX", "ROWS", "INPUT", "OUTPUT", "STATE"],
+        ["forest", "2.0", "1", "joblib", "forest", "+", "forest_direct", "256", "features", "float32[N,4]",
          "predictions", "float32[N,3]", "added"],
-        ["x", "1.0.0", "joblib", "x_direct", "32", "features", "string[N,2,?]", "a", "int64[N,1],", "b", "bool[N,5]",
-         "added"],
+        ["x", "1.0.0", "1", "joblib", "x_direct", "32", "features", "string[N,2,?]", "a", "int64[N,1],", "b",
+         "bool[N,5]", "added"],
         ["note:", "models/notes:", "no", ".yaml", "file,", "so", "not", "a", "model"],
     ]  # fmt: skip
     files = sum(path.is_file() for path in (tmp_path / "model_repository").rglob("*"))
@@ -92,13 +93,16 @@ def test_check_writes_nothing_and_ends_with_zero(tmp_path: Path) -> None:
 def test_check_lists_each_kind_of_change(tmp_path: Path) -> None:
     folder = add_joblib(tmp_path / "models", "a")
     run("build-repo")
-    (folder / "m.joblib").write_bytes(b"new")
+    (folder / "m.joblib").write_bytes(pickle.dumps("new"))
     (folder / "model_config.yaml").rename(folder / "a.yaml")
     lines = run("build-repo", "--check").stdout.splitlines()
-    source = "a_direct/1/source/models/a"
+    source = "a_direct/2/source/models/a"
     assert [line for line in lines if line.startswith("would ")] == [
         f"would add     {source}/a.yaml",
+        "would change  a/config.pbtxt",
         f"would change  {source}/m.joblib",
+        "would change  a_direct/config.pbtxt",
+        "would change  schwift.json",
         f"would remove  {source}/model_config.yaml",
     ]
     run("build-repo")
@@ -231,7 +235,7 @@ def test_doctor_prints_a_line_for_each_check(monkeypatch: pytest.MonkeyPatch, go
 def test_failed_serve_is_one_sentence_and_its_own_code(
     monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    def fail(settings: Settings) -> int:
+    def fail(settings: Settings, watch: bool) -> int:
         raise error
 
     monkeypatch.setattr("converter.embedded.serve.serve", fail)
@@ -240,10 +244,10 @@ def test_failed_serve_is_one_sentence_and_its_own_code(
 
 
 def test_serve_passes_its_options_on_and_ends_with_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Settings] = []
+    seen: list[tuple[Settings, bool]] = []
 
-    def serve(settings: Settings) -> int:
-        seen.append(settings)
+    def serve(settings: Settings, watch: bool) -> int:
+        seen.append((settings, watch))
         return 7
 
     monkeypatch.setattr("converter.embedded.serve.serve", serve)
@@ -251,6 +255,48 @@ def test_serve_passes_its_options_on_and_ends_with_its_code(tmp_path: Path, monk
         "serve", "--models", "m", "--repository", "r", "--host", "::1", "--port", "0", "--triton-grpc-port", "9"
     )
     assert result.exit_code == 7
-    (settings,) = seen
+    ((settings, watch),) = seen
+    assert not watch
     assert (settings.model_directory, settings.repository) == (tmp_path / "m", tmp_path / "r")
     assert (settings.host, settings.port, settings.triton_grpc_port) == ("::1", 0, 9)
+    assert run("serve", "--watch").exit_code == 7
+    assert [watch for _, watch in seen] == [False, True]
+
+
+def test_R33_two_models_of_one_name_end_with_two_and_both_files(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        add_model(tmp_path / "models", folder, model_yaml(name="iris"), {"m.joblib": pickle.dumps("x")})
+    result = run("build-repo")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "error: models/two/model_config.yaml: model.name: iris is also the name in models/one/model_config.yaml: "
+        "rename one",
+        "Nothing was written.",
+    ]
+    assert not (tmp_path / "model_repository").exists()
+
+
+def test_R32_mistakes_in_yaml_end_with_two_and_their_lines(tmp_path: Path) -> None:
+    good = model_yaml(name="a")
+    add_model(tmp_path / "models", "syntax", "model:\n  name: [a\n", {})
+    add_model(tmp_path / "models", "twice", good + "  backend: onnx\n", {})
+    add_model(tmp_path / "models", "typo", good.replace("backend:", "backnd:"), {})
+    result = run("build-repo")
+    assert (result.exit_code, result.stdout) == (2, "")
+    lines = [line.removeprefix("error: models/") for line in result.stderr.splitlines()]
+    assert lines[0].startswith("syntax/model_config.yaml:3: ")
+    assert "twice/model_config.yaml:18: model.backend: the key stands twice, first on line 3: keep one" in lines
+    assert "typo/model_config.yaml:3: model.backnd: unknown key (did you mean backend?)" in lines
+    assert lines[-1] == "Nothing was written."
+
+
+@pytest.mark.parametrize("command", [["reload"], ["reload", "a"], ["rollback", "a"]])
+def test_reload_and_rollback_without_a_server_say_so_and_build_nothing(tmp_path: Path, command: list[str]) -> None:
+    add_joblib(tmp_path / "models", "a")
+    result = run(*command)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"error: nothing is served here ({tmp_path}/.model_repository.sock: No such file or directory): "
+        "`schwift build-repo` builds, `schwift serve` serves\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["models"]

@@ -243,7 +243,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", list(CASES))
-def test_bad_config_says_where_and_what(tmp_path: Path, case: str) -> None:
+def test_R32_bad_config_says_where_and_what(tmp_path: Path, case: str) -> None:
     content, expected = CASES[case]
     assert problems_of(tmp_path, content) == expected.split("\n")
 

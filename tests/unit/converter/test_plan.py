@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2
 
 from converter.artifacts import Facts, GraphTensor
 from converter.cores import available_cores
-from converter.plan import BuildOptions, Plan
+from converter.plan import BuildOptions, Plan, joined
 from converter.spec.manifest import Tensor
 from converter.spec.settings import load_settings
 from converter.template import TEMPLATE_ROOT
@@ -162,7 +162,7 @@ def test_threads_of_onnx_models_share_the_workers(
 
 def test_kept_models_stand_beside_new_ones_in_order(tmp_path: Path) -> None:
     first = plan_for([add_source(tmp_path / "models", "z", model_yaml(name="z"), {})])
-    second = plan_for([add_source(tmp_path / "models", "a", model_yaml(name="a"), {})], kept=first)
+    second = joined([first, plan_for([add_source(tmp_path / "models", "a", model_yaml(name="a"), {})])])
     assert [entry.name for entry in second.entries] == ["a", "z"]
     assert {name.split("/")[0] for name in second.files} == {"a", "a_direct", "z", "z_direct"}
     assert second.files["z/config.pbtxt"] == first.files["z/config.pbtxt"]

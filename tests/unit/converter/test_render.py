@@ -213,6 +213,7 @@ def test_kwargs_survive_quotes_unicode_and_newlines(rendered: Mapping[str, bytes
 
 
 MODEL = TritonModel(
+    version=1,
     name="m",
     backend="python",
     max_batch_size=8,

@@ -76,7 +76,7 @@ STEPS = [
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=["disk full", "Ctrl-C"]
 )
-def test_failure_at_each_step_leaves_the_old_repository_and_the_next_build_works(
+def test_R25_failure_at_each_step_leaves_the_old_repository_and_the_next_build_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at: int, error: BaseException
 ) -> None:
     build_version(tmp_path, "1")
@@ -137,7 +137,7 @@ def versions_found_when_killed(tmp_path: Path, *arguments: str) -> list[str]:
     return found
 
 
-def test_kill_at_each_step_leaves_the_old_repository_or_the_new_one(tmp_path: Path) -> None:
+def test_R26_kill_at_each_step_leaves_the_old_repository_or_the_new_one(tmp_path: Path) -> None:
     found = versions_found_when_killed(tmp_path)
     assert len(found) > 40, "a build has more steps than that"
     switch = found.index("2")
@@ -145,7 +145,7 @@ def test_kill_at_each_step_leaves_the_old_repository_or_the_new_one(tmp_path: Pa
     assert switch > len(found) - 5, "the switch comes last"
 
 
-def test_kill_while_a_plain_folder_is_replaced_leaves_one_of_the_two(tmp_path: Path) -> None:
+def test_R26_kill_while_a_plain_folder_is_replaced_leaves_one_of_the_two(tmp_path: Path) -> None:
     found = versions_found_when_killed(tmp_path, "copy")
     assert found[-1] == "2"
     assert [what for what in found if what not in ("1", "2")] == []

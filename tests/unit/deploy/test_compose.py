@@ -82,6 +82,8 @@ def test_paths_inside_are_where_the_volumes_are(services: dict[str, Any]) -> Non
         # The link and the builds that it points into lie in one volume.
         assert targets[str(settings.repository.parent)].source == "repository"
         assert targets[str(settings.repository.parent)].read_only is (name != "builder")
+        if name != "triton":
+            assert targets[str(settings.control_path.parent)].source == "control"
     assert str(settings_in(services["builder"]).model_directory) in {
         m.target for m in compose.mounts(services["builder"])
     }

@@ -1,0 +1,95 @@
+"""All processes that one child of ours started, wherever they are by now, known by a mark in their environment.
+
+Triton starts a process for each instance of a model, and a model may start more. When a parent dies, its children
+go on under another one, and a session of their own takes them out of its group; the environment they keep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+VARIABLE = "SCHWIFT_FAMILY"
+_PROC = Path("/proc")
+_STUB = "triton_python_backend_stub"
+_END_SECONDS = 2.0
+_POLL_SECONDS = 0.02
+_PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None)
+
+
+def marked(environment: Mapping[str, str], mark: str) -> dict[str, str]:
+    """The environment to start a child with, whose family is then `mark`'s."""
+    return {**environment, VARIABLE: mark}
+
+
+def members(mark: str) -> list[int]:
+    """The processes of a family, and of the families `mark`/…; a process that ended and was not waited for is none."""
+    line = f"{VARIABLE}={mark}".encode()
+    found = []
+    for name in os.listdir(_PROC):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        # Of another user, or gone meanwhile: none of ours.
+        with contextlib.suppress(OSError):
+            variables = (_PROC / name / "environ").read_bytes().split(b"\0")
+            if any(variable == line or variable.startswith(line + b"/") for variable in variables):
+                found.append(int(name))
+    return found
+
+
+def stubs(mark: str, model: str) -> list[int]:
+    """The family's processes of one Triton model: `…/stub <repository>/<model>/<version>/<file> …`, any version."""
+    found = []
+    for pid in members(mark):
+        with contextlib.suppress(OSError):
+            command = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+            if len(command) < 2 or not command[0].endswith(f"/{_STUB}".encode()):
+                continue
+            *_, name, version, _file = (b"", b"", *command[1].split(b"/"))
+            if name == model.encode() and version.isdigit():
+                found.append(pid)
+    return found
+
+
+def kill(pids: Collection[int]) -> None:
+    """SIGKILL, which ends a stopped process too."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def end(mark: str) -> None:
+    """Kill a family until nobody of it is left; while they are killed they may start others."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + _END_SECONDS
+    while (left := members(mark)) and time.monotonic() < deadline:
+        killed.update(left)
+        kill(left)
+        time.sleep(_POLL_SECONDS)
+        reap(killed)
+
+
+def adopt_orphans() -> None:
+    """Whose parent dies, of all that our children start, is our child then, and ours to wait for."""
+    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_adopted(own: Collection[int]) -> None:
+    """Wait for one that was adopted and has ended, so that no zombie stays; not for one of our `own`."""
+    with contextlib.suppress(ChildProcessError):
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is not None and ended.si_pid not in own:
+            reap([ended.si_pid])
+
+
+def reap(pids: Collection[int]) -> None:
+    """Wait for those of them that are ours and have ended."""
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)

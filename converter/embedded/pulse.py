@@ -1,0 +1,75 @@
+"""Whether Triton still answers: a question each second, and never a wait for the answer.
+
+No thread for it, since the supervisor forks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+_PERIOD_SECONDS = 1.0
+_QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+class Pulse:
+    """`silent_seconds` counts questions without an answer, and not the clock: while this process itself is stopped,
+    or the machine sleeps, nobody asks."""
+
+    def __init__(self, host: str, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.answered = False
+        self._address = (host, port)
+        self._clock = clock
+        self._silent = 0
+        self._next = 0.0
+        self._socket: socket.socket | None = None
+        self._asked = False
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long it has not answered; 0 when it did last time."""
+        return self._silent * _PERIOD_SECONDS
+
+    def forget(self) -> None:
+        """Another Triton is asked from now on, which has not answered yet."""
+        self.close()
+        self.answered = False
+        self._silent = 0
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def tick(self) -> None:
+        """Go on with the question that is asked, or begin one when it is time."""
+        now = self._clock()
+        if self._socket is not None:
+            self._go_on(self._socket, now >= self._next)
+        elif now >= self._next:
+            self._next = now + _PERIOD_SECONDS
+            # Where we have no descriptor left, that is not Triton's silence.
+            with contextlib.suppress(OSError):
+                self._socket = socket.socket()
+                self._socket.setblocking(False)
+                self._socket.connect_ex(self._address)
+                self._asked = False
+
+    def _go_on(self, sock: socket.socket, over: bool) -> None:
+        try:
+            if not self._asked:
+                sock.send(_QUESTION)
+                self._asked = True
+            # Whatever it says: it turns.
+            answered = bool(sock.recv(1))
+        except BlockingIOError:
+            if not over:
+                return
+            answered = False
+        except OSError:
+            answered = False
+        self.close()
+        self.answered |= answered
+        self._silent = 0 if answered else self._silent + 1

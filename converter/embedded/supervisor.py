@@ -1,0 +1,91 @@
+"""Owns Triton and the adapter: starts again what ends, ends what hangs, and ends both in order.
+
+Triton is always started on the same ports, and the adapter on the same listening socket: clients notice a pause.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+from converter.embedded import family
+from converter.embedded.child import Child
+from converter.embedded.kept import Kept, Say
+from converter.embedded.pulse import Pulse
+from converter.embedded.triton import EXIT_SECONDS
+from converter.embedded.wishes import Wishes
+
+# How long a Triton may take to its first answer, where a hung one is given less.
+_START_SECONDS = 60.0
+# The adapter drains for 15 s (adapter/draining.py). All together ends within 20 s.
+_ADAPTER_STOP_SECONDS = 16.5
+_STOP_SECONDS = 19.0
+_LEAST_SECONDS = 1.0
+
+
+class Supervisor:
+    """`tick` is called every moment, and does not wait; `stop` does, for 20 s at most.
+
+    `kill_model` kills the processes of a Triton model and says how many they were.
+    """
+
+    def __init__(
+        self,
+        triton: Kept,
+        adapter: Kept,
+        pulse: Pulse,
+        wishes: Wishes,
+        kill_model: Callable[[str], int],
+        hang_seconds: float,
+        say: Say,
+    ) -> None:
+        self._triton = triton
+        self._adapter = adapter
+        self._pulse = pulse
+        self._wishes = wishes
+        self._kill_model = kill_model
+        self._hang_seconds = hang_seconds
+        self._say = say
+        # Which Triton the pulse is of.
+        self._asked: Child | None = None
+
+    def start(self) -> None:
+        self._triton.start()
+        self._adapter.start()
+
+    def tick(self) -> None:
+        """ServeError where Triton or the adapter ended before it ever worked."""
+        self._triton.tick()
+        self._adapter.tick()
+        self._look_at_pulse()
+        family.reap_adopted([kept.process.pid for kept in (self._triton, self._adapter) if kept.process])
+        for model in self._wishes.take():
+            killed = self._kill_model(model)
+            self._say(f"{model}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
+
+    def adapter_works(self) -> None:
+        """It has answered."""
+        self._adapter.works()
+
+    def stop(self, listener: socket.socket) -> None:
+        """The adapter first, which finishes what it accepted, then Triton."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        # Its last copy is the adapter's now: when that stops listening, clients are refused and do not wait.
+        listener.close()
+        self._adapter.stop(_ADAPTER_STOP_SECONDS)
+        self._triton.stop(min(EXIT_SECONDS, max(_LEAST_SECONDS, deadline - time.monotonic())))
+        self._pulse.close()
+
+    def _look_at_pulse(self) -> None:
+        if self._triton.process is not self._asked:
+            self._asked = self._triton.process
+            self._pulse.forget()
+        if self._asked is None:
+            return
+        self._pulse.tick()
+        if self._pulse.answered:
+            self._triton.works()
+        bound = self._hang_seconds if self._pulse.answered else max(self._hang_seconds, _START_SECONDS)
+        if self._pulse.silent_seconds >= bound:
+            self._triton.restart(f"did not answer for {bound:g} s and was killed")

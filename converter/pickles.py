@@ -1,0 +1,186 @@
+"""What a joblib or pickle file says of itself, without running it: the classes it needs, and who wrote it.
+
+The file is read opcode by opcode with stand-ins in the place of every class and function, so nothing that it names is
+imported or called. joblib (0.10 and later) writes the bytes of an array right behind the opcodes that describe it
+(joblib, numpy_pickle.py: NumpyArrayWrapper); these are passed over.
+"""
+
+from __future__ import annotations
+
+import _compat_pickle
+import bz2
+import gzip
+import io
+import lzma
+import math
+import pickle
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+_CHUNK = 1024 * 1024
+_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+# How a compressed file begins, and what reads it; each checks a sum at its end but lzma's old form.
+_OPENERS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
+    (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
+    (b"BZ", bz2.BZ2File),
+    (b"\xfd7zXZ", lzma.LZMAFile),
+    (b"]\x00", lzma.LZMAFile),
+    (b"x", lambda file: io.BytesIO(zlib.decompress(file.read()))),
+)
+_LZ4 = b"\x04\x22\x4d\x18"
+
+
+class DamagedPickle(Exception):
+    """The file ends too early, or is not a pickle at all."""
+
+
+class Contents:
+    """`names` are the classes and functions by module; `sklearn` are the versions that its estimators were saved by."""
+
+    def __init__(self) -> None:
+        self.names: set[tuple[str, str]] = set()
+        self.sklearn: set[str] = set()
+
+
+def read(path: Path) -> Contents:
+    """DamagedPickle where the file is none, is cut short, or fails the checksum of its compression."""
+    contents = Contents()
+    try:
+        with open(path, "rb") as raw:
+            start = raw.read(8)
+            raw.seek(0)
+            if start.startswith(_LZ4):
+                # Needs a library that is not ours; joblib has it where the model loads at all.
+                return contents
+            file = next((opener(raw) for prefix, opener in _OPENERS if start.startswith(prefix)), raw)
+            _Reader(file, contents).load()
+            # To the end, where the checksum is.
+            while file.read(_CHUNK):
+                pass
+    except Exception as error:
+        raise DamagedPickle(f"{type(error).__name__}: {error}") from error
+    return contents
+
+
+class _StandIn:
+    """Any object; what is done to it is remembered only where it matters here."""
+
+    def __init__(self, kind: tuple[str, str] | None = None) -> None:
+        self.kind = kind
+
+
+class _Global(_StandIn):
+    """A class or a function."""
+
+
+# typeshed knows only the C unpickler, which cannot be overridden opcode by opcode.
+_PythonUnpickler: Any = pickle._Unpickler
+
+
+class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
+    dispatch: dict[int, Any] = dict(_PythonUnpickler.dispatch)  # noqa: RUF012  (the base class reads it here)
+
+    def __init__(self, file: IO[bytes], contents: Contents) -> None:
+        super().__init__(file)
+        self.proto = 0
+        self._file = file
+        self._contents = contents
+
+    def find_class(self, module: str, name: str) -> Any:
+        if self.proto < 3:
+            # As it is loaded: under the names of Python 3.
+            module, name = _compat_pickle.NAME_MAPPING.get(
+                (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
+            )
+        self._contents.names.add((module, name))
+        return _Global((module, name))
+
+    def persistent_load(self, pid: Any) -> Any:
+        return _StandIn()
+
+    def get_extension(self, code: int) -> None:
+        self.append(_StandIn())
+
+    def _instantiate(self, kind: Any, args: Any) -> None:
+        self.append(_StandIn(getattr(kind, "kind", None)))
+
+    def load_reduce(self) -> None:
+        args = self.stack.pop()
+        function = self.stack[-1]
+        kind = getattr(function, "kind", None)
+        self.stack[-1] = _numpy_dtype(args) if kind == ("numpy", "dtype") else _StandIn(kind)
+
+    def load_newobj(self) -> None:
+        self.stack.pop()
+        self.stack[-1] = _StandIn(getattr(self.stack[-1], "kind", None))
+
+    def load_newobj_ex(self) -> None:
+        self.stack.pop()
+        self.load_newobj()
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        built = self.stack[-1]
+        if not isinstance(built, _StandIn):
+            built.__setstate__(state)
+        elif built.kind == _ARRAY:
+            self._pass_over(state)
+        elif isinstance(state, dict) and isinstance(state.get("_sklearn_version"), str):
+            self._contents.sklearn.add(state["_sklearn_version"])
+
+    def load_append(self) -> None:
+        self._extend([self.stack.pop()])
+
+    def load_appends(self) -> None:
+        self._extend(self.pop_mark())
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def load_setitems(self) -> None:
+        self._set(self.pop_mark())
+
+    def load_additems(self) -> None:
+        items = self.pop_mark()
+        if isinstance(self.stack[-1], set):
+            self.stack[-1].update(items)
+
+    def _extend(self, items: list[Any]) -> None:
+        if isinstance(self.stack[-1], list):
+            self.stack[-1].extend(items)
+
+    def _set(self, items: list[Any]) -> None:
+        if isinstance(self.stack[-1], dict):
+            self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+
+    def _pass_over(self, state: Mapping[str, Any]) -> None:
+        """The bytes of an array that lie here in the file."""
+        dtype, shape = state["dtype"], state["shape"]
+        if dtype.hasobject:
+            _Reader(self._file, self._contents).load()
+            return
+        if state.get("numpy_array_alignment_bytes") is not None:
+            self._skip(self._file.read(1)[0])
+        self._skip(dtype.itemsize * math.prod(shape))
+
+    def _skip(self, size: int) -> None:
+        while size > 0:
+            got = len(self._file.read(min(size, _CHUNK)))
+            if not got:
+                raise EOFError("the file ends within an array")
+            size -= got
+
+    dispatch |= {
+        pickle.REDUCE[0]: load_reduce, pickle.NEWOBJ[0]: load_newobj, pickle.NEWOBJ_EX[0]: load_newobj_ex,
+        pickle.BUILD[0]: load_build, pickle.APPEND[0]: load_append, pickle.APPENDS[0]: load_appends,
+        pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.ADDITEMS[0]: load_additems,
+    }  # fmt: skip
+
+
+def _numpy_dtype(args: tuple[Any, ...]) -> Any:
+    import numpy as np
+
+    return np.dtype(*args)

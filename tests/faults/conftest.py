@@ -1,0 +1,23 @@
+"""Faults injected for real, one at a time, into servers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.server import leftovers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "faults" in Path(item.path).parts:
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """No process, no temporary file and no shared memory of any server of the test."""
+    yield
+    assert leftovers(tmp_path) == []

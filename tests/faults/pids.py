@@ -1,0 +1,89 @@
+"""The processes of a server under test, and their states."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.e2e.server import Server, marks
+
+
+def triton(server: Server) -> int:
+    """The one that runs now; wait until there is one."""
+    (pid,) = _of(server, "tritonserver")
+    return pid
+
+
+def tritons(server: Server) -> list[int]:
+    return _of(server, "tritonserver")
+
+
+def adapter(server: Server) -> int:
+    """The adapter, or the parent of its workers."""
+    candidates = _of(server, "-m adapter")
+    (pid,) = [pid for pid in candidates if parent(pid) not in candidates]
+    return pid
+
+
+def stubs(server: Server, model: str = "") -> list[int]:
+    """Processes of Triton models."""
+    return [pid for pid in _of(server, "triton_python_backend_stub") if f"/{model}/" in command(pid) or not model]
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def parent(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def state(pid: int) -> str:
+    """As ps shows it: T is stopped, Z ended; '' where there is none."""
+    try:
+        return _stat(pid)[0]
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    return state(pid) not in ("", "Z")
+
+
+def cpu_seconds(pid: int) -> float:
+    user, system = _stat(pid)[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def kill(*pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def environment(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat from the state on."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+
+
+def _of(server: Server, what: str) -> list[int]:
+    wanted = tuple(f"SCHWIFT_FAMILY={mark}/".encode() for mark in marks(server.log.parent))
+    found = []
+    for path in Path("/proc").iterdir():
+        if not path.name.isdigit() or what not in command(int(path.name)):
+            continue
+        try:
+            variables = (path / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(variable.startswith(wanted) for variable in variables) and alive(int(path.name)):
+            found.append(int(path.name))
+    return found

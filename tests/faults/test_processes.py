@@ -1,0 +1,195 @@
+"""Processes that die, hang or are stopped while they serve: what clients see meanwhile, and that it mends itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.server import ROOT, Server, serving, start, stop, wait_for
+from tests.faults import pids
+from tests.faults.load import Load
+
+CLIENTS = 8
+
+
+def one_example(folder: Path, name: str = "multiply") -> Path:
+    models = folder / "models"
+    shutil.copytree(ROOT / "models" / name, models / name)
+    return models
+
+
+def healthy(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def said(server: Server, text: str) -> bool:
+    return text in server.output
+
+
+def live(server: Server) -> bool:
+    return httpx.get(f"{server.url}/health/live", timeout=2).status_code == 200
+
+
+def assert_serves(server: Server) -> None:
+    for endpoint in ("predict", "predict_batched"):
+        assert server.post(endpoint, "multiply", [[1, 2, 3]]).json()["predictions"] == [[2.5, 5.0, 7.5]]
+
+
+def test_R1_triton_is_killed(tmp_path: Path) -> None:
+    with serving(one_example(tmp_path), tmp_path) as server:
+        load = Load(server.url)
+        old = [pids.triton(server), *pids.stubs(server)]
+        assert len(old) == 4
+        with load.from_clients(CLIENTS):
+            wait_for(lambda: load.answered() > 100)
+            pids.kill(old[0])
+            killed = time.monotonic()
+            wait_for(lambda: "upstream_down" in load.codes)
+            assert live(server)
+            wait_for(partial(load.has_answered, 100 + load.answered()), 10)
+            assert load.last[200] - killed < 10
+        assert load.faults == []
+        assert load.statuses == {200, 503}
+        assert load.codes <= {"upstream_down", "model_unavailable", "model_process_dead"}
+        assert load.refused == 0
+        # Nothing of the old one is left; the new one is where the old one was.
+        assert not [pid for pid in old if pids.alive(pid)]
+        assert httpx.get(f"http://{server.triton_http}/v2/health/live").status_code == 200
+        assert "Triton was ended by signal 9 (SIGKILL); it is started again in 0.1 s" in server.output
+        wait_for(lambda: "Triton is back" in server.output)
+        wait_for(lambda: healthy(server))
+        assert_serves(server)
+
+
+def test_R1_triton_is_killed_again_and_again(tmp_path: Path) -> None:
+    """Also while it starts and while models load; each time it is said, with a longer pause."""
+    with serving(one_example(tmp_path), tmp_path) as server:
+        for pause in ("0.1", "0.2", "0.4", "0.8"):
+            wait_for(lambda: pids.tritons(server))
+            pids.kill(pids.triton(server))
+            wait_for(partial(said, server, f"it is started again in {pause} s"))
+        wait_for(lambda: healthy(server))
+        assert_serves(server)
+
+
+def test_R2_triton_is_stopped_and_goes_on(tmp_path: Path) -> None:
+    with serving(one_example(tmp_path), tmp_path, PREDICT_TIMEOUT_SECONDS="2") as server:
+        process = pids.triton(server)
+        os.kill(process, signal.SIGSTOP)
+        began = time.monotonic()
+        answer = server.post("predict", "multiply", [[1, 2, 3]])
+        took = time.monotonic() - began
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+        assert 1.9 < took < 4
+        for _ in range(10):
+            assert live(server)
+            time.sleep(0.2)
+        assert pids.state(process) == "T"
+        os.kill(process, signal.SIGCONT)
+        wait_for(lambda: healthy(server) and server.post("predict", "multiply", [[1, 2, 3]]).status_code == 200)
+        assert_serves(server)
+        assert pids.triton(server) == process
+        assert "started again" not in server.output
+
+
+def test_R2_triton_hangs_for_too_long(tmp_path: Path) -> None:
+    with serving(one_example(tmp_path), tmp_path, SCHWIFT_TRITON_HANG_SECONDS="3") as server:
+        old = [pids.triton(server), *pids.stubs(server)]
+        os.kill(old[0], signal.SIGSTOP)
+        wait_for(lambda: "Triton did not answer for 3 s and was killed" in server.output)
+        wait_for(lambda: healthy(server))
+        assert not [pid for pid in old if pids.alive(pid)]
+        assert_serves(server)
+
+
+def test_R4_triton_restarts_under_load(tmp_path: Path) -> None:
+    """It is asked to end, and so ends its models one by one under the requests in flight."""
+    with serving(one_example(tmp_path), tmp_path) as server:
+        load = Load(server.url)
+        with load.from_clients(CLIENTS):
+            wait_for(lambda: load.answered() > 100)
+            os.kill(pids.triton(server), signal.SIGTERM)
+            wait_for(lambda: "Triton is back" in server.output)
+            wait_for(lambda: healthy(server))
+            wait_for(partial(load.has_answered, 100 + load.answered()))
+        assert load.faults == []
+        assert load.statuses == {200, 503}
+        assert load.refused == 0
+        assert server.output.count("Triton ended with code") == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_adapter_is_killed(tmp_path: Path, workers: str) -> None:
+    """Its port stays open: who comes meanwhile waits a moment, and is not refused."""
+    with serving(one_example(tmp_path), tmp_path, SCHWIFT_WORKERS=workers) as server:
+        triton, old = pids.triton(server), pids.adapter(server)
+        pids.kill(old)
+        wait_for(lambda: "the adapter was ended by signal 9 (SIGKILL); it is started again in 0.1 s" in server.output)
+        assert httpx.get(f"{server.url}/health/live", timeout=20).status_code == 200
+        wait_for(lambda: healthy(server))
+        assert_serves(server)
+        assert pids.triton(server) == triton
+        assert pids.adapter(server) != old
+
+
+def test_a_stuck_process_of_a_model_is_killed_on_demand(tmp_path: Path) -> None:
+    """As the adapter demands it: a line in the pipe that it inherited."""
+    with serving(one_example(tmp_path), tmp_path) as server:
+        (stuck,), fronts = pids.stubs(server, "multiply_direct"), pids.stubs(server, "multiply")
+        os.kill(stuck, signal.SIGSTOP)
+        process = pids.adapter(server)
+        pipe = pids.environment(process)["SCHWIFT_SUPERVISOR_FD"]
+        with open(f"/proc/{process}/fd/{pipe}", "wb", buffering=0) as demands:
+            demands.write(b"\xff" * 5000 + b"\nkill no_such\nkill mult")
+            demands.write(b"iply_direct\nkill ../multiply\n")
+        wait_for(lambda: "multiply_direct: 1 stuck process killed" in server.output)
+        assert "no_such: 0 stuck processes killed" in server.output
+        wait_for(lambda: not pids.alive(stuck))
+        assert [pid for pid in fronts if pids.alive(pid)] == fronts
+        wait_for(lambda: server.post("predict", "multiply", [[1, 2, 3]]).status_code == 200)
+        assert_serves(server)
+        assert "Triton ended" not in server.output
+
+
+def test_a_killed_serve_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    """Some of its processes hear of its death and end; the stopped ones would stay for ever."""
+    models = one_example(tmp_path)
+    first = start(models, tmp_path)
+    old = [pids.triton(first), *pids.stubs(first), pids.adapter(first)]
+    stopped = [pids.triton(first), *pids.stubs(first, "multiply_direct")]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    pids.kill(first.process.pid)
+    first.process.wait(10)
+    assert all(pids.alive(pid) for pid in stopped)
+    with serving(models, tmp_path) as second:
+        assert not [pid for pid in old if pids.alive(pid)]
+        assert len(list((tmp_path / "tmp").glob("schwift-serve-*"))) == 1
+        assert f"removed what an earlier serve left that was killed (process {first.process.pid})" in second.output
+        # A third one finds a living one, and leaves it alone.
+        third = start(models, tmp_path / "third", TMPDIR=str(tmp_path / "tmp"))
+        assert_serves(second)
+        assert "removed" not in third.output
+        assert stop(third.process) == 0
+        assert_serves(second)
+
+
+def test_death_of_serve_ends_its_children(tmp_path: Path) -> None:
+    """kill -9 leaves nobody to clean up: the kernel tells the children."""
+    server = start(one_example(tmp_path), tmp_path)
+    everybody = [pids.triton(server), *pids.stubs(server), pids.adapter(server)]
+    pids.kill(server.process.pid)
+    server.process.wait(10)
+    wait_for(lambda: not [pid for pid in everybody if pids.alive(pid)])
+    # Its folder, with its note, is what the next one goes by.
+    shutil.rmtree(next((tmp_path / "tmp").glob("schwift-serve-*")))

@@ -1,0 +1,82 @@
+"""The pipe from the adapter: whatever is written to it, only whole lines of the one form count."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from converter.embedded.wishes import Wishes
+
+
+@pytest.fixture
+def wishes() -> Iterator[Wishes]:
+    with contextlib.closing(Wishes()) as pipe:
+        yield pipe
+
+
+def test_nothing_is_wished_for_at_first(wishes: Wishes) -> None:
+    assert wishes.take() == []
+
+
+@pytest.mark.parametrize(
+    ("written", "models"),
+    [
+        (b"kill m_direct\n", ["m_direct"]),
+        (b"kill a\nkill b.2\nkill a\n", ["a", "b.2"]),
+        (b"\nkill a\n\n", ["a"]),
+        (b"kill ../a\nkill a/b\nkill \nkill\nKILL a\nkill a b\n kill a\nkill a\r\nkill \xff\nkill -9\n", []),
+        (b"x" * 4000 + b"\n", []),
+        (b"kill " + b"m" * 255 + b"\nkill " + b"m" * 256 + b"\n", ["m" * 255]),
+    ],
+)
+def test_only_lines_of_the_one_form_count(wishes: Wishes, written: bytes, models: list[str]) -> None:
+    os.write(wishes.write_end, written)
+    assert wishes.take() == models
+    assert wishes.take() == []
+
+
+def test_a_line_may_come_in_pieces(wishes: Wishes) -> None:
+    taken = []
+    for piece in (b"ki", b"ll m", b"_direct", b"\nkill ", b"b\n"):
+        os.write(wishes.write_end, piece)
+        taken.append(wishes.take())
+    assert taken == [[], [], [], ["m_direct"], ["b"]]
+
+
+def test_a_line_that_never_ends_is_not_kept_and_the_next_one_counts(wishes: Wishes) -> None:
+    for _ in range(100):
+        os.write(wishes.write_end, b"kill " * 800)
+        assert wishes.take() == []
+        assert len(wishes._line) <= 512
+    os.write(wishes.write_end, b"kill a\nkill b\n")
+    assert wishes.take() == ["b"]
+
+
+def test_a_writer_never_waits(wishes: Wishes) -> None:
+    with pytest.raises(BlockingIOError):
+        for _ in range(1000):
+            os.write(wishes.write_end, b"kill a\n" * 500)
+
+
+LINES = st.lists(st.sampled_from([b"kill a", b"kill b_direct", b"nonsense", b"kill ..", b"", b"x" * 600]), max_size=8)
+
+
+@given(LINES, st.lists(st.integers(1, 40), max_size=30))
+def test_cutting_it_up_changes_nothing(lines: list[bytes], cuts: list[int]) -> None:
+    """The same wishes, in the same order, however the bytes arrive."""
+    data = b"".join(line + b"\n" for line in lines)
+    wanted = [line[5:].decode() for line in lines if line in (b"kill a", b"kill b_direct")]
+    with contextlib.closing(Wishes()) as wishes:
+        taken = []
+        for cut in [*cuts, len(data)]:
+            piece, data = data[:cut], data[cut:]
+            os.write(wishes.write_end, piece)
+            taken += wishes.take()
+            taken += wishes.take()
+    assert list(dict.fromkeys(taken)) == list(dict.fromkeys(wanted))
+    assert len(taken) <= len(wanted)
