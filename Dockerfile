@@ -46,10 +46,12 @@ COPY constraints.txt ./
 COPY deploy/requirements ./
 ARG EXTRAS=""
 ARG PIP_EXTRA_INDEX_URL=""
-RUN python3 -m pip install --no-cache-dir --no-deps --target /opt/schwift -c constraints.txt -r models.txt \
+RUN python3 -m venv --system-site-packages --without-pip /opt/schwift \
+    && python3 -m pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps --ignore-installed \
+      -c constraints.txt -r models.txt \
     && find /opt/schwift -type d -name tests -prune -exec rm -r {} + \
     && for package in ${EXTRAS}; do \
-      python3 -m pip install --no-cache-dir --target /opt/schwift -c constraints.txt "${package}" || exit 1; \
+      python3 -m pip --python /opt/schwift/bin/python install --no-cache-dir -c constraints.txt "${package}" || exit 1; \
     done
 
 # No RUN from here on: the images have their base, what is copied, and a user that needs no entry in /etc/passwd.
@@ -79,13 +81,14 @@ HEALTHCHECK NONE
 CMD ["schwift", "build-repo", "--skip-missing"]
 
 FROM ${TRITON_IMAGE} AS triton-nvidia
-ENV HOME=/tmp \
+# Triton's Python models find their environment by the first python3 on PATH.
+ENV PATH=/opt/schwift/bin:${PATH} \
+    HOME=/tmp \
     USER=schwift \
     NUMBA_CACHE_DIR=/tmp/numba \
     OMP_NUM_THREADS=1 \
     OPENBLAS_NUM_THREADS=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONPATH=/opt/schwift
+    PYTHONDONTWRITEBYTECODE=1
 COPY --from=nvidia-packages /opt/schwift /opt/schwift
 WORKDIR /srv
 USER 10001:10001

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -21,9 +23,18 @@ def triton_counter(server: Served, name: str, model: str) -> float:
 
 
 def at_once(server: Served, model: str, rows: list[list[float]]) -> list[httpx.Response]:
-    """Each row by a client of its own, all at the same time."""
-    with ThreadPoolExecutor(len(rows)) as pool:
-        return list(pool.map(lambda row: server.post("predict_batched", model, [row]), rows))
+    """Each row by a client of its own, all at the same time: making a client takes longer than a batch waits."""
+    together = Barrier(len(rows))
+    url = f"{server.url}/predict_batched/{model}"
+
+    def ask(client: httpx.Client, row: list[float]) -> httpx.Response:
+        together.wait(30)
+        return client.post(url, json={"features": [row]})
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(timeout=30)) for _ in rows]
+        pool = stack.enter_context(ThreadPoolExecutor(len(rows)))
+        return list(pool.map(ask, clients, rows))
 
 
 def test_clients_at_once_are_batched(server: Served) -> None:
