@@ -3,6 +3,7 @@
 # make test-faults   faults injected for real: processes that die or hang, full queues, bad files (docs/operations.md)
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
+# make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
 # make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 20 minutes)
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
@@ -18,7 +19,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test test-faults test-observability check models bench bench-stall bench-soak clean venv
+.PHONY: serve test test-faults test-observability check images models bench bench-stall bench-soak clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -37,7 +38,12 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.nvidia.yml
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py
+
+images: venv
+	$(BIN)/python -m pytest -q -s tests/images
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done

@@ -80,31 +80,8 @@ class EmbeddedTriton:
             log_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
-        self._command = [
-            str(found.server),
-            f"--model-repository={settings.repository}",
-            f"--backend-directory={backends}",
-            "--model-control-mode=explicit",
-            "--disable-auto-complete-config",
-            "--allow-gpu-metrics=false",
-            "--pinned-memory-pool-byte-size=0",
-            f"--exit-timeout-secs={EXIT_SECONDS}",
-            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
-            f"--http-address={HOST}",
-            f"--http-port={ports.http}",
-            f"--grpc-address={HOST}",
-            f"--grpc-port={ports.grpc}",
-            f"--metrics-address={HOST}",
-            f"--metrics-port={ports.metrics}",
-            f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
-        ]
-        if caching:
-            self._command += [
-                f"--cache-config=local,size={settings.cache_bytes}",
-                f"--cache-directory={found.caches}",
-            ]
-        self._command += trace_options(settings)
-        self._environment = family.marked(_environment(found), self._mark)
+        self._command = command_line(found, settings, backends, HOST, ports, self._shm_prefix, caching)
+        self._environment = family.marked(environment_for(found), self._mark)
         self._log = log_folder / "triton.log"
 
     def start(self) -> Child:
@@ -139,6 +116,36 @@ def trace_options(settings: Settings) -> list[str]:
     ]
 
 
+def command_line(
+    found: Installation, settings: Settings, backends: Path, host: str, ports: Ports, shm_prefix: str, caching: bool
+) -> list[str]:
+    """A tritonserver that starts with no model loaded."""
+    command = [
+        str(found.server),
+        f"--model-repository={settings.repository}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=explicit",
+        "--disable-auto-complete-config",
+        "--allow-gpu-metrics=false",
+        "--pinned-memory-pool-byte-size=0",
+        f"--exit-timeout-secs={EXIT_SECONDS}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        f"--http-address={host}",
+        f"--http-port={ports.http}",
+        f"--grpc-address={host}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-address={host}",
+        f"--metrics-port={ports.metrics}",
+        f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
+    ]
+    if caching:
+        command += [
+            f"--cache-config=local,size={settings.cache_bytes}",
+            f"--cache-directory={found.caches}",
+        ]
+    return command + trace_options(settings)
+
+
 def lay_out_backends(found: Installation, target: Path) -> None:
     """`python` from the wheel, with the stub of this Python; `onnxruntime` as a Python-based backend.
 
@@ -159,7 +166,7 @@ def lay_out_backends(found: Installation, target: Path) -> None:
     )
 
 
-def _environment(found: Installation) -> dict[str, str]:
+def environment_for(found: Installation) -> dict[str, str]:
     """Ours, and what the stubs need: this Python first on PATH, and its shared library."""
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
