@@ -97,16 +97,6 @@ class Dispatcher:
         """Requests that the next call waits for, a moment."""
         return self._company.expected
 
-    @property
-    def call_seconds(self) -> float:
-        """The running mean of what a call takes; 0 before the first."""
-        return self._call_seconds
-
-    def observe_front(self, seconds: float) -> None:
-        """A call of the front ended: the model's own took at most as long."""
-        if seconds < self._call_seconds:
-            self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
-
     async def alone(self, features: Features, timeout: float) -> Texts:
         """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
         loop = self._loop = self._loop or asyncio.get_running_loop()

@@ -37,9 +37,8 @@ class Lane:
         self.active = 0
         self.left = False
         self._dispatcher = Dispatcher(entry, codec, backend, board, worker)
-        # The response cache is the front's: what goes straight to the model neither finds nor fills it.
-        forced = forced or ("busy" if entry.spec.caching else None)
-        self._regime = Regime(entry.spec.max_batch_delay_ms / 1e3, forced if entry.front else None)
+        # What goes straight to the model neither finds nor fills the front's response cache.
+        self._regime = Regime(entry.spec.caching, forced) if entry.front else Regime()
         self._in_flight = tally.Gauge(board, entry.name, worker, tally.IN_FLIGHT)
         self._shown = tally.Gauge(board, entry.name, worker, tally.REGIME)
         self._front_answered = tally.Gauge(board, entry.name, worker, tally.FRONT_ANSWERED)
@@ -76,7 +75,7 @@ class Lane:
         """/predict never waits for the batcher, and still is joined with what waits here."""
         if endpoint == "predict" or self._entry.front is None:
             return "rush" if others else "idle"
-        chosen = self._regime.choose(others, self._dispatcher.call_seconds, self._clock())
+        chosen = self._regime.choose(others, self._clock())
         self._show()
         return chosen
 
@@ -96,9 +95,8 @@ class Lane:
 
     async def _through_the_front(self, front: str, features: Features, deadline: float) -> Texts:
         """One call for this request; whom it is joined with is the batcher's affair."""
-        started = self._clock()
         rows = [len(features[0])]
-        remaining = deadline - started
+        remaining = deadline - self._clock()
         try:
             (texts,) = await call(
                 self._backend, self._codec, self._entry, front, [features], rows, remaining, queued=True
@@ -110,5 +108,4 @@ class Lane:
         self._front_answered.add(1)
         if isinstance(texts, errors.BadModelOutput):
             raise texts
-        self._dispatcher.observe_front(self._clock() - started)
         return texts

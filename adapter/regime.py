@@ -4,8 +4,8 @@ idle  nothing else of this model is in flight: straight to `m_direct`, since no 
 busy  one by one to the front `m`, whose batcher (Triton's) waits up to `max_batch_delay_ms` for others.
 rush  joined in the adapter without waiting, and sent to `m_direct` as few, full calls.
 
-The thresholds are measured (docs/regimes.md): the batcher's wait is worth it only where it is short beside the
-model's own time, and only while the requests are so few that passing each on alone costs little.
+The choice is by measurement (docs/regimes.md): at no load that was tried did the batcher beat joining in the adapter,
+which knows when the model is free. So a model is busy where the front has something to add: Triton's response cache.
 """
 
 from __future__ import annotations
@@ -15,56 +15,45 @@ from typing import Literal
 RegimeName = Literal["idle", "busy", "rush"]
 REGIMES: tuple[RegimeName, ...] = ("idle", "busy", "rush")
 
-# The batcher's wait as a part of the time of a call: busy from the first on, no longer over the second.
-_WORTH_WAITING = 0.15
-_NOT_WORTH_WAITING = 0.25
-# Other requests in flight, as a running mean: rush from the first on, again busy below the second.
-_CROWD = 16.0
-_NO_CROWD = 8.0
-# How much the newest request counts in that mean.
-_WEIGHT = 0.05
 # A regime is kept at least so long, unless the load grows.
 _HOLD_SECONDS = 1.0
 
 
 class Regime:
-    """The state of one model in one worker. `forced` is for measuring: that regime whatever the load."""
+    """The state of one model in one worker.
 
-    def __init__(self, delay_seconds: float, forced: RegimeName | None = None) -> None:
-        self._delay = delay_seconds
-        self._forced = forced
-        self._now: RegimeName = forced or "idle"
+    `cached` says that the front answers some requests without the model. `forced` is for measuring: that regime
+    whatever the load.
+    """
+
+    def __init__(self, cached: bool = False, forced: RegimeName | None = None) -> None:
+        self._kept: RegimeName | None = forced or ("busy" if cached else None)
+        self._now: RegimeName = self._kept or "idle"
         self._since = 0.0
-        self._others = 0.0
-        self._waits = False
 
     @property
     def now(self) -> RegimeName:
         return self._now
 
-    def choose(self, others: float, call_seconds: float, now: float) -> RegimeName:
-        """The way of a request that arrives while `others` of its model are in flight and a call takes so long."""
-        if self._forced is not None:
-            return self._forced
-        self._others += _WEIGHT * (others - self._others)
-        self._waits = self._delay <= (_NOT_WORTH_WAITING if self._waits else _WORTH_WAITING) * call_seconds
-        wanted: RegimeName = "idle" if others == 0 else "busy" if self._waits and not self._crowded() else "rush"
-        if wanted != self._now:
-            self._change(wanted, now)
+    def choose(self, others: float, now: float) -> RegimeName:
+        """The way of a request that arrives while `others` of its model are in flight."""
+        if self._kept is not None:
+            return self._kept
+        if others:
+            if self._now == "idle":
+                self._change("rush", now)
+            return "rush"
         # Alone is alone, whatever the regime was a moment ago.
-        return wanted if wanted == "idle" else self._now
+        self.settle(0, now)
+        return "idle"
 
     def settle(self, others: float, now: float) -> None:
-        """Nothing arrived for a while: back to idle, for whoever looks."""
-        if self._forced is None and others == 0 and self._now != "idle":
+        """Back to idle, once nothing else has been in flight for a while."""
+        if others:
+            return
+        if self._kept is None and self._now != "idle" and now - self._since >= _HOLD_SECONDS:
             self._change("idle", now)
 
-    def _crowded(self) -> bool:
-        return self._others >= (_NO_CROWD if self._now == "rush" else _CROWD)
-
     def _change(self, wanted: RegimeName, now: float) -> None:
-        grows = REGIMES.index(wanted) > REGIMES.index(self._now)
-        if not grows and now - self._since < _HOLD_SECONDS:
-            return
         self._now = wanted
         self._since = now

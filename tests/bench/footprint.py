@@ -102,7 +102,7 @@ def _what(pid: int) -> str:
     words = [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
     command = " ".join(words)
     if "triton_python_backend_stub" in words[0]:
-        model = re.search(r"/(\w+)/\d+/model\.py", command)
+        model = re.search(r"/(\w+)/\d+[/ ]", command)
         name = model[1] if model else next((Path(word).parent.name for word in words[1:] if "/" in word), "?")
         return f"stub of {name}"
     if words[0].endswith("tritonserver"):

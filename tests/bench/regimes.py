@@ -13,7 +13,7 @@ from tests.bench import models, wrk
 from tests.bench.results import Bar, Results, median
 from tests.e2e.server import serving
 
-CLIENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CLIENTS = (1, 2, 4, 16, 64, 256)
 MODELS = (models.LOGREG, models.SLEEP, models.SLOW)
 CHOSEN = "chosen"
 WAYS = ("idle", "busy", "rush", CHOSEN)

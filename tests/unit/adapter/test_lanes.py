@@ -40,16 +40,6 @@ def takes(seconds: float) -> Handler:
     return handler
 
 
-def behind_a_batcher(seconds: float) -> Handler:
-    """The front waits for its `max_batch_delay_ms` in front of each call."""
-
-    async def handler(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
-        await asyncio.sleep(seconds + (ONE.spec.max_batch_delay_ms / 1e3 if model == ONE.front else 0))
-        return await double(model, arrays, outputs)
-
-    return handler
-
-
 class Way:
     """A lane in counted time, and what its backend was called with."""
 
@@ -172,40 +162,31 @@ async def test_a_request_that_is_alone_goes_straight_to_the_model() -> None:
 
 
 @in_counted_time
-async def test_a_few_with_slow_calls_go_to_the_front_and_the_board_says_so() -> None:
-    way = Way()
-    await way.in_a_row(20)
+async def test_those_who_come_together_are_joined_and_the_board_says_so() -> None:
+    way = Way(handler=takes(0.02))
+    await way.in_a_row(40)
     assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("idle", 0)
-    tasks = [way.ask(i) for i in (1, 2, 3)]
-    await turns()
-    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("busy", 1)
-    assert await all_of(*tasks) == [[2.0], [4.0], [6.0]]
-    assert way.sent[20:] == [("m_direct", [1.0]), ("m", [2.0]), ("m", [3.0])]
+    assert await all_of(*(way.ask(i) for i in (1, 2, 3))) == [[2.0], [4.0], [6.0]]
+    assert way.sent[40:] == [("m_direct", [1.0]), ("m_direct", [2.0, 3.0])]
+    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("rush", 1)
     # Nothing arrives any more.
     way.lane.refresh()
-    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("busy", 1)
+    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("rush", 1)
     await asyncio.sleep(1)
     way.lane.refresh()
     assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("idle", 2)
 
 
 @in_counted_time
-async def test_a_few_with_quick_calls_are_joined_and_the_board_says_so() -> None:
-    way = Way(handler=takes(0.02))
-    await way.in_a_row(40)
-    assert await all_of(*(way.ask(i) for i in (1, 2, 3))) == [[2.0], [4.0], [6.0]]
-    assert way.sent[40:] == [("m_direct", [1.0]), ("m_direct", [2.0, 3.0])]
-    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("rush", 1)
-
-
-@in_counted_time
-async def test_many_with_slow_calls_are_a_rush() -> None:
-    way = Way()
-    await way.in_a_row(20)
-    tasks = [way.ask(i) for i in range(60)]
-    await turns()
-    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("rush", 2), "busy in between"
-    assert await all_of(*tasks) == [[2.0 * i] for i in range(60)]
+async def test_a_model_with_a_response_cache_always_goes_to_the_front_that_has_it() -> None:
+    cached = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], caching=True)
+    way = Way(entry=cached)
+    assert await way.ask(1) == [2.0]
+    assert await all_of(*(way.ask(i) for i in (2, 3))) == [[4.0], [6.0]]
+    assert way.sent == [("m", [1.0]), ("m", [2.0]), ("m", [3.0])]
+    assert way.shown == "busy"
+    assert await way.ask(4, endpoint="predict") == [8.0]
+    assert way.sent[3:] == [("m_direct", [4.0])]
 
 
 @in_counted_time
@@ -222,29 +203,6 @@ async def test_those_who_are_expected_back_count_as_there() -> None:
     await asyncio.gather(asks_again(1), asks_again(2))
     assert way.sent[44:-2] == [("m_direct", [1.0, 2.0])] * len(way.sent[44:-2])
     assert len(way.sent) < 40 + 14
-
-
-@in_counted_time
-async def test_busy_is_left_once_the_calls_have_become_quick() -> None:
-    """Where the first calls are slow and the others not, as with a model that is still warming up."""
-    way = Way()
-    await way.in_a_row(20)
-
-    async def shown_after(call_seconds: float, seconds: float) -> str:
-        """Four clients who ask again at once, never all of them at the same time."""
-        way.backend.handler = behind_a_batcher(call_seconds)
-        end = way.loop.time() + seconds
-
-        async def asks_again(value: float) -> None:
-            await asyncio.sleep(value * call_seconds / 4)
-            while way.loop.time() < end:
-                assert await way.ask(value) == [2 * value]
-
-        await asyncio.gather(*(asks_again(i) for i in range(4)))
-        return way.shown
-
-    assert await shown_after(CALL, 2) == "busy"
-    assert await shown_after(0.002, 5) == "rush", "the batcher's 10 ms are not worth it beside 2 ms"
 
 
 @pytest.mark.parametrize("regime", [None, *REGIMES])

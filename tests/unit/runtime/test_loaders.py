@@ -151,7 +151,7 @@ def test_a_class_that_cannot_serve_is_refused_in_one_sentence(tmp_path: Path, te
 def test_a_missing_library_is_named_as_pip_knows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:
-    def load(path: Path) -> Any:
+    def load(path: Path, mmap_mode: str | None = None) -> Any:
         raise ModuleNotFoundError(f"No module named '{name}.x'", name=f"{name}.x")
 
     monkeypatch.setattr(joblib, "load", load)
