@@ -8,6 +8,8 @@
 # make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 20 minutes)
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
 # make bench-soak    the same for 10 minutes at 32 connections
+# make bench-overload  what becomes of requests when five times as many come as are answered (2 minutes)
+# make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
 # make clean   remove what the above made
 #
 # PORT=9000 make serve, or make serve PORT=9000; likewise SCHWIFT_TRITON_HTTP_PORT and the other settings.
@@ -17,9 +19,12 @@ BIN := $(VENV)/bin
 # The first of these that runs and is a version the project takes; name another with PYTHON=...
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+MINUTES ?= 5
+SEED ?= 1
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test test-faults test-observability check images models bench bench-stall bench-soak clean venv
+.PHONY: serve test test-faults test-observability check images models
+.PHONY: bench bench-stall bench-soak bench-overload chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -56,6 +61,12 @@ bench-stall: venv
 
 bench-soak: venv
 	$(BIN)/python -m tests.bench.stall --soak 600
+
+bench-overload: venv
+	$(BIN)/python -m tests.bench.overload
+
+chaos: venv
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
 
 venv: $(VENV)/.installed
 

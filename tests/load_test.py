@@ -11,7 +11,9 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import aiohttp
@@ -27,6 +29,19 @@ class Results:
 
     latencies: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one request: its status, or the name of the error where the connection failed."""
+
+    started: float
+    status: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
+
+
+Check = Callable[[Answer], None]
 
 
 def percentile(ordered: list[float], percent: float) -> float:
@@ -48,21 +63,39 @@ async def features_for(session: aiohttp.ClientSession, url: str, model: str, end
     return [features[0]] * rows
 
 
-async def worker(session: aiohttp.ClientSession, url: str, body: bytes, until: float, results: Results) -> None:
+async def worker(
+    session: aiohttp.ClientSession,
+    url: str,
+    bodies: Iterable[bytes],
+    until: float,
+    results: Results,
+    check: Check | None = None,
+    pause: float = 0.0,
+) -> None:
+    """One client: a request at a time, `pause` seconds apart, until then or until there are no more bodies."""
     headers = {"Content-Type": "application/json"}
-    while time.monotonic() < until:
-        started = time.monotonic()
-        try:
-            async with session.post(url, data=body, headers=headers) as answer:
-                await answer.read()
-                status = str(answer.status)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            status = type(error).__name__
-            # A server that is away must not turn this into a busy loop.
-            await asyncio.sleep(0.05)
-        results.statuses[status] += 1
-        if status == "200":
-            results.latencies.append(time.monotonic() - started)
+    for body in bodies:
+        if time.monotonic() >= until:
+            return
+        answer = await _ask(session, url, body, headers)
+        results.statuses[answer.status] += 1
+        if answer.status == "200":
+            results.latencies.append(time.monotonic() - answer.started)
+        if check is not None:
+            check(answer)
+        if pause:
+            await asyncio.sleep(pause)
+
+
+async def _ask(session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    started = time.monotonic()
+    try:
+        async with session.post(url, data=body, headers=headers) as answer:
+            return Answer(started, str(answer.status), answer.headers, await answer.read())
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        # A server that is away must not turn this into a busy loop.
+        await asyncio.sleep(0.05)
+        return Answer(started, type(error).__name__)
 
 
 async def show_progress(started: float, duration: float, results: Results) -> None:
@@ -85,7 +118,8 @@ async def run(url: str, model: str, endpoint: str, concurrency: int, duration: f
         started = time.monotonic()
         progress = asyncio.create_task(show_progress(started, duration, results))
         target = f"{url}/{endpoint}/{model}"
-        await asyncio.gather(*(worker(session, target, body, started + duration, results) for _ in range(concurrency)))
+        until = started + duration
+        await asyncio.gather(*(worker(session, target, repeat(body), until, results) for _ in range(concurrency)))
         progress.cancel()
     return results
 

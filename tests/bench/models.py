@@ -22,6 +22,8 @@ from sklearn.neural_network import MLPClassifier
 from tests.bench import sleeping
 
 LOGREG, FOREST, MLP, SLEEP, SLOW = "logreg", "forest_100", "onnx_mlp", "sleep_5", "sleep_80"
+# For overloads.
+HEAVY = "forest_400"
 # Those whose front ends are compared; the slow one is for the regimes.
 NAMES = (LOGREG, FOREST, MLP, SLEEP)
 _CONFIG = """\
@@ -31,9 +33,9 @@ model:
   model_args: {{model_file: {file}}}
   input: {{type: array, shape: [-1, 4], dtype: float32}}
   output: {{type: array, shape: [-1, 3], dtype: {dtype}}}
-  preferred_batch_size: [16, 32, 64, 128]
+  preferred_batch_size: {preferred}
   max_batch_delay_ms: 10
-  rush_batch_size: 512
+  rush_batch_size: {most_rows}
 """
 
 
@@ -63,6 +65,13 @@ def write(models: Path) -> list[BenchModel]:
     return known(models)
 
 
+def write_heavy(models: Path, most_rows: int) -> str:
+    """Write a forest that keeps a core busy for long, with calls of at most so many rows; its name."""
+    X, y = load_iris(return_X_y=True)
+    _write_joblib(models, HEAVY, RandomForestClassifier(400, random_state=0).fit(X.astype(np.float32), y), most_rows)
+    return HEAVY
+
+
 def known(models: Path) -> list[BenchModel]:
     """Those that `write` wrote."""
     return [
@@ -84,8 +93,8 @@ def triton_request(model: str) -> dict[str, object]:
     return {"inputs": [{"name": name, "shape": [1, 4], "datatype": "FP32", "data": row()}]}
 
 
-def _write_joblib(models: Path, name: str, model: Any) -> None:
-    joblib.dump(model, _folder(models, name, "sklearn", "model.joblib", "float64") / "model.joblib")
+def _write_joblib(models: Path, name: str, model: Any, most_rows: int = 512) -> None:
+    joblib.dump(model, _folder(models, name, "sklearn", "model.joblib", "float64", most_rows) / "model.joblib")
 
 
 def _write_onnx(models: Path, name: str, model: Any) -> None:
@@ -108,12 +117,18 @@ def _load_onnx(folder: Path) -> Function:
     return lambda array: np.asarray(session.run([wanted], {given: array})[0])
 
 
-def _folder(models: Path, name: str, backend: str, file: str, dtype: str) -> Path:
+def _folder(models: Path, name: str, backend: str, file: str, dtype: str, most_rows: int = 512) -> Path:
     folder = models / name
     folder.mkdir(parents=True)
-    (folder / "model_config.yaml").write_text(
-        _CONFIG.format(name=name, backend=backend, file=file, dtype=dtype), encoding="utf-8"
+    config = _CONFIG.format(
+        name=name,
+        backend=backend,
+        file=file,
+        dtype=dtype,
+        preferred=sleeping.preferred(most_rows),
+        most_rows=most_rows,
     )
+    (folder / "model_config.yaml").write_text(config, encoding="utf-8")
     return folder
 
 

@@ -57,8 +57,8 @@ class Results:
     def met(self) -> bool:
         return all(bar.met for bar in self.bars)
 
-    def finish(self, folder: Path) -> None:
-        """Print the bars, and write `bench.md` and `bench.json`."""
+    def finish(self, folder: Path, name: str = "bench") -> None:
+        """Print the bars, and write `<name>.md` and `<name>.json`."""
         if self.bars:
             lines = [
                 "### Bars",
@@ -70,6 +70,6 @@ class Results:
             self.tables.append("\n".join(lines) + "\n")
             print(self.tables[-1], flush=True)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "bench.md").write_text("\n".join(self.tables), encoding="utf-8")
+        (folder / f"{name}.md").write_text("\n".join(self.tables), encoding="utf-8")
         data = {"bars": [asdict(bar) | {"met": bar.met} for bar in self.bars], **self.raw}
-        (folder / "bench.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

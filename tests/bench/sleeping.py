@@ -19,8 +19,8 @@ class Sleeping:
 """
 
 
-def write(models: Path, milliseconds: int) -> str:
-    """Write `models/sleep_<n>`, a Python model that sleeps so long in each call; its name."""
+def write(models: Path, milliseconds: int, most_rows: int = 512) -> str:
+    """Write `models/sleep_<n>`, a Python model that sleeps so long in each call of at most so many rows; its name."""
     name = f"sleep_{milliseconds}"
     folder = models / name
     folder.mkdir(parents=True)
@@ -30,10 +30,15 @@ def write(models: Path, milliseconds: int) -> str:
         f"  model_args: {{class: 'model:Sleeping', kwargs: {{ms: {milliseconds}}}}}\n"
         "  input: {type: array, shape: [-1, 4], dtype: float32}\n"
         "  output: {type: array, shape: [-1, 4], dtype: float32}\n"
-        "  preferred_batch_size: [16, 32, 64, 128]\n  max_batch_delay_ms: 10\n  rush_batch_size: 512\n",
+        f"  preferred_batch_size: {preferred(most_rows)}\n  max_batch_delay_ms: 10\n  rush_batch_size: {most_rows}\n",
         encoding="utf-8",
     )
     return name
+
+
+def preferred(most_rows: int) -> list[int]:
+    """The preferred batch sizes of a model whose calls take at most so many rows."""
+    return [rows for rows in (16, 32, 64, 128) if rows <= most_rows]
 
 
 def triton_request(rows: int = 1) -> dict[str, object]:
