@@ -1,7 +1,9 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
-# make test    all tests but those of faults, against a real Triton
+# make test    all tests but those of the next two, against a real Triton
 # make test-faults   faults injected for real: processes that die or hang, full queues, bad files (docs/operations.md)
+# make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
+# make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
 # make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 20 minutes)
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
@@ -21,23 +23,32 @@ MINUTES ?= 5
 SEED ?= 1
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test test-faults check models bench bench-stall bench-soak bench-overload chaos clean venv
+.PHONY: serve test test-faults test-observability check images models
+.PHONY: bench bench-stall bench-soak bench-overload chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
 	exec $(BIN)/schwift serve
 
 test: venv
-	$(BIN)/python -m pytest -m "not faults"
+	$(BIN)/python -m pytest -m "not faults and not observability"
 
 test-faults: venv
 	$(BIN)/python -m pytest tests/faults
+
+test-observability: venv
+	$(BIN)/python -m pytest tests/observability
 
 check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.nvidia.yml
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py
+
+images: venv
+	$(BIN)/python -m pytest -q -s tests/images
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done
@@ -62,7 +73,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python from 3.10 to 3.12 found: install one, or name it: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,examples,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,examples,otel,dev]'
 	@touch $@
 
 clean:

@@ -1,1 +1,3 @@
 """The HTTP contract in front of Triton: validates, admits, batches, and answers for what Triton gets wrong."""
+
+VERSION = "0.1.0"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
-import logging.handlers
 import socket
 import sys
+from importlib import metadata
 
 import uvicorn
 import uvloop
 
-from adapter import workers
+from adapter import logs, traceparent, workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.draining import DrainingServer
 from adapter.http_protocol import HttpProtocol
 from adapter.sharing import Sharing
-from converter.errors import PortInUse, SchwiftError
+from adapter.timings import Traces
+from converter.errors import ConfigError, PortInUse, SchwiftError
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings, load_settings
 
@@ -26,13 +26,14 @@ from converter.spec.settings import Settings, load_settings
 _DRAIN_SECONDS = 15
 # Requests make no cycles to speak of; the youngest generation is looked at less often than by default.
 _GC_THRESHOLDS = (20_000, 20, 20)
-_LOG_BYTES = 10 * 1024 * 1024
+_OTEL_PACKAGE = "opentelemetry-exporter-otlp-proto-http"
 
 
 def main() -> int:
     try:
         settings = load_settings()
-        _set_up_logs(settings)
+        logs.set_up(settings)
+        _check_extras(settings)
         manifest = read_manifest(settings.repository)
         sharing = Sharing([entry.name for entry in manifest.models], settings.workers)
         with _listener(settings) as sock:
@@ -43,6 +44,7 @@ def main() -> int:
             gc.set_threshold(*_GC_THRESHOLDS)
 
             def serve(worker: int) -> int:
+                logs.add_files(settings, worker)
                 uvloop.install()
                 asyncio.run(_serve(settings, manifest, sock, sharing, worker))
                 return 0
@@ -54,13 +56,16 @@ def main() -> int:
 
 
 async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sharing: Sharing, worker: int) -> None:
+    traces = None if settings.otlp_endpoint is None else _traces(settings.otlp_endpoint, worker)
+    call_headers = None if traces is None else traceparent.call_headers
     app = create_app(
         settings,
         manifest,
-        lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics),
+        lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics, call_headers),
         sharing,
         worker,
         controlled=True,
+        traces=traces,
     )
     config = uvicorn.Config(
         app,
@@ -78,6 +83,24 @@ async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sh
     await DrainingServer(config, app.drain).serve(sockets=[sock])
 
 
+def _traces(endpoint: str, worker: int) -> Traces:
+    # Imported where it is asked for: the extra may not be installed, and costs 20 MB in each worker.
+    from adapter.tracing import Tracing
+
+    return Tracing(endpoint, worker)
+
+
+def _check_extras(settings: Settings) -> None:
+    if settings.otlp_endpoint is None:
+        return
+    try:
+        metadata.version(_OTEL_PACKAGE)
+    except metadata.PackageNotFoundError as error:
+        raise ConfigError(
+            f"SCHWIFT_OTLP_ENDPOINT needs {_OTEL_PACKAGE}: pip install -c constraints.txt '.[otel]'"
+        ) from error
+
+
 def _listener(settings: Settings) -> socket.socket:
     """The socket that `schwift serve` bound for us, or one of our own."""
     if settings.listen_fd is not None:
@@ -93,21 +116,6 @@ def _listener(settings: Settings) -> socket.socket:
             f"port {settings.port} on {settings.host} cannot be used: {error.strerror}: choose another (PORT)"
         ) from error
     return sock
-
-
-def _set_up_logs(settings: Settings) -> None:
-    """Warnings to standard error; with DEBUG_MODE a line for each request to LOG_DIRECTORY/schwift.log."""
-    console = logging.StreamHandler()
-    console.setLevel(logging.WARNING)
-    handlers: list[logging.Handler] = [console]
-    if settings.log_file is not None:
-        settings.log_directory.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.handlers.RotatingFileHandler(settings.log_file, maxBytes=_LOG_BYTES, backupCount=5))
-    logging.basicConfig(
-        level=logging.INFO if settings.debug_mode else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=handlers,
-    )
 
 
 if __name__ == "__main__":

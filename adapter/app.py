@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
 
-from adapter import tally
+from adapter import VERSION, tally
+from adapter.access import AccessLog
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.control import Control
@@ -16,7 +17,7 @@ from adapter.guard import Guards
 from adapter.hot import HotPath
 from adapter.http_errors import HANDLERS
 from adapter.keeper import Keeper
-from adapter.metrics import Metrics
+from adapter.metrics import Bounds, Metrics
 from adapter.middleware import RequestId
 from adapter.ratelimit import Quota
 from adapter.registry import Registry
@@ -25,6 +26,7 @@ from adapter.routes import predict_router, status_router
 from adapter.service import PredictService
 from adapter.sharing import Sharing
 from adapter.stubs import Stubs, Supervisor
+from adapter.timings import Traces
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 
@@ -39,6 +41,7 @@ def create_app(
     sharing: Sharing | None = None,
     worker: int = 0,
     controlled: bool = False,
+    traces: Traces | None = None,
 ) -> HotPath:
     """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
 
@@ -51,7 +54,8 @@ def create_app(
     registry = Registry(manifest, board, worker)
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
     guards = Guards(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
-    metrics = Metrics(registry, board, guards)
+    bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
+    metrics = Metrics(registry, board, guards, bounds)
     backend = make_backend()
     service = PredictService(
         registry, backend, board, worker, admission, guards, settings.predict_timeout_seconds, settings.regime
@@ -99,11 +103,13 @@ def create_app(
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
             await backend.close()
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="SchwiftServe",
         description=_DESCRIPTION,
-        version="0.1.0",
+        version=VERSION,
         lifespan=lifespan,
         exception_handlers=HANDLERS,
         redirect_slashes=False,
@@ -111,9 +117,10 @@ def create_app(
     app.include_router(predict_router(registry))
     app.include_router(status_router(registry, metrics, board, backend, guards))
     registry.watch(lambda *_: setattr(app, "openapi_schema", None))
-    app.add_middleware(RequestId)
+    access = AccessLog(stages=settings.debug_mode)
+    app.add_middleware(RequestId, access=access)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
-    return HotPath(app, service, quota, settings.max_body_bytes)
+    return HotPath(app, service, quota, settings.max_body_bytes, access, traces)
 
 
 async def _refresh(service: PredictService) -> None:

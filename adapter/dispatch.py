@@ -2,16 +2,15 @@
 
 While the calls in flight are at their bound, rows wait here, bounded and first in first out; each call takes as many
 of them as fit. Calls that are full go ahead of the bound, since waiting could not make them fuller. Nothing in flight
-means nothing to wait for. Who has waited so long that an answer would come too late is not sent: in an overload, all of
-the model's time would go to such requests. An error of a joined call is not everybody's: the call is made again in
-halves until only the guilty request has it.
+means nothing to wait for. Who has waited too long to be answered in time is not sent (adapter/lateness.py). An error of
+a joined call is not everybody's: the call is made again in halves until only the guilty request has it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapter import errors, tally
 from adapter.backend.protocol import InferenceBackend
@@ -21,19 +20,15 @@ from adapter.company import Company
 from adapter.deadlines import Deadlines
 from adapter.eager import Eager
 from adapter.features import Features
+from adapter.lateness import Lateness
 from adapter.predictions import Texts
+from adapter.timings import Timings
 from converter.spec.manifest import ModelEntry
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
 _AHEAD = 2
 # How much the newest call counts in the running mean of call times.
 _WEIGHT = 0.1
-# A request is not sent with less than so many times what a call takes now, where others fill the call without it.
-_SPARE = 1.5
-# Nor with less than once that, unless it waited for less than this part of it: nothing could have answered it sooner.
-_FRESH = 0.1
-# What a call is taken to need that had no answer in time, in times of what it was given.
-_LONGER = 1.5
 # Of the queue's bound: rows for each request that it may hold, and at least so many full calls.
 _ROWS_A_PLACE = 16
 _LEAST_CALLS_QUEUED = 8
@@ -44,10 +39,11 @@ ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
 class _Item:
     """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free.
 
-    `came` is when it did, and `seen` how many calls had been answered by then; `sent` is whether it is in a call.
+    `came` is when it did, in the loop's time as `deadline` is, and `seen` how many calls had been answered by then.
+    `taken_at` is when a call took it; None while it waits.
     """
 
-    __slots__ = ("answer", "came", "deadline", "features", "rows", "seen", "sent", "shape")
+    __slots__ = ("answer", "came", "deadline", "features", "rows", "seen", "shape", "taken_at", "timings")
 
     def __init__(
         self,
@@ -58,6 +54,7 @@ class _Item:
         answer: asyncio.Future[Texts],
         shape: tuple[int, ...],
         seen: float,
+        timings: Timings,
     ) -> None:
         self.features = features
         self.rows = rows
@@ -66,16 +63,27 @@ class _Item:
         self.answer = answer
         self.shape = shape
         self.seen = seen
-        self.sent = False
+        self.timings = timings
+        self.taken_at: float | None = None
 
 
 class Dispatcher:
-    """One source model's way to `m_direct`. Lives in one event loop, whose time it uses."""
+    """One source model's way to `m_direct`. Lives in one event loop, whose time its deadlines go by."""
 
-    def __init__(self, entry: ModelEntry, codec: Codec, backend: InferenceBackend, board: Board, worker: int) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        codec: Codec,
+        backend: InferenceBackend,
+        board: Board,
+        worker: int,
+        clock: Callable[[], float],
+    ) -> None:
         self._entry = entry
         self._codec = codec
         self._backend = backend
+        # Finer than the loop's time, which is whole milliseconds.
+        self._clock = clock
         # No call waits in Triton but a full one: what waits here makes the next one fuller.
         self._most_calls = entry.spec.instances
         self._calls = 0
@@ -83,9 +91,8 @@ class Dispatcher:
         self._queued_rows = 0
         self._free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
         self._deadlines = Deadlines()
+        self._lateness = Lateness()
         self._call_seconds = 0.0
-        # From the moment a call is sent, however long it waits in Triton for another.
-        self._answer_seconds = 0.0
         self._company = Company()
         self._eager = Eager()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
@@ -95,6 +102,7 @@ class Dispatcher:
         self._answered = tally.Gauge(board, entry.name, worker, tally.ANSWERED)
         self._calls_made = tally.Gauge(board, entry.name, worker, tally.CALLS)
         self._call_rows = tally.Gauge(board, entry.name, worker, tally.CALL_ROWS)
+        self._call_times = tally.CallTimes(board, entry.name, worker, "direct")
         # The loop holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -108,22 +116,24 @@ class Dispatcher:
         """Requests that the next call waits for, a moment."""
         return self._company.expected
 
-    async def alone(self, features: Features, timeout: float) -> Texts:
+    async def alone(self, features: Features, timeout: float, timings: Timings) -> Texts:
         """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         self._calls += 1
-        started = loop.time()
+        started = self._clock()
+        rows = [len(features[0])]
         self._eager.start(loop, self._call_seconds)
         try:
             (texts,) = await call(
-                self._backend, self._codec, self._entry, self._entry.direct, [features], [len(features[0])], timeout
+                self._backend, self._codec, self._entry, self._entry.direct, [features], rows, timeout, [timings]
             )
-            self._observe(loop.time() - started, len(features[0]))
+            self._observe(self._clock() - started, rows[0])
             self._answered.add(1)
         except ANSWERS:
             self._answered.add(1)
             raise
         finally:
+            timings.model = self._clock() - started
             self._eager.stop()
             self._calls -= 1
             if self._queue and self._may_call():
@@ -132,18 +142,15 @@ class Dispatcher:
             raise texts
         return texts
 
-    def _observe(self, seconds: float | None, rows: int) -> None:
+    def _observe(self, seconds: float, rows: int, waited: bool = False) -> None:
         self._calls_made.add(1)
         self._call_rows.add(rows)
-        if seconds is not None:
+        self._call_times.took(seconds)
+        # The time of one that waited for another says little of how long the model takes.
+        if not waited:
             self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
 
-    def _took(self, seconds: float) -> None:
-        """A call was answered: slower than it was known at once, faster by and by."""
-        known = self._answer_seconds
-        self._answer_seconds = seconds if seconds > known else known + _WEIGHT * (seconds - known)
-
-    async def infer(self, features: Features, timeout: float) -> Texts:
+    async def infer(self, features: Features, timeout: float, timings: Timings) -> Texts:
         """The answer to these rows, at most `timeout` seconds from now; they are at most `direct_max_rows`.
 
         Raises AdapterError: QueueFull over the bound, DeadlineExceeded, or what the call raised for these rows.
@@ -158,11 +165,12 @@ class Dispatcher:
                     "The model's queue is full; try again shortly.", retry_after=self.drain_seconds()
                 )
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        now = loop.time()
-        deadline = now + timeout
+        came = loop.time()
+        deadline = came + timeout
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
-        item = _Item(features, rows, now, deadline, answer, shape, self._answered.mine)
+        item = _Item(features, rows, came, deadline, answer, shape, self._answered.mine, timings)
+        queued = self._clock()
         self._queue.append(item)
         self._queued_rows += rows
         self._queued.set(len(self._queue))
@@ -174,10 +182,17 @@ class Dispatcher:
         try:
             return await answer
         except errors.DeadlineExceeded as error:
-            error.queued = not item.sent and self._answered.mine > item.seen
+            error.queued = item.taken_at is None and self._answered.mine > item.seen
             raise
         finally:
             self._deadlines.discard(answer)
+            ended = self._clock()
+            taken = ended if item.taken_at is None else item.taken_at
+            # A request in parts waits once for each.
+            timings.queue += taken - queued
+            timings.model += ended - taken
+            if timings.trace is not None:
+                timings.trace.queued(taken - queued, ended - taken)
 
     def _full(self, rows: int) -> bool:
         entry = self._entry
@@ -202,49 +217,42 @@ class Dispatcher:
 
     async def _call(self) -> None:
         """Calls, one after the other, until nothing waits."""
-        loop = asyncio.get_running_loop()
         try:
-            while (self._calls <= self._most_calls or self._is_full()) and (batch := self._next_batch()):
-                started = loop.time()
+            while (self._calls <= self._most_calls or self._is_full()) and (
+                batch := self._next_batch(started := self._clock())
+            ):
                 waits = self._calls > self._most_calls
                 await self._settle(batch)
-                # The time of one that waited for another says little of how long the model takes.
-                self._observe(None if waits else loop.time() - started, sum([item.rows for item in batch]))
+                self._observe(self._clock() - started, sum([item.rows for item in batch]), waits)
                 # Where the next call is full already, whoever came now could not go along.
                 if not self._is_full() and self._calls <= self._most_calls:
                     await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
         finally:
             self._calls -= 1
 
-    def _next_batch(self) -> list[_Item]:
+    def _next_batch(self, now: float) -> list[_Item]:
         """From the head of the queue, as many as fit; expired, cancelled and hopeless ones are dropped."""
         batch: list[_Item] = []
-        now = asyncio.get_running_loop().time()
-        room = self._entry.direct_max_rows
+        most = room = self._entry.direct_max_rows
+        loop_now = asyncio.get_running_loop().time()
+        hopeless = self._lateness.hopeless
         queue = self._queue
         while queue:
             item = queue[0]
-            if item.answer.done() or self._is_hopeless(item, now):
+            others = self._queued_rows - item.rows >= most
+            # Its deadline answers it.
+            if item.answer.done() or hopeless(item.deadline - loop_now, loop_now - item.came, others):
                 self._queued_rows -= queue.popleft().rows
                 continue
             if item.rows > room or (batch and item.shape != batch[0].shape):
                 break
             batch.append(queue.popleft())
-            item.sent = True
+            item.taken_at = now
             self._queued_rows -= item.rows
             room -= item.rows
         self._queued.set(len(queue))
         self._rows_shown.set(self._queued_rows)
         return batch
-
-    def _is_hopeless(self, item: _Item, now: float) -> bool:
-        """Whether an answer would come after its deadline, which then answers it."""
-        left, needed = item.deadline - now, self._answer_seconds
-        if left >= _SPARE * needed:
-            return False
-        if self._queued_rows - item.rows >= self._entry.direct_max_rows:
-            return True
-        return left < needed and now - item.came > _FRESH * needed
 
     def _drop_done(self) -> None:
         self._queue = deque(item for item in self._queue if not item.answer.done())
@@ -257,12 +265,11 @@ class Dispatcher:
         batch = [item for item in batch if not item.answer.done()]
         if not batch:
             return
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = self._clock()
         try:
             results = await self._infer(batch)
             self._answered.add(1)
-            self._took(loop.time() - started)
+            self._lateness.answered(self._clock() - started)
         except (errors.BadFeatures, *ANSWERS) as error:
             self._answered.add(isinstance(error, ANSWERS))
             if len(batch) == 1:
@@ -272,7 +279,7 @@ class Dispatcher:
             await self._settle(batch[:middle])
             await self._settle(batch[middle:])
         except errors.DeadlineExceeded as error:
-            self._answer_seconds = max(self._answer_seconds, _LONGER * (loop.time() - started))
+            self._lateness.missed(self._clock() - started)
             _fail(batch, error)
         except Exception as error:
             # Where it is a fault of ours, each request's own handler logs it and answers 500.
@@ -289,7 +296,8 @@ class Dispatcher:
     async def _infer(self, batch: Sequence[_Item]) -> Sequence[Texts | errors.BadModelOutput]:
         timeout = max([item.deadline for item in batch]) - asyncio.get_running_loop().time()
         features, rows = [item.features for item in batch], [item.rows for item in batch]
-        return await call(self._backend, self._codec, self._entry, self._entry.direct, features, rows, timeout)
+        timings = [item.timings for item in batch]
+        return await call(self._backend, self._codec, self._entry, self._entry.direct, features, rows, timeout, timings)
 
     def drain_seconds(self) -> float:
         """How long the queue takes to empty, in full calls."""
@@ -305,6 +313,7 @@ async def call(
     features: Sequence[Features],
     rows: Sequence[int],
     timeout: float,
+    timings: Sequence[Timings],
     queued: bool = False,
 ) -> Sequence[Texts | errors.BadModelOutput]:
     """One call of one of the entry's Triton models: the answer to each request that had so many `rows`.
@@ -312,7 +321,13 @@ async def call(
     `queued`: that model has a queue, which is to drop it after `timeout`.
     """
     arrays = codec.request.to_arrays(features)
-    outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
+    trace = timings[0].trace
+    if trace is None:
+        outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
+    else:
+        joined = [item.trace for item in timings if item.trace is not None]
+        with trace.call(joined, model, sum(rows)):
+            outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
     codec.answer.check_shapes(outputs, sum(rows))
     return codec.answer.texts(outputs, rows)
 

@@ -7,7 +7,6 @@ than all the rest of a request here (docs/performance.md).
 from __future__ import annotations
 
 import itertools
-import logging
 import secrets
 import time
 from collections.abc import Iterable
@@ -15,16 +14,16 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter import errors
+from adapter.access import AccessLog
 from adapter.bodies import LARGE_BYTES, LargeBodies
 from adapter.http_errors import error_body, log_unexpected
 from adapter.http_protocol import CLIENT_LEFT
-from adapter.middleware import accepted_request_id
+from adapter.middleware import accepted_request_id, client_of
 from adapter.ratelimit import Quota
-from adapter.service import PredictService, Timings
+from adapter.service import PredictService
 from adapter.statuses import STATUS_OF
+from adapter.timings import Timings, Traces
 from converter.spec.model import ENDPOINTS, Endpoint
-
-_log = logging.getLogger("schwift.requests")
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 _CLIENT_LEFT = 499
@@ -65,8 +64,18 @@ class _Headers:
 class HotPath:
     """An ASGI application in front of another."""
 
-    def __init__(self, app: ASGIApp, service: PredictService, quota: Quota | None, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: PredictService,
+        quota: Quota | None,
+        max_body_bytes: int,
+        access: AccessLog,
+        traces: Traces | None = None,
+    ) -> None:
         self._app = app
+        self._access = access
+        self._traces = traces
         self._service = service
         self._quota = quota
         self._limit = max_body_bytes
@@ -94,11 +103,13 @@ class HotPath:
         request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
         target = self._service.find(name, endpoint)
         timings = Timings()
+        if self._traces is not None:
+            known = None if target is None else name
+            timings.trace = self._traces.begin(scope["headers"], endpoint, known, request_id)
         status, code, retry_after = 200, "ok", None
         try:
             if self._quota is not None:
-                client = scope.get("client")
-                self._quota.take(client[0] if client else "")
+                self._quota.take(client_of(scope))
             if target is None:
                 raise self._service.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
@@ -124,11 +135,15 @@ class HotPath:
         # An unknown model is counted nowhere: never under a label of the client's choosing.
         if target is not None:
             if status == 200:
-                target.tally.answered(now - started, timings.rows)
+                target.tally.answered(now - started, timings.rows, timings.queue, timings.model)
             else:
                 target.tally.failed(code)
-        if _log.isEnabledFor(logging.INFO):
-            _log_request(request_id, name if target else "-", endpoint, timings, status, code, now - arrived)
+        if self._access.wants(status):
+            self._access.predict(
+                request_id, endpoint, name if target else "-", client_of(scope), timings, status, code, now - arrived
+            )
+        if timings.trace is not None:
+            timings.trace.finish(timings, status, code)
         if status != _CLIENT_LEFT:
             await _respond(send, status, content, request_id, retry_after)
 
@@ -188,13 +203,3 @@ async def _respond(send: Send, status: int, content: bytes, request_id: str, ret
         headers.append((b"retry-after", b"%d" % retry_after))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
-
-
-def _log_request(
-    request_id: str, name: str, endpoint: Endpoint, timings: Timings, status: int, code: str, seconds: float
-) -> None:
-    _log.info(
-        "%s %s model=%s rows=%d status=%d code=%s ms=%.2f parse=%.2f infer=%.2f write=%.2f",
-        request_id, endpoint, name, timings.rows, status, code, seconds * 1e3,
-        timings.parse * 1e3, timings.infer * 1e3, timings.write * 1e3,
-    )  # fmt: skip

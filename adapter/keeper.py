@@ -126,6 +126,9 @@ class Keeper:
                 if model.ready:
                     self._set_unavailable(model, "the inference server does not answer")
             return
+        if not self._registry.triton_up:
+            # It is there again: no request has to find that out.
+            self._guards.triton.reset()
         self._registry.triton_up = True
         await self._measure()
         for model in models:

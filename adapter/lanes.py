@@ -12,6 +12,7 @@ from adapter.dispatch import ANSWERS, Dispatcher, call
 from adapter.features import Features
 from adapter.predictions import Texts
 from adapter.regime import REGIMES, Regime, RegimeName
+from adapter.timings import Timings
 from converter.spec.manifest import ModelEntry
 from converter.spec.model import Endpoint
 
@@ -36,15 +37,16 @@ class Lane:
         # Requests of this process that are in here; and whether another version of the model took its place.
         self.active = 0
         self.left = False
-        self._dispatcher = Dispatcher(entry, codec, backend, board, worker)
+        self._dispatcher = Dispatcher(entry, codec, backend, board, worker, clock)
         # What goes straight to the model neither finds nor fills the front's response cache.
         self._regime = Regime(entry.spec.caching, forced) if entry.front else Regime()
         self._in_flight = tally.Gauge(board, entry.name, worker, tally.IN_FLIGHT)
         self._shown = tally.Gauge(board, entry.name, worker, tally.REGIME)
         self._front_answered = tally.Gauge(board, entry.name, worker, tally.FRONT_ANSWERED)
         self._changes = tally.Gauge(board, entry.name, worker, tally.REGIME_CHANGES)
+        self._front_times = tally.CallTimes(board, entry.name, worker, "front")
 
-    async def infer(self, endpoint: Endpoint, features: Features, deadline: float) -> list[Texts]:
+    async def infer(self, endpoint: Endpoint, features: Features, deadline: float, timings: Timings) -> list[Texts]:
         """The answer's rows, in one part or in several for more rows than a call takes. Raises AdapterError."""
         in_flight = self._in_flight
         # Those who are expected back at once count as there.
@@ -52,16 +54,16 @@ class Lane:
         in_flight.add(1)
         self.active += 1
         try:
-            way = self._choose(endpoint, others)
+            way = timings.regime = self._choose(endpoint, others)
             rows, most = len(features[0]), self._entry.direct_max_rows
             if rows > most:
-                return await self._in_parts(features, deadline)
+                return await self._in_parts(features, deadline, timings)
             remaining = deadline - self._clock()
             if way == "rush":
-                return [await self._dispatcher.infer(features, remaining)]
+                return [await self._dispatcher.infer(features, remaining, timings)]
             if way == "busy" and self._entry.front is not None:
-                return [await self._through_the_front(self._entry.front, features, deadline)]
-            return [await self._dispatcher.alone(features, remaining)]
+                return [await self._through_the_front(self._entry.front, features, deadline, timings)]
+            return [await self._dispatcher.alone(features, remaining, timings)]
         finally:
             self.active -= 1
             in_flight.add(-1)
@@ -85,27 +87,31 @@ class Lane:
             self._shown.set(place)
             self._changes.add(1)
 
-    async def _in_parts(self, features: Features, deadline: float) -> list[Texts]:
+    async def _in_parts(self, features: Features, deadline: float, timings: Timings) -> list[Texts]:
         rows, most = len(features[0]), self._entry.direct_max_rows
         parts: list[Texts] = []
         for start in range(0, rows, most):
             part = tuple(values[start : start + most] for values in features)
-            parts.append(await self._dispatcher.infer(part, deadline - self._clock()))
+            parts.append(await self._dispatcher.infer(part, deadline - self._clock(), timings))
         return parts
 
-    async def _through_the_front(self, front: str, features: Features, deadline: float) -> Texts:
+    async def _through_the_front(self, front: str, features: Features, deadline: float, timings: Timings) -> Texts:
         """One call for this request; whom it is joined with is the batcher's affair."""
+        started = self._clock()
         rows = [len(features[0])]
-        remaining = deadline - self._clock()
+        remaining = deadline - started
         try:
             (texts,) = await call(
-                self._backend, self._codec, self._entry, front, [features], rows, remaining, queued=True
+                self._backend, self._codec, self._entry, front, [features], rows, remaining, [timings], queued=True
             )
         except (errors.DeadlineExceeded, *ANSWERS) as error:
             # Where Triton says so, the front lives, though what it calls may not.
             self._front_answered.add(bool(error.inside))
             raise
+        finally:
+            timings.model = self._clock() - started
         self._front_answered.add(1)
         if isinstance(texts, errors.BadModelOutput):
             raise texts
+        self._front_times.took(timings.model)
         return texts

@@ -6,13 +6,14 @@ Made when somebody asks, from the cells of the board, so that a request costs a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from adapter import tally
+from adapter import VERSION, tally
 from adapter.board import Board
 from adapter.breaker import STATES, Boards
 from adapter.guard import Guards
@@ -21,15 +22,28 @@ from adapter.registry import Registry
 from adapter.statuses import CODES
 
 _LABELS = ("model_name", "endpoint")
+_SERVER_FAULT = 500
+_LATENCY_SECONDS = tuple(bound / 1e3 for bound in tally.LATENCY_MS)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is allowed of all requests, to be seen beside what there is."""
+
+    deadline_seconds: float
+    in_flight: int
 
 
 class Metrics(Collector):
     """Requests for a model that does not exist are counted under no label of the client's choosing."""
 
-    def __init__(self, registry: Registry, board: Board, guards: Guards | None = None) -> None:
+    def __init__(
+        self, registry: Registry, board: Board, guards: Guards | None = None, bounds: Bounds | None = None
+    ) -> None:
         self._models = registry
         self._board = board
         self._guards = guards or Guards(Boards(board, tally.BREAKER))
+        self._bounds = bounds
         self._prometheus = CollectorRegistry()
         self._prometheus.register(self)
 
@@ -41,8 +55,10 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._requests()
+        yield from self._times()
         yield from self._gauges()
         yield from self._breakers()
+        yield from self._limits()
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -69,9 +85,49 @@ class Metrics(Collector):
                 latency.add_metric(labels, *_histogram(cells, tally.LATENCY_MS, tally.LATENCY_AT, tally.LATENCY_SUM))
                 rows.add_metric(labels, *_histogram(cells, tally.ROWS, tally.ROWS_AT, tally.ROWS_SUM))
                 for (status, code), count in zip(CODES, by_code, strict=True):
-                    if count:
+                    # A counter that is there before the first fault: the first one counts in a rate too.
+                    if count or status >= _SERVER_FAULT:
                         responses.add_metric((*labels, str(status), code), count)
         yield from (requests, failures, latency, rows, responses)
+
+    def _times(self) -> Iterator[Metric]:
+        queue = CounterMetricFamily(
+            "schwift_queue_seconds", "Time that answered requests waited in the adapter for a call.", labels=_LABELS
+        )
+        model = CounterMetricFamily(
+            "schwift_model_seconds", "Time that answered requests were in calls of Triton.", labels=_LABELS
+        )
+        calls = HistogramMetricFamily(
+            "schwift_call_seconds",
+            "Time of an answered call of Triton: of the model itself (direct), or through its front.",
+            labels=("model_name", "way"),
+        )
+        for name, served in self._models.models.items():
+            for endpoint in served.entry.spec.endpoints:
+                cells = tally.totals(self._board, name, endpoint)
+                queue.add_metric((name, endpoint), cells[tally.QUEUE_SUM])
+                model.add_metric((name, endpoint), cells[tally.MODEL_SUM])
+            for way in tally.WAYS:
+                if way == "direct" or served.entry.front is not None:
+                    cells = tally.call_times(self._board, name, way)
+                    buckets, total = _histogram(cells, _LATENCY_SECONDS, 0, tally.CALL_MS_SUM)
+                    calls.add_metric((name, way), buckets, total / 1e3)
+        yield from (queue, model, calls)
+
+    def _limits(self) -> Iterator[Metric]:
+        build = GaugeMetricFamily("schwift_build_info", "1, with the version as a label.", labels=("version",))
+        build.add_metric((VERSION,), 1)
+        yield build
+        queue = GaugeMetricFamily(
+            "schwift_queue_limit", "Most requests that wait in the adapter for a call.", labels=("model_name",)
+        )
+        for name, model in self._models.models.items():
+            queue.add_metric((name,), model.entry.queue_size)
+        yield queue
+        if self._bounds is not None:
+            deadline, in_flight = self._bounds.deadline_seconds, self._bounds.in_flight
+            yield GaugeMetricFamily("schwift_deadline_seconds", "The deadline of a request.", deadline)
+            yield GaugeMetricFamily("schwift_in_flight_limit", "Most requests in flight.", in_flight)
 
     def _gauges(self) -> Iterator[Metric]:
         board = self._board
@@ -86,7 +142,9 @@ class Metrics(Collector):
             "schwift_regime", "1 for the regime that a model is in.", labels=("model_name", "regime")
         )
         changes = CounterMetricFamily("schwift_regime_changes", "Changes of regime.", labels=("model_name",))
-        calls = CounterMetricFamily("schwift_calls", "Calls of Triton that the adapter made.", labels=("model_name",))
+        calls = CounterMetricFamily(
+            "schwift_calls", "Answered calls of the model itself, joined ones as one.", labels=("model_name",)
+        )
         rows = CounterMetricFamily("schwift_call_rows", "Rows in these calls.", labels=("model_name",))
         for name, model in self._models.models.items():
             ready.add_metric((name,), float(model.ready))

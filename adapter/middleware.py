@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapter.access import AccessLog
 
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -16,11 +19,18 @@ def accepted_request_id(given: bytes) -> str | None:
     return given.decode() if given and _ACCEPTED.fullmatch(given) else None
 
 
-class RequestId:
-    """Gives each request an id, the client's X-Request-Id where it is harmless, and sends it back."""
+def client_of(scope: Scope) -> str:
+    """The connection's address, without its port."""
+    client = scope.get("client")
+    return client[0] if client else "-"
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class RequestId:
+    """Gives each request an id, the client's X-Request-Id where it is harmless, sends it back, and logs the request."""
+
+    def __init__(self, app: ASGIApp, access: AccessLog) -> None:
         self._app = app
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -29,10 +39,15 @@ class RequestId:
         given = Headers(scope=scope).get("x-request-id", "").encode("latin-1")
         request_id = accepted_request_id(given) or uuid.uuid4().hex
         scope["request_id"] = request_id
+        started = time.monotonic()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                status = message["status"]
+                if self._access.wants(status):
+                    endpoint = getattr(scope.get("route"), "path", "-")
+                    self._access.other(request_id, endpoint, client_of(scope), status, time.monotonic() - started)
             await send(message)
 
         await self._app(scope, receive, send_with_id)

@@ -14,17 +14,8 @@ from adapter.guard import NO_PROBES, Guard, Guards
 from adapter.lanes import Lane
 from adapter.regime import RegimeName
 from adapter.registry import Model, Registry
+from adapter.timings import Timings
 from converter.spec.model import ENDPOINTS, Endpoint
-
-
-class Timings:
-    """How many rows, and when each stage ended, in seconds since the body was there; 0 where it did not begin."""
-
-    __slots__ = ("infer", "parse", "rows", "write")
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.parse = self.infer = self.write = 0.0
 
 
 class Target:
@@ -136,10 +127,9 @@ class PredictService:
         try:
             probes = guard.admit(seconds)
             answer = await self._answer(target, body, started, seconds, timings)
-            now = self._clock()
-            timings.write = now - started
-            self._admission.observe(timings.write)
-            guard.succeeded(now, probes)
+            ended = self._clock()
+            self._admission.observe(ended - started)
+            guard.succeeded(ended, probes)
             return answer
         except errors.AdapterError as error:
             guard.failed(error, self._clock(), probes, own_deadline=seconds < self._timeout)
@@ -165,9 +155,11 @@ class PredictService:
                 f"/predict_batched takes one row a request and batches them itself; this one has {rows}: "
                 "send them to /predict."
             )
-        parts = await target.lane.infer(target.endpoint, features, started + seconds)
-        timings.infer = self._clock() - started
-        return codec.answer.body(parts)
+        parts = await target.lane.infer(target.endpoint, features, started + seconds, timings)
+        inferred = self._clock()
+        answer = codec.answer.body(parts)
+        timings.write = self._clock() - inferred
+        return answer
 
     def _unavailable(self, model: Model) -> errors.TryLater:
         if model.status.state == "unavailable" and not self._registry.triton_up:

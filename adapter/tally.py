@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Literal
 
 from adapter import breaker
 from adapter.board import Board
@@ -16,6 +17,9 @@ from converter.spec.model import ENDPOINTS, Endpoint
 
 LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+# Which of a model's two Triton models a call goes to.
+Way = Literal["direct", "front"]
+WAYS: tuple[Way, ...] = ("direct", "front")
 
 # Cells of one endpoint. A histogram is a cell for each bucket, the last one without a bound, then the sum.
 _CODE_CELLS = {code: i for i, (_, code) in enumerate(CODES)}
@@ -24,7 +28,9 @@ LATENCY_AT = len(CODES)
 LATENCY_SUM = LATENCY_AT + len(LATENCY_MS) + 1
 ROWS_AT = LATENCY_SUM + 1
 ROWS_SUM = ROWS_AT + len(ROWS) + 1
-_ENDPOINT_WIDTH = ROWS_SUM + 1
+QUEUE_SUM = ROWS_SUM + 1
+MODEL_SUM = QUEUE_SUM + 1
+_ENDPOINT_WIDTH = MODEL_SUM + 1
 _START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINTS)}
 
 # A model's gauges, and what is counted of it whatever the endpoint.
@@ -47,7 +53,12 @@ ADOPTED = IN_FLIGHT + 12
 RECOVERY_REASONS = ("died", "hung", "memory")
 RECOVERIES = IN_FLIGHT + 13
 BREAKER = RECOVERIES + len(RECOVERY_REASONS)
-WIDTH = BREAKER + breaker.WIDTH
+# How long the calls of `m_direct` and of the front took: a histogram each.
+_CALL_MS_AT = BREAKER + breaker.WIDTH
+CALL_MS_SUM = len(LATENCY_MS) + 1
+_CALL_MS_WIDTH = CALL_MS_SUM + 1
+_CALL_MS_START = {way: _CALL_MS_AT + i * _CALL_MS_WIDTH for i, way in enumerate(WAYS)}
+WIDTH = _CALL_MS_AT + len(WAYS) * _CALL_MS_WIDTH
 # What a worker that begins must not inherit from the one before it.
 _OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED)
 # Models that a reload may add while the adapter runs.
@@ -100,8 +111,8 @@ class Tally:
         start = _START[endpoint]
         self._cells = board.row(name, worker)[start : start + _ENDPOINT_WIDTH]
 
-    def answered(self, seconds: float, rows: int) -> None:
-        """A 200."""
+    def answered(self, seconds: float, rows: int, queue_seconds: float = 0, model_seconds: float = 0) -> None:
+        """A 200, with the part of its time that it waited here, and the part that it was in calls of Triton."""
         cells = self._cells
         milliseconds = seconds * 1e3
         cells[_OK] += 1
@@ -109,16 +120,39 @@ class Tally:
         cells[LATENCY_SUM] += milliseconds
         cells[ROWS_AT + bisect_left(ROWS, rows)] += 1
         cells[ROWS_SUM] += rows
+        cells[QUEUE_SUM] += queue_seconds
+        cells[MODEL_SUM] += model_seconds
 
     def failed(self, code: str) -> None:
         """Any other answer; `code` is one of adapter.statuses."""
         self._cells[_CODE_CELLS[code]] += 1
 
 
+class CallTimes:
+    """The calls of one of a model's Triton models that were answered, in this worker."""
+
+    def __init__(self, board: Board, name: str, worker: int, way: Way) -> None:
+        start = _CALL_MS_START[way]
+        self._cells = board.row(name, worker)[start : start + _CALL_MS_WIDTH]
+
+    def took(self, seconds: float) -> None:
+        milliseconds = seconds * 1e3
+        self._cells[bisect_left(LATENCY_MS, milliseconds)] += 1
+        self._cells[CALL_MS_SUM] += milliseconds
+
+
 def totals(board: Board, name: str, endpoint: Endpoint) -> list[float]:
     """The cells of an endpoint, added up over the workers."""
-    start = _START[endpoint]
-    rows = [row[start : start + _ENDPOINT_WIDTH].tolist() for row in board.rows(name)]
+    return _added_up(board, name, _START[endpoint], _ENDPOINT_WIDTH)
+
+
+def call_times(board: Board, name: str, way: Way) -> list[float]:
+    """The histogram of a model's calls, added up over the workers."""
+    return _added_up(board, name, _CALL_MS_START[way], _CALL_MS_WIDTH)
+
+
+def _added_up(board: Board, name: str, start: int, width: int) -> list[float]:
+    rows = [row[start : start + width].tolist() for row in board.rows(name)]
     return [sum(cells) for cells in zip(*rows, strict=True)]
 
 

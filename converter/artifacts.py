@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from converter.discover import ModelSource
-from converter.errors import ArtifactError
-from converter.needs import check_imports, check_pickle
+from converter.errors import ArtifactError, MissingLibrary
+from converter.needs import check_backend, check_imports, check_pickle
 from converter.spec.model import nearest
 
 _PROBE_SECONDS = 120
@@ -50,8 +50,13 @@ class Facts:
     notes: tuple[str, ...] = ()
 
 
-def inspect_all(sources: tuple[ModelSource, ...], scratch: Path, jobs: int) -> dict[str, Facts]:
-    """The facts of each model, by name. ArtifactError lists the problems of all of them."""
+def inspect_all(
+    sources: tuple[ModelSource, ...], scratch: Path, jobs: int, left_out: list[str] | None = None
+) -> dict[str, Facts]:
+    """The facts of each model, by name. ArtifactError lists the problems of all of them.
+
+    With `left_out`, a model whose library is not installed has no facts, and its problem goes there.
+    """
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         futures = {source.spec.name: pool.submit(inspect, source, scratch) for source in sources}
     facts: dict[str, Facts] = {}
@@ -59,6 +64,8 @@ def inspect_all(sources: tuple[ModelSource, ...], scratch: Path, jobs: int) -> d
     for name, future in futures.items():
         try:
             facts[name] = future.result()
+        except MissingLibrary as error:
+            (problems if left_out is None else left_out).extend(error.problems)
         except ArtifactError as error:
             problems.extend(error.problems)
     if problems:
@@ -68,6 +75,7 @@ def inspect_all(sources: tuple[ModelSource, ...], scratch: Path, jobs: int) -> d
 
 def inspect(source: ModelSource, scratch: Path) -> Facts:
     """The facts of one model; what is compiled is written below `scratch`."""
+    check_backend(source)
     if source.spec.backend == "python":
         return Facts(package=_class_package(source))
     name = source.spec.model_args.model_file or ""

@@ -17,6 +17,7 @@ from converter.plan import BuildOptions, Plan, joined, plan_model, wake_key_path
 from converter.spec.manifest import Manifest, ModelEntry
 
 _KEY_BYTES = 16
+_DOCKER_REMEDY = "(with docker: EXTRAS=<package> docker compose up --build)"
 _KEY = re.compile(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}")
 
 
@@ -36,12 +37,14 @@ def build_repository(
     options: BuildOptions,
     only: Sequence[str] = (),
     check: bool = False,
+    skip_missing: bool = False,
     write: writer.Write = writer.write,
 ) -> Build:
     """Build the repository of `models` at `output`; with `check`, only say what would change.
 
-    With `only`, the other models stay in the repository as they were built before. `write` gets the plan where
-    something changes. Raises ConfigError and RepositoryError; either leaves the repository as it was.
+    With `only`, the other models stay in the repository as they were built before. With `skip_missing`, a model
+    whose library is not installed is left out, and a note says so. `write` gets the plan where something changes.
+    Raises ConfigError and RepositoryError; either leaves the repository as it was.
     """
     discovery = discover(models)
     check_names(only, discovery)
@@ -55,7 +58,12 @@ def build_repository(
                 f"{source.config}: {source.spec.instances} instances on {options.cores} cores: each runs one thread"
             )
     with tempfile.TemporaryDirectory(prefix="schwift-build-") as scratch:
-        facts = inspect_all(sources, Path(scratch), options.cores)
+        left_out: list[str] = []
+        facts = inspect_all(sources, Path(scratch), options.cores, left_out if skip_missing else None)
+        sources = tuple(source for source in sources if source.spec.name in facts)
+        if not sources:
+            raise ConfigError(left_out)
+        notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in left_out]
         before = old or Manifest(models=())
         notes += [note for name in sorted(facts) for note in facts[name].notes]
         plans, said = _plans(sources, facts, options, before, output.resolve())

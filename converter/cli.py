@@ -14,6 +14,9 @@ from converter.spec.settings import load_settings
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
+_SKIP_MISSING = click.option(
+    "--skip-missing", is_flag=True, help="Leave out a model whose library is not installed, and say so."
+)
 
 
 class _Group(click.Group):
@@ -48,7 +51,10 @@ def main() -> None:
 )
 @click.option("--model", "names", multiple=True, metavar="NAME", help="Build only this model; may be repeated.")
 @click.option("--check", is_flag=True, help="Write nothing; say what would change.")
-def build_repo(models: Path | None, output: Path | None, names: tuple[str, ...], check: bool) -> None:
+@_SKIP_MISSING
+def build_repo(
+    models: Path | None, output: Path | None, names: tuple[str, ...], check: bool, skip_missing: bool
+) -> None:
     """Turn models/ into a Triton model repository.
 
     Exit code 0, or 2 for a bad model_config.yaml, model file or option.
@@ -64,6 +70,7 @@ def build_repo(models: Path | None, output: Path | None, names: tuple[str, ...],
         BuildOptions.of(settings, available_cores()),
         names,
         check,
+        skip_missing,
     )
     click.echo(report(build, settings.repository, check))
 
@@ -72,7 +79,8 @@ def build_repo(models: Path | None, output: Path | None, names: tuple[str, ...],
 @click.argument("names", nargs=-1, metavar="[MODEL]...")
 @click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
 @click.option("--repository", type=_FOLDER, help="The repository that is served. [env: SCHWIFT_REPOSITORY]")
-def reload(names: tuple[str, ...], models: Path | None, repository: Path | None) -> None:
+@_SKIP_MISSING
+def reload(names: tuple[str, ...], models: Path | None, repository: Path | None, skip_missing: bool) -> None:
     """Serve models/ as it is now, without a gap.
 
     Builds, and has the running server load and try what changed before anything is switched; with MODEL only these
@@ -83,7 +91,7 @@ def reload(names: tuple[str, ...], models: Path | None, repository: Path | None)
     from converter.report import report
 
     settings = load_settings(model_directory=models, repository=repository)
-    build = run(settings, BuildOptions.of(settings, available_cores()), names, click.echo)
+    build = run(settings, BuildOptions.of(settings, available_cores()), names, click.echo, skip_missing)
     click.echo(report(build, settings.repository, check=False))
 
 
@@ -116,6 +124,19 @@ def serve(models: Path | None, watch: bool, **options: Any) -> None:
     from converter.embedded.serve import serve as run
 
     sys.exit(run(load_settings(model_directory=models, **options), watch))
+
+
+@main.command()
+@click.option("--repository", type=_FOLDER, help="The repository to serve. [env: SCHWIFT_REPOSITORY]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address Triton listens on.")
+@click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; 8000]")
+@click.option("--triton-grpc-port", type=_PORT, help="[env: SCHWIFT_TRITON_GRPC_PORT; 8001]")
+@click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; 8002]")
+def triton(host: str, **options: Any) -> None:
+    """Start Triton alone, for an adapter in another container (python -m adapter)."""
+    from converter.embedded.standalone import run_triton
+
+    run_triton(load_settings(**options), host)
 
 
 @main.command()

@@ -3,6 +3,7 @@
 SchwiftError            anything said to the user in one sentence; exit 1
 ├── ConfigError         a bad model_config.yaml, .env or option; exit 2
 ├── ArtifactError       a model file that cannot be served as it is; exit 2
+│   └── MissingLibrary  what a model needs is not installed; exit 2
 ├── RepositoryError     the repository cannot be read or written
 ├── ReloadError         the server did not take a new version, and serves what it served
 │   └── NothingServed   there is no server
@@ -34,6 +35,10 @@ class ConfigError(SchwiftError):
 
 class ArtifactError(ConfigError):
     """A model file that is missing, damaged, or of a kind that cannot be served as it is."""
+
+
+class MissingLibrary(ArtifactError):
+    """A library that a model needs is not installed here."""
 
 
 class RepositoryError(SchwiftError):

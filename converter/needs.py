@@ -14,8 +14,9 @@ from pathlib import Path
 
 from converter import pickles
 from converter.discover import ModelSource
-from converter.errors import ArtifactError
+from converter.errors import ArtifactError, MissingLibrary
 
+_BACKENDS = {"sklearn": "sklearn", "joblib": "joblib", "onnx": "onnxruntime", "torch": "torch"}
 # Where a package is not called as it is imported.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "torch": "'schwift[torch]'", "cv2": "opencv-python", "PIL": "pillow"}
 
@@ -36,7 +37,7 @@ def check_pickle(source: ModelSource, path: Path) -> tuple[str, ...]:
             )
         # Some compiled modules of sklearn go by their last name alone.
         if _is_missing(source, module) and not module.startswith("_"):
-            raise ArtifactError(f"{where} needs {_remedy(module)}")
+            raise MissingLibrary(f"{where} needs {_remedy(module)}")
         if module.startswith("sklearn.") and not _has_module(module):
             raise ArtifactError(
                 f"{where} was saved by scikit-learn {written or 'of another version'} and needs {module}, which "
@@ -45,15 +46,22 @@ def check_pickle(source: ModelSource, path: Path) -> tuple[str, ...]:
     return tuple(_differences(where, contents))
 
 
+def check_backend(source: ModelSource) -> None:
+    """MissingLibrary where what the model's backend imports is not here."""
+    library = _BACKENDS.get(source.spec.backend)
+    if library is not None and importlib.util.find_spec(library) is None:
+        raise MissingLibrary(f"{source.config}: the model needs {_remedy(library)}")
+
+
 def check_imports(source: ModelSource, relative: str, package: str) -> None:
-    """ArtifactError where a module of the model, or one of its own that it imports, imports what is not here."""
+    """MissingLibrary where a module of the model, or one of its own that it imports, imports what is not here."""
     pending, seen = [relative], {relative}
     while pending:
         name = pending.pop()
         for line, module in _imports((source.folder / name).read_bytes()):
             own = _own_files(source, module, package)
             if not own and _is_missing(source, module):
-                raise ArtifactError(f"{source.folder.name}/{name}:{line}: the model needs {_remedy(module)}")
+                raise MissingLibrary(f"{source.folder.name}/{name}:{line}: the model needs {_remedy(module)}")
             pending += [file for file in own if file not in seen]
             seen.update(own)
 

@@ -22,14 +22,18 @@ from converter.staging import trial_names
 Say = Callable[[str], None]
 
 
-def reload(settings: Settings, options: BuildOptions, names: Sequence[str], say: Say) -> Build:
+def reload(
+    settings: Settings, options: BuildOptions, names: Sequence[str], say: Say, skip_missing: bool = False
+) -> Build:
     """Build `models/`, or the named models of it, and have the server take what changed.
 
     Raises NothingServed before anything is built, ConfigError of the build, and ReloadError.
     """
     _check_server(settings)
     take = _Taking(settings, say)
-    build = build_repository(settings.model_directory, settings.repository, options, names, write=take.build)
+    build = build_repository(
+        settings.model_directory, settings.repository, options, names, skip_missing=skip_missing, write=take.build
+    )
     if not build.changes:
         # The server may be behind: it was started before the last build.
         take.current(build.manifest)

@@ -5,7 +5,7 @@ A load over Triton's HTTP freezes its other HTTP clients for as long as it takes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapter.backend.protocol import Arrays
 from adapter.backend.triton_grpc import TritonGrpc
@@ -14,11 +14,11 @@ from converter.spec.manifest import Tensor
 
 
 class Triton(TritonGrpc):
-    """An InferenceBackend. Make it inside a running event loop."""
+    """An InferenceBackend. Make it inside a running event loop. `call_headers` is TritonHttp's."""
 
-    def __init__(self, http: str, grpc: str, metrics_url: str) -> None:
+    def __init__(self, http: str, grpc: str, metrics_url: str, call_headers: Callable[[], bytes] | None = None) -> None:
         super().__init__(grpc, metrics_url)
-        self._http = TritonHttp(http)
+        self._http = TritonHttp(http, call_headers)
 
     async def infer(
         self,

@@ -166,12 +166,16 @@ class _Connection(asyncio.Protocol):
 
 
 class TritonHttp:
-    """Calls of Triton's models over as many connections as there are calls at a time."""
+    """Calls of Triton's models over as many connections as there are calls at a time.
 
-    def __init__(self, address: str) -> None:
+    `call_headers` gives whole lines for the head of the call that is being made, where there is something to add.
+    """
+
+    def __init__(self, address: str, call_headers: Callable[[], bytes] | None = None) -> None:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._address = address.encode()
+        self._call_headers = call_headers
         self._idle: list[_Connection] = []
         self._closed = False
         self._deadlines = Deadlines()
@@ -317,7 +321,7 @@ class TritonHttp:
         form = self._forms.get(model)
         if form is None or form.inputs is not inputs or form.outputs is not outputs:
             form = self._forms[model] = _Form(model, self._address, inputs, outputs)
-        return form.fill(arrays, queue_timeout)
+        return form.fill(arrays, queue_timeout, b"" if self._call_headers is None else self._call_headers())
 
 
 class _Form:
@@ -337,8 +341,8 @@ class _Form:
             for tensor in inputs
         ]
 
-    def fill(self, arrays: Arrays, queue_timeout: float | None = None) -> bytes:
-        """`queue_timeout` in seconds is what Triton's queue may keep it."""
+    def fill(self, arrays: Arrays, queue_timeout: float | None, more_head: bytes) -> bytes:
+        """`queue_timeout` in seconds is what Triton's queue may keep it; `more_head` are more whole headers."""
         raws: list[bytes] = []
         described: list[bytes] = []
         for name, start in zip(self._names, self._starts, strict=True):
@@ -353,7 +357,9 @@ class _Form:
             start = b'{"parameters":{"timeout":%d},"inputs":[' % max(1, int(queue_timeout * 1e6))
         header = start + b",".join(described) + b"]" + self._tail
         size = len(header) + sum(map(len, raws))
-        return b"%b%d\r\nContent-Length: %d\r\n\r\n%b%b" % (self._head, len(header), size, header, b"".join(raws))
+        return b"%b%d\r\nContent-Length: %d\r\n%b\r\n%b%b" % (
+            self._head, len(header), size, more_head, header, b"".join(raws)
+        )  # fmt: skip
 
 
 def _error_text(response: _Response) -> str:

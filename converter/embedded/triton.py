@@ -13,6 +13,7 @@ from pathlib import Path
 from converter.embedded import family
 from converter.embedded.child import Child
 from converter.embedded.doctor import Installation
+from converter.embedded.old_logs import set_aside
 from converter.embedded.remains import Workdir, clear_shared_memory
 from converter.errors import PortInUse, ServeError
 from converter.spec.settings import Settings
@@ -21,6 +22,8 @@ from converter.template import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backe
 HOST = "127.0.0.1"
 EXIT_SECONDS = 10
 _BACKLOG = 2048
+# Of calls that belong to no trace, one in so many has one of its own.
+_TRACE_RATE = 1000
 
 
 @dataclass(frozen=True)
@@ -77,33 +80,12 @@ class EmbeddedTriton:
             log_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
-        self._command = [
-            str(found.server),
-            f"--model-repository={settings.repository}",
-            f"--backend-directory={backends}",
-            "--model-control-mode=explicit",
-            "--disable-auto-complete-config",
-            "--allow-gpu-metrics=false",
-            "--pinned-memory-pool-byte-size=0",
-            f"--exit-timeout-secs={EXIT_SECONDS}",
-            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
-            f"--http-address={HOST}",
-            f"--http-port={ports.http}",
-            f"--grpc-address={HOST}",
-            f"--grpc-port={ports.grpc}",
-            f"--metrics-address={HOST}",
-            f"--metrics-port={ports.metrics}",
-            f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
-        ]
-        if caching:
-            self._command += [
-                f"--cache-config=local,size={settings.cache_bytes}",
-                f"--cache-directory={found.caches}",
-            ]
-        self._environment = family.marked(_environment(found), self._mark)
+        self._command = command_line(found, settings, backends, HOST, ports, self._shm_prefix, caching)
+        self._environment = family.marked(environment_for(found), self._mark)
         self._log = log_folder / "triton.log"
 
     def start(self) -> Child:
+        set_aside(self._log)
         return Child("Triton", self._command, self._environment, self._log)
 
     def clean(self) -> None:
@@ -116,6 +98,52 @@ class EmbeddedTriton:
         stubs = family.stubs(self._mark, model)
         family.kill(stubs)
         return len(stubs)
+
+
+def trace_options(settings: Settings) -> list[str]:
+    """Triton's part of the traces: of the calls whose trace the adapter began, and of no others."""
+    if settings.otlp_endpoint is None:
+        return []
+    return [
+        f"--trace-config={option}"
+        for option in (
+            "mode=opentelemetry",
+            f"opentelemetry,url={settings.otlp_endpoint}/v1/traces",
+            "opentelemetry,resource=service.name=schwiftserve-triton",
+            "level=TIMESTAMPS",
+            f"rate={_TRACE_RATE}",
+        )
+    ]
+
+
+def command_line(
+    found: Installation, settings: Settings, backends: Path, host: str, ports: Ports, shm_prefix: str, caching: bool
+) -> list[str]:
+    """A tritonserver that starts with no model loaded."""
+    command = [
+        str(found.server),
+        f"--model-repository={settings.repository}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=explicit",
+        "--disable-auto-complete-config",
+        "--allow-gpu-metrics=false",
+        "--pinned-memory-pool-byte-size=0",
+        f"--exit-timeout-secs={EXIT_SECONDS}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        f"--http-address={host}",
+        f"--http-port={ports.http}",
+        f"--grpc-address={host}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-address={host}",
+        f"--metrics-port={ports.metrics}",
+        f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
+    ]
+    if caching:
+        command += [
+            f"--cache-config=local,size={settings.cache_bytes}",
+            f"--cache-directory={found.caches}",
+        ]
+    return command + trace_options(settings)
 
 
 def lay_out_backends(found: Installation, target: Path) -> None:
@@ -138,7 +166,7 @@ def lay_out_backends(found: Installation, target: Path) -> None:
     )
 
 
-def _environment(found: Installation) -> dict[str, str]:
+def environment_for(found: Installation) -> dict[str, str]:
     """Ours, and what the stubs need: this Python first on PATH, and its shared library."""
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])

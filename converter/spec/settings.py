@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     batcher_queue_n: int = Field(32, description="read, and without effect")
     log_directory: Path = Field(Path("./logs"), description="where DEBUG_MODE writes its logs")
     model_directory: Path = Field(Path("./models"), description="where the models are")
-    debug_mode: bool = Field(False, description="write a log line for each request to LOG_DIRECTORY")
+    debug_mode: bool = Field(
+        False, description="write logs to LOG_DIRECTORY, with a line for each request and the time of each stage"
+    )
     debug_model: bool = Field(False, description="batch-level debug lines in the model processes")
     max_concurrent_requests: int = Field(
         1024, ge=1, description="requests in flight in the adapter, all models together"
@@ -120,6 +122,25 @@ class Settings(BaseSettings):
         description="the size of Triton's response cache, shared by the models with caching: true",
     )  # fmt: skip
 
+    log_format: Literal["console", "json"] = Field(
+        "console", validation_alias="SCHWIFT_LOG_FORMAT",
+        description="log lines for people, or one JSON object each",
+    )  # fmt: skip
+    access_log: Literal["off", "errors", "all"] | None = Field(
+        None, validation_alias="SCHWIFT_ACCESS_LOG",
+        description="a log line for no request, for those not answered with 200, or for each",
+    )  # fmt: skip
+
+    otlp_endpoint: str | None = Field(
+        None, validation_alias="SCHWIFT_OTLP_ENDPOINT", pattern=r"^https?://[^\s/@,?#]+(/[^\s?#,]*)?$",
+        description="the address of a collector of traces (OTLP over HTTP); no traces unless set",
+    )  # fmt: skip
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _without_slash(cls, value: str | None) -> str | None:
+        return value if value is None else value.rstrip("/")
+
     @field_validator("log_directory", "model_directory", "repository", "control_socket")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -136,13 +157,13 @@ class Settings(BaseSettings):
         return self.listen_fd is not None or self.supervisor_fd is not None
 
     @property
-    def control_path(self) -> Path:
-        return self.control_socket or self.repository.with_name(f".{self.repository.name}.sock")
+    def access_lines(self) -> Literal["off", "errors", "all"]:
+        """`access_log`, with its default: off, and all with DEBUG_MODE."""
+        return self.access_log or ("all" if self.debug_mode else "off")
 
     @property
-    def log_file(self) -> Path | None:
-        """Where request logs go; None unless DEBUG_MODE is on."""
-        return self.log_directory / "schwift.log" if self.debug_mode else None
+    def control_path(self) -> Path:
+        return self.control_socket or self.repository.with_name(f".{self.repository.name}.sock")
 
 
 def env_name(field: str) -> str:

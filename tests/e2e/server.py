@@ -22,27 +22,50 @@ READY_SECONDS = 120
 _SHM = Path("/dev/shm")
 
 
-@dataclass
-class Server:
-    """A running server. Ports are those that it printed."""
+@dataclass(kw_only=True)
+class Served:
+    """What can be asked, whoever started it."""
 
-    process: subprocess.Popen[bytes]
     url: str
     triton_http: str
     triton_grpc: str
     triton_metrics: str
-    log: Path
     repository: Path
-
-    @property
-    def output(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
 
     def post(self, endpoint: str, model: str, features: Any, **options: Any) -> httpx.Response:
         return httpx.post(f"{self.url}/{endpoint}/{model}", json={"features": features}, timeout=30, **options)
 
 
-def start(models: Path, folder: Path, *options: str, **settings: str) -> Server:
+@dataclass(kw_only=True)
+class Server(Served):
+    """A server that we started. Ports are those that it printed."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+def elsewhere() -> Served | None:
+    """The server that SCHWIFT_E2E_URL names, for the tests that only ask: `make images` starts it from the images.
+
+    Triton is where compose publishes it; SCHWIFT_E2E_REPOSITORY is the repository that is served.
+    """
+    url = os.environ.get("SCHWIFT_E2E_URL")
+    if url is None:
+        return None
+    return Served(
+        url=url,
+        triton_http="127.0.0.1:8000",
+        triton_grpc="127.0.0.1:8001",
+        triton_metrics="127.0.0.1:8002",
+        repository=Path(os.environ["SCHWIFT_E2E_REPOSITORY"]),
+    )
+
+
+def start(models: Path | None, folder: Path, *options: str, **settings: str) -> Server:
     """Start on free ports and wait for the line with the address, whether all models are ready or not."""
     process, log = launch(models, folder, *options, **settings)
     deadline = time.monotonic() + READY_SECONDS
@@ -56,17 +79,26 @@ def start(models: Path, folder: Path, *options: str, **settings: str) -> Server:
     triton = re.search(r"^Triton: http (\S+), grpc (\S+), metrics (\S+)$", text, re.MULTILINE)
     address = re.search(r"models at (http://\S+)", text)
     assert triton and address, text
-    return Server(process, address[1], triton[1], triton[2], triton[3], log, folder / "model_repository")
+    return Server(
+        process=process,
+        url=address[1],
+        triton_http=triton[1],
+        triton_grpc=triton[2],
+        triton_metrics=triton[3],
+        log=log,
+        repository=folder / "model_repository",
+    )
 
 
-def launch(models: Path, folder: Path, *options: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start it and do not wait. Everything it writes is below `folder`."""
+def launch(models: Path | None, folder: Path, *options: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start it and do not wait. Everything it writes is below `folder`; without `models`, its settings say where."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
     log = folder / "serve.log"
+    given = [] if models is None else ["--models", str(models)]
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "converter", "serve", "--models", str(models), "--port", "0", *options],
+            [sys.executable, "-m", "converter", "serve", *given, "--port", "0", *options],
             cwd=folder,
             env=environment(folder, settings),
             stdin=subprocess.DEVNULL,
@@ -98,7 +130,7 @@ def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds
 
 
 @contextmanager
-def serving(models: Path, folder: Path, *options: str, **settings: str) -> Iterator[Server]:
+def serving(models: Path | None, folder: Path, *options: str, **settings: str) -> Iterator[Server]:
     """A server for the length of a test; it must end with 0 and leave nothing."""
     server = start(models, folder, *options, **settings)
     try:

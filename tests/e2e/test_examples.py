@@ -12,7 +12,7 @@ import tritonclient.http
 from converter.spec import dtypes
 from converter.spec.manifest import read_manifest
 from tests.e2e.originals import EXAMPLES, ROWS, expected
-from tests.e2e.server import ROOT, Server
+from tests.e2e.server import ROOT, Served
 
 
 def assert_same(answer: list[list[Any]], wanted: list[list[Any]]) -> None:
@@ -28,7 +28,7 @@ def test_every_example_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_predict_answers_as_the_original(server: Server, name: str) -> None:
+def test_predict_answers_as_the_original(server: Served, name: str) -> None:
     response = server.post("predict", name, ROWS[name].tolist())
     assert response.status_code == 200, response.text
     assert response.json()["model"] == name
@@ -36,7 +36,7 @@ def test_predict_answers_as_the_original(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_predict_batched_answers_as_the_original_row_by_row(server: Server, name: str) -> None:
+def test_predict_batched_answers_as_the_original_row_by_row(server: Served, name: str) -> None:
     wanted = expected(name)
     for row, answer in zip(ROWS[name].tolist(), wanted, strict=True):
         response = server.post("predict_batched", name, [row])
@@ -47,7 +47,7 @@ def test_predict_batched_answers_as_the_original_row_by_row(server: Server, name
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("client", ["http", "grpc"])
 @pytest.mark.parametrize("suffix", ["", "_direct"])
-def test_tritons_own_clients_get_the_same(server: Server, name: str, client: str, suffix: str) -> None:
+def test_tritons_own_clients_get_the_same(server: Served, name: str, client: str, suffix: str) -> None:
     """`m` and `m_direct`, with the tensor names of the manifest."""
     entry = read_manifest(server.repository).model(name)
     assert entry is not None

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
-
 from converter.spec.manifest import read_manifest
 from tests.e2e.server import ROOT, environment, launch, leftovers, serving, stop, wait_for
 
@@ -54,30 +52,6 @@ def test_serving_leaves_the_repository_as_it_was_built(tmp_path: Path) -> None:
         # Python may add its caches; what was built is as it was.
         for name, digest in read_manifest(server.repository).files.items():
             assert hashlib.sha256((server.repository / name).read_bytes()).hexdigest() == digest, name
-
-
-def test_the_users_env_file_works_unchanged(tmp_path: Path) -> None:
-    """The names of the first SchwiftServe, with its quotes and its spelling of the folder."""
-    shutil.copytree(ROOT / "models" / "multiply", tmp_path / "Models" / "multiply")
-    (tmp_path / ".env").write_text(
-        "PORT=0\nMAX_ML_WORKERS=4\nMAX_BATCH_SIZE=32\nBATCHER_QUEUE_N=32\nLOG_DIRECTORY=./logs\n"
-        'MODEL_DIRECTORY="./Models"\nDEBUG_MODE=True\nDEBUG_MODEL=False\nMAX_CONCURRENT_REQUESTS=1024\n'
-        "PREDICT_TIMEOUT_SECONDS=15\nCIRCUIT_BREAKER_RECOVERY_TIMEOUT=30\nMAX_REQUESTS=3\nREQUESTS_PERIOD_SECONDS=60\n",
-        encoding="utf-8",
-    )
-    with serving(tmp_path / "Models", tmp_path) as server:
-        answers = [
-            server.post("predict", "multiply", [[1, 2, 3]], headers={"X-Forwarded-For": f"10.0.0.{i}"})
-            for i in range(4)
-        ]
-        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-        assert 1 <= int(answers[3].headers["Retry-After"]) <= 20
-        counted = (
-            'schwift_responses_total{code="quota_exceeded",endpoint="predict",model_name="multiply",status="429"} 1.0'
-        )
-        assert counted in httpx.get(f"{server.url}/metrics").text
-    log = (tmp_path / "logs" / "schwift.log").read_text(encoding="utf-8")
-    assert f"{answers[0].headers['X-Request-Id']} predict model=multiply rows=1 status=200" in log
 
 
 def test_the_makefile_passes_ports_through(tmp_path: Path) -> None:

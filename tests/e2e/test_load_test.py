@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from tests.e2e.server import ROOT, Server
+from tests.e2e.server import ROOT, Served
 from tests.load_test import percentile
 
 
@@ -16,7 +16,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_shows_progress_and_a_summary(server: Server) -> None:
+def test_it_shows_progress_and_a_summary(server: Served) -> None:
     done = run("--url", server.url, "--model", "iris_onnx", "--concurrency", "4", "--duration", "1.5", "--rows", "2")
     assert done.returncode == 0, done.stderr
     assert re.search(r"1 of 1\.5 s +[1-9]\d* answers/s  0 not 200", done.stderr)
@@ -29,7 +29,7 @@ def test_it_shows_progress_and_a_summary(server: Server) -> None:
     assert len(times) == 5 and times == sorted(times) and times[0] > 0
 
 
-def test_a_model_that_is_not_there_is_said(server: Server) -> None:
+def test_a_model_that_is_not_there_is_said(server: Served) -> None:
     done = run("--url", server.url, "--model", "nope")
     assert done.returncode == 1
     assert "no model nope on /predict" in done.stderr

@@ -14,7 +14,7 @@ import yaml
 from converter.cli import main
 from converter.spec.model import ModelArgs, ModelFile, ModelSpec
 from converter.spec.settings import Settings, env_name
-from tests.e2e.server import ROOT, Server
+from tests.e2e.server import ROOT, Served
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -49,7 +49,7 @@ def test_the_readme_has_commands() -> None:
 
 
 @pytest.mark.parametrize(("command", "answer"), commands())
-def test_a_curl_line_answers_as_the_readme_says(server: Server, command: str, answer: str) -> None:
+def test_a_curl_line_answers_as_the_readme_says(server: Served, command: str, answer: str) -> None:
     here = command.replace("localhost:8005", urlsplit(server.url).netloc)
     assert here != command
     done = subprocess.run(["bash", "-c", f"{here} -sS"], capture_output=True, text=True, timeout=60)

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Barrier
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from tests.e2e.server import Server
+from tests.e2e.server import Served
 
 
-def triton_counter(server: Server, name: str, model: str) -> float:
+def triton_counter(server: Served, name: str, model: str) -> float:
     text = httpx.get(f"http://{server.triton_metrics}/metrics").text
     found = re.search(rf'^{name}{{model="{model}",[^}}]*}} (\S+)$', text, re.MULTILINE)
     assert found, f"{name} of {model} is not among Triton's metrics"
     return float(found[1])
 
 
-def at_once(server: Server, model: str, rows: list[list[float]]) -> list[httpx.Response]:
-    """Each row by a client of its own, all at the same time."""
-    with ThreadPoolExecutor(len(rows)) as pool:
-        return list(pool.map(lambda row: server.post("predict_batched", model, [row]), rows))
+def at_once(server: Served, model: str, rows: list[list[float]]) -> list[httpx.Response]:
+    """Each row by a client of its own, all at the same time: making a client takes longer than a batch waits."""
+    together = Barrier(len(rows))
+    url = f"{server.url}/predict_batched/{model}"
+
+    def ask(client: httpx.Client, row: list[float]) -> httpx.Response:
+        together.wait(30)
+        return client.post(url, json={"features": [row]})
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(httpx.Client(timeout=30)) for _ in rows]
+        pool = stack.enter_context(ThreadPoolExecutor(len(rows)))
+        return list(pool.map(ask, clients, rows))
 
 
-def test_clients_at_once_are_batched(server: Server) -> None:
+def test_clients_at_once_are_batched(server: Served) -> None:
     def counts() -> tuple[float, float]:
         # Of the model: on the front Triton counts its wake-ups too.
         counted = triton_counter(server, "nv_inference_count", "multiply_direct")
@@ -41,13 +52,13 @@ def test_clients_at_once_are_batched(server: Server) -> None:
     assert (count_after - count) / (executions_after - executions) > 1
 
 
-def test_joined_answers_belong_to_their_rows(server: Server) -> None:
+def test_joined_answers_belong_to_their_rows(server: Served) -> None:
     rows = [[float(i), float(-i), i / 7] for i in range(64)]
     for row, response in zip(rows, at_once(server, "multiply", rows), strict=True):
         np.testing.assert_allclose(response.json()["predictions"], [np.array(row) * 2.5], rtol=1e-6)
 
 
-def test_R7_a_row_that_raises_fails_alone(server: Server) -> None:
+def test_R7_a_row_that_raises_fails_alone(server: Served) -> None:
     rows = [[float(i), 1.0] for i in range(6)] + [[-1.0, 0.0]]
     *good, bad = at_once(server, "fussy", rows)
     for row, response in zip(rows, good, strict=False):
@@ -58,44 +69,44 @@ def test_R7_a_row_that_raises_fails_alone(server: Server) -> None:
 
 @pytest.mark.parametrize("first", [-2.0, -3.0, -6.0])
 @pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
-def test_R8_an_answer_that_breaks_the_promise_is_502(server: Server, endpoint: str, first: float) -> None:
+def test_R8_an_answer_that_breaks_the_promise_is_502(server: Served, endpoint: str, first: float) -> None:
     response = server.post(endpoint, "fussy", [[first, 0.0]])
     assert (response.status_code, response.json()["code"]) == (502, "bad_model_output")
 
 
-def test_R9_a_number_that_is_not_finite_is_502_or_null(server: Server) -> None:
+def test_R9_a_number_that_is_not_finite_is_502_or_null(server: Served) -> None:
     response = server.post("predict", "fussy", [[-4.0, 1.0]])
     assert (response.status_code, response.json()["code"]) == (502, "bad_model_output")
     response = server.post("predict", "fussy_null", [[-4.0, 1.0], [1.0, 2.0]])
     assert (response.status_code, response.json()["predictions"]) == (200, [[None, None], [1.0, 2.0]])
 
 
-def test_a_slow_model_is_504_at_the_clients_deadline(server: Server) -> None:
+def test_a_slow_model_is_504_at_the_clients_deadline(server: Served) -> None:
     response = server.post("predict", "fussy", [[-5.0, 0.5]], headers={"X-Request-Timeout-Ms": "100"})
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
     assert response.elapsed.total_seconds() < 0.5
     assert server.post("predict", "fussy", [[1.0, 2.0]]).json()["predictions"] == [[2.0, 4.0]]
 
 
-def test_the_queues_timeout_is_not_the_calls(server: Server) -> None:
+def test_the_queues_timeout_is_not_the_calls(server: Served) -> None:
     response = server.post("predict_batched", "short_queue", [[-5.0, 0.4]])
     assert (response.status_code, response.json()["predictions"]) == (200, [[-10.0, 0.8]])
 
 
-def test_more_rows_than_a_batch_are_cut_and_joined(server: Server) -> None:
+def test_more_rows_than_a_batch_are_cut_and_joined(server: Served) -> None:
     """fussy's largest batch is 8."""
     rows = [[float(i), 0.5] for i in range(27)]
     response = server.post("predict", "fussy", rows)
     assert response.json()["predictions"] == [[row[0] * 2, 1.0] for row in rows]
 
 
-def test_several_rows_are_not_taken_on_predict_batched(server: Server) -> None:
+def test_several_rows_are_not_taken_on_predict_batched(server: Served) -> None:
     response = server.post("predict_batched", "fussy", [[1.0, 2.0], [3.0, 4.0]])
     assert (response.status_code, response.json()["code"]) == (422, "already_batched")
 
 
 @pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
-def test_a_flat_list_is_one_row(server: Server, endpoint: str) -> None:
+def test_a_flat_list_is_one_row(server: Served, endpoint: str) -> None:
     assert server.post(endpoint, "multiply", [1.0, 2.0, 3.0]).json()["predictions"] == [[2.5, 5.0, 7.5]]
 
 
@@ -113,26 +124,26 @@ def test_a_flat_list_is_one_row(server: Server, endpoint: str) -> None:
         ("eager", [[1.0, 1.0, 1.0]], [[3.5, 12.5]]),
     ],
 )
-def test_other_kinds_of_tensors(server: Server, endpoint: str, model: str, features: Any, predictions: Any) -> None:
+def test_other_kinds_of_tensors(server: Served, endpoint: str, model: str, features: Any, predictions: Any) -> None:
     response = server.post(endpoint, model, features)
     assert response.status_code == 200, response.text
     assert response.json() == {"model": model, "predictions": predictions}
 
 
-def test_a_cached_model_answers_twice_and_is_run_once(server: Server) -> None:
+def test_a_cached_model_answers_twice_and_is_run_once(server: Served) -> None:
     before = triton_counter(server, "nv_inference_count", "cached_direct")
     for _ in range(3):
         assert server.post("predict_batched", "cached", [[21.0, 0.25]]).json()["predictions"] == [[42.0, 0.5]]
     assert triton_counter(server, "nv_inference_count", "cached_direct") == before + 1
 
 
-def test_an_endpoint_that_is_left_out_is_404(server: Server) -> None:
+def test_an_endpoint_that_is_left_out_is_404(server: Served) -> None:
     assert server.post("predict", "direct_only", [[1.0, 2.0]]).json()["predictions"] == [[2.0, 4.0]]
     response = server.post("predict_batched", "direct_only", [[1.0, 2.0]])
     assert (response.status_code, response.json()["code"]) == (404, "endpoint_off")
 
 
-def test_metrics_have_the_users_names_and_tritons(server: Server) -> None:
+def test_metrics_have_the_users_names_and_tritons(server: Served) -> None:
     server.post("predict", "multiply", [[1.0, 2.0, 3.0]])
     text = httpx.get(f"{server.url}/metrics").text
     for name in ("inference_requests_total", "inference_latency_ms_count", "inference_batch_size_sum"):
@@ -141,7 +152,7 @@ def test_metrics_have_the_users_names_and_tritons(server: Server) -> None:
     assert re.search(r'^nv_inference_request_success{model="multiply_direct",version="1"} [1-9]', text, re.MULTILINE)
 
 
-def test_every_documented_example_is_accepted(server: Server) -> None:
+def test_every_documented_example_is_accepted(server: Served) -> None:
     paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
     for endpoint in ("predict", "predict_batched"):
         body = paths[f"/{endpoint}/{{model_name}}"]["post"]["requestBody"]["content"]["application/json"]
@@ -151,7 +162,7 @@ def test_every_documented_example_is_accepted(server: Server) -> None:
             assert response.status_code == 200, f"{endpoint} {model}: {response.text}"
 
 
-def test_health_names_every_model(server: Server) -> None:
+def test_health_names_every_model(server: Served) -> None:
     response = httpx.get(f"{server.url}/health")
     assert (response.status_code, response.json()["status"], response.json()["triton"]) == (200, "ok", "up")
     assert {model["state"] for model in response.json()["models"].values()} == {"ready"}

@@ -112,7 +112,7 @@ def test_workers_are_one_server(tmp_path: Path) -> None:
 
         # Whoever sees a dead process tells all, the one that leads loads it again, and all hear of it.
         assert ask(server, -1.0).status_code == 503
-        wait_for(lambda: not server_is_ready(server), 10)
+        wait_for(lambda: counted(server, "schwift_model_recoveries_total", 'model_name="slow"') == 1)
         wait_for(lambda: statuses(server, 8, 0.0) == [200] * 8)
         assert statuses(server, 8, 0.0, model="other") == [200] * 8
 

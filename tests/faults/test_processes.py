@@ -60,7 +60,7 @@ def test_R1_triton_is_killed(tmp_path: Path) -> None:
             assert load.last[200] - killed < 10
         assert load.faults == []
         assert load.statuses == {200, 503}
-        assert load.codes <= {"upstream_down", "model_unavailable", "model_process_dead"}
+        assert load.codes <= {"upstream_down", "breaker_open", "model_unavailable", "model_process_dead"}
         assert load.refused == 0
         # Nothing of the old one is left; the new one is where the old one was.
         assert not [pid for pid in old if pids.alive(pid)]

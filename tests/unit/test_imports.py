@@ -49,6 +49,12 @@ def test_adapter_imports_nothing_of_the_converter_but_spec_and_errors() -> None:
     }
 
 
+def test_opentelemetrys_sdk_is_not_loaded_where_no_traces_are_asked_for() -> None:
+    modules = loaded("adapter.__main__", "adapter.app", "adapter.backend.triton")
+    assert not [name for name in modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))]
+    assert "adapter.tracing" not in modules
+
+
 def test_converter_does_not_import_the_adapter() -> None:
     modules = loaded("converter.cli", "converter.build", "converter.report", "converter.embedded.serve")
     assert not [name for name in modules if name.split(".")[0] == "adapter"]
@@ -76,6 +82,9 @@ def test_runtime_imports_neither_package_and_loads_heavy_libraries_late(module: 
         "adapter.service",
         "adapter.keeper",
         "adapter.codec",
+        "adapter.access",
+        "adapter.logs",
+        "adapter.tracing",
     ],
 )
 def test_policies_and_service_do_not_know_the_web(module: str) -> None:

@@ -15,6 +15,7 @@ from adapter.backend.protocol import Arrays
 from adapter.codec import Codec
 from adapter.dispatch import Dispatcher
 from adapter.predictions import Texts
+from adapter.timings import Timings
 from converter.spec.manifest import ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend, Handler
 from tests.fakes.entries import make_entry
@@ -76,20 +77,23 @@ class Desk:
         self.backend = FakeBackend(handler)
         self.codec = Codec(entry)
         self.board = tally.make_board([entry.name])
-        self.dispatcher = Dispatcher(entry, self.codec, self.backend, self.board, 0)
+        self.dispatcher = Dispatcher(
+            entry, self.codec, self.backend, self.board, 0, lambda: asyncio.get_running_loop().time()
+        )
 
-    def ask(self, *values: float, timeout: float = 5.0) -> asyncio.Task[Any]:
+    def ask(self, *values: float, timeout: float = 5.0, timings: Timings | None = None) -> asyncio.Task[Any]:
         """A request with one row for each value; the values of its answer."""
+        noted = timings or Timings()
 
         async def values_of() -> Any:
-            (text,) = await self.dispatcher.infer(([[value] for value in values],), timeout)
+            (text,) = await self.dispatcher.infer(([[value] for value in values],), timeout, noted)
             return [value for (value,) in rows_in(text)]
 
         return asyncio.get_running_loop().create_task(values_of())
 
     async def ask_as_json(self, features: Any) -> Texts:
         """A request as a client writes it."""
-        return await self.dispatcher.infer(self.codec.request.parse(orjson.dumps({"features": features})), 5)
+        return await self.dispatcher.infer(self.codec.request.parse(orjson.dumps({"features": features})), 5, Timings())
 
     def cell(self, cell: int) -> float:
         """One of the model's numbers on the board."""

@@ -12,7 +12,8 @@ from adapter.admission import Admission
 from adapter.guard import Guards
 from adapter.regime import RegimeName
 from adapter.registry import Registry
-from adapter.service import PredictService, Timings
+from adapter.service import PredictService
+from adapter.timings import Timings
 from converter.spec.manifest import ModelEntry
 from converter.spec.model import Endpoint
 from tests.fakes.backend import FakeBackend, Handler

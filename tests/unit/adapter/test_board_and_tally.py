@@ -59,13 +59,20 @@ def test_names_that_come_later_have_the_spare_rows_in_order() -> None:
 def test_two_workers_rows_add_up() -> None:
     board = tally.make_board(["a", "b"], 2)
     counts = [tally.Tally(board, "a", worker, "predict") for worker in range(2)]
-    counts[0].answered(0.004, 3)
-    counts[1].answered(0.006, 5)
+    counts[0].answered(0.004, 3, 0.001, 0.002)
+    counts[1].answered(0.006, 5, 0.002, 0.003)
     counts[1].failed("queue_full")
     cells = tally.totals(board, "a", "predict")
     assert sum(cells[: len(CODES)]) == 3
     assert cells[tally.LATENCY_SUM] == pytest.approx(10)
     assert cells[tally.ROWS_SUM] == 8
+    assert [cells[tally.QUEUE_SUM], cells[tally.MODEL_SUM]] == pytest.approx([0.003, 0.005])
+    for worker, seconds in enumerate((0.004, 0.007)):
+        tally.CallTimes(board, "a", worker, "front").took(seconds)
+    times = tally.call_times(board, "a", "front")
+    assert sum(times[: tally.CALL_MS_SUM]) == 2
+    assert times[tally.CALL_MS_SUM] == pytest.approx(11)
+    assert set(tally.call_times(board, "a", "direct")) == {0}
     assert set(tally.totals(board, "a", "predict_batched")) == {0}
     assert set(tally.totals(board, "b", "predict")) == {0}
     queued = [tally.Gauge(board, "a", worker, tally.QUEUED) for worker in range(2)]
@@ -115,7 +122,7 @@ def test_no_two_things_are_counted_in_one_cell() -> None:
 
     def answered(endpoint: Endpoint) -> Callable[[Board], None]:
         # Over every bound: the last buckets.
-        return lambda board: tally.Tally(board, "a", 0, endpoint).answered(100, 5000)
+        return lambda board: tally.Tally(board, "a", 0, endpoint).answered(100, 5000, 1, 2)
 
     def changed(cell: int) -> Callable[[Board], None]:
         return lambda board: tally.Gauge(board, "a", 0, cell).add(1)
@@ -124,7 +131,10 @@ def test_no_two_things_are_counted_in_one_cell() -> None:
         for _, code in CODES[1:]:
             note(failed(endpoint, code))
         note(answered(endpoint))
-        assert len(seen[-1]) == 5
+        assert len(seen[-1]) == 7
+    for way in tally.WAYS:
+        note(lambda board, way=way: tally.CallTimes(board, "a", 0, way).took(100))  # type: ignore[misc]
+        assert len(seen[-1]) == 2
     for cell in (*GAUGES, tally.REGIME_CHANGES, tally.CALLS, tally.CALL_ROWS, tally.DEATHS_SEEN):
         note(changed(cell))
     cells = [cell for group in seen for cell in group]
@@ -141,9 +151,15 @@ def test_each_code_is_counted_by_itself() -> None:
             counts.failed(code)
     shown = samples(Metrics(registry, board).render(), "schwift_responses")
     labels = {"model_name": "a", "endpoint": "predict"}
+    other = {"model_name": "a", "endpoint": "predict_batched"}
     assert shown == {
         ("schwift_responses_total", frozenset({**labels, "status": str(status), "code": code}.items())): times
         for times, (status, code) in enumerate(CODES[1:], 1)
+    } | {
+        # The other endpoint's.
+        ("schwift_responses_total", frozenset({**other, "status": str(status), "code": code}.items())): 0
+        for status, code in CODES
+        if status >= 500
     }
 
 

@@ -364,3 +364,18 @@ async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death(
     assert model.recoveries["memory"].total() == 7
     assert backend.unloads == ["m", "m_direct"] * 7
     assert states(registry) == {"m": "ready"}
+
+
+@in_counted_time
+async def test_when_triton_is_there_again_its_breaker_is_closed() -> None:
+    registry, backend, guards = registry_of("m"), FakeBackend(), Guards.alone(["m"])
+    keeper = kept(registry, backend, guards)
+    await pass_of(keeper)
+    backend.up = False
+    guards.triton._open(counted_loop().time())
+    await pass_of(keeper)
+    assert not guards.triton.closed
+    backend.restart()
+    await pass_of(keeper)
+    assert guards.triton.closed
+    assert registry.ready

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from adapter import errors, tally
 from adapter.backend.protocol import Arrays
 from adapter.codec import Codec
+from adapter.deadlines import RESOLUTION
 from adapter.lanes import Lane
 from adapter.regime import REGIMES, RegimeName
+from adapter.timings import Timings
 from converter.spec.manifest import ModelEntry, Tensor
 from converter.spec.model import Endpoint
 from tests.fakes.backend import FakeBackend, Handler
@@ -52,10 +54,18 @@ class Way:
         self.loop = counted_loop()
         self.lane = Lane(entry, Codec(entry), self.backend, self.board, 0, regime, self.loop.time)
 
-    def ask(self, *values: float, endpoint: Endpoint = "predict_batched", timeout: float = 5.0) -> asyncio.Task[Any]:
+    def ask(
+        self,
+        *values: float,
+        endpoint: Endpoint = "predict_batched",
+        timeout: float = 5.0,
+        timings: Timings | None = None,
+    ) -> asyncio.Task[Any]:
+        noted = timings or Timings()
+
         async def values_of() -> Any:
             deadline = self.loop.time() + timeout
-            parts = await self.lane.infer(endpoint, ([[value] for value in values],), deadline)
+            parts = await self.lane.infer(endpoint, ([[value] for value in values],), deadline, noted)
             return [value for (text,) in parts for (value,) in rows_in(text)]
 
         return self.loop.create_task(values_of())
@@ -106,6 +116,50 @@ async def test_rush_goes_joined_to_the_model() -> None:
     assert await all_of(*tasks) == [[2.0], [4.0], [6.0], [8.0], [10.0]]
     assert way.sent == [("m_direct", [1.0, 2.0, 3.0]), ("m_direct", [4.0, 5.0])]
     assert (way.shown, way.cell(tally.CALLS), way.cell(tally.CALL_ROWS)) == ("rush", 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("regime", "queue", "model"),
+    [("idle", [0, 0, 0], [CALL] * 3), ("busy", [0, 0, 0], [CALL] * 3), ("rush", [0, 0, CALL], [CALL] * 3)],
+)
+@in_counted_time
+async def test_the_wait_here_and_the_time_in_calls_are_told_apart(
+    regime: RegimeName, queue: list[float], model: list[float]
+) -> None:
+    way = Way(regime)
+    noted = [Timings() for _ in range(3)]
+    tasks = [way.ask(i, timings=noted[i]) for i in (0, 1)]
+    await turns()
+    await all_of(*tasks, way.ask(2, timings=noted[2]))
+    # A call that others may join waits for them, a moment.
+    assert [timings.queue for timings in noted] == pytest.approx(queue, abs=0.011)
+    assert [timings.model for timings in noted] == pytest.approx(model)
+    assert [timings.regime for timings in noted] == [regime] * 3
+    # A joined call is one call, whatever it holds; what the front makes of its calls is another matter.
+    times = {word: tally.call_times(way.board, way.name, word) for word in tally.WAYS}
+    calls = {word: sum(cells[: tally.CALL_MS_SUM]) for word, cells in times.items()}
+    assert calls == {"direct": {"idle": 3, "busy": 0, "rush": 2}[regime], "front": 3 if regime == "busy" else 0}
+    spent = sum(cells[tally.CALL_MS_SUM] for cells in times.values())
+    assert spent == pytest.approx(1e3 * CALL * sum(calls.values()))
+
+
+@in_counted_time
+async def test_a_request_in_parts_has_the_time_of_all_of_them() -> None:
+    way = Way()
+    timings = Timings()
+    await way.ask(*range(10), endpoint="predict", timings=timings)
+    assert (timings.queue, timings.model) == pytest.approx((0, 3 * CALL))
+
+
+@in_counted_time
+async def test_a_request_whose_deadline_passes_in_the_queue_was_in_no_call() -> None:
+    way = Way("rush")
+    first = way.ask(1)
+    await turns()
+    timings = Timings()
+    assert await all_of(way.ask(2, timeout=CALL / 2, timings=timings)) == [errors.DeadlineExceeded]
+    assert (timings.queue, timings.model) == pytest.approx((CALL / 2, 0), abs=RESOLUTION)
+    assert await first == [2.0]
 
 
 @pytest.mark.parametrize("regime", [None, *REGIMES])

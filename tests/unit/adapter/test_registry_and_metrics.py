@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapter import tally
+from adapter import VERSION, tally
 from adapter.admission import Admission
 from adapter.board import Board
-from adapter.metrics import Metrics
+from adapter.metrics import Bounds, Metrics
 from adapter.registry import Registry, State
+from adapter.statuses import CODES
 from tests.fakes.entries import make_entry, make_manifest
 
 
@@ -124,6 +127,47 @@ def test_queues_regimes_and_calls_are_each_models_own() -> None:
     assert regimes == {
         ("a", "idle"): 1, ("a", "busy"): 0, ("a", "rush"): 0, ("b", "idle"): 0, ("b", "busy"): 0, ("b", "rush"): 1,
     }  # fmt: skip
+
+
+def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
+    registry = Registry(make_manifest(make_entry("a"), make_entry("b", endpoints=["predict"])))
+    board = board_of(registry)
+    metrics = Metrics(registry, board)
+    tally.Tally(board, "a", 0, "predict_batched").answered(0.5, 1, 0.25, 0.125)
+    tally.CallTimes(board, "a", 0, "front").took(0.004)
+    labels = {"model_name": "a", "endpoint": "predict_batched"}
+    assert value(metrics, "schwift_queue_seconds_total", **labels) == 0.25
+    assert value(metrics, "schwift_model_seconds_total", **labels) == 0.125
+    front = {"model_name": "a", "way": "front"}
+    assert value(metrics, "schwift_call_seconds_bucket", le="0.003", **front) == 0
+    assert value(metrics, "schwift_call_seconds_bucket", le="0.005", **front) == 1
+    assert value(metrics, "schwift_call_seconds_sum", **front) == pytest.approx(0.004)
+    assert value(metrics, "schwift_call_seconds_count", model_name="a", way="direct") == 0
+    # A model without a front has no calls of one.
+    assert value(metrics, "schwift_call_seconds_count", model_name="b", way="direct") == 0
+    assert value(metrics, "schwift_call_seconds_count", model_name="b", way="front") is None
+
+
+def test_bounds_are_told_beside_what_they_bound() -> None:
+    registry = registry_of("a")
+    metrics = Metrics(registry, board_of(registry), bounds=Bounds(deadline_seconds=1.5, in_flight=7))
+    assert value(metrics, "schwift_deadline_seconds") == 1.5
+    assert value(metrics, "schwift_in_flight_limit") == 7
+    assert value(metrics, "schwift_queue_limit", model_name="a") == 1024
+    assert value(metrics, "schwift_build_info", version=VERSION) == 1
+
+
+def test_the_version_is_the_packages() -> None:
+    assert metadata.version("schwift") == VERSION
+
+
+def test_a_counter_of_server_faults_is_there_before_the_first() -> None:
+    registry = registry_of("a")
+    metrics = Metrics(registry, board_of(registry))
+    labels = {"model_name": "a", "endpoint": "predict"}
+    for status, code in CODES:
+        wanted = 0 if status >= 500 else None
+        assert value(metrics, "schwift_responses_total", status=str(status), code=code, **labels) == wanted
 
 
 def test_two_applications_do_not_share_counters() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -315,32 +314,6 @@ def test_a_deadline_of_many_digits_is_ours() -> None:
     backend = FakeBackend()
     assert post("/predict/m", ROW, backend, headers={"X-Request-Timeout-Ms": "9" * 5000}).status_code == 200
     assert 14 < backend.calls[0].timeout <= 15
-
-
-def logged(caplog: pytest.LogCaptureFixture, *args: Any) -> dict[str, str]:
-    """The words `name=value` of the line of one request."""
-    with caplog.at_level(logging.INFO, "schwift.requests"):
-        response = post(*args, headers={"X-Request-Id": "id-1"})
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "schwift.requests"]
-    request_id, endpoint, *words = line.split()
-    assert (request_id, response.headers["x-request-id"]) == ("id-1", "id-1")
-    return {"endpoint": endpoint, **dict(word.split("=") for word in words)}
-
-
-def test_a_request_is_logged_with_its_rows_and_the_time_of_each_stage(caplog: pytest.LogCaptureFixture) -> None:
-    words = logged(caplog, "/predict/m", ROW * 3)
-    times = [float(words.pop(name)) for name in ("parse", "infer", "write", "ms")]
-    assert times == sorted(times)
-    assert words == {"endpoint": "predict", "model": "m", "rows": "3", "status": "200", "code": "ok"}
-
-
-def test_a_refused_request_is_logged_without_a_name_of_the_clients_choosing(caplog: pytest.LogCaptureFixture) -> None:
-    words = logged(caplog, "/predict_batched/other", ROW)
-    assert words.pop("ms")
-    assert words == {
-        "endpoint": "predict_batched", "model": "-", "rows": "0", "status": "404", "code": "unknown_model",
-        "parse": "0.00", "infer": "0.00", "write": "0.00",
-    }  # fmt: skip
 
 
 def test_a_client_that_leaves_is_counted_as_499_and_holds_nothing() -> None:

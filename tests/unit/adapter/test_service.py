@@ -36,11 +36,15 @@ def test_predict_goes_to_the_model_and_predict_batched_to_the_front_where_it_is_
     assert served.timings.rows == 1
 
 
-def test_the_stages_end_one_after_the_other() -> None:
+@pytest.mark.parametrize(("regime", "endpoint"), [("idle", "predict"), ("rush", "predict_batched")])
+def test_each_stage_has_its_time(regime: RegimeName, endpoint: Endpoint) -> None:
     ticks = itertools.count(100)
-    served = Served(clock=lambda: next(ticks) / 1e3)
-    served.answer([[1, 2]])
-    assert 0 < served.timings.parse < served.timings.infer < served.timings.write
+    served = Served(clock=lambda: next(ticks) / 1e3, regime=regime)
+    served.answer([[1, 2]], endpoint)
+    timings = served.timings
+    # A tick each time that somebody looks at the clock: what lies between two looks took at least one.
+    assert min(timings.parse, timings.model, timings.write) > 0
+    assert (timings.queue > 0, timings.regime) == (regime == "rush", regime)
 
 
 def test_a_stage_that_did_not_begin_has_no_time() -> None:
@@ -49,7 +53,8 @@ def test_a_stage_that_did_not_begin_has_no_time() -> None:
     with pytest.raises(errors.ModelFailed):
         served.answer([[1, 2]])
     assert served.timings.parse > 0
-    assert (served.timings.infer, served.timings.write) == (0, 0)
+    assert served.timings.model > 0
+    assert (served.timings.queue, served.timings.write) == (0, 0)
 
 
 def test_more_rows_than_a_batch_go_in_parts_and_come_back_joined_in_order() -> None:

@@ -96,6 +96,23 @@ def test_the_bytes_of_a_request() -> None:
     }
 
 
+def test_headers_of_a_call_are_its_own() -> None:
+    fake = FakeTritonHttp(echo)
+    lines = iter([b"traceparent: a\r\ntracestate: b\r\n", b""])
+
+    async def main() -> list[float]:
+        async with fake.serving() as address:
+            backend = TritonHttp(address, lambda: next(lines))
+            answers = [await ask(backend, value) for value in (1, 2)]
+            backend.close()
+            return answers
+
+    assert asyncio.run(main()) == [1, 2]
+    first, second = (request.head for request in fake.requests)
+    assert first.endswith(b"\r\ntraceparent: a\r\ntracestate: b\r\n\r\n")
+    assert b"trace" not in second and second.count(b"\r\n\r\n") == 1
+
+
 @pytest.mark.parametrize("step", [1, 7, len(GOOD) - 1])
 def test_an_answer_in_pieces(step: int) -> None:
     async def in_pieces(request: Request, writer: asyncio.StreamWriter) -> None:

@@ -63,7 +63,7 @@ def test_users_env_file_is_read_quotes_and_all(tmp_path: Path) -> None:
     assert settings.batcher_queue_n == 16
     assert (settings.log_directory, settings.model_directory) == (tmp_path / "my logs", tmp_path / "Models")
     assert (settings.debug_mode, settings.debug_model) == (True, True)
-    assert settings.log_file == tmp_path / "my logs" / "schwift.log"
+    assert settings.access_lines == "all"
     assert (settings.max_concurrent_requests, settings.predict_timeout_seconds) == (100, 2.5)
     assert settings.circuit_breaker_recovery_timeout == 7
     assert (settings.max_requests, settings.requests_period_seconds) == (250, 30)
@@ -117,7 +117,16 @@ def test_switch_is_off_in_each_spelling(monkeypatch: pytest.MonkeyPatch, value: 
     monkeypatch.setenv("DEBUG_MODE", value)
     settings = load_settings()
     assert settings.debug_mode is False
-    assert settings.log_file is None
+    assert settings.access_lines == "off"
+
+
+@pytest.mark.parametrize("debug_mode", ["True", "False"])
+def test_the_lines_of_requests_are_what_was_asked_for_whatever_debug_mode_says(
+    monkeypatch: pytest.MonkeyPatch, debug_mode: str
+) -> None:
+    monkeypatch.setenv("DEBUG_MODE", debug_mode)
+    monkeypatch.setenv("SCHWIFT_ACCESS_LOG", "errors")
+    assert load_settings().access_lines == "errors"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +138,8 @@ def test_switch_is_off_in_each_spelling(monkeypatch: pytest.MonkeyPatch, value: 
         ("DEBUG_MODE", "maybe", "Input should be a valid boolean, unable to interpret input"),
         ("PREDICT_TIMEOUT_SECONDS", "0", "Input should be greater than 0"),
         ("SCHWIFT_TRITON_GRPC_PORT", "x", "Input should be a valid integer, unable to parse string as an integer"),
+        ("SCHWIFT_ACCESS_LOG", "some", "Input should be 'off', 'errors' or 'all'"),
+        ("SCHWIFT_LOG_FORMAT", "xml", "Input should be 'console' or 'json'"),
         ("SCHWIFT_MAX_BODY_BYTES", "10", "Input should be greater than or equal to 1024"),
     ],
 )
@@ -197,4 +208,26 @@ def test_env_file_that_is_not_utf8_is_a_problem_of_the_config(tmp_path: Path) ->
     path = tmp_path / ".env"
     path.write_bytes(b"MODEL_DIRECTORY=./mod\xe8les\n")
     with pytest.raises(ConfigError, match=r"\.env"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+        ("https://traces.example/otlp/", "https://traces.example/otlp"),
+    ],
+)
+def test_a_collectors_address(monkeypatch: pytest.MonkeyPatch, value: str, wanted: str) -> None:
+    monkeypatch.setenv("SCHWIFT_OTLP_ENDPOINT", value)
+    assert load_settings().otlp_endpoint == wanted
+
+
+# A comma ends an option of Triton's; credentials would stand in its command line.
+@pytest.mark.parametrize(
+    "value", ["127.0.0.1:4318", "ftp://a", "http://u:p@a", "http://a,b", "http://a?x=1", "http://a b"]
+)
+def test_no_collectors_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SCHWIFT_OTLP_ENDPOINT", value)
+    with pytest.raises(ConfigError, match="SCHWIFT_OTLP_ENDPOINT"):
         load_settings()

@@ -1,0 +1,58 @@
+"""`schwift triton`: Triton alone, in this process's place, for an adapter in another container."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import NoReturn
+
+from converter.embedded.doctor import Installation, locate
+from converter.embedded.triton import Ports, bind, command_line, environment_for, lay_out_backends
+from converter.errors import ServeError
+from converter.spec.manifest import read_manifest
+from converter.spec.settings import Settings
+
+# What Triton's clients expect; a setting of 0 means these, since nobody is there to print a free one.
+_HTTP, _GRPC, _METRICS = 8000, 8001, 8002
+
+
+def run_triton(settings: Settings, host: str) -> NoReturn:
+    """Become a tritonserver with no model loaded; the adapter loads them over gRPC.
+
+    Signals reach Triton itself, and what supervises it is the container. Raises SchwiftError where something is
+    missing or a port is taken.
+    """
+    found = locate()
+    caching = any(entry.spec.caching for entry in read_manifest(settings.repository).models)
+    ports = standard_ports(settings)
+    for name, port in (("HTTP", ports.http), ("GRPC", ports.grpc), ("METRICS", ports.metrics)):
+        bind(host, port, f"SCHWIFT_TRITON_{name}_PORT").close()
+    backends = Path(tempfile.mkdtemp(prefix="schwift-backends-"))
+    command = standalone_command(found, settings, backends, host, ports, caching)
+    lay_out_backends(found, backends)
+    os.execve(command[0], command, environment_for(found))
+
+
+def standard_ports(settings: Settings) -> Ports:
+    """The ports that were asked for, and Triton's usual ones for the rest."""
+    return Ports(
+        settings.triton_http_port or _HTTP,
+        settings.triton_grpc_port or _GRPC,
+        settings.triton_metrics_port or _METRICS,
+    )
+
+
+def standalone_command(
+    found: Installation, settings: Settings, backends: Path, host: str, ports: Ports, caching: bool
+) -> list[str]:
+    """The embedded Triton's, with its log on standard output; with DEBUG_MODE in LOG_DIRECTORY/triton.log."""
+    command = command_line(found, settings, backends, host, ports, f"schwift-{uuid.uuid4().hex[:12]}-", caching)
+    if settings.debug_mode:
+        try:
+            settings.log_directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ServeError(f"LOG_DIRECTORY: {settings.log_directory} cannot be made: {error.strerror}") from error
+        command.append(f"--log-file={settings.log_directory / 'triton.log'}")
+    return command

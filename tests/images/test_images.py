@@ -1,0 +1,163 @@
+"""The images serve what compose promises: sizes, hardening, the users' .env, and the contract tests in them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from tests.e2e import sample_models
+from tests.e2e.server import ROOT, environment
+from tests.images import compose
+from tests.images.engine import Image
+from tests.images.pod import Pod
+
+# A .env that users have, as it is.
+OLD_DOTENV = """\
+PORT=8005
+MAX_ML_WORKERS=4
+MAX_BATCH_SIZE=32
+BATCHER_QUEUE_N=32
+LOG_DIRECTORY=./logs
+MODEL_DIRECTORY="./Models"
+DEBUG_MODE=False
+DEBUG_MODEL=False
+MAX_CONCURRENT_REQUESTS=1024
+PREDICT_TIMEOUT_SECONDS=15
+CIRCUIT_BREAKER_RECOVERY_TIMEOUT=30
+MAX_REQUESTS=250
+REQUESTS_PERIOD_SECONDS=60
+"""
+# The contract tests make more requests a minute than that quota; DEBUG_MODE writes the logs.
+TEST_DOTENV = OLD_DOTENV.replace("MAX_REQUESTS=250\n", "").replace("DEBUG_MODE=False", "DEBUG_MODE=True")
+_E2E_SECONDS = 300
+
+
+def variables_of(dotenv: str) -> dict[str, str]:
+    """As compose reads a .env."""
+    return {name: value or "" for name, value in dotenv_values(stream=StringIO(dotenv)).items()}
+
+
+@contextmanager
+def composed(folder: Path, images: Mapping[str, Image], *files: Path, dotenv: str) -> Iterator[Pod]:
+    """`docker compose up` in a folder that has the examples and the difficult models in ./Models."""
+    models = folder / "Models"
+    shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("__pycache__"))
+    sample_models.write_all(models)
+    (folder / ".env").write_text(dotenv, encoding="utf-8")
+    variables = variables_of(dotenv)
+    pod = Pod(folder, compose.load(*files, dotenv=variables), images)
+    try:
+        pod.up("adapter", variables)
+        pod.wait_healthy("adapter")
+        yield pod
+    finally:
+        pod.close()
+
+
+def contract(pod: Pod, folder: Path, *selection: str) -> str:
+    """The e2e tests that only ask, against what runs in the pod; their last line."""
+    tests = [f"tests/e2e/test_{name}.py" for name in ("examples", "requests", "readme")]
+    settings = {
+        "SCHWIFT_E2E_URL": "http://127.0.0.1:8005",
+        "SCHWIFT_E2E_REPOSITORY": str(folder / "volumes" / "repository" / "current"),
+    }
+    (folder / "tmp").mkdir(exist_ok=True)
+    done = subprocess.run(
+        pod.in_network(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *selection),
+        cwd=ROOT,
+        env=environment(folder, settings),
+        capture_output=True,
+        text=True,
+        timeout=_E2E_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
+def report(*lines: str) -> None:
+    """Shown at once, by `make images`."""
+    print("", *lines, sep="\n", flush=True)
+
+
+def test_sizes(images: dict[str, Image]) -> None:
+    report(*(f"{name}: {image.megabytes:.0f} MB" for name, image in images.items() if name != "schwift-logs"))
+    assert images["schwift-triton"].megabytes <= 1000
+    assert images["schwift-adapter"].megabytes <= 250
+
+
+def site_packages(image: Image) -> set[str]:
+    return {path.name for path in image.root.glob("opt/schwift/lib/python3*/site-packages/*")}
+
+
+def test_the_adapters_image_has_no_library_of_models(images: dict[str, Image]) -> None:
+    packages = site_packages(images["schwift-adapter"])
+    assert {"adapter", "converter", "numpy", "fastapi"} <= packages
+    assert packages & {"torch", "sklearn", "onnxruntime", "scipy", "numba", "pytriton", "pip"} == set()
+    assert {"sklearn", "onnxruntime", "numba", "joblib", "pytriton"} <= site_packages(images["schwift-triton"])
+
+
+@pytest.mark.parametrize("name", ["schwift-builder", "schwift-triton", "schwift-adapter"])
+def test_an_image_knows_nothing_of_the_machine_that_built_it(images: dict[str, Image], name: str) -> None:
+    image = images[name]
+    assert not (image.root / "etc/pip.conf").exists()
+    assert not [variable for variable in image.environment if variable.startswith(("PIP_", "SSL_", "HTTP"))]
+    assert image.config["User"] == "10001:10001"
+    for path in image.root.glob("opt/schwift/lib/python3*/site-packages/*.dist-info/direct_url.json"):
+        assert str(ROOT) not in path.read_text(encoding="utf-8")
+
+
+def test_the_users_old_dotenv_gives_a_working_server(images: dict[str, Image], tmp_path: Path) -> None:
+    with composed(tmp_path, images, dotenv=OLD_DOTENV) as pod:
+        said = pod.output("builder")
+        reason = r"left out: models/torch_mlp/\S+: the model needs torch, which is not installed"
+        assert re.search(rf"{reason}: .*EXTRAS=<package> docker compose", said), said
+        report(contract(pod, tmp_path, "-k", "curl_line"))
+        assert pod.stop("adapter") == 0
+        assert pod.stop("triton") == 0
+
+
+def test_the_contract_in_the_images(images: dict[str, Image], tmp_path: Path) -> None:
+    with composed(tmp_path, images, dotenv=TEST_DOTENV) as pod:
+        report(contract(pod, tmp_path, "-k", "not torch_mlp and not eager"))
+        for service in ("triton", "adapter"):
+            assert_hardened(pod, service)
+        config = tmp_path / "Models" / "multiply" / "model_config.yaml"
+        config.write_text(config.read_text(encoding="utf-8").replace("2.5", "4.0"), encoding="utf-8")
+        pod.run("builder", variables_of(TEST_DOTENV), "schwift", "reload", "--skip-missing")
+        asked = "import json, urllib.request as r; print(r.urlopen(r.Request('http://127.0.0.1:8005/predict/multiply', "
+        asked += "b'{\"features\": [[1, 2, 3]]}', {'Content-Type': 'application/json'})).read().decode())"
+        assert '"predictions":[[4.0,8.0,12.0]]' in pod.exec("adapter", "python", "-c", asked).stdout
+    assert re.search(r"multiply .*\b200\b", (tmp_path / "logs" / "schwift.log").read_text(encoding="utf-8"))
+    assert "multiply_direct" in (tmp_path / "logs" / "triton.log").read_text(encoding="utf-8")
+
+
+def assert_hardened(pod: Pod, service: str) -> None:
+    """The root is read-only for the user that it runs as, who has no capability; /tmp is writable."""
+    code = "import os; open('/tmp/x', 'w'); print(os.getuid(), os.access('/srv', os.W_OK), os.statvfs('/').f_flag & 1)"
+    assert pod.exec(service, "python", "-c", code).stdout.split() == ["10001", "False", "1"]
+    status = pod.exec(service, "cat", "/proc/1/status").stdout
+    assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE) and re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+
+
+def test_the_contract_with_torch(torch_images: dict[str, Image], tmp_path: Path) -> None:
+    with composed(tmp_path, torch_images, dotenv=TEST_DOTENV) as pod:
+        assert "left out" not in pod.output("builder")
+        report(contract(pod, tmp_path))
+
+
+def test_the_contract_on_nvidias_target(nvidia_images: dict[str, Image], tmp_path: Path) -> None:
+    """The same repository, by the command that this target gives its base's tritonserver."""
+    image = nvidia_images["schwift-triton-nvidia"]
+    assert (image.config["User"], image.config["Entrypoint"]) == ("10001:10001", [])
+    with composed(tmp_path, nvidia_images, compose.MAIN, compose.NVIDIA, dotenv=TEST_DOTENV) as pod:
+        report(contract(pod, tmp_path, "-k", "not torch_mlp and not eager"))
+        assert pod.stop("triton") == 0

@@ -1,0 +1,160 @@
+"""docker-compose.yml and the Dockerfile against the code: every name, port and path."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from converter.embedded.standalone import standard_ports
+from converter.spec.settings import Settings, env_name
+from tests.e2e.server import ROOT
+from tests.images import compose
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+OURS = ("logs", "builder", "triton", "adapter")
+NAMES = {env_name(field): field for field in Settings.model_fields}
+# Of the build, not of the programs.
+BUILD_ARGUMENTS = {"EXTRAS", "PIP_EXTRA_INDEX_URL", "TRITON_IMAGE"}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    return compose.load()
+
+
+def settings_in(service: dict[str, Any], **dotenv: str) -> Settings:
+    """What the program reads in that container, with nothing of this process's environment."""
+    inside = compose.environment(service, dotenv)
+    fields: dict[str, Any] = {alias_of(name): value for name, value in inside.items() if name in NAMES}
+    return Settings(_env_file=None, **fields)
+
+
+def alias_of(name: str) -> str:
+    field = NAMES[name]
+    return str(Settings.model_fields[field].validation_alias or field)
+
+
+@pytest.fixture(autouse=True)
+def clear_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_every_environment_name_is_a_setting(services: dict[str, Any]) -> None:
+    for name in OURS:
+        assert set(services[name]["environment"]) - set(NAMES) == set(), name
+    in_images = set(re.findall(r"\b((?:SCHWIFT|MODEL|LOG)_[A-Z_]+)=", DOCKERFILE))
+    assert in_images == {"MODEL_DIRECTORY", "LOG_DIRECTORY", "SCHWIFT_REPOSITORY", "SCHWIFT_HOST"}
+    assert in_images <= set(NAMES)
+
+
+@pytest.mark.parametrize("file", [compose.MAIN, compose.NVIDIA])
+def test_every_variable_is_a_setting_or_a_build_argument(file: Any) -> None:
+    found = compose.variables(file.read_text(encoding="utf-8"))
+    assert set(found) - set(NAMES) - BUILD_ARGUMENTS == set()
+    arguments = set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE))
+    assert set(found) & BUILD_ARGUMENTS <= arguments
+    for name in set(found) & {"PORT", "MODEL_DIRECTORY", "LOG_DIRECTORY"}:
+        default = str(Settings.model_fields[NAMES[name]].default)
+        assert found[name].removeprefix("./") == default
+
+
+def test_a_users_dotenv_moves_what_is_outside_and_not_what_is_inside() -> None:
+    dotenv = {"PORT": "9000", "MODEL_DIRECTORY": "./Models", "LOG_DIRECTORY": "/var/log/schwift"}
+    dotenv |= {"MAX_BATCH_SIZE": "64", "SCHWIFT_HOST": "127.0.0.1", "SCHWIFT_TRITON_HTTP_PORT": "9001"}
+    services = compose.load(dotenv=dotenv)
+    assert services["adapter"]["ports"] == ["9000:8005"]
+    assert services["triton"]["ports"] == ["127.0.0.1:9001:8000", "127.0.0.1:8001:8001"]
+    assert compose.mounts(services["builder"])[0] == compose.Mount("./Models", "/srv/models", True)
+    assert compose.Mount("/var/log/schwift", "/srv/logs", False) in compose.mounts(services["adapter"])
+    for name in OURS:
+        settings = settings_in(services[name], **dotenv)
+        assert (settings.port, settings.host, settings.triton_http_port) == (8005, "0.0.0.0", 8000)
+        assert settings.max_batch_size == 64
+
+
+def test_paths_inside_are_where_the_volumes_are(services: dict[str, Any]) -> None:
+    for name in ("builder", "triton", "adapter"):
+        settings = settings_in(services[name])
+        targets = {mount.target: mount for mount in compose.mounts(services[name])}
+        # The link and the builds that it points into lie in one volume.
+        assert targets[str(settings.repository.parent)].source == "repository"
+        assert targets[str(settings.repository.parent)].read_only is (name != "builder")
+        if name != "triton":
+            assert targets[str(settings.control_path.parent)].source == "control"
+    assert str(settings_in(services["builder"]).model_directory) in {
+        m.target for m in compose.mounts(services["builder"])
+    }
+    for name in ("logs", "triton", "adapter"):
+        assert str(settings_in(services[name]).log_directory) in {m.target for m in compose.mounts(services[name])}
+    for line in (
+        "MODEL_DIRECTORY=/srv/models",
+        "LOG_DIRECTORY=/srv/logs",
+        "SCHWIFT_REPOSITORY=/srv/repository/current",
+    ):
+        assert line in DOCKERFILE
+    assert "--model-repository=/srv/repository/current" in DOCKERFILE
+
+
+def test_the_adapter_asks_triton_where_it_listens(services: dict[str, Any]) -> None:
+    adapter, ports = settings_in(services["adapter"]), standard_ports(settings_in(services["triton"]))
+    assert (ports.http, ports.grpc, ports.metrics) == (8000, 8001, 8002)
+    assert adapter.triton_http == f"triton:{ports.http}"
+    assert adapter.triton_grpc == f"triton:{ports.grpc}"
+    assert adapter.triton_metrics == f"http://triton:{ports.metrics}/metrics"
+    published = [port.rsplit(":", 1)[1] for port in services["triton"]["ports"]]
+    assert published == [str(ports.http), str(ports.grpc)]
+    assert all(port.startswith("127.0.0.1:") for port in services["triton"]["ports"])
+    assert services["adapter"]["ports"] == [f"8005:{adapter.port}"]
+
+
+def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -> None:
+    done, healthy = {"condition": "service_completed_successfully"}, {"condition": "service_healthy"}
+    assert services["triton"]["depends_on"] == {"logs": done, "builder": done}
+    assert services["adapter"]["depends_on"] == {"triton": healthy}
+    targets = {name: services[name]["build"]["target"] for name in OURS}
+    assert len({services[name]["image"] for name in OURS}) == len(OURS)
+    assert targets == {"logs": "adapter", "builder": "builder", "triton": "triton", "adapter": "adapter"}
+    assert stage("triton").count("HEALTHCHECK --interval") == 1 and "'/v2/health/live'" in stage("triton")
+    assert stage("adapter").count("HEALTHCHECK --interval") == 1 and "'/health/ready'" in stage("adapter")
+    assert "8005" in stage("adapter") and "HEALTHCHECK NONE" in stage("builder")
+
+
+@pytest.mark.parametrize("name", [*OURS, "prometheus", "grafana"])
+def test_every_service_is_bounded(services: dict[str, Any], name: str) -> None:
+    service = services[name]
+    assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] > 0 and service["mem_limit"] and service["logging"]["options"]["max-size"]
+    if name in OURS:
+        assert service["read_only"] is True and service["tmpfs"][0].startswith("/tmp:")
+        assert "USER 10001:10001" in stage("runtime")
+
+
+def test_monitoring_is_a_profile_and_reads_deploy(services: dict[str, Any]) -> None:
+    assert [name for name in services if "profiles" in services[name]] == ["prometheus", "grafana"]
+    assert compose.mounts(services["prometheus"])[0] == compose.Mount("./deploy/prometheus", "/etc/prometheus", True)
+    sources = [mount.source for mount in compose.mounts(services["grafana"])]
+    assert sources == ["./deploy/grafana/provisioning", "./deploy/grafana/dashboards", "grafana"]
+    assert all(services[name]["ports"][0].startswith("127.0.0.1:") for name in ("prometheus", "grafana"))
+
+
+def test_nvidias_image_takes_tritons_place_and_nothing_else() -> None:
+    ours, theirs = compose.load(), compose.load(compose.MAIN, compose.NVIDIA)
+    assert theirs["triton"]["build"]["target"] == "triton-nvidia"
+    base = theirs["triton"]["build"]["args"]["TRITON_IMAGE"]
+    assert base in DOCKERFILE
+    tag = re.fullmatch(r"nvcr\.io/nvidia/tritonserver:(\d+\.\d+)-py3", base)
+    assert tag and float(tag[1]) >= 26.04
+    for services in (ours, theirs):
+        services["triton"].pop("build"), services["triton"].pop("image")
+    assert ours == theirs
+
+
+def stage(name: str) -> str:
+    """One stage of the Dockerfile, with the line that it begins with."""
+    stages = re.split(r"(?=^FROM )", DOCKERFILE, flags=re.MULTILINE)
+    found = [text for text in stages if re.match(rf"FROM \S+ AS {name}\n", text)]
+    assert len(found) == 1
+    return found[0]

@@ -1,0 +1,73 @@
+"""The lists that the images are installed from, without pip's resolver: complete, and each package wanted."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.e2e.server import ROOT
+
+FOLDER = ROOT / "deploy" / "requirements"
+# The images' Python.
+IMAGE = {"python_version": "3.11", "python_full_version": "3.11.0"}
+EXTRAS = {"tritonclient": "grpc"}
+# What a package imports without saying so.
+UNDECLARED = {"tritonclient": {"packaging"}}
+# What a package asks for and what we use of it does not: its own Python code, or its tools.
+LEFT_OUT = {
+    "nvidia-pytriton": {"importlib-metadata", "pyzmq", "sh", "typer", "typing-inspect", "wrapt"},
+    "onnxruntime": {"coloredlogs", "sympy"},
+}
+LISTS = {
+    "triton": ("models.txt", "triton.txt"),
+    "adapter": ("adapter.txt",),
+}
+
+
+def listed(*names: str) -> list[str]:
+    lines = [line for name in names for line in (FOLDER / name).read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if not line.startswith("#")]
+
+
+def needs(package: str) -> set[str]:
+    """What a package declares for the images' Python, with the extra that we use."""
+    environment = IMAGE | {"extra": EXTRAS.get(package, "")}
+    requirements = [Requirement(line) for line in metadata.requires(package) or ()]
+    return UNDECLARED.get(package, set()) | {
+        canonicalize_name(requirement.name)
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(environment)
+    }
+
+
+@pytest.mark.parametrize("image", LISTS)
+def test_a_list_has_all_that_its_packages_need(image: str) -> None:
+    packages = listed(*LISTS[image])
+    missing = {package: needs(package) - LEFT_OUT.get(package, set()) - set(packages) for package in packages}
+    assert {package: names for package, names in missing.items() if names} == {}
+
+
+@pytest.mark.parametrize("image", LISTS)
+def test_a_list_has_nothing_that_neither_we_nor_its_packages_need(image: str) -> None:
+    packages = listed(*LISTS[image])
+    assert len(packages) == len(set(packages))
+    ours = needs("schwift")
+    theirs = {name for package in packages for name in needs(package)}
+    assert set(packages) - ours - theirs == set()
+
+
+def test_every_dependency_is_in_an_image() -> None:
+    ours = needs("schwift")
+    assert ours - {name for names in LISTS.values() for name in listed(*names)} == set()
+
+
+def test_every_package_is_pinned() -> None:
+    pins = {
+        canonicalize_name(line.split("==")[0])
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    }
+    assert {name for names in LISTS.values() for name in listed(*names)} - pins == set()
