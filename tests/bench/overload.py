@@ -24,14 +24,15 @@ from tests.bench.results import Bar, Results
 from tests.e2e.server import Server, serving
 
 _TIMES = 5
-_FIRST_RATE, _STEP = 500.0, 1.45
+_FIRST_RATE, _STEP = 300.0, 1.45
 # The ramp is over where so many times as many are offered as were ever answered.
 _OVER = 1.5
 _GOODPUT, _SHED_MS, _LATE_MS = 0.9, 20.0, 100.0
 # Queues that are full, and those in which the deadline passed: 503 at once, or 504 on time.
 _SHED = ("overloaded", "queue_full")
 _EXPIRED = "deadline_exceeded"
-_ROWS = 16
+# Rows a call: five times what they can answer is little for the programs around them.
+_ROWS, _HEAVY_ROWS = 16, 4
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def main(seconds: float, output: Path) -> None:
     results = Results()
     with tempfile.TemporaryDirectory(prefix="schwift-bench-") as name:
         folder = Path(name)
-        sleep, heavy = sleeping.write(folder / "models", 10, _ROWS), models.write_heavy(folder / "models", _ROWS)
+        sleep = sleeping.write(folder / "models", 20, _ROWS)
+        heavy = models.write_heavy(folder / "models", _HEAVY_ROWS)
         cases = (
             Case(sleep, "predict"),
             Case(sleep, "predict_batched"),

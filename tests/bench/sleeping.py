@@ -38,7 +38,7 @@ def write(models: Path, milliseconds: int, most_rows: int = 512) -> str:
 
 def preferred(most_rows: int) -> list[int]:
     """The preferred batch sizes of a model whose calls take at most so many rows."""
-    return [rows for rows in (16, 32, 64, 128) if rows <= most_rows]
+    return [rows for rows in (16, 32, 64, 128) if rows <= most_rows] or [most_rows]
 
 
 def triton_request(rows: int = 1) -> dict[str, object]:
