@@ -2,8 +2,8 @@
 
 While the calls in flight are at their bound, rows wait here, bounded and first in first out; each call takes as many
 of them as fit. Calls that are full go ahead of the bound, since waiting could not make them fuller. Nothing in flight
-means nothing to wait for. An error of a joined call is not everybody's: the call is made again in halves until only the
-guilty request has it.
+means nothing to wait for. Who has waited too long to be answered in time is not sent (adapter/lateness.py). An error of
+a joined call is not everybody's: the call is made again in halves until only the guilty request has it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from adapter.company import Company
 from adapter.deadlines import Deadlines
 from adapter.eager import Eager
 from adapter.features import Features
+from adapter.lateness import Lateness
 from adapter.predictions import Texts
 from adapter.timings import Timings
 from converter.spec.manifest import ModelEntry
@@ -38,15 +39,17 @@ ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
 class _Item:
     """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free.
 
-    `seen` is how many calls had been answered when it came, `taken_at` when a call took it; None while it waits.
+    `came` is when it did, in the loop's time as `deadline` is, and `seen` how many calls had been answered by then.
+    `taken_at` is when a call took it; None while it waits.
     """
 
-    __slots__ = ("answer", "deadline", "features", "rows", "seen", "shape", "taken_at", "timings")
+    __slots__ = ("answer", "came", "deadline", "features", "rows", "seen", "shape", "taken_at", "timings")
 
     def __init__(
         self,
         features: Features,
         rows: int,
+        came: float,
         deadline: float,
         answer: asyncio.Future[Texts],
         shape: tuple[int, ...],
@@ -55,6 +58,7 @@ class _Item:
     ) -> None:
         self.features = features
         self.rows = rows
+        self.came = came
         self.deadline = deadline
         self.answer = answer
         self.shape = shape
@@ -87,6 +91,7 @@ class Dispatcher:
         self._queued_rows = 0
         self._free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
         self._deadlines = Deadlines()
+        self._lateness = Lateness()
         self._call_seconds = 0.0
         self._company = Company()
         self._eager = Eager()
@@ -160,10 +165,11 @@ class Dispatcher:
                     "The model's queue is full; try again shortly.", retry_after=self.drain_seconds()
                 )
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        came = loop.time()
+        deadline = came + timeout
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
-        item = _Item(features, rows, deadline, answer, shape, self._answered.mine, timings)
+        item = _Item(features, rows, came, deadline, answer, shape, self._answered.mine, timings)
         queued = self._clock()
         self._queue.append(item)
         self._queued_rows += rows
@@ -225,13 +231,17 @@ class Dispatcher:
             self._calls -= 1
 
     def _next_batch(self, now: float) -> list[_Item]:
-        """From the head of the queue, as many as fit; expired and cancelled ones are dropped."""
+        """From the head of the queue, as many as fit; expired, cancelled and hopeless ones are dropped."""
         batch: list[_Item] = []
-        room = self._entry.direct_max_rows
+        most = room = self._entry.direct_max_rows
+        loop_now = asyncio.get_running_loop().time()
+        hopeless = self._lateness.hopeless
         queue = self._queue
         while queue:
             item = queue[0]
-            if item.answer.done():
+            others = self._queued_rows - item.rows >= most
+            # Its deadline answers it.
+            if item.answer.done() or hopeless(item.deadline - loop_now, loop_now - item.came, others):
                 self._queued_rows -= queue.popleft().rows
                 continue
             if item.rows > room or (batch and item.shape != batch[0].shape):
@@ -255,9 +265,11 @@ class Dispatcher:
         batch = [item for item in batch if not item.answer.done()]
         if not batch:
             return
+        started = self._clock()
         try:
             results = await self._infer(batch)
             self._answered.add(1)
+            self._lateness.answered(self._clock() - started)
         except (errors.BadFeatures, *ANSWERS) as error:
             self._answered.add(isinstance(error, ANSWERS))
             if len(batch) == 1:
@@ -266,6 +278,9 @@ class Dispatcher:
             middle = len(batch) // 2
             await self._settle(batch[:middle])
             await self._settle(batch[middle:])
+        except errors.DeadlineExceeded as error:
+            self._lateness.missed(self._clock() - started)
+            _fail(batch, error)
         except Exception as error:
             # Where it is a fault of ours, each request's own handler logs it and answers 500.
             _fail(batch, error)

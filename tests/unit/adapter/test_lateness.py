@@ -1,0 +1,55 @@
+"""Which queued requests are worth sending."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapter.lateness import Lateness
+
+
+def after(*answered: float) -> Lateness:
+    lateness = Lateness()
+    for seconds in answered:
+        lateness.answered(seconds)
+    return lateness
+
+
+def test_nobody_is_hopeless_while_nothing_is_known() -> None:
+    assert not Lateness().hopeless(left=0.0, waited=5.0, others=True)
+
+
+@pytest.mark.parametrize(
+    ("left", "waited", "others", "hopeless"),
+    [
+        (1.6, 5.0, True, False),
+        # It might be in time, and others surely are.
+        (1.4, 5.0, True, True),
+        (1.4, 5.0, False, False),
+        (0.9, 5.0, False, True),
+        # It could not have been sent sooner.
+        (0.9, 0.05, False, False),
+        (0.9, 0.05, True, True),
+    ],
+)
+def test_who_is_sent_where_a_call_takes_a_second(left: float, waited: float, others: bool, hopeless: bool) -> None:
+    assert after(1.0).hopeless(left, waited, others) is hopeless
+
+
+def test_slower_calls_are_believed_at_once_and_quicker_ones_by_and_by() -> None:
+    lateness = after(0.1, 1.0)
+    assert lateness.hopeless(0.9, 5.0, False)
+    lateness.answered(0.1)
+    assert lateness.hopeless(0.9, 5.0, False)
+    for _ in range(3):
+        lateness.answered(0.1)
+    assert not lateness.hopeless(0.9, 5.0, False)
+
+
+def test_a_call_that_missed_its_deadline_takes_longer_than_that() -> None:
+    lateness = after(0.1)
+    lateness.missed(0.4)
+    assert lateness.hopeless(0.59, 5.0, False)
+    assert not lateness.hopeless(0.61, 5.0, False)
+    # Less than what is known already says nothing.
+    lateness.missed(0.2)
+    assert lateness.hopeless(0.59, 5.0, False)
