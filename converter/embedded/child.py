@@ -20,6 +20,9 @@ _NOISE = re.compile(r"I\d{4} |E\d{4} .*CudaDriverHelper|\+[-+=]+\+\s*$|\|.*\|\s*
 _MOST_WORDS = 64 * 1024
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
+# Those that somebody here waits for, in whichever thread: nobody else may take their exit codes.
+OWN: set[int] = set()
+
 
 class Child:
     """A process in a session of its own, so that a terminal's Ctrl-C reaches only us.
@@ -51,6 +54,7 @@ class Child:
                 pass_fds=tuple(pass_fds),
                 preexec_fn=_die_with_parent,
             )
+        OWN.add(self._process.pid)
 
     @property
     def pid(self) -> int:
@@ -87,6 +91,7 @@ class Child:
             self._reap_orphans()
             time.sleep(0.02)
         self._process.wait()
+        OWN.discard(self.pid)
 
     def _reap_orphans(self) -> None:
         """Of its group, those that are our children now (see `family.adopt_orphans`) and have ended."""

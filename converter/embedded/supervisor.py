@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from converter.embedded import family
-from converter.embedded.child import Child
+from converter.embedded.child import OWN, Child
 from converter.embedded.kept import Kept, Say
 from converter.embedded.pulse import Pulse
 from converter.embedded.triton import EXIT_SECONDS
@@ -59,7 +59,7 @@ class Supervisor:
         self._triton.tick()
         self._adapter.tick()
         self._look_at_pulse()
-        family.reap_adopted([kept.process.pid for kept in (self._triton, self._adapter) if kept.process])
+        family.reap_adopted(OWN)
         for model in self._wishes.take():
             killed = self._kill_model(model)
             self._say(f"{model}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
