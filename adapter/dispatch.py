@@ -127,10 +127,15 @@ class Dispatcher:
             (texts,) = await call(
                 self._backend, self._codec, self._entry, self._entry.direct, [features], rows, timeout, [timings]
             )
-            self._observe(self._clock() - started, rows[0])
+            seconds = self._clock() - started
+            self._observe(seconds, rows[0])
+            self._lateness.answered(seconds)
             self._answered.add(1)
         except ANSWERS:
             self._answered.add(1)
+            raise
+        except errors.DeadlineExceeded:
+            self._lateness.missed(self._clock() - started)
             raise
         finally:
             timings.model = self._clock() - started

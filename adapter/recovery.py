@@ -19,6 +19,8 @@ _CALL_SECONDS = 5.0
 # For the end of processes that are killed.
 _KILL_SECONDS = 2.0
 _KILL_LOOKS = 40
+# In which Triton notices a dead process and ends the calls that wait for it.
+_NOTICE_SECONDS = 1.5
 
 _WHAT: Mapping[str, str] = {
     "died": "a process of the model died",
@@ -77,13 +79,26 @@ class Recovery:
     async def _end(self, model: Model, names: Sequence[str]) -> None:
         if not names:
             return
-        before = self._stubs.of(names) if self._stubs is not None else ()
-        if self._stubs is not None and self._supervisor is not None and before:
-            for name in names:
-                self._supervisor.kill(name)
-            # Not loaded before they are gone: the new ones have the same names.
-            for _ in range(_KILL_LOOKS):
-                if not any(self._stubs.alive(pid) for pid in before):
-                    return
-                await asyncio.sleep(_KILL_SECONDS / _KILL_LOOKS)
-        model.stuck.add(max(len(names), len(before)))
+        if self._stubs is None or self._supervisor is None or not (before := self._stubs.of(names)):
+            model.stuck.add(len(names))
+            return
+        if model.entry.front in names:
+            # A front that is killed while it waits for the model can take Triton with it, by SIGSEGV in its Python
+            # backend: the model first, which ends what the front waits for.
+            await self._kill([model.entry.direct])
+            await asyncio.sleep(_NOTICE_SECONDS)
+        # Not loaded before they are gone: the new ones have the same names.
+        if not await self._kill(names):
+            model.stuck.add(len(before))
+
+    async def _kill(self, names: Sequence[str]) -> bool:
+        """Whether all processes of these Triton models ended soon."""
+        assert self._stubs is not None and self._supervisor is not None
+        before = self._stubs.of(names)
+        for name in names:
+            self._supervisor.kill(name)
+        for _ in range(_KILL_LOOKS):
+            if not any(self._stubs.alive(pid) for pid in before):
+                return True
+            await asyncio.sleep(_KILL_SECONDS / _KILL_LOOKS)
+        return False
