@@ -130,7 +130,6 @@ class Keeper:
             # It is there again: no request has to find that out.
             self._guards.triton.reset()
         self._registry.triton_up = True
-        await self._measure()
         for model in models:
             if not self._serves(model) or model.entry.name in self._work:
                 continue
@@ -145,6 +144,7 @@ class Keeper:
                 if model.ready:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
                 self._begin(model, self._load(model))
+        await self._measure()
 
     def _serves(self, model: Model) -> bool:
         """Whether it has not been replaced meanwhile."""
@@ -162,11 +162,15 @@ class Keeper:
 
     async def _lost(self, model: Model) -> bool:
         """Whether a process of a model is gone, seen before anybody asks the model."""
-        if self._stubs is None or self._stubs.all_alive(model.entry.triton_models):
+        entry, stubs = model.entry, self._stubs
+        if stubs is None:
+            return False
+        # One that died just before they were looked for is not among them. Of a C++ backend there are none.
+        some = any(0 < len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+        if not some and stubs.all_alive(entry.triton_models):
             return False
         # They may have been replaced in good order.
-        await asyncio.to_thread(self._stubs.look)
-        entry, stubs = model.entry, self._stubs
+        await asyncio.to_thread(stubs.look)
         # Where Triton itself is gone, its models have not died one by one.
         return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
 

@@ -90,7 +90,7 @@ Fault = Callable[[World], "tuple[Mark, Callable[[Mark], Awaitable[None]]]"]
 
 
 def kill_a_process_of_a_model(world: World) -> tuple[Mark, Callable[[Mark], Awaitable[None]]]:
-    """SIGKILL to the model itself, or to one of its fronts. Triton takes a second to notice, which leaves calls late."""
+    """SIGKILL to the model itself, or to a front. It takes Triton a second to notice, so calls may be late."""
     name = world.next_model()
     target = world.random.choice([f"{name}_direct", name])
 

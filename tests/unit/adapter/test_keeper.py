@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 
 import pytest
 
@@ -15,6 +16,7 @@ from adapter.keeper import Keeper
 from adapter.load_reason import load_reason
 from adapter.registry import Registry
 from adapter.sharing import Sharing
+from adapter.stubs import Stubs
 from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.entries import make_entry, make_manifest
 from tests.fakes.loop import counted_loop, in_counted_time
@@ -379,3 +381,30 @@ async def test_when_triton_is_there_again_its_breaker_is_closed() -> None:
     await pass_of(keeper)
     assert guards.triton.closed
     assert registry.ready
+
+
+class Processes(Stubs):
+    """Of the model `m`: how many there are of each Triton model, as they were when they were last looked for."""
+
+    def __init__(self, **counts: int) -> None:
+        super().__init__("")
+        self.counts = counts
+        self.look()
+
+    def look(self) -> None:
+        self.there = True
+        self._pids = {name: (os.getpid(),) * count for name, count in self.counts.items()}
+
+
+@pytest.mark.parametrize(("fronts", "lost"), [(2, 0), (1, 1), (0, 0)])
+def test_R5_a_process_that_died_just_before_they_were_looked_for_is_missed(fronts: int, lost: int) -> None:
+    """One of the two fronts; none at all is a backend without processes of its own."""
+    registry = registry_of("m")
+    keeper = Keeper(registry, FakeBackend(), 60, stubs=Processes(m=fronts, m_direct=1))
+
+    async def main() -> None:
+        for _ in range(2):
+            await pass_of(keeper)
+
+    asyncio.run(main())
+    assert registry.models["m"].recoveries["died"].total() == lost
