@@ -6,10 +6,13 @@ its own nothing of this is seen, and nothing is said.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+_log = logging.getLogger("schwift.adapter")
 
 _PROC = Path("/proc")
 _STUB = b"triton_python_backend_stub"
@@ -20,6 +23,8 @@ _INSTANCE = re.compile(r"(.+)_\d+_\d+")
 # States in /proc/…/stat: not there, or dead and not yet asked after; stopped by a signal or a debugger.
 _GONE = ("", "Z", "X")
 _STOPPED = ("T", "t")
+# It ended before it was read, or meanwhile. Other errors (no file descriptor is left) say nothing about it.
+_NO_PROCESS = (FileNotFoundError, ProcessLookupError)
 
 
 class Stubs:
@@ -33,8 +38,12 @@ class Stubs:
         self.there = False
 
     def look(self) -> None:
-        """Find them all; some milliseconds."""
-        commands = list(self._commands())
+        """Find them all; some milliseconds. Where that cannot be told now, what was found before holds."""
+        try:
+            commands = list(self._commands())
+        except OSError as error:
+            _log.warning("the models' processes cannot be looked for: %s", error)
+            return
         servers = {str(pid).encode() for pid, argv in commands if argv[0].endswith(_SERVER) and self._port in argv}
         found: dict[str, tuple[int, ...]] = {}
         for pid, argv in commands:
@@ -68,11 +77,13 @@ class Stubs:
         return {name: sum(self._memory(pid) for pid in self.of(models)) for name, models in groups.items()}
 
     def _state(self, pid: int) -> str:
-        """The kernel's letter for it; empty where there is none."""
+        """The kernel's letter for it; empty where there is none, a question mark where that cannot be told now."""
         try:
             stat = (self._proc / str(pid) / "stat").read_text(errors="replace")
-        except OSError:
+        except _NO_PROCESS:
             return ""
+        except OSError:
+            return "?"
         return stat.rpartition(") ")[2][:1]
 
     def _memory(self, pid: int) -> int:
@@ -88,7 +99,7 @@ class Stubs:
             if path.name.isdigit():
                 try:
                     yield int(path.name), (path / "cmdline").read_bytes().split(b"\0")
-                except OSError:
+                except (*_NO_PROCESS, PermissionError):
                     continue
 
 

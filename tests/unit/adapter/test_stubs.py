@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -118,3 +119,24 @@ def test_the_supervisor_is_asked_by_a_line() -> None:
     os.close(reads)
     assert not supervisor.kill("m")
     os.close(writes)
+
+
+def test_what_cannot_be_read_now_is_not_gone(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where no file descriptor is left: what was found before holds, and nobody is dead."""
+    stubs = found(proc)
+
+    def too_many(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    for method in ("read_text", "read_bytes"):
+        monkeypatch.setattr(Path, method, too_many)
+    stubs.look()
+    assert stubs.there
+    assert stubs.of(["m_direct"]) == (11,)
+    assert stubs.all_alive(["m_direct", "m"])
+    monkeypatch.setattr(Path, "iterdir", too_many)
+    stubs.look()
+    assert stubs.of(["m_direct"]) == (11,)
+    monkeypatch.undo()
+    (proc / "11" / "stat").unlink()
+    assert not stubs.all_alive(["m_direct"])
