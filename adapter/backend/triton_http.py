@@ -8,15 +8,16 @@ measured against gRPC and aiohttp it is the fastest way into Triton from one Pyt
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import msgspec
 import orjson
 
 from adapter import errors
+from adapter.backend.connection import Connection, Response
+from adapter.backend.idle import Idle
 from adapter.backend.late import Late
 from adapter.backend.protocol import Arrays
 from adapter.backend.translate import UNREACHABLE, translate
@@ -27,13 +28,6 @@ from converter.spec import dtypes
 from converter.spec.manifest import Tensor
 
 _HEAD = b"POST /v2/models/%b/infer HTTP/1.1\r\nHost: %b\r\nInference-Header-Content-Length: "
-_HEADER_END = b"\r\n\r\n"
-# Whole names: one of them ends in the words of another. The last header has no line end any more.
-_HEADERS = re.compile(
-    rb"\r\n(content-length|inference-header-content-length|connection):[ \t]*([^\r]*)", re.IGNORECASE
-).findall
-# More than any error text; a header that is longer is not Triton's.
-_MOST_HEADER = 64 * 1024
 # Until a connection that was refused is tried again.
 _RECONNECT_SECONDS = 0.02
 # A call that is later than this is given up for good.
@@ -69,102 +63,6 @@ _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 _DECODE_FAILURE = msgspec.json.Decoder(_Failure).decode
 
 
-class _Response:
-    """Status, the length of the JSON header, and the body."""
-
-    __slots__ = ("body", "json_length", "status")
-
-    def __init__(self, status: int, json_length: int, body: bytes) -> None:
-        self.status = status
-        self.json_length = json_length
-        self.body = body
-
-
-class _Connection(asyncio.Protocol):
-    """One call at a time: `send`, then await `answer`. Not to be used again once it is `broken`."""
-
-    def __init__(self) -> None:
-        self.broken = False
-        # Whether any byte came since the last `send`.
-        self.heard = False
-        # Called when the answer is there that nobody waits for any more, or the connection ends.
-        self.on_end: Callable[[], None] | None = None
-        self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[_Response] | None = None
-        self._buffer = bytearray()
-        self._head: tuple[int, int, int, int] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Not checked: uvloop's transports are of no asyncio class.
-        self._transport = cast(asyncio.Transport, transport)
-
-    def send(self, request: bytes, loop: asyncio.AbstractEventLoop) -> asyncio.Future[_Response]:
-        assert self._transport is not None
-        self._answer = loop.create_future()
-        self.heard = False
-        self._transport.write(request)
-        return self._answer
-
-    def close(self) -> None:
-        self.broken = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        if self._answer is None:
-            self.close()  # bytes that nobody asked for
-            return
-        self.heard = True
-        self._buffer += data
-        if self._head is None and not self._read_head():
-            return
-        assert self._head is not None
-        status, json_length, start, end = self._head
-        if len(self._buffer) < end:
-            return
-        body = bytes(self._buffer[start:end])
-        if len(self._buffer) > end:
-            self.broken = True  # out of step: what follows belongs to no call
-        self._buffer.clear()
-        self._head = None
-        answer, self._answer = self._answer, None
-        if not answer.done():
-            answer.set_result(_Response(status, json_length, body))
-        self._end()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.broken = True
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, f"the connection was lost: {exc}"))
-        self._end()
-
-    def _end(self) -> None:
-        on_end, self.on_end = self.on_end, None
-        if on_end is not None:
-            on_end()
-
-    def _read_head(self) -> bool:
-        """Status and lengths, once the whole head is there."""
-        end = self._buffer.find(_HEADER_END)
-        if end < 0:
-            if len(self._buffer) > _MOST_HEADER:
-                self.close()
-            return False
-        head = bytes(self._buffer[:end])
-        length = json_length = 0
-        for name, value in _HEADERS(head):
-            key = name.lower()
-            if key == b"content-length":
-                length = int(value)
-            elif key == b"inference-header-content-length":
-                json_length = int(value)
-            elif value.lower() == b"close":
-                self.broken = True
-        start = end + len(_HEADER_END)
-        self._head = (int(head[9:12]), json_length or length, start, start + length)
-        return True
-
-
 class TritonHttp:
     """Calls of Triton's models over as many connections as there are calls at a time.
 
@@ -176,8 +74,7 @@ class TritonHttp:
         self._port = int(port)
         self._address = address.encode()
         self._call_headers = call_headers
-        self._idle: list[_Connection] = []
-        self._closed = False
+        self._idle = Idle()
         self._deadlines = Deadlines()
         self._retries = Retries()
         self._late = Late()
@@ -203,7 +100,7 @@ class TritonHttp:
         self._retries.note()
         if not queued and self._late.full(model):
             await self._wait_for_late(model, ends)
-        connection = self._take_idle()
+        connection = self._idle.take()
         reused = connection is not None
         if connection is None:
             connection = await self._connect(ends)
@@ -215,7 +112,7 @@ class TritonHttp:
                 raise
             connection = await self._connect(ends)
             response = await self._exchange(model, connection, request, ends, loop)
-        self._keep(connection)
+        self._idle.keep(connection)
         if response.status != 200:
             raise translate(_CODE_OF.get(response.status), _error_text(response))
         return _read(response, outputs)
@@ -225,8 +122,8 @@ class TritonHttp:
         self._late.forget(model)
 
     async def _exchange(
-        self, model: str, connection: _Connection, request: bytes, ends: float, loop: asyncio.AbstractEventLoop
-    ) -> _Response:
+        self, model: str, connection: Connection, request: bytes, ends: float, loop: asyncio.AbstractEventLoop
+    ) -> Response:
         """There and back on one connection, which is closed where anything goes wrong."""
         answer = connection.send(request, loop)
         self._deadlines.add(answer, ends)
@@ -242,15 +139,9 @@ class TritonHttp:
         finally:
             self._deadlines.discard(answer)
 
-    def _keep(self, connection: _Connection) -> None:
-        if connection.broken or self._closed:
-            connection.close()
-        else:
-            self._idle.append(connection)
-
-    def _leave(self, model: str, connection: _Connection) -> None:
+    def _leave(self, model: str, connection: Connection) -> None:
         """A call that is too late goes on in Triton; its connection is used again once its answer is read."""
-        if connection.broken or self._closed:
+        if connection.broken or self._idle.closed:
             connection.close()
             return
         timer = asyncio.get_running_loop().call_later(_LATE_SECONDS, connection.close)
@@ -258,7 +149,7 @@ class TritonHttp:
         def end() -> None:
             timer.cancel()
             self._late.ended(model, connection.close)
-            self._keep(connection)
+            self._idle.keep(connection)
 
         connection.on_end = end
         self._late.add(model, connection.close)
@@ -275,20 +166,10 @@ class TritonHttp:
 
     def close(self) -> None:
         """Close what is idle now, and the rest as its calls end."""
-        self._closed = True
         self._late.forget()
-        while self._idle:
-            self._idle.pop().close()
+        self._idle.close()
 
-    def _take_idle(self) -> _Connection | None:
-        """The connection used last that is still good; Triton may have closed it meanwhile."""
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.broken:
-                return connection
-        return None
-
-    async def _connect(self, ends: float) -> _Connection:
+    async def _connect(self, ends: float) -> Connection:
         """A new connection; one that is refused is tried once more, since nothing was sent on it."""
         try:
             return await self._connect_once(ends)
@@ -298,11 +179,11 @@ class TritonHttp:
         await asyncio.sleep(_RECONNECT_SECONDS)
         return await self._connect_once(ends)
 
-    async def _connect_once(self, ends: float) -> _Connection:
+    async def _connect_once(self, ends: float) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             _, connection = await asyncio.wait_for(
-                loop.create_connection(_Connection, self._host, self._port), max(0.0, ends - loop.time())
+                loop.create_connection(Connection, self._host, self._port), max(0.0, ends - loop.time())
             )
         except asyncio.TimeoutError as error:
             raise errors.DeadlineExceeded(errors.DEADLINE) from error
@@ -362,14 +243,14 @@ class _Form:
         )  # fmt: skip
 
 
-def _error_text(response: _Response) -> str:
+def _error_text(response: Response) -> str:
     try:
         return _DECODE_FAILURE(response.body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return f"status {response.status}"
 
 
-def _read(response: _Response, outputs: Sequence[Tensor]) -> Arrays:
+def _read(response: Response, outputs: Sequence[Tensor]) -> Arrays:
     wanted: Mapping[str, Tensor] = {tensor.name: tensor for tensor in outputs}
     arrays: dict[str, Any] = {}
     position = response.json_length

@@ -57,6 +57,16 @@ def stubs(mark: str, model: str) -> list[int]:
     return found
 
 
+def words(mark: str) -> set[str]:
+    """All arguments of all processes of a family."""
+    found: set[str] = set()
+    for pid in members(mark):
+        with contextlib.suppress(OSError):
+            command = (_PROC / str(pid) / "cmdline").read_bytes()
+            found.update(os.fsdecode(word) for word in command.split(b"\0"))
+    return found
+
+
 def kill(pids: Collection[int]) -> None:
     """SIGKILL, which ends a stopped process too."""
     for pid in pids:

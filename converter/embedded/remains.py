@@ -20,12 +20,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from converter.embedded import family
+from converter.embedded import family, shared_memory
 
 _FOLDER = "schwift-serve-"
 _NOTE = "serve.json"
 _MARK = re.compile(r"schwift-[0-9a-f]{12}")
-_SHM = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,6 @@ def clear() -> list[int]:
     return dead
 
 
-def clear_shared_memory(prefix: str) -> None:
-    for region in _SHM.glob(f"{prefix}*"):
-        region.unlink(missing_ok=True)
-
-
 def _clear(folder: Path) -> list[int]:
     with open(folder / _NOTE, encoding="utf-8") as note:
         try:
@@ -77,6 +71,6 @@ def _clear(folder: Path) -> list[int]:
         if not _MARK.fullmatch(str(told["mark"])):
             return []
         family.end(told["mark"])
-        clear_shared_memory(f"{told['mark']}-")
+        shared_memory.clear(f"{told['mark']}-")
         shutil.rmtree(folder, ignore_errors=True)
         return [int(told["pid"])]

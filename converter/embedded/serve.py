@@ -104,6 +104,7 @@ def _supervisor(
         Pulse(HOST, ports.http),
         wishes,
         triton.kill_model,
+        triton.sweep,
         settings.triton_hang_seconds,
         _say,
     )

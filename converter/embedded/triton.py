@@ -10,11 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from converter.embedded import family
+from converter.embedded import family, shared_memory
 from converter.embedded.child import Child
 from converter.embedded.doctor import Installation
 from converter.embedded.old_logs import set_aside
-from converter.embedded.remains import Workdir, clear_shared_memory
+from converter.embedded.remains import Workdir
 from converter.errors import PortInUse, ServeError
 from converter.spec.settings import Settings
 from converter.template import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
@@ -67,7 +67,10 @@ def bind(host: str, port: int, what: str) -> socket.socket:
 
 
 class EmbeddedTriton:
-    """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC."""
+    """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC.
+
+    `sweep` is called every moment: it gives back the shared memory that Triton forgets.
+    """
 
     def __init__(self, found: Installation, settings: Settings, ports: Ports, workdir: Workdir, caching: bool) -> None:
         self._mark = f"{workdir.mark}/triton"
@@ -83,6 +86,7 @@ class EmbeddedTriton:
         self._command = command_line(found, settings, backends, HOST, ports, self._shm_prefix, caching)
         self._environment = family.marked(environment_for(found), self._mark)
         self._log = log_folder / "triton.log"
+        self.sweep = shared_memory.Sweep(self._shm_prefix, self._mark).tick
 
     def start(self) -> Child:
         set_aside(self._log)
@@ -91,7 +95,7 @@ class EmbeddedTriton:
     def clean(self) -> None:
         """After its end: its stubs, wherever they are, and their shared memory."""
         family.end(self._mark)
-        clear_shared_memory(self._shm_prefix)
+        shared_memory.clear(self._shm_prefix)
 
     def kill_model(self, model: str) -> int:
         """Kill the processes of one Triton model; how many there were."""

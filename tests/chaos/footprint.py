@@ -12,17 +12,12 @@ from tests.faults import pids
 
 @dataclass(frozen=True)
 class Footprint:
-    """File descriptors and resident MiB are those of `schwift serve` and the adapter; the rest is of all processes.
-
-    `stuck` are processes of models that were killed because they hung. Triton keeps the shared memory of one that had a
-    call, a MiB or so, until it ends itself: it waits for that call for ever.
-    """
+    """File descriptors and resident MiB are those of `schwift serve` and the adapter; the rest is of all processes."""
 
     descriptors: int
     resident: float
     processes: int
     shared_memory: int
-    stuck: int
 
 
 def measure(server: Server) -> Footprint:
@@ -32,7 +27,6 @@ def measure(server: Server) -> Footprint:
         resident=sum(_resident(pid) for pid in owners),
         processes=len(pids.stubs(server)) + len(pids.tritons(server)) + len(owners),
         shared_memory=len(shared_memory(server.log.parent)),
-        stuck=sum(map(int, re.findall(r"^\S+: (\d+) stuck process", server.output, re.MULTILINE))),
     )
 
 

@@ -20,12 +20,10 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_chaos_for_half_a_minute(tmp_path: Path) -> None:
     done = run(tmp_path, "tests.chaos", "--minutes", "0.5", "--seed", "4")
-    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "found" / "chaos.json").read_text())
     assert found["violations"] == {}
-    # What is left behind is counted over the whole run of `make chaos`; here is what no client may ever meet.
-    met = {bar["what"]: bar["met"] for bar in found["bars"]}
-    assert met["wrong answers"] and met["broken promises"] and met["worst recovery, s"], done.stdout
+    assert {bar["what"] for bar in found["bars"] if not bar["met"]} == set()
     assert len(found["faults"]) >= 3
     assert all(fault["recovered"] >= fault["ended"] for fault in found["faults"])
     assert f"| {found['faults'][0]['kind']} | " in (tmp_path / "found" / "chaos.md").read_text()

@@ -53,6 +53,7 @@ class Owned:
     def __init__(self, folder: Path, code: str = SLEEP, hang_seconds: float = 5) -> None:
         self.now = 1000.0
         self.said: list[str] = []
+        self.swept = 0
         self.killed: list[str] = []
         self.children: dict[str, list[Child]] = {"Triton": [], "the adapter": []}
         self.pulse = Silence()
@@ -61,9 +62,12 @@ class Owned:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self._code = code
         self.supervisor = Supervisor(
-            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.wishes, self._kill_model, hang_seconds,
-            self.said.append,
+            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.wishes, self._kill_model, self._sweep,
+            hang_seconds, self.said.append,
         )  # fmt: skip
+
+    def _sweep(self) -> None:
+        self.swept += 1
 
     def ready(self) -> None:
         self.supervisor.start()

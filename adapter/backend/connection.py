@@ -1,0 +1,115 @@
+"""One kept-alive HTTP/1.1 connection to Triton: a request goes out as it is, its answer comes back in parts."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import cast
+
+from adapter import errors
+from adapter.backend.translate import UNREACHABLE
+
+_HEADER_END = b"\r\n\r\n"
+# Whole names: one of them ends in the words of another. The last header has no line end any more.
+_HEADERS = re.compile(
+    rb"\r\n(content-length|inference-header-content-length|connection):[ \t]*([^\r]*)", re.IGNORECASE
+).findall
+# More than any error text; a header that is longer is not Triton's.
+_MOST_HEADER = 64 * 1024
+
+
+class Response:
+    """Status, the length of the JSON header, and the body."""
+
+    __slots__ = ("body", "json_length", "status")
+
+    def __init__(self, status: int, json_length: int, body: bytes) -> None:
+        self.status = status
+        self.json_length = json_length
+        self.body = body
+
+
+class Connection(asyncio.Protocol):
+    """One call at a time: `send`, then await `answer`. Not to be used again once it is `broken`."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        # Whether any byte came since the last `send`.
+        self.heard = False
+        # Called when the answer is there that nobody waits for any more, or the connection ends.
+        self.on_end: Callable[[], None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Response] | None = None
+        self._buffer = bytearray()
+        self._head: tuple[int, int, int, int] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not checked: uvloop's transports are of no asyncio class.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def send(self, request: bytes, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Response]:
+        assert self._transport is not None
+        self._answer = loop.create_future()
+        self.heard = False
+        self._transport.write(request)
+        return self._answer
+
+    def close(self) -> None:
+        self.broken = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None:
+            self.close()  # bytes that nobody asked for
+            return
+        self.heard = True
+        self._buffer += data
+        if self._head is None and not self._read_head():
+            return
+        assert self._head is not None
+        status, json_length, start, end = self._head
+        if len(self._buffer) < end:
+            return
+        body = bytes(self._buffer[start:end])
+        if len(self._buffer) > end:
+            self.broken = True  # out of step: what follows belongs to no call
+        self._buffer.clear()
+        self._head = None
+        answer, self._answer = self._answer, None
+        if not answer.done():
+            answer.set_result(Response(status, json_length, body))
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.broken = True
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, f"the connection was lost: {exc}"))
+        self._end()
+
+    def _end(self) -> None:
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
+
+    def _read_head(self) -> bool:
+        """Status and lengths, once the whole head is there."""
+        end = self._buffer.find(_HEADER_END)
+        if end < 0:
+            if len(self._buffer) > _MOST_HEADER:
+                self.close()
+            return False
+        head = bytes(self._buffer[:end])
+        length = json_length = 0
+        for name, value in _HEADERS(head):
+            key = name.lower()
+            if key == b"content-length":
+                length = int(value)
+            elif key == b"inference-header-content-length":
+                json_length = int(value)
+            elif value.lower() == b"close":
+                self.broken = True
+        start = end + len(_HEADER_END)
+        self._head = (int(head[9:12]), json_length or length, start, start + length)
+        return True
