@@ -21,7 +21,7 @@ import click
 from tests.bench.results import Bar, Results, median
 from tests.chaos import faults, subjects, timeline
 from tests.chaos.faults import SETTINGS, Mark, World
-from tests.chaos.footprint import Footprint, measure
+from tests.chaos.footprint import Footprint, held
 from tests.chaos.load import Judge, Load
 from tests.chaos.schedule import RECOVERY_SECONDS, NotMended, run, watch_life
 from tests.e2e.server import Server, leftovers, start, stop
@@ -29,8 +29,8 @@ from tests.e2e.server import Server, leftovers, start, stop
 _GROWTH_MIB = 20.0
 _WARM_SECONDS = 5.0
 _MOST_SHOWN = 40
-# What is still open closes by itself meanwhile, on either side, and what dead processes had is given back.
-_SETTLE_SECONDS = 15.0
+# Closes by itself meanwhile: what clients left open, and what dead processes had.
+_SETTLE_SECONDS = 5
 
 
 @click.command(help=__doc__)
@@ -69,7 +69,7 @@ async def _chaos(
     load = Load(server.url, served, judge)
     world = World(server, times.folder.parent, times, served, random.Random(seed), load.burst)
     await _warm_up(world)
-    before = await asyncio.to_thread(measure, server)
+    before = await asyncio.to_thread(held, server)
     began = time.monotonic()
     load.start()
     life = asyncio.create_task(watch_life(world, judge))
@@ -85,11 +85,11 @@ async def _chaos(
         life.cancel()
         await load.stop()
     await asyncio.sleep(_SETTLE_SECONDS)
-    return began, before, await asyncio.to_thread(measure, server)
+    return began, before, await asyncio.to_thread(held, server)
 
 
 async def _warm_up(world: World) -> None:
-    """As many connections on either side as there will ever be, and one reload: what is held after it is kept."""
+    """A burst and a reload: what is held after them is kept."""
     judge = Judge()
     load = Load(world.server.url, world.subjects, judge)
     load.start()
