@@ -8,6 +8,10 @@ answer again and again in place of sleeping. It goes on serving everything else 
 from __future__ import annotations
 
 import asyncio
+import os
+from time import monotonic
+
+LINGER = float(os.environ.get("LINGER", "0")) * 1e-6
 
 # Slower calls are not worth it: the core would be taken from the model. Also the longest time awake.
 _QUICK_SECONDS = 0.001
@@ -27,7 +31,7 @@ class Eager:
     def start(self, loop: asyncio.AbstractEventLoop, expected_seconds: float) -> None:
         """A call begins that takes about so long; 0 is not known."""
         if 0 < expected_seconds < _QUICK_SECONDS:
-            self._until = loop.time() + 2 * expected_seconds
+            self._until = monotonic() + 2 * expected_seconds
             self._turns = 0
             if not self._awake:
                 self._awake = True
@@ -35,13 +39,13 @@ class Eager:
                 loop.call_soon(self._turn)
 
     def stop(self) -> None:
-        self._until = 0.0
+        self._until = monotonic() + LINGER if self._awake else 0.0
 
     def _turn(self) -> None:
         assert self._loop is not None
         # The loop does not sleep while something is to be called at once.
         self._turns += 1
-        if self._turns < _MOST_TURNS and self._loop.time() < self._until:
+        if self._turns < _MOST_TURNS and monotonic() < self._until:
             self._loop.call_soon(self._turn)
         else:
             self._awake = False

@@ -17,7 +17,7 @@ from adapter import errors
 from adapter.access import AccessLog
 from adapter.bodies import LARGE_BYTES, LargeBodies
 from adapter.http_errors import error_body, log_unexpected
-from adapter.http_protocol import CLIENT_LEFT
+from adapter.http_protocol import CLIENT_LEFT, write_answer
 from adapter.middleware import accepted_request_id, client_of
 from adapter.ratelimit import Quota
 from adapter.service import PredictService
@@ -198,7 +198,13 @@ def _timeout(text: bytes) -> float:
 
 
 async def _respond(send: Send, status: int, content: bytes, request_id: str, retry_after: int | None) -> None:
-    headers = [_JSON, (b"content-length", b"%d" % len(content)), (b"x-request-id", request_id.encode())]
+    # An id is letters, digits and a few signs, whoever chose it.
+    known, size = request_id.encode(), len(content)
+    again = b"" if retry_after is None else b"retry-after: %d\r\n" % retry_after
+    lines = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (size, known, again)
+    if write_answer(send, status, lines, content):
+        return
+    headers = [_JSON, (b"content-length", b"%d" % size), (b"x-request-id", known)]
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % retry_after))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -17,6 +17,41 @@ _HEADERS = re.compile(
 ).findall
 # More than any error text; a header that is longer is not Triton's.
 _MOST_HEADER = 64 * 1024
+# Heads of answers differ in two lengths alone: most were read before.
+_MOST_KNOWN = 256
+
+
+class _Head:
+    """Status, length of the body, that of the JSON header in it, and whether the connection ends with the answer."""
+
+    __slots__ = ("closes", "json_length", "length", "status")
+
+    def __init__(self, head: bytes) -> None:
+        self.status = int(head[9:12])
+        self.length = self.json_length = 0
+        self.closes = False
+        for name, value in _HEADERS(head):
+            key = name.lower()
+            if key == b"content-length":
+                self.length = int(value)
+            elif key == b"inference-header-content-length":
+                self.json_length = int(value)
+            elif value.lower() == b"close":
+                self.closes = True
+        self.json_length = self.json_length or self.length
+
+
+_known: dict[bytes, _Head] = {}
+
+
+def _read_head(head: bytes) -> _Head:
+    known = _known.get(head)
+    if known is None:
+        known = _Head(head)
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[head] = known
+    return known
 
 
 class Response:
@@ -42,7 +77,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Response] | None = None
         self._buffer = bytearray()
-        self._head: tuple[int, int, int, int] | None = None
+        # Of the answer that comes in, once it is whole, and where its body begins.
+        self._head: _Head | None = None
+        self._start = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not checked: uvloop's transports are of no asyncio class.
@@ -66,20 +103,20 @@ class Connection(asyncio.Protocol):
             return
         self.heard = True
         self._buffer += data
-        if self._head is None and not self._read_head():
+        if self._head is None and not self._find_head():
             return
         assert self._head is not None
-        status, json_length, start, end = self._head
+        head, end = self._head, self._start + self._head.length
         if len(self._buffer) < end:
             return
-        body = bytes(self._buffer[start:end])
+        body = bytes(self._buffer[self._start : end])
         if len(self._buffer) > end:
             self.broken = True  # out of step: what follows belongs to no call
         self._buffer.clear()
         self._head = None
         answer, self._answer = self._answer, None
         if not answer.done():
-            answer.set_result(Response(status, json_length, body))
+            answer.set_result(Response(head.status, head.json_length, body))
         self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -93,23 +130,15 @@ class Connection(asyncio.Protocol):
         if on_end is not None:
             on_end()
 
-    def _read_head(self) -> bool:
-        """Status and lengths, once the whole head is there."""
+    def _find_head(self) -> bool:
+        """Whether the whole head is there."""
         end = self._buffer.find(_HEADER_END)
         if end < 0:
             if len(self._buffer) > _MOST_HEADER:
                 self.close()
             return False
-        head = bytes(self._buffer[:end])
-        length = json_length = 0
-        for name, value in _HEADERS(head):
-            key = name.lower()
-            if key == b"content-length":
-                length = int(value)
-            elif key == b"inference-header-content-length":
-                json_length = int(value)
-            elif value.lower() == b"close":
-                self.broken = True
-        start = end + len(_HEADER_END)
-        self._head = (int(head[9:12]), json_length or length, start, start + length)
+        self._head = _read_head(bytes(self._buffer[:end]))
+        self._start = end + len(_HEADER_END)
+        if self._head.closes:
+            self.broken = True
         return True

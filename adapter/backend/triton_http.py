@@ -13,21 +13,19 @@ from typing import Any
 
 import grpc
 import msgspec
-import orjson
 
 from adapter import errors
 from adapter.backend.connection import Connection, Response
+from adapter.backend.form import Form
 from adapter.backend.idle import Idle
 from adapter.backend.late import Late
 from adapter.backend.protocol import Arrays
 from adapter.backend.translate import UNREACHABLE, translate
-from adapter.backend.wire import from_raw, promised, to_raw
+from adapter.backend.wire import from_raw, promised
 from adapter.deadlines import Deadlines
 from adapter.retries import Retries
-from converter.spec import dtypes
 from converter.spec.manifest import Tensor
 
-_HEAD = b"POST /v2/models/%b/infer HTTP/1.1\r\nHost: %b\r\nInference-Header-Content-Length: "
 # Until a connection that was refused is tried again.
 _RECONNECT_SECONDS = 0.02
 # A call that is later than this is given up for good.
@@ -78,7 +76,7 @@ class TritonHttp:
         self._deadlines = Deadlines()
         self._retries = Retries()
         self._late = Late()
-        self._forms: dict[str, _Form] = {}
+        self._forms: dict[str, Form] = {}
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -201,46 +199,8 @@ class TritonHttp:
     ) -> bytes:
         form = self._forms.get(model)
         if form is None or form.inputs is not inputs or form.outputs is not outputs:
-            form = self._forms[model] = _Form(model, self._address, inputs, outputs)
+            form = self._forms[model] = Form(model, self._address, inputs, outputs)
         return form.fill(arrays, queue_timeout, b"" if self._call_headers is None else self._call_headers())
-
-
-class _Form:
-    """The request of a model, less its sizes and values."""
-
-    def __init__(self, model: str, address: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        self.inputs = inputs
-        self.outputs = outputs
-        self._names = [tensor.name for tensor in inputs]
-        # A model's name is letters, digits, dots, dashes and underscores: nothing to escape.
-        self._head = _HEAD % (model.encode(), address)
-        wanted = [{"name": tensor.name, "parameters": {"binary_data": True}} for tensor in outputs]
-        self._tail = b',"outputs":' + orjson.dumps(wanted) + b"}"
-        self._starts = [
-            b'{"name":%b,"datatype":"%b","shape":'
-            % (orjson.dumps(tensor.name), dtypes.by_name(tensor.dtype).triton.encode())
-            for tensor in inputs
-        ]
-
-    def fill(self, arrays: Arrays, queue_timeout: float | None, more_head: bytes) -> bytes:
-        """`queue_timeout` in seconds is what Triton's queue may keep it; `more_head` are more whole headers."""
-        raws: list[bytes] = []
-        described: list[bytes] = []
-        for name, start in zip(self._names, self._starts, strict=True):
-            array = arrays[name]
-            raw = to_raw(array)
-            raws.append(raw)
-            shape = orjson.dumps(array.shape)
-            described.append(b'%b%b,"parameters":{"binary_data_size":%d}}' % (start, shape, len(raw)))
-        start = b'{"inputs":['
-        if queue_timeout is not None:
-            # A positive integer of microseconds: Triton answers 500 to anything else.
-            start = b'{"parameters":{"timeout":%d},"inputs":[' % max(1, int(queue_timeout * 1e6))
-        header = start + b",".join(described) + b"]" + self._tail
-        size = len(header) + sum(map(len, raws))
-        return b"%b%d\r\nContent-Length: %d\r\n%b\r\n%b%b" % (
-            self._head, len(header), size, more_head, header, b"".join(raws)
-        )  # fmt: skip
 
 
 def _error_text(response: Response) -> str:
