@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -57,3 +58,60 @@ def test_it_sleeps_again_after_the_call_or_once_that_takes_too_long(stop: bool) 
     loop = turns(0.0009, 0.0 if stop else 0.02, stop)
     assert loop.asleep >= 1
     assert loop.awake < eager._MOST_TURNS
+
+
+class Clients:
+    """Calls that each take 400 µs, by a clock that every look at it moves on by a microsecond."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.loop = Counting()
+        self.eager = Eager(self._tick)
+
+    def _tick(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def awake_after(self, pause: float) -> int:
+        """A call, whose client comes `pause` seconds later: turns until then."""
+        self.eager.start(self.loop, 0.0004)
+        self._turn_until(self.now + 0.0004)
+        self.eager.stop()
+        turns = self._turn_until(self.now + pause)
+        self.now = max(self.now, self.now + pause - turns * 1e-6)
+        return turns
+
+    def _turn_until(self, end: float) -> int:
+        turns = 0
+        while self.now < end and self.eager._awake:
+            self.loop._run_once()
+            turns += 1
+        return turns
+
+
+@pytest.fixture
+def clients() -> Iterator[Clients]:
+    these = Clients()
+    yield these
+    these.loop.close()
+
+
+def test_a_client_that_asks_again_at_once_finds_the_loop_awake(clients: Clients) -> None:
+    for _ in range(50):
+        assert 40 <= clients.awake_after(0.00005) <= 51
+        assert clients.eager._awake
+
+
+def test_where_nobody_comes_back_it_is_tried_only_now_and_then(clients: Clients) -> None:
+    found = [clients.awake_after(0.01) for _ in range(100)]
+    assert all(90 < turns < 110 for turns in found[: eager._MOST_MISSED - 1])
+    rest = found[eager._MOST_MISSED :]
+    assert sum(turns > 90 for turns in rest) == len(rest) // eager._TRY_EVERY + 1
+    assert max(rest) < 110 and min(rest) <= 1
+
+
+def test_who_comes_back_again_is_waited_for_again(clients: Clients) -> None:
+    for _ in range(30):
+        clients.awake_after(0.01)
+    found = [clients.awake_after(0.00005) for _ in range(40)]
+    assert all(turns >= 40 for turns in found[eager._TRY_EVERY + 1 :])
