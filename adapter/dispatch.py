@@ -27,6 +27,10 @@ from converter.spec.manifest import ModelEntry
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
 _AHEAD = 2
+# Where calls are quicker than this, the way there and back is as long as the model needs: a second one for each
+# instance is under way meanwhile. Only for so many requests: more are better off in one fuller call.
+_QUICK_SECONDS = 0.001
+_FEW = 4
 # How much the newest call counts in the running mean of call times.
 _WEIGHT = 0.1
 # Of the queue's bound: rows for each request that it may hold, and at least so many full calls.
@@ -87,6 +91,8 @@ class Dispatcher:
         # No call waits in Triton but a full one: what waits here makes the next one fuller.
         self._most_calls = entry.spec.instances
         self._calls = 0
+        # Requests in them.
+        self._sent = 0
         self._queue: deque[_Item] = deque()
         self._queued_rows = 0
         self._free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
@@ -120,6 +126,7 @@ class Dispatcher:
         """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         self._calls += 1
+        self._sent += 1
         started = self._clock()
         rows = [len(features[0])]
         self._eager.start(loop, self._call_seconds)
@@ -141,19 +148,22 @@ class Dispatcher:
             timings.model = self._clock() - started
             self._eager.stop()
             self._calls -= 1
-            if self._queue and self._may_call():
+            self._sent -= 1
+            if self._queue and self._may_call(self._calls):
                 self._start_call(loop)
         if isinstance(texts, errors.BadModelOutput):
             raise texts
         return texts
 
-    def _observe(self, seconds: float, rows: int, waited: bool = False) -> None:
+    def _observe(self, seconds: float, rows: int, beside: int = 0) -> None:
+        """A call was answered that began beside so many others in excess of one for each instance."""
         self._calls_made.add(1)
         self._call_rows.add(rows)
         self._call_times.took(seconds)
-        # The time of one that waited for another says little of how long the model takes.
-        if not waited:
-            self._call_seconds += _WEIGHT * (seconds - self._call_seconds)
+        # It waited for those: how long the model takes is a part of its time, and of a full one not known.
+        if not beside or rows < self._entry.direct_max_rows:
+            share = self._most_calls / (self._most_calls + beside)
+            self._call_seconds += _WEIGHT * (seconds * share - self._call_seconds)
 
     async def infer(self, features: Features, timeout: float, timings: Timings) -> Texts:
         """The answer to these rows, at most `timeout` seconds from now; they are at most `direct_max_rows`.
@@ -182,7 +192,7 @@ class Dispatcher:
         self._rows_shown.set(self._queued_rows)
         self._company.arrived(len(self._queue))
         self._deadlines.add(answer, deadline)
-        if self._may_call():
+        if self._may_call(self._calls):
             self._start_call(loop)
         try:
             return await answer
@@ -204,10 +214,14 @@ class Dispatcher:
         most_rows = max(entry.queue_size * _ROWS_A_PLACE, entry.direct_max_rows * _LEAST_CALLS_QUEUED)
         return self._queued.total() >= entry.queue_size or self._rows_shown.total() + rows > most_rows
 
-    def _may_call(self) -> bool:
-        """One for each instance, and a few more that are full."""
-        over = self._calls - self._most_calls
-        return over < 0 or (over < _AHEAD and self._is_full())
+    def _may_call(self, others: int) -> bool:
+        """Whether one more may be made beside so many: one for each instance, a few more that are full or quick."""
+        over = others - self._most_calls
+        return over < 0 or (over < _AHEAD and self._is_full()) or (over < self._most_calls and self._are_few())
+
+    def _are_few(self) -> bool:
+        """Whether calls are quick, and so few requests are here that joining them gains nothing."""
+        return 0 < self._call_seconds < _QUICK_SECONDS and self._sent + len(self._queue) <= _FEW * self._most_calls
 
     def _is_full(self) -> bool:
         """Whether what waits fills a call."""
@@ -223,12 +237,14 @@ class Dispatcher:
     async def _call(self) -> None:
         """Calls, one after the other, until nothing waits."""
         try:
-            while (self._calls <= self._most_calls or self._is_full()) and (
-                batch := self._next_batch(started := self._clock())
-            ):
-                waits = self._calls > self._most_calls
-                await self._settle(batch)
-                self._observe(self._clock() - started, sum([item.rows for item in batch]), waits)
+            while self._may_call(self._calls - 1) and (batch := self._next_batch(started := self._clock())):
+                beside = max(0, self._calls - self._most_calls)
+                self._sent += len(batch)
+                try:
+                    await self._settle(batch)
+                finally:
+                    self._sent -= len(batch)
+                self._observe(self._clock() - started, sum([item.rows for item in batch]), beside)
                 # Where the next call is full already, whoever came now could not go along.
                 if not self._is_full() and self._calls <= self._most_calls:
                     await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
@@ -238,6 +254,8 @@ class Dispatcher:
     def _next_batch(self, now: float) -> list[_Item]:
         """From the head of the queue, as many as fit; expired, cancelled and hopeless ones are dropped."""
         batch: list[_Item] = []
+        # Few are divided among the calls that may be under way.
+        few = -(-(self._sent + len(self._queue)) // (2 * self._most_calls)) if self._are_few() else len(self._queue)
         most = room = self._entry.direct_max_rows
         loop_now = asyncio.get_running_loop().time()
         hopeless = self._lateness.hopeless
@@ -249,7 +267,7 @@ class Dispatcher:
             if item.answer.done() or hopeless(item.deadline - loop_now, loop_now - item.came, others):
                 self._queued_rows -= queue.popleft().rows
                 continue
-            if item.rows > room or (batch and item.shape != batch[0].shape):
+            if item.rows > room or len(batch) == few or (batch and item.shape != batch[0].shape):
                 break
             batch.append(queue.popleft())
             item.taken_at = now

@@ -71,14 +71,15 @@ def rows_in(text: bytes) -> Any:
 
 
 class Desk:
-    """A dispatcher, and what its backend was called with."""
+    """A dispatcher, and what its backend was called with. How long calls take is not known to it, but where `timed`."""
 
-    def __init__(self, handler: Handler = double, entry: ModelEntry = PLAIN) -> None:
+    def __init__(self, handler: Handler = double, entry: ModelEntry = PLAIN, timed: bool = False) -> None:
         self.backend = FakeBackend(handler)
         self.codec = Codec(entry)
         self.board = tally.make_board([entry.name])
+        loop = asyncio.get_running_loop()
         self.dispatcher = Dispatcher(
-            entry, self.codec, self.backend, self.board, 0, lambda: asyncio.get_running_loop().time()
+            entry, self.codec, self.backend, self.board, 0, loop.time if timed else lambda: 0.0
         )
 
     def ask(self, *values: float, timeout: float = 5.0, timings: Timings | None = None) -> asyncio.Task[Any]:

@@ -147,7 +147,7 @@ async def asks_again(desk: Desk, value: float, pause: float, times: int) -> None
 
 @in_counted_time
 async def test_clients_that_come_back_at_once_share_every_call() -> None:
-    desk = Desk(slow)
+    desk = Desk(slow, timed=True)
     await asyncio.gather(*(asks_again(desk, i, 0.0005 * (i + 1), 40) for i in range(4)))
     # Before the first calls it is not known that they are slow.
     assert [len(values) for values in desk.sent[20:-1]] == [4] * len(desk.sent[20:-1])
@@ -156,7 +156,7 @@ async def test_clients_that_come_back_at_once_share_every_call() -> None:
 
 @in_counted_time
 async def test_a_client_that_is_alone_is_never_made_to_wait() -> None:
-    desk, loop = Desk(slow), counted_loop()
+    desk, loop = Desk(slow, timed=True), counted_loop()
     await asks_again(desk, 1, 0, 40)
     assert loop.time() == pytest.approx(40 * 0.01)
 
@@ -164,7 +164,7 @@ async def test_a_client_that_is_alone_is_never_made_to_wait() -> None:
 @in_counted_time
 async def test_a_full_call_waits_for_nobody() -> None:
     """What is in the queue already fills the next call: whoever came meanwhile could not go along."""
-    desk, loop = Desk(slow), counted_loop()
+    desk, loop = Desk(slow, timed=True), counted_loop()
     await asks_again(desk, 1, 0, 40)
     started = loop.time()
     assert await all_of(*(desk.ask(float(i)) for i in range(40))) == [[2.0 * i] for i in range(40)]

@@ -139,7 +139,8 @@ def test_each_request_gets_exactly_its_own_rows(seed: int, most: int, instances:
             await turns(chance.choice([0, 0, 0, 0, 1, 3]))
         assert await all_of(*tasks) == wanted
         assert max(map(len, desk.sent)) <= most
-        assert min(2, instances) <= highest <= instances + 2
+        # One for each instance, and as many more where they are quick, or two that are full.
+        assert min(2, instances) <= highest <= instances + max(2, instances)
         assert desk.dispatcher.queued == 0
         if not guilt:
             assert sorted(chain(*desk.sent)) == [float(value) for value in range(start)]

@@ -57,7 +57,7 @@ async def answered(tasks: Sequence[asyncio.Task[Any]]) -> int:
 async def test_queues_full_of_late_requests_keep_the_model_answering(times: float) -> None:
     """First in, first out alone would send each when its deadline is about to pass, and answer none in time."""
     peak = ROWS / CALL_SECONDS
-    tasks = await offer(Desk(OneByOne()), times * peak, 10)
+    tasks = await offer(Desk(OneByOne(), timed=True), times * peak, 10)
     assert await answered(tasks) >= 0.9 * peak * 10
 
 
@@ -65,7 +65,7 @@ async def test_queues_full_of_late_requests_keep_the_model_answering(times: floa
 @in_counted_time
 async def test_what_a_model_takes_is_learned_again_when_it_changes(seconds: float) -> None:
     model = OneByOne()
-    desk = Desk(model)
+    desk = Desk(model, timed=True)
     before = await offer(desk, 400, 5)
     model.seconds = seconds
     # Calls that come too late at first are no waste: they say how long it takes now.
@@ -78,7 +78,7 @@ async def test_what_a_model_takes_is_learned_again_when_it_changes(seconds: floa
 
 @in_counted_time
 async def test_a_model_that_takes_almost_the_deadline_is_called_all_the_same() -> None:
-    desk = Desk(OneByOne(0.9 * TIMEOUT))
+    desk = Desk(OneByOne(0.9 * TIMEOUT), timed=True)
     tasks = await offer(desk, 2, 10)
     assert await answered(tasks) >= 5
 

@@ -1,0 +1,107 @@
+"""Few requests of a quick model: one more call is under way while the model works. Not so for slow ones and many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from adapter.backend.protocol import Arrays
+from converter.spec.manifest import ModelEntry, Tensor
+from tests.fakes.entries import make_entry
+from tests.fakes.loop import in_counted_time
+from tests.unit.adapter.desk import Desk, double
+
+ONE = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], direct_max_rows=64)
+TWO = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], direct_max_rows=64, instances=2)
+QUICK, SLOW = 0.0004, 0.02
+
+
+class Model:
+    """Takes `seconds` a call, so many at a time, and 200 µs there and back besides."""
+
+    def __init__(self, seconds: float, instances: int) -> None:
+        self.seconds = seconds
+        self.highest = 0
+        self._under_way = 0
+        self._free = asyncio.Semaphore(instances)
+
+    async def __call__(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        self._under_way += 1
+        self.highest = max(self.highest, self._under_way)
+        await asyncio.sleep(0.0001)
+        async with self._free:
+            await asyncio.sleep(self.seconds)
+        await asyncio.sleep(0.0001)
+        self._under_way -= 1
+        return await double(model, arrays, outputs)
+
+
+async def load(seconds: float, clients: int, entry: ModelEntry = ONE) -> tuple[Desk, Model]:
+    """After each client asked 100 times in a row, and got its own answers."""
+    model = Model(seconds, entry.spec.instances)
+    desk = Desk(model, entry, timed=True)
+
+    async def client(number: int) -> None:
+        for i in range(100):
+            value = float(1000 * number + i)
+            assert await desk.ask(value) == [2 * value]
+
+    # Alone at first: how long a call takes is known after that.
+    for value in range(20):
+        await desk.ask(value)
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    return desk, model
+
+
+@pytest.mark.parametrize(("entry", "clients", "most"), [(ONE, 2, 2), (ONE, 4, 2), (TWO, 4, 4), (TWO, 8, 4)])
+def test_few_requests_of_a_quick_model_overlap(entry: ModelEntry, clients: int, most: int) -> None:
+    @in_counted_time
+    async def run() -> None:
+        _, model = await load(QUICK, clients, entry)
+        assert model.highest == most
+
+    run()
+
+
+@in_counted_time
+async def test_two_clients_of_a_quick_model_go_alone_and_keep_it_busy() -> None:
+    desk, _ = await load(QUICK, 2)
+    calls = desk.sent[20:]
+    assert sum(len(call) == 1 for call in calls) > 0.9 * len(calls)
+    # 200 answers, one each 400 µs where the model never waits; before it went alone.
+    assert asyncio.get_running_loop().time() < 20 * 0.0006 + 200 * 0.0004 * 1.1
+
+
+@pytest.mark.parametrize(("seconds", "clients"), [(SLOW, 2), (SLOW, 4), (QUICK, 32)])
+def test_a_slow_model_and_many_requests_do_not(seconds: float, clients: int) -> None:
+    @in_counted_time
+    async def run() -> None:
+        desk, model = await load(seconds, clients)
+        # A few are left at the very end.
+        sizes = [len(call) for call in desk.sent[20:]]
+        assert sum(sizes) == 100 * clients
+        assert sum(size == clients for size in sizes) > 0.8 * 100
+        assert model.highest <= 2
+
+    run()
+
+
+@in_counted_time
+async def test_a_model_that_becomes_slow_is_noticed_although_calls_overlap() -> None:
+    model = Model(QUICK, 1)
+    desk = Desk(model, ONE, timed=True)
+    for value in range(20):
+        await desk.ask(value)
+
+    async def client(number: int) -> None:
+        for i in range(60):
+            await desk.ask(float(1000 * number + i))
+
+    tasks = [asyncio.create_task(client(number)) for number in range(2)]
+    await asyncio.sleep(0.004)
+    assert model.highest == 2
+    model.seconds = SLOW
+    await asyncio.gather(*tasks)
+    assert [len(call) for call in desk.sent[-30:-1]] == [2] * 29
