@@ -27,6 +27,7 @@ from adapter.service import PredictService
 from adapter.sharing import Sharing
 from adapter.stubs import Stubs, Supervisor
 from adapter.timings import Traces
+from adapter.turns import Turns
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 
@@ -67,6 +68,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         supervisor = None if settings.supervisor_fd is None else Supervisor(settings.supervisor_fd)
+        turns = Turns()
         keeper = Keeper(
             registry,
             backend,
@@ -76,6 +78,7 @@ def create_app(
             guards=guards,
             stubs=Stubs(settings.triton_grpc) if settings.embedded else None,
             supervisor=supervisor,
+            turns=turns,
         )
         reloader = Reloader(
             registry,
@@ -85,6 +88,7 @@ def create_app(
             settings.model_load_timeout_seconds,
             settings.predict_timeout_seconds,
             kill=supervisor.kill if supervisor is not None else lambda name: None,
+            turns=turns,
         )
         control = Control(reloader, sharing.lead, settings.control_path, settings.repository, keeper.follow)
         adopted = tally.Gauge(board, tally.ALL, worker, tally.ADOPTED)
