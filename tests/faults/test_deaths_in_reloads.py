@@ -1,4 +1,4 @@
-"""Processes that die in the middle of a `schwift reload`: it takes the place of a recovery, or waits for it (R1, R5, R19)."""
+"""Processes that die in the middle of a `schwift reload`, which takes the place of a recovery or waits for it."""
 
 from __future__ import annotations
 
