@@ -210,7 +210,7 @@ def test_without_a_server_the_remedy_is_said(tmp_path: Path) -> None:
             pass
         assert str(caught.value) == (
             f"nothing is served here ({repository.with_name('.repo.sock')}: No such file or directory): "
-            "`schwift build-repo` builds, `schwift serve` serves"
+            "run this in the folder where `schwift serve` runs, or start it"
         )
         assert caught.value.exit_code == 1
 
