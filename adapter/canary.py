@@ -16,6 +16,9 @@ from converter.spec.manifest import ModelEntry
 
 _log = logging.getLogger("schwift.adapter")
 
+# By which the runtime's error is known, and which says nothing to a user.
+_MARK = "[schwift:bad_model_output] "
+
 
 async def check(backend: InferenceBackend, entry: ModelEntry, served: ModelEntry | None, timeout: float) -> str | None:
     """A warning, or None. ReloadFailed where the model of `entry` is not fit to be served.
@@ -29,7 +32,7 @@ async def check(backend: InferenceBackend, entry: ModelEntry, served: ModelEntry
         _log.warning("model %s raised on a made-up row: %s", entry.name, error.inside)
         if served is not None and served.inputs == entry.inputs and await _answers(backend, served, timeout):
             raise errors.ReloadFailed(
-                "the new version raises an error on a row that the served one answers: Triton's log has the details"
+                "the new version raises an error on a row that the served one answers: the server's log has the details"
             ) from error
         return "it raised an error on a made-up row, and nothing says that it should not"
     except errors.AdapterError as error:
@@ -57,7 +60,8 @@ async def _answers(backend: InferenceBackend, entry: ModelEntry, timeout: float)
 
 def _reason(error: errors.AdapterError) -> str:
     if isinstance(error, errors.BadModelOutput):
-        return f"the new version's answer is not what its config promises: {error.inside}"
+        text = error.inside.removeprefix(_MARK)
+        return f"the new version's answer is not what its config promises: {text}"
     if isinstance(error, errors.DeadlineExceeded):
         return "the new version did not answer a made-up row in time"
     if isinstance(error, errors.ModelProcessDead):

@@ -34,6 +34,9 @@ _log = logging.getLogger("schwift.adapter")
 _FOLLOW_SECONDS = 0.1
 # What the other side has between two requests: it switches a link.
 _REQUEST_SECONDS = 30.0
+# Between two tries to end a reload that could not be ended, at first and at most.
+_AGAIN_SECONDS = 2.0
+_MOST_AGAIN_SECONDS = 60.0
 _BACKLOG = 4
 
 
@@ -65,7 +68,7 @@ class Control:
             return
         server = await asyncio.start_unix_server(self._serve, sock=listener)
         try:
-            await asyncio.get_running_loop().create_future()
+            await self._settle_later()
         finally:
             self._path.unlink(missing_ok=True)
             server.close()
@@ -77,22 +80,43 @@ class Control:
         self._conversations.add(task)
         try:
             async with self._turn:
-                await _Conversation(self._reloader, self._repository, reader, writer).hold()
-            if self._reloader.on_trial:
-                await self._settle_alone()
-        except Exception:
-            # Whatever one conversation meets, the next must be possible.
-            _log.exception("a reload was cut off")
+                await self._converse(_Conversation(self._reloader, self._repository, reader, writer))
         finally:
             self._conversations.discard(task)
             writer.close()
+
+    async def _converse(self, conversation: _Conversation) -> None:
+        try:
+            try:
+                await conversation.hold()
+            except Exception:
+                # Whatever one conversation meets, the next must be possible.
+                _log.exception("a reload was cut off")
+            if conversation.cut_off or self._reloader.on_trial:
+                await self._settle_alone()
+        finally:
+            self._reloader.let_go()
+
+    async def _settle_later(self) -> None:
+        """Whenever a reload could not be ended, as when Triton is away: try again, for ever."""
+        wait = _AGAIN_SECONDS
+        while True:
+            await asyncio.sleep(wait)
+            if not self._reloader.on_trial:
+                wait = _AGAIN_SECONDS
+            elif not self._turn.locked():
+                wait = min(2 * wait, _MOST_AGAIN_SECONDS)
+                async with self._turn:
+                    await self._settle_alone()
 
     async def _settle_alone(self) -> None:
         """Nobody is there any more to say what to do."""
         try:
             await self._reloader.settle(read_manifest(self._repository), _log.info)
         except (errors.ReloadFailed, RepositoryError) as error:
-            _log.error("the models stay under their trial names: %s", error)
+            _log.error("what is served is not what the repository on the disk holds: %s", error)
+        except Exception:
+            _log.exception("what the repository on the disk holds could not be served")
 
 
 class _Conversation:
@@ -106,6 +130,8 @@ class _Conversation:
         self._reader = reader
         self._writer = writer
         self._tried: tuple[list[ModelEntry], str] | None = None
+        # It ended between the trial and the switch, before or after the repository was switched.
+        self.cut_off = False
 
     async def hold(self) -> None:
         """Answer requests until the other side ends."""
@@ -115,6 +141,7 @@ class _Conversation:
         finally:
             # Tried, and nobody said to switch.
             if self._tried is not None:
+                self.cut_off = True
                 await self._reloader.give_up(*self._tried)
 
     async def _answer(self, request: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from adapter.recovery import Recovery
 from adapter.registry import Model, Registry
 from adapter.sharing import Sharing
 from adapter.stubs import Stubs, Supervisor
+from adapter.turns import Turns
 from adapter.watch import Watch
 
 _log = logging.getLogger("schwift.adapter")
@@ -48,6 +49,7 @@ class Keeper:
         guards: Guards | None = None,
         stubs: Stubs | None = None,
         supervisor: Supervisor | None = None,
+        turns: Turns | None = None,
     ) -> None:
         names = list(registry.models)
         self._registry = registry
@@ -61,6 +63,8 @@ class Keeper:
         self._recovery = Recovery(backend, stubs, supervisor)
         registry.watch(lambda name, _: self._recovery.forget(name))
         self._slots = asyncio.Semaphore(_LOADS)
+        # Whose turn it is where a reload wants the same model.
+        self._turns = turns or Turns()
         # What is being loaded, by the model's name.
         self._work: dict[str, asyncio.Task[None]] = {}
         self._measured = -_MEASURE_SECONDS
@@ -115,7 +119,7 @@ class Keeper:
 
     async def _look(self) -> None:
         # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
-        models = [model for name, model in self._registry.models.items() if name not in self._work]
+        models = [model for name, model in self._registry.models.items() if self._turns.free(name)]
         try:
             states = await self._backend.states(_CALL_SECONDS)
         except errors.UpstreamDown:
@@ -131,7 +135,7 @@ class Keeper:
             self._guards.triton.reset()
         self._registry.triton_up = True
         for model in models:
-            if not self._serves(model) or model.entry.name in self._work:
+            if not self._may_load(model):
                 continue
             entry = model.entry
             gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
@@ -146,6 +150,9 @@ class Keeper:
                 self._begin(model, self._load(model))
         await self._measure()
 
+    def _may_load(self, model: Model) -> bool:
+        return self._serves(model) and self._turns.free(model.entry.name)
+
     def _serves(self, model: Model) -> bool:
         """Whether it has not been replaced meanwhile."""
         return self._registry.models.get(model.entry.name) is model
@@ -154,7 +161,11 @@ class Keeper:
         """Whether a model that Triton calls ready is: no process gone, an answer now and then, not too large."""
         if hung := self._watch.look(model):
             self._recover(model, "hung", hung)
-        elif await self._lost(model):
+            return
+        lost = await self._lost(model)
+        if not self._may_load(model):
+            return
+        if lost:
             model.mark_dead(model.loads)
             self._recover(model, "died", [])
         elif model.over_memory:
@@ -187,9 +198,14 @@ class Keeper:
 
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
         name = model.entry.name
+        self._turns.take([name])
         self._watch.forget(model)
         task = self._work[name] = asyncio.create_task(work, name=f"load {name}")
-        task.add_done_callback(lambda _: self._work.pop(name, None))
+        task.add_done_callback(lambda _: self._done(name))
+
+    def _done(self, name: str) -> None:
+        self._work.pop(name, None)
+        self._turns.give_back([name])
 
     def _recover(self, model: Model, reason: str, hung: list[str]) -> None:
         wait = self._recovery.wait(model, reason, self._clock())

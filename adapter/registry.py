@@ -43,6 +43,8 @@ class Model:
         self._deaths_mended = self.deaths
         # How often it was loaded.
         self.loads = 0
+        # Another is served in its place, whose numbers are on the same row of the board.
+        self.replaced = False
         self.recoveries = {reason: gauge(tally.RECOVERIES + i) for i, reason in enumerate(tally.RECOVERY_REASONS)}
         # Processes that could not be ended.
         self.stuck = gauge(tally.STUCK)
@@ -78,7 +80,7 @@ class Model:
 
         `loads` is what it was when the call began: a process of before is replaced already, or being replaced.
         """
-        if not self.ready or loads != self.loads:
+        if self.replaced or not self.ready or loads != self.loads:
             return
         self._deaths.add(1)
         self.status.state = "unavailable"
@@ -177,6 +179,8 @@ class Registry:
         before = self.models.get(entry.name)
         model = self._made(entry)
         model.status = Status("ready", None, before.status.load_seconds if before else None)
+        if before is not None:
+            before.replaced = True
         self.models = dict(sorted({**self.models, entry.name: model}.items()))
         for watcher in self._watchers:
             watcher(entry.name, model)

@@ -4,6 +4,10 @@ A new version is loaded under a trial name beside the served one, and asked made
 requests go to it under that name; the models' own names, which native clients use too, are loaded anew, checked, and
 the requests go back to them. At each step there is a whole version that answers, and each request keeps to the version
 that it began with. Of several workers the leading one does this, and a version goes when all of them have left it.
+
+While a new version is only tried, the keeper looks after the served one. From then until all is over it does not: what
+it was loading is waited for first, and what dies from then on is replaced by the reload itself, or found by the keeper
+afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 from adapter import canary, errors, tally
 from adapter.backend.protocol import InferenceBackend
@@ -19,6 +23,7 @@ from adapter.board import Board
 from adapter.load_reason import load_reason
 from adapter.registry import Registry
 from adapter.service import PredictService
+from adapter.turns import Turns
 from converter.spec.manifest import TRIAL_MARK, Manifest, ModelEntry, entry_json
 
 _log = logging.getLogger("schwift.adapter")
@@ -28,6 +33,8 @@ Say = Callable[[str], None]
 
 _CALL_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
+# Beyond one load: what else a recovery by the keeper may take.
+_RECOVERY_SECONDS = 30.0
 # Beyond the deadline of requests: what a worker may need to hear of a reload.
 _ADOPT_SECONDS = 5.0
 
@@ -49,6 +56,7 @@ class Reloader:
         answer_timeout: float,
         kill: Callable[[str], object] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
+        turns: Turns | None = None,
     ) -> None:
         self._registry = registry
         self._backend = backend
@@ -58,6 +66,9 @@ class Reloader:
         self._answer_timeout = answer_timeout
         self._kill = kill
         self._clock = clock
+        # Those of the keeper, and which of them are ours now.
+        self._turns = turns or Turns()
+        self._ours: set[str] = set()
         # Entries that requests were led away from, whose Triton models may be loaded still.
         self._replaced: list[ModelEntry] = []
 
@@ -71,7 +82,10 @@ class Reloader:
         return any(TRIAL_MARK in model.entry.direct for model in self._registry.models.values())
 
     async def begin(self, entries: Sequence[ModelEntry], suffix: str, say: Say) -> None:
-        """Load these under their trial names and try them. ReloadFailed unloads them all again."""
+        """Load these under their trial names and try them. ReloadFailed unloads them all again.
+
+        On return the keeper leaves these models alone, until `settle` or `let_go`.
+        """
         new = [entry for entry in entries if entry.name not in self._registry.models]
         if len(new) > self._registry.room:
             raise errors.ReloadFailed(
@@ -82,6 +96,7 @@ class Reloader:
                 model = self._registry.models.get(entry.name)
                 served = model.entry if model is not None and model.ready else None
                 await self._load(entry.on_trial(suffix), served, say)
+            await self._take_turn({entry.name for entry in entries}, say)
         except BaseException:
             await self.give_up(entries, suffix)
             raise
@@ -89,6 +104,11 @@ class Reloader:
     async def give_up(self, entries: Sequence[ModelEntry], suffix: str) -> None:
         """Unload the trial names."""
         await self._unload(name for entry in entries for name in entry.on_trial(suffix).triton_models)
+
+    def let_go(self) -> None:
+        """Leave the models to the keeper again."""
+        self._turns.give_back(self._ours)
+        self._ours = set()
 
     async def switch(self, entries: Sequence[ModelEntry], suffix: str, manifest: Manifest) -> None:
         """Send requests to the trial names; on return no request is with the versions before.
@@ -99,10 +119,16 @@ class Reloader:
         await self._replace([entry.on_trial(suffix) for entry in entries], removed)
 
     async def settle(self, manifest: Manifest, say: Say) -> None:
-        """Serve what the repository on the disk holds, under its own names.
+        """Serve what the repository on the disk holds, under its own names, and leave all to the keeper again.
 
         ReloadFailed leaves requests where they are.
         """
+        try:
+            await self._settle(manifest, say)
+        finally:
+            self.let_go()
+
+    async def _settle(self, manifest: Manifest, say: Say) -> None:
         before = {name: model.entry for name, model in self._registry.models.items()}
         changed = [
             entry
@@ -110,6 +136,8 @@ class Reloader:
             if entry.name not in before or entry_json(before[entry.name]) != entry_json(entry)
         ]
         removed = [name for name in before if manifest.model(name) is None]
+        names = {entry.name for entry in [*changed, *self._replaced]}
+        await self._take_turn(names | set(removed), say)
         for entry in changed:
             await self._load(entry, before.get(entry.name), say)
         await self._replace(changed, removed)
@@ -118,6 +146,21 @@ class Reloader:
         await self._unload({name for entry in left for name in entry.triton_models} - used)
         for name in sorted({entry.name for entry in left} - self._registry.models.keys()):
             say(f"{name}: served no more")
+
+    async def _take_turn(self, names: Set[str], say: Say) -> None:
+        """ReloadFailed where the keeper goes on loading one of these models for too long."""
+        names = names - self._ours
+        ends = self._clock() + self._load_timeout + _RECOVERY_SECONDS
+        told = False
+        while busy := sorted(name for name in names if not self._turns.free(name)):
+            if self._clock() > ends:
+                raise errors.ReloadFailed(f"{busy[0]}: the server is still loading what it serves now: try again later")
+            if not told:
+                say(f"{busy[0]}: waiting, since the server is loading what it serves now")
+                told = True
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._turns.take(names)
+        self._ours |= names
 
     async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
         """Load the Triton models of an entry and try them."""

@@ -55,7 +55,7 @@ def connected(settings: Settings, say: Callable[[str], None] = lambda text: None
         except OSError as error:
             raise NothingServed(
                 f"nothing is served here ({path}: {error.strerror}): "
-                "`schwift build-repo` builds, `schwift serve` serves"
+                "run this in the folder where `schwift serve` runs, or start it"
             ) from error
         sock.settimeout(settings.model_load_timeout_seconds + 2 * settings.predict_timeout_seconds + _MORE_SECONDS)
         yield Control(sock, say)

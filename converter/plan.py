@@ -7,7 +7,7 @@ For a source model `m` there are two Triton models (docs/architecture.md says wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,33 +89,13 @@ def plan_model(source: ModelSource, facts: Facts, options: BuildOptions, wake_ke
     # By default above what the adapter has in flight, so that Triton never refuses the adapter.
     queue_size = spec.queue.max_size or 2 * options.max_concurrent_requests
     files = _files_of_direct(direct, source, facts)
-    front_name = None
+    front = None
     if "predict_batched" in spec.endpoints:
-        timeout_us = round(1e3 * (spec.queue.timeout_ms or options.predict_timeout_seconds * 1e3))
-        front = TritonModel(
-            name=spec.name,
-            version=version,
-            backend="python",
-            max_batch_size=max(preferred),
-            inputs=tensors.inputs,
-            outputs=tensors.outputs,
-            instances=spec.front_instances,
-            parameters={
-                "direct_model": direct.name,
-                "timeout_ms": str(round(1e3 * options.predict_timeout_seconds)),
-                "caching": str(int(spec.caching)),
-                "debug": str(int(options.debug_model)),
-            },
-            preferred_batch_size=preferred,
-            delay_us=round(1e3 * spec.max_batch_delay_ms),
-            queue=QueuePolicy(timeout_us, queue_size),
-            response_cache=spec.caching,
-        )
-        front_name = front.name
+        front = _front(source, tensors, direct, preferred, queue_size, options)
         files.update(_files_of_front(_without_reshape(front), wake_key))
     entry = ModelEntry(
         spec=spec,
-        front=front_name,
+        front=front.name if front else None,
         direct=direct.name,
         version=version,
         inputs=tuple(plan.tensor for plan in tensors.inputs),
@@ -124,6 +104,37 @@ def plan_model(source: ModelSource, facts: Facts, options: BuildOptions, wake_ke
         queue_size=queue_size,
     )
     return Plan((entry,), files)
+
+
+def _front(
+    source: ModelSource,
+    tensors: Tensors,
+    direct: TritonModel,
+    preferred: Sequence[int],
+    queue_size: int,
+    options: BuildOptions,
+) -> TritonModel:
+    spec = source.spec
+    timeout_us = round(1e3 * (spec.queue.timeout_ms or options.predict_timeout_seconds * 1e3))
+    return TritonModel(
+        name=spec.name,
+        version=direct.version,
+        backend="python",
+        max_batch_size=max(preferred),
+        inputs=tensors.inputs,
+        outputs=tensors.outputs,
+        instances=spec.front_instances,
+        parameters={
+            "direct_model": direct.name,
+            "timeout_ms": str(round(1e3 * options.predict_timeout_seconds)),
+            "caching": str(int(spec.caching)),
+            "debug": str(int(options.debug_model)),
+        },
+        preferred_batch_size=tuple(preferred),
+        delay_us=round(1e3 * spec.max_batch_delay_ms),
+        queue=QueuePolicy(timeout_us, queue_size),
+        response_cache=spec.caching,
+    )
 
 
 def _direct_model(

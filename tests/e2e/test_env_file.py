@@ -13,22 +13,8 @@ import httpx
 import pytest
 
 from tests.e2e.server import ROOT, Server, serving
+from tests.e2e.users_env import USERS_ENV
 
-USERS_ENV = """\
-PORT=8005
-MAX_ML_WORKERS=4
-MAX_BATCH_SIZE=32
-BATCHER_QUEUE_N=32
-LOG_DIRECTORY=./logs
-MODEL_DIRECTORY="./Models"
-DEBUG_MODE=False
-DEBUG_MODEL=False
-MAX_CONCURRENT_REQUESTS=1024
-PREDICT_TIMEOUT_SECONDS=15
-CIRCUIT_BREAKER_RECOVERY_TIMEOUT=30
-MAX_REQUESTS=250
-REQUESTS_PERIOD_SECONDS=60
-"""
 ROW = [[1, 2, 3]]
 LINE = re.compile(r"(\S+ \S+) (INFO|WARNING) schwift\.requests: (.*)")
 

@@ -16,28 +16,13 @@ from dotenv import dotenv_values
 
 from tests.e2e import sample_models
 from tests.e2e.server import ROOT, environment
+from tests.e2e.users_env import USERS_ENV
 from tests.images import compose
 from tests.images.engine import Image
 from tests.images.pod import Pod
 
-# A .env that users have, as it is.
-OLD_DOTENV = """\
-PORT=8005
-MAX_ML_WORKERS=4
-MAX_BATCH_SIZE=32
-BATCHER_QUEUE_N=32
-LOG_DIRECTORY=./logs
-MODEL_DIRECTORY="./Models"
-DEBUG_MODE=False
-DEBUG_MODEL=False
-MAX_CONCURRENT_REQUESTS=1024
-PREDICT_TIMEOUT_SECONDS=15
-CIRCUIT_BREAKER_RECOVERY_TIMEOUT=30
-MAX_REQUESTS=250
-REQUESTS_PERIOD_SECONDS=60
-"""
 # The contract tests make more requests a minute than that quota; DEBUG_MODE writes the logs.
-TEST_DOTENV = OLD_DOTENV.replace("MAX_REQUESTS=250\n", "").replace("DEBUG_MODE=False", "DEBUG_MODE=True")
+TEST_DOTENV = USERS_ENV.replace("MAX_REQUESTS=250\n", "").replace("DEBUG_MODE=False", "DEBUG_MODE=True")
 _E2E_SECONDS = 300
 
 
@@ -116,7 +101,7 @@ def test_an_image_knows_nothing_of_the_machine_that_built_it(images: dict[str, I
 
 
 def test_the_users_old_dotenv_gives_a_working_server(images: dict[str, Image], tmp_path: Path) -> None:
-    with composed(tmp_path, images, dotenv=OLD_DOTENV) as pod:
+    with composed(tmp_path, images, dotenv=USERS_ENV) as pod:
         said = pod.output("builder")
         reason = r"left out: models/torch_mlp/\S+: the model needs torch, which is not installed"
         assert re.search(rf"{reason}: .*EXTRAS=<package> docker compose", said), said

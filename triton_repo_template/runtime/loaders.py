@@ -81,8 +81,21 @@ def read_joblib(path: Path) -> Any:
 
 def _load_joblib(path: Path, wanted: str, config: ModelConfig) -> Predictor:
     model = read_joblib(path)
+    _check_width(model, config.inputs)
     method = getattr(model, choose_method(model, wanted, config.outputs))
     return _on_inputs(method, config.inputs)
+
+
+def _check_width(model: Any, inputs: Sequence[TensorConfig]) -> None:
+    """Where it can be known before the first request: fitted scikit-learn models say how many features they take."""
+    wanted = getattr(model, "n_features_in_", None)
+    if not isinstance(wanted, int) or len(inputs) != 1 or len(inputs[0].dims) != 1:
+        return
+    if inputs[0].dims[0] not in (-1, wanted):
+        raise LoadError(
+            f"the model takes {wanted} features a row, and the input's shape says {inputs[0].dims[0]}: "
+            f"write shape: [-1, {wanted}]"
+        )
 
 
 def _load_class(parameters: Mapping[str, str], inputs: Sequence[TensorConfig]) -> Predictor:

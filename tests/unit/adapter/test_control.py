@@ -118,6 +118,16 @@ def test_trial_that_nobody_switches_to_is_unloaded(tmp_path: Path) -> None:
     with_control(tmp_path, test)
 
 
+def test_reload_that_is_cut_off_after_the_switch_on_the_disk_is_ended(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        assert await talk(TRY, between=lambda _: place.switch("000002")) == [{"ok": True}]
+        while bench.reloader.served() != {"a": 2, "b": 1}:
+            await asyncio.sleep(0)
+        assert bench.directs()["a"] == "a_direct"
+
+    with_control(tmp_path, test)
+
+
 def test_refusal_says_why_and_settle_goes_back(tmp_path: Path) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
         bench.backend.load_errors["a_direct"] = ModelUnavailable("no", "[schwift:load_error] it needs foo\n")
@@ -200,7 +210,7 @@ def test_without_a_server_the_remedy_is_said(tmp_path: Path) -> None:
             pass
         assert str(caught.value) == (
             f"nothing is served here ({repository.with_name('.repo.sock')}: No such file or directory): "
-            "`schwift build-repo` builds, `schwift serve` serves"
+            "run this in the folder where `schwift serve` runs, or start it"
         )
         assert caught.value.exit_code == 1
 

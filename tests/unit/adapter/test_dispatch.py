@@ -6,17 +6,15 @@ import asyncio
 import random
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter import errors, tally
+from adapter import errors
 from adapter.backend.protocol import Arrays
 from converter.spec.manifest import ModelEntry, Tensor
-from tests.fakes.backend import FakeBackend, Handler
 from tests.fakes.entries import make_entry
 from tests.fakes.triton_http import until
 from tests.unit.adapter.desk import (
@@ -31,7 +29,6 @@ from tests.unit.adapter.desk import (
     fill,
     in_a_loop,
     let_go,
-    rows_in,
     turns,
 )  # fmt: skip
 
@@ -195,215 +192,3 @@ def test_a_wrong_number_of_rows_is_nobody_elses(change: int) -> None:
         assert await all_of(desk.ask(1), desk.ask(5, 6), desk.ask(3)) == [[2.0], errors.BadModelOutput, [6.0]]
 
     asyncio.run(main())
-
-
-def named(entry: ModelEntry, handler: Handler, requests: Sequence[Any]) -> tuple[Results, FakeBackend]:
-    """These features in one turn: the outputs of each as lists."""
-
-    async def main() -> tuple[Results, FakeBackend]:
-        desk = Desk(handler, entry)
-        results = await asyncio.gather(*[desk.ask_as_json(features) for features in requests])
-        names = [tensor.name for tensor in entry.outputs]
-        return [dict(zip(names, map(rows_in, texts), strict=True)) for texts in results], desk.backend
-
-    return asyncio.run(main())
-
-
-def test_strings_are_joined_and_parted() -> None:
-    entry = make_entry(inputs=[("x", "string", (1,))], outputs=[("y", "string", (1,))])
-
-    async def mirror(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
-        return {"y": arrays["x"]}
-
-    texts = [[["a"]], [[""], ["é" * 1000]], [["\0"]]]
-    results, backend = named(entry, mirror, texts)
-    assert results == [{"y": text} for text in texts]
-    assert len(backend.calls) == 1
-    assert backend.calls[0].arrays["x"].dtype == np.object_
-    assert backend.calls[0].arrays["x"].tolist() == [[b"a"], [b""], [b"\xc3\xa9" * 1000], [b"\0"]]
-
-
-def test_several_named_inputs_and_outputs_stay_together() -> None:
-    entry = make_entry(
-        inputs=[("a", "float32", (1,)), ("b", "int64", (2,))], outputs=[("s", "int64", (1,)), ("t", "float32", (1,))]
-    )
-
-    async def both(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
-        assert arrays["b"].dtype == np.int64
-        return {"s": arrays["b"].sum(axis=1, keepdims=True), "t": arrays["a"] * 2}
-
-    def request(rows: int, start: int) -> Any:
-        numbers = range(start, start + rows)
-        # The order of the names is the request's own.
-        return {"b": [[number, number * 10] for number in numbers], "a": [[number] for number in numbers]}
-
-    results, backend = named(entry, both, [request(1, 1), request(3, 2), request(2, 5)])
-    assert len(backend.calls) == 1
-    assert results == [
-        {"s": [[11]], "t": [[2.0]]},
-        {"s": [[22], [33], [44]], "t": [[4.0], [6.0], [8.0]]},
-        {"s": [[55], [66]], "t": [[10.0], [12.0]]},
-    ]
-
-
-def test_requests_whose_free_axes_differ_are_each_answered() -> None:
-    entry = make_entry(inputs=[("x", "float32", (-1,))], outputs=[("y", "float32", (-1,))])
-    requests = [[[width] * width] * rows for rows, width in ((1, 2), (2, 2), (1, 3), (2, 1))]
-    results, backend = named(entry, double, requests)
-    assert results == [
-        {"y": [[4.0, 4.0]]}, {"y": [[4.0, 4.0]] * 2}, {"y": [[6.0, 6.0, 6.0]]}, {"y": [[2.0]] * 2}
-    ]  # fmt: skip
-    assert [call.arrays["x"].shape for call in backend.calls] == [(3, 2), (1, 3), (2, 1)]
-
-
-def test_rows_that_differ_in_a_later_axis_are_not_joined() -> None:
-    entry = make_entry(inputs=[("x", "float32", (2, -1))], outputs=[("y", "float32", (2, -1))])
-    requests = [[[[1] * width] * 2] for width in (1, 3, 3)]
-    results, backend = named(entry, double, requests)
-    assert results == [{"y": [[[2.0] * width] * 2]} for width in (1, 3, 3)]
-    assert [call.arrays["x"].shape for call in backend.calls] == [(1, 2, 1), (2, 2, 3)]
-
-
-@in_a_loop
-async def test_whoever_was_answered_is_not_kept_until_its_deadline() -> None:
-    desk = Desk(fails_where(lambda value: value == 3, errors.ModelFailed("no")))
-    tasks = [desk.ask(float(i), timeout=1000) for i in range(5)]
-    await turns(1)
-    tasks[0].cancel()
-    assert await all_of(*tasks) == [asyncio.CancelledError, [2.0], [4.0], errors.ModelFailed, [8.0]]
-    assert len(desk.dispatcher._deadlines._pending) == 0
-
-
-@in_a_loop
-async def test_R13_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_are_answered() -> None:
-    held = Held()
-    desk = Desk(held)
-    started = asyncio.get_running_loop().time()
-    tasks = [desk.ask(1), desk.ask(2, 3, timeout=0.05), desk.ask(4)]
-    assert await all_of(tasks[1]) == [errors.DeadlineExceeded]
-    assert 0.04 < asyncio.get_running_loop().time() - started < 0.5
-    held.gates[0].set()
-    assert await all_of(tasks[0], tasks[2]) == [[2.0], [8.0]]
-    assert desk.sent == [[1.0, 2.0, 3.0, 4.0]]
-    assert 4.9 < desk.backend.calls[0].timeout <= 5
-
-
-@in_a_loop
-async def test_R13_what_expired_or_was_cancelled_in_the_queue_is_never_sent() -> None:
-    held = Held()
-    desk = Desk(held)
-    (first,) = await fill(desk, held, 1)
-    tasks = [desk.ask(1, timeout=0.02), desk.ask(2), desk.ask(3), desk.ask(4, timeout=0)]
-    await turns()
-    tasks[2].cancel()
-    assert await all_of(tasks[0], tasks[2], tasks[3]) == [
-        errors.DeadlineExceeded, asyncio.CancelledError, errors.DeadlineExceeded,
-    ]  # fmt: skip
-    await let_go(held, [first, tasks[1]])
-    assert await all_of(first, tasks[1]) == [[-2.0], [4.0]]
-    assert desk.sent[1:] == [[2.0]]
-    assert desk.dispatcher.queued == 0
-
-
-@pytest.mark.parametrize("then", [double, fails_where(lambda value: value == 5, errors.ModelFailed("no"))])
-@in_a_loop
-async def test_a_cancelled_client_changes_nothing_for_its_neighbours_and_is_not_sent_again(then: Handler) -> None:
-    held = Held(then)
-    desk = Desk(held)
-    tasks = [desk.ask(float(i)) for i in (1, 3, 2, 5)]
-    await turns()
-    tasks[2].cancel()
-    await let_go(held, tasks)
-    guilty = [10.0] if then is double else errors.ModelFailed
-    assert await all_of(*tasks) == [[2.0], [6.0], asyncio.CancelledError, guilty]
-    assert [2.0] not in desk.sent
-
-
-@in_a_loop
-async def test_over_its_bound_the_queue_is_full_for_the_next_one_only() -> None:
-    held = Held()
-    desk = Desk(held, PLAIN.model_copy(update={"queue_size": 3}))
-    tasks = await fill(desk, held, 1)
-    for i in range(3):
-        tasks.append(desk.ask(float(i)))
-    await turns()
-    with pytest.raises(errors.QueueFull) as caught:
-        await desk.ask(9)
-    assert 0 <= caught.value.retry_after < 1
-    assert desk.dispatcher.queued == 3
-    await let_go(held, tasks)
-    assert await all_of(*tasks) == [[-2.0], [0.0], [2.0], [4.0]]
-    assert desk.sent == [[-1.0], [0.0, 1.0, 2.0]]
-
-
-@in_a_loop
-async def test_those_who_are_gone_take_no_place_in_the_queue() -> None:
-    held = Held()
-    desk = Desk(held, PLAIN.model_copy(update={"queue_size": 1}))
-    tasks = await fill(desk, held, 1)
-    assert await all_of(desk.ask(1, timeout=0.01)) == [errors.DeadlineExceeded]
-    tasks.append(desk.ask(2))
-    await turns()
-    await let_go(held, tasks)
-    assert await all_of(*tasks) == [[-2.0], [4.0]]
-
-
-@in_a_loop
-async def test_the_queue_is_bounded_in_rows_too() -> None:
-    """16 rows for each place, and at least 8 full calls."""
-    held = Held()
-    desk = Desk(held, PLAIN.model_copy(update={"queue_size": 11, "direct_max_rows": 22}))
-    tasks = await fill(desk, held, 1)
-    # Two full calls go ahead.
-    for count in (2, 8):
-        tasks += [desk.ask(*map(float, range(22))) for _ in range(count)]
-        await turns()
-    assert desk.cell(tally.QUEUED_ROWS) == 176
-    with pytest.raises(errors.QueueFull):
-        await desk.ask(1)
-    await let_go(held, tasks)
-    assert await all_of(*tasks) == [[-2.0]] + [[2.0 * i for i in range(22)]] * 10
-    assert desk.cell(tally.QUEUED_ROWS) == 0
-
-
-@in_a_loop
-async def test_rows_of_those_who_are_gone_are_not_counted() -> None:
-    held = Held()
-    desk = Desk(held)
-    tasks = await fill(desk, held, 1)
-    leaving = desk.ask(1, 2, 3)
-    await turns()
-    assert desk.cell(tally.QUEUED_ROWS) == 3
-    leaving.cancel()
-    tasks.append(desk.ask(4))
-    await let_go(held, tasks)
-    assert desk.cell(tally.QUEUED_ROWS) == 0
-
-
-async def deadline_of(task: asyncio.Task[Any]) -> errors.DeadlineExceeded:
-    with pytest.raises(errors.DeadlineExceeded) as caught:
-        await task
-    return caught.value
-
-
-@in_a_loop
-async def test_who_expires_in_the_queue_says_whether_anything_was_answered_meanwhile() -> None:
-    held = Held()
-    desk = Desk(held)
-    tasks = await fill(desk, held, 1)
-    # Behind a call that never answers: that one hangs.
-    assert not (await deadline_of(desk.ask(1, timeout=0.02))).queued
-    # Behind calls that are answered, one after the other: there are too many requests.
-    tasks.append(desk.ask(*[2.0] * 8))
-    behind = desk.ask(3, timeout=0.05)
-    await turns()
-    held.gates[0].set()
-    assert (await deadline_of(behind)).queued
-    await let_go(held, tasks)
-    assert desk.cell(tally.ANSWERED) == 2
-
-
-@in_a_loop
-async def test_a_request_in_a_call_that_hangs_was_not_queued() -> None:
-    desk = Desk(Held())
-    assert not (await deadline_of(desk.ask(1, timeout=0.02))).queued

@@ -213,7 +213,10 @@ RAISED = errors.ModelFailed("The model raised an error on this input.", "KeyErro
         (RAISED, "raises an error on a row that the served one answers"),
         (errors.DeadlineExceeded("late"), "did not answer a made-up row in time"),
         (errors.ModelProcessDead("dead"), "process died on a made-up row"),
-        (errors.BadModelOutput("wrong", "output y is (2, 1)"), r"not what its config promises: output y is \(2, 1\)"),
+        (
+            errors.BadModelOutput("wrong", "[schwift:bad_model_output] output y is (2, 1)"),
+            r"not what its config promises: output y is \(2, 1\)$",
+        ),
         (errors.UpstreamDown("gone."), r"could not be asked: gone\."),
     ],
 )

@@ -297,6 +297,6 @@ def test_reload_and_rollback_without_a_server_say_so_and_build_nothing(tmp_path:
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         f"error: nothing is served here ({tmp_path}/.model_repository.sock: No such file or directory): "
-        "`schwift build-repo` builds, `schwift serve` serves\n"
+        "run this in the folder where `schwift serve` runs, or start it\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["models"]

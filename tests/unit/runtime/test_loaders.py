@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -73,6 +74,19 @@ def test_a_method_that_is_not_there_is_said() -> None:
         choose_method(SVC().fit(X, LABELS), "predict_proba", WIDE)
     with pytest.raises(ModelError, match="a dict has no method predict: save an object that has one"):
         choose_method({}, "auto", WIDE)
+
+
+@pytest.mark.parametrize("model", [classifier(), make_pipeline(StandardScaler(), LogisticRegression()).fit(X, LABELS)])
+def test_a_fitted_model_that_takes_another_number_of_features_is_said(tmp_path: Path, model: Any) -> None:
+    joblib.dump(model, tmp_path / "m.joblib")
+    files = {"kind": "joblib", "model_file": "m.joblib"}
+    with pytest.raises(
+        ModelError, match=r"the model takes 2 features a row, and the input's shape says 3: write shape: \[-1, 2\]$"
+    ):
+        predictor(tmp_path, inputs=[("x", "float64", (3,))], outputs=[("y", "int64", (1,))], **files)
+    for width in (2, -1):
+        predict = predictor(tmp_path, inputs=[("x", "float64", (width,))], outputs=[("y", "int64", (1,))], **files)
+        assert predict({"x": X}).tolist() == model.predict(X).tolist()
 
 
 def test_a_joblib_model_gives_probabilities_or_labels(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""What runs beside the requests as long as the event loop does: models are loaded, reloaded and looked after."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from adapter import tally
+from adapter.control import Control
+from adapter.keeper import Keeper
+from adapter.parts import Parts
+from adapter.reload import Reloader, adopt
+from adapter.service import PredictService
+from adapter.stubs import Stubs, Supervisor
+from adapter.timings import Traces
+from adapter.turns import Turns
+
+_REFRESH_SECONDS = 0.5
+
+
+@contextlib.asynccontextmanager
+async def running(parts: Parts, controlled: bool, traces: Traces | None) -> AsyncIterator[None]:
+    """For the length of a block, which ends with the backend closed. `controlled`: `schwift reload` can speak to it."""
+    descriptor, turns = parts.settings.supervisor_fd, Turns()
+    supervisor = None if descriptor is None else Supervisor(descriptor)
+    keeper = _keeper(parts, supervisor, turns)
+    adopted = tally.Gauge(parts.sharing.board, tally.ALL, parts.worker, tally.ADOPTED)
+    tasks = [
+        asyncio.create_task(keeper.run(), name="keeper"),
+        asyncio.create_task(_refresh(parts.service), name="refresh"),
+        asyncio.create_task(adopt(parts.registry, parts.service, adopted), name="adopt"),
+    ]
+    if controlled:
+        control = _control(parts, keeper, supervisor, turns)
+        tasks.append(asyncio.create_task(control.run(), name="control"))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await parts.backend.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
+
+
+def _keeper(parts: Parts, supervisor: Supervisor | None, turns: Turns) -> Keeper:
+    settings = parts.settings
+    return Keeper(
+        parts.registry,
+        parts.backend,
+        settings.model_load_timeout_seconds,
+        parts.sharing,
+        deadline=settings.predict_timeout_seconds,
+        guards=parts.guards,
+        stubs=Stubs(settings.triton_grpc) if settings.embedded else None,
+        supervisor=supervisor,
+        turns=turns,
+    )
+
+
+def _control(parts: Parts, keeper: Keeper, supervisor: Supervisor | None, turns: Turns) -> Control:
+    settings = parts.settings
+    reloader = Reloader(
+        parts.registry,
+        parts.backend,
+        parts.sharing.board,
+        keeper.tell,
+        settings.model_load_timeout_seconds,
+        settings.predict_timeout_seconds,
+        kill=supervisor.kill if supervisor is not None else lambda name: None,
+        turns=turns,
+    )
+    return Control(reloader, parts.sharing.lead, settings.control_path, settings.repository, keeper.follow)
+
+
+async def _refresh(service: PredictService) -> None:
+    """Models without traffic go back to idle."""
+    while True:
+        await asyncio.sleep(_REFRESH_SECONDS)
+        service.refresh()

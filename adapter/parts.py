@@ -1,0 +1,63 @@
+"""One object of each kind that a request meets, made before the event loop serves and as old as the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapter import tally
+from adapter.admission import Admission
+from adapter.backend.protocol import InferenceBackend
+from adapter.guard import Guards
+from adapter.metrics import Bounds, Metrics
+from adapter.ratelimit import Quota
+from adapter.registry import Registry
+from adapter.service import PredictService
+from adapter.sharing import Sharing
+from converter.spec.manifest import Manifest
+from converter.spec.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`worker` is this process's number among those that share `sharing`."""
+
+    settings: Settings
+    sharing: Sharing
+    worker: int
+    registry: Registry
+    backend: InferenceBackend
+    guards: Guards
+    metrics: Metrics
+    service: PredictService
+    quota: Quota | None
+
+
+def make_parts(
+    settings: Settings,
+    manifest: Manifest,
+    make_backend: Callable[[], InferenceBackend],
+    sharing: Sharing | None,
+    worker: int,
+) -> Parts:
+    names = [entry.name for entry in manifest.models]
+    sharing = sharing or Sharing(names)
+    board = sharing.board
+    tally.begin(board, names, worker)
+    registry = Registry(manifest, board, worker)
+    admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
+    guards = Guards(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
+    bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
+    backend = make_backend()
+    service = PredictService(
+        registry, backend, board, worker, admission, guards, settings.predict_timeout_seconds, settings.regime
+    )
+    metrics = Metrics(registry, board, guards, bounds)
+    quota = _quota(settings, sharing)
+    return Parts(settings, sharing, worker, registry, backend, guards, metrics, service, quota)
+
+
+def _quota(settings: Settings, sharing: Sharing) -> Quota | None:
+    if not settings.max_requests:
+        return None
+    return Quota(settings.max_requests, settings.requests_period_seconds, sharing.clients)

@@ -1,0 +1,26 @@
+"""One at a time loads and unloads a model: the keeper, or a reload that puts another version in its place.
+
+Both at once would take from each other what they have just loaded; and between the switch on the disk and that of the
+requests, a load by the keeper would bring the new version under the old one's contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Turns:
+    """By the models' names, within one event loop: `take` follows on `free` without a wait in between."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def free(self, name: str) -> bool:
+        return name not in self._taken
+
+    def take(self, names: Iterable[str]) -> None:
+        """These are free."""
+        self._taken |= set(names)
+
+    def give_back(self, names: Iterable[str]) -> None:
+        self._taken -= set(names)
