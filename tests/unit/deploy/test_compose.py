@@ -95,7 +95,8 @@ def test_paths_inside_are_where_the_volumes_are(services: dict[str, Any]) -> Non
         "SCHWIFT_REPOSITORY=/srv/repository/current",
     ):
         assert line in DOCKERFILE
-    assert "--model-repository=/srv/repository/current" in DOCKERFILE
+    nvidia = (ROOT / "deploy" / "nvidia.sh").read_text(encoding="utf-8")
+    assert "SCHWIFT_REPOSITORY:-/srv/repository/current" in nvidia and "LOG_DIRECTORY:-/srv/logs" in nvidia
 
 
 def test_the_adapter_asks_triton_where_it_listens(services: dict[str, Any]) -> None:
