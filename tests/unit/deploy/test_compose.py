@@ -134,7 +134,8 @@ def test_every_service_is_bounded(services: dict[str, Any], name: str) -> None:
 
 
 def test_monitoring_is_a_profile_and_reads_deploy(services: dict[str, Any]) -> None:
-    assert [name for name in services if "profiles" in services[name]] == ["prometheus", "grafana"]
+    assert [name for name in services if services[name].get("profiles") == ["monitoring"]] == ["prometheus", "grafana"]
+    assert list(services) == [*OURS, "prometheus", "grafana"]
     assert compose.mounts(services["prometheus"])[0] == compose.Mount("./deploy/prometheus", "/etc/prometheus", True)
     sources = [mount.source for mount in compose.mounts(services["grafana"])]
     assert sources == ["./deploy/grafana/provisioning", "./deploy/grafana/dashboards", "grafana"]
