@@ -33,11 +33,13 @@ COPY . /build/source
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps ./source
 
 FROM tools AS adapter-packages
-RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps \
+# Byte code is written for what the adapter imports, and for nothing else: half of it is never read.
+RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-compile --no-deps \
       -c constraints.txt -r adapter.txt \
     && sh slim.sh /opt/schwift numpy/distutils numpy/f2py
 COPY . /build/source
-RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps ./source
+RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-compile --no-deps ./source \
+    && /opt/schwift/bin/python -c "import adapter.__main__, adapter.tracing, requests"
 
 # The packages of models for the Python of NVIDIA's image.
 FROM ${TRITON_IMAGE} AS nvidia-packages
@@ -90,6 +92,7 @@ ENV PATH=/opt/schwift/bin:${PATH} \
     OPENBLAS_NUM_THREADS=1 \
     PYTHONDONTWRITEBYTECODE=1
 COPY --from=nvidia-packages /opt/schwift /opt/schwift
+COPY deploy/nvidia.sh /opt/schwift/
 WORKDIR /srv
 USER 10001:10001
 EXPOSE 8000 8001 8002
@@ -97,10 +100,7 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["pyth
   "import http.client as h, sys; c = h.HTTPConnection('127.0.0.1', 8000, timeout=4); c.request('GET', '/v2/health/live'); sys.exit(c.getresponse().status != 200)"]
 # What `schwift triton` says to the wheel's; the C++ backends are where this image has them.
 ENTRYPOINT []
-CMD ["tritonserver", "--model-repository=/srv/repository/current", "--model-control-mode=explicit", \
-     "--disable-auto-complete-config", "--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0", \
-     "--exit-timeout-secs=10", "--cache-config=local,size=67108864", "--log-info=false", \
-     "--http-port=8000", "--grpc-port=8001", "--metrics-port=8002"]
+CMD ["sh", "/opt/schwift/nvidia.sh"]
 
 FROM runtime AS adapter
 ENV SCHWIFT_HOST=0.0.0.0

@@ -69,8 +69,11 @@ class Child:
         if self.log is None or not self.log.is_file():
             return ""
         with open(self.log, "rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            # A log that was cut meanwhile has no earlier lives in it.
+            start = self._log_start if self._log_start <= end else 0
             # All that can matter: a log of days need not be read whole.
-            file.seek(max(self._log_start, file.seek(0, os.SEEK_END) - _MOST_WORDS))
+            file.seek(max(start, end - _MOST_WORDS))
             text = file.read().decode(errors="replace").replace("\0", "")
         kept = [line for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
         return "\n".join(kept[-lines:])

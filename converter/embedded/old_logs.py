@@ -1,19 +1,73 @@
-"""Triton's own log from start to start: it writes to an open file, which can be set aside only while it is down."""
+"""Triton's own log, rotated: from start to start by name, and while it is written to by content."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import time
 from itertools import pairwise
 from pathlib import Path
 
 _MOST_BYTES = 10 * 1024 * 1024
 _KEPT = 5
+# How often a log that is written to is looked at.
+PERIOD_SECONDS = 2.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def set_aside(path: Path) -> None:
-    """A large log becomes `path`.1, the one before `path`.2, and so on; the fifth is the last."""
-    if not path.is_file() or path.stat().st_size < _MOST_BYTES:
+    """While nobody writes to it. A large log becomes `path`.1, the one before `path`.2, …; the fifth is the last."""
+    if _is_large(path):
+        _make_room(path)
+        path.replace(_numbered(path, 1))
+
+
+def cut(path: Path) -> None:
+    """The same while somebody has it open for appending: its content goes to `path`.1, and it is empty again.
+
+    A line that is written in the very moment between the two is lost.
+    """
+    if _is_large(path):
+        _make_room(path)
+        shutil.copyfile(path, _numbered(path, 1))
+        os.truncate(path, 0)
+
+
+def keep_cutting(path: Path) -> None:
+    """In a process of its own, which ends when this one does: for one that is about to become Triton.
+
+    Where the disk is full, it goes on trying.
+    """
+    parent = os.getpid()
+    if os.fork() != 0:
         return
-    names = [path, *(path.with_name(f"{path.name}.{i}") for i in range(1, _KEPT + 1))]
-    for newer, older in reversed(list(pairwise(names))):
+    try:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # A terminal's Ctrl-C is for the other one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while os.getppid() == parent:
+            with contextlib.suppress(OSError):
+                cut(path)
+            time.sleep(PERIOD_SECONDS)
+    finally:
+        # Whatever happens: this process must not go on as the other one.
+        os._exit(0)
+
+
+def _is_large(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size >= _MOST_BYTES
+
+
+def _make_room(path: Path) -> None:
+    """`path`.1 is free afterwards."""
+    for newer, older in reversed(list(pairwise(_numbered(path, i) for i in range(1, _KEPT + 1)))):
         if newer.is_file():
             newer.replace(older)
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")

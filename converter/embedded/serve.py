@@ -73,6 +73,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
             while True:
                 _pause(stop)
                 supervisor.tick()
+                triton.tend_log()
         except _Stopped:
             _say("stopping")
     _say("stopped")

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import NoReturn
 
+from converter.embedded import old_logs
 from converter.embedded.doctor import Installation, locate
 from converter.embedded.triton import Ports, bind, command_line, environment_for, lay_out_backends
 from converter.errors import ServeError
@@ -32,6 +33,10 @@ def run_triton(settings: Settings, host: str) -> NoReturn:
     backends = Path(tempfile.mkdtemp(prefix="schwift-backends-"))
     command = standalone_command(found, settings, backends, host, ports, caching)
     lay_out_backends(found, backends)
+    if settings.debug_mode:
+        # Before anything here has a thread.
+        old_logs.set_aside(triton_log(settings))
+        old_logs.keep_cutting(triton_log(settings))
     os.execve(command[0], command, environment_for(found))
 
 
@@ -54,5 +59,10 @@ def standalone_command(
             settings.log_directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ServeError(f"LOG_DIRECTORY: {settings.log_directory} cannot be made: {error.strerror}") from error
-        command.append(f"--log-file={settings.log_directory / 'triton.log'}")
+        command.append(f"--log-file={triton_log(settings)}")
     return command
+
+
+def triton_log(settings: Settings) -> Path:
+    """Triton opens it for appending."""
+    return settings.log_directory / "triton.log"

@@ -7,13 +7,13 @@ import os
 import shutil
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from converter.embedded import family, shared_memory
+from converter.embedded import family, old_logs, shared_memory
 from converter.embedded.child import Child
 from converter.embedded.doctor import Installation
-from converter.embedded.old_logs import set_aside
 from converter.embedded.remains import Workdir
 from converter.errors import PortInUse, ServeError
 from converter.spec.settings import Settings
@@ -87,10 +87,18 @@ class EmbeddedTriton:
         self._environment = family.marked(environment_for(found), self._mark)
         self._log = log_folder / "triton.log"
         self.sweep = shared_memory.Sweep(self._shm_prefix, self._mark).tick
+        self._cut_due = 0.0
 
     def start(self) -> Child:
-        set_aside(self._log)
+        old_logs.set_aside(self._log)
         return Child("Triton", self._command, self._environment, self._log)
+
+    def tend_log(self) -> None:
+        """Keep it from filling the disk; called every moment."""
+        if time.monotonic() >= self._cut_due:
+            self._cut_due = time.monotonic() + old_logs.PERIOD_SECONDS
+            with contextlib.suppress(OSError):
+                old_logs.cut(self._log)
 
     def clean(self) -> None:
         """After its end: its stubs, wherever they are, and their shared memory."""

@@ -7,11 +7,14 @@ environment and order is taken from the file and applied with Linux's own tools.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from tests.images.engine import Image
 _ENTER = Path(__file__).with_name("enter.sh")
 _START_SECONDS = 120
 _STOP_SECONDS = 25
+_CLONE_NEWNET = 0x40000000
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass
@@ -83,6 +88,21 @@ class Pod:
     def in_network(self, *command: str) -> list[str]:
         """The command as seen from inside."""
         return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *command]
+
+    def listen(self, port: int) -> socket.socket:
+        """A socket that the services reach on 127.0.0.1, as they would another container.
+
+        A socket stays in the network of the thread that made it.
+        """
+
+        def listening() -> socket.socket:
+            with open(f"/proc/{self._network.pid}/ns/net", "rb") as network:
+                if _LIBC.setns(network.fileno(), _CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+            return socket.create_server(("127.0.0.1", port))
+
+        with ThreadPoolExecutor(1) as elsewhere:
+            return elsewhere.submit(listening).result()
 
     def exec(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in a running container, as `docker exec` does."""

@@ -15,14 +15,19 @@ import pytest
 from dotenv import dotenv_values
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, environment
+from tests.e2e.server import ROOT, environment, wait_for
 from tests.e2e.users_env import USERS_ENV
 from tests.images import compose
 from tests.images.engine import Image
 from tests.images.pod import Pod
+from tests.observability.collector import collecting
 
 # The contract tests make more requests a minute than that quota; DEBUG_MODE writes the logs.
-TEST_DOTENV = USERS_ENV.replace("MAX_REQUESTS=250\n", "").replace("DEBUG_MODE=False", "DEBUG_MODE=True")
+TEST_DOTENV = USERS_ENV.replace("MAX_REQUESTS=250
+", "").replace("DEBUG_MODE=False", "DEBUG_MODE=True")
+COLLECTOR = 4318
+TEST_DOTENV += f"SCHWIFT_OTLP_ENDPOINT=http://127.0.0.1:{COLLECTOR}
+"
 _E2E_SECONDS = 300
 
 
@@ -85,9 +90,19 @@ def site_packages(image: Image) -> set[str]:
 
 def test_the_adapters_image_has_no_library_of_models(images: dict[str, Image]) -> None:
     packages = site_packages(images["schwift-adapter"])
-    assert {"adapter", "converter", "numpy", "fastapi"} <= packages
+    assert {"adapter", "converter", "numpy", "fastapi", "opentelemetry"} <= packages
     assert packages & {"torch", "sklearn", "onnxruntime", "scipy", "numba", "pytriton", "pip"} == set()
     assert {"sklearn", "onnxruntime", "numba", "joblib", "pytriton"} <= site_packages(images["schwift-triton"])
+
+
+def test_the_adapters_image_has_the_byte_code_of_what_the_adapter_loads(images: dict[str, Image]) -> None:
+    (packages,) = images["schwift-adapter"].root.glob("opt/schwift/lib/python3*/site-packages")
+    for module in ("adapter/hot", "adapter/tracing", "fastapi/routing", "numpy/core/multiarray", "requests/sessions"):
+        source = packages / f"{module}.py"
+        (code,) = source.parent.glob(f"__pycache__/{source.stem}.cpython-*.pyc")
+        # Where its time of change is another one, it is made anew at each start.
+        assert int.from_bytes(code.read_bytes()[8:12], "little") == int(source.stat().st_mtime), module
+    assert not list(packages.glob("pip*")) and not list(packages.glob("numpy/f2py"))
 
 
 @pytest.mark.parametrize("name", ["schwift-builder", "schwift-triton", "schwift-adapter"])
@@ -118,11 +133,41 @@ def test_the_contract_in_the_images(images: dict[str, Image], tmp_path: Path) ->
         config = tmp_path / "Models" / "multiply" / "model_config.yaml"
         config.write_text(config.read_text(encoding="utf-8").replace("2.5", "4.0"), encoding="utf-8")
         pod.run("builder", variables_of(TEST_DOTENV), "schwift", "reload", "--skip-missing")
-        asked = "import json, urllib.request as r; print(r.urlopen(r.Request('http://127.0.0.1:8005/predict/multiply', "
-        asked += "b'{\"features\": [[1, 2, 3]]}', {'Content-Type': 'application/json'})).read().decode())"
-        assert '"predictions":[[4.0,8.0,12.0]]' in pod.exec("adapter", "python", "-c", asked).stdout
+        assert '"predictions":[[4.0,8.0,12.0]]' in ask(pod)
+        assert_traced(pod)
+        assert_tritons_log_is_rotated(tmp_path / "logs")
     assert re.search(r"multiply .*\b200\b", (tmp_path / "logs" / "schwift.log").read_text(encoding="utf-8"))
-    assert "multiply_direct" in (tmp_path / "logs" / "triton.log").read_text(encoding="utf-8")
+
+
+def ask(pod: Pod, traceparent: str = "") -> str:
+    """One row of the model multiply, from inside the adapter's container."""
+    headers = {"Content-Type": "application/json", "traceparent": traceparent}
+    body = b'{"features": [[1, 2, 3]]}'
+    code = f"r.Request('http://127.0.0.1:8005/predict/multiply', {body!r}, {headers!r})"
+    return pod.exec("adapter", "python", "-c", f"import urllib.request as r; print(r.urlopen({code}).read())").stdout
+
+
+def assert_traced(pod: Pod) -> None:
+    """What .env says reaches the adapter and Triton: a request is in one trace with spans of both."""
+    trace = 32 * "a"
+    with collecting(pod.listen(COLLECTOR)) as collector:
+        assert "predictions" in ask(pod, f"00-{trace}-{16 * 'b'}-01")
+        spans = collector.wait_for(5, lambda span: span.trace == trace)
+    assert sorted((span.service, span.name) for span in spans) == [
+        ("schwiftserve", "POST /predict"), ("schwiftserve", "call multiply_direct"),
+        ("schwiftserve-triton", "InferRequest"), ("schwiftserve-triton", "compute"),
+        ("schwiftserve-triton", "multiply_direct"),
+    ]  # fmt: skip
+
+
+def assert_tritons_log_is_rotated(logs: Path) -> None:
+    """While Triton writes it."""
+    log, old = logs / "triton.log", logs / "triton.log.1"
+    assert not old.exists()
+    with open(log, "ab") as file:
+        file.write(b"filler\n" * 2_000_000)
+    wait_for(lambda: old.exists() and log.stat().st_size < 1_000_000)
+    assert "multiply_direct" in old.read_text(encoding="utf-8")
 
 
 def assert_hardened(pod: Pod, service: str) -> None:
@@ -145,5 +190,7 @@ def test_the_contract_on_nvidias_target(nvidia_images: dict[str, Image], tmp_pat
     assert (image.config["User"], image.config["Entrypoint"]) == ("10001:10001", [])
     with composed(tmp_path, nvidia_images, compose.MAIN, compose.NVIDIA, dotenv=TEST_DOTENV) as pod:
         report(contract(pod, tmp_path, "-k", "not torch_mlp and not eager"))
+        assert_traced(pod)
+        assert_tritons_log_is_rotated(tmp_path / "logs")
         # Compose ends first what depends on others.
         assert [pod.stop("adapter"), pod.stop("triton")] == [0, 0]

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +58,9 @@ class Collector:
 
 
 @contextlib.contextmanager
-def collecting() -> Iterator[Collector]:
+def collecting(listener: socket.socket | None = None) -> Iterator[Collector]:
+    """On a free port of this machine, or where `listener` listens, which is closed in the end."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -77,7 +80,10 @@ def collecting() -> Iterator[Collector]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    collector = Collector(server.server_port)
+    if listener is not None:
+        server.socket.close()
+        server.socket = listener
+    collector = Collector(server.socket.getsockname()[1])
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

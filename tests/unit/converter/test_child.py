@@ -136,6 +136,15 @@ def test_last_words_are_of_this_life_alone(started: list[Child], tmp_path: Path)
     assert child.last_words() == "mine"
 
 
+def test_last_words_are_found_in_a_log_that_was_cut(started: list[Child], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("of an earlier life\n" * 100)
+    child = python(started, "", log=log)
+    wait_until(lambda: child.exit_code() is not None)
+    log.write_text("mine\n")
+    assert child.last_words() == "mine"
+
+
 LOG = """\
 I0423 10:00:00.000000 1 server.cc:1] "started"
 +-------+--------+

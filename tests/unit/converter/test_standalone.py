@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from converter.embedded.doctor import Installation
-from converter.embedded.standalone import run_triton, standalone_command, standard_ports
+from converter.embedded.standalone import run_triton, standalone_command, standard_ports, triton_log
 from converter.embedded.triton import Ports
 from converter.errors import PortInUse, RepositoryError, ServeError
 from converter.spec.settings import Settings
@@ -110,6 +110,7 @@ def test_debug_mode_writes_tritons_log_where_the_logs_are(found: Installation, t
     command = standalone_command(found, debug, tmp_path, "0.0.0.0", Ports(1, 2, 3), caching=False)
     assert command[-1] == f"--log-file={tmp_path / 'logs' / 'triton.log'}" and "--log-info=true" in command
     assert (tmp_path / "logs").is_dir()
+    assert triton_log(debug) == tmp_path / "logs" / "triton.log"
     (tmp_path / "file").write_text("")
     wrong = settings(tmp_path, debug_mode=True, log_directory=tmp_path / "file" / "logs")
     with pytest.raises(ServeError, match=r"^LOG_DIRECTORY: .* cannot be made"):

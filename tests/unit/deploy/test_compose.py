@@ -95,7 +95,8 @@ def test_paths_inside_are_where_the_volumes_are(services: dict[str, Any]) -> Non
         "SCHWIFT_REPOSITORY=/srv/repository/current",
     ):
         assert line in DOCKERFILE
-    assert "--model-repository=/srv/repository/current" in DOCKERFILE
+    nvidia = (ROOT / "deploy" / "nvidia.sh").read_text(encoding="utf-8")
+    assert "SCHWIFT_REPOSITORY:-/srv/repository/current" in nvidia and "LOG_DIRECTORY:-/srv/logs" in nvidia
 
 
 def test_the_adapter_asks_triton_where_it_listens(services: dict[str, Any]) -> None:
@@ -133,7 +134,8 @@ def test_every_service_is_bounded(services: dict[str, Any], name: str) -> None:
 
 
 def test_monitoring_is_a_profile_and_reads_deploy(services: dict[str, Any]) -> None:
-    assert [name for name in services if "profiles" in services[name]] == ["prometheus", "grafana"]
+    assert [name for name in services if services[name].get("profiles") == ["monitoring"]] == ["prometheus", "grafana"]
+    assert list(services) == [*OURS, "prometheus", "grafana"]
     assert compose.mounts(services["prometheus"])[0] == compose.Mount("./deploy/prometheus", "/etc/prometheus", True)
     sources = [mount.source for mount in compose.mounts(services["grafana"])]
     assert sources == ["./deploy/grafana/provisioning", "./deploy/grafana/dashboards", "grafana"]

@@ -13,7 +13,9 @@ from tests.e2e.server import ROOT
 FOLDER = ROOT / "deploy" / "requirements"
 # The images' Python.
 IMAGE = {"python_version": "3.11", "python_full_version": "3.11.0"}
-EXTRAS = {"tritonclient": "grpc"}
+EXTRAS = {"tritonclient": "grpc", "opentelemetry-exporter-http-transport": "requests"}
+# Of ours, the extra that an image has besides.
+OUR_EXTRA = {"triton": "", "adapter": "otel"}
 # What a package imports without saying so.
 UNDECLARED = {"tritonclient": {"packaging"}}
 # What a package asks for and what we use of it does not: its own Python code, or its tools.
@@ -32,9 +34,9 @@ def listed(*names: str) -> list[str]:
     return [line for line in lines if not line.startswith("#")]
 
 
-def needs(package: str) -> set[str]:
-    """What a package declares for the images' Python, with the extra that we use."""
-    environment = IMAGE | {"extra": EXTRAS.get(package, "")}
+def needs(package: str, extra: str | None = None) -> set[str]:
+    """What a package declares for the images' Python, with an extra: by default the one that we use."""
+    environment = IMAGE | {"extra": EXTRAS.get(package, "") if extra is None else extra}
     requirements = [Requirement(line) for line in metadata.requires(package) or ()]
     return UNDECLARED.get(package, set()) | {
         canonicalize_name(requirement.name)
@@ -54,13 +56,13 @@ def test_a_list_has_all_that_its_packages_need(image: str) -> None:
 def test_a_list_has_nothing_that_neither_we_nor_its_packages_need(image: str) -> None:
     packages = listed(*LISTS[image])
     assert len(packages) == len(set(packages))
-    ours = needs("schwift")
+    ours = needs("schwift", OUR_EXTRA[image])
     theirs = {name for package in packages for name in needs(package)}
     assert set(packages) - ours - theirs == set()
 
 
 def test_every_dependency_is_in_an_image() -> None:
-    ours = needs("schwift")
+    ours = needs("schwift", OUR_EXTRA["triton"]) | needs("schwift", OUR_EXTRA["adapter"])
     assert ours - {name for names in LISTS.values() for name in listed(*names)} == set()
 
 
