@@ -9,9 +9,10 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.e2e.server import Server, serving, wait_for
+from tests.e2e.server import Server, wait_for
 from tests.faults import moods
 from tests.faults.asking import Answer, ask, at_once, codes, metric
+from tests.faults.serving import serving
 
 ROOM = 40
 BURST = 100

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import Server, serving, wait_for
+from tests.e2e.server import Server, wait_for
 from tests.faults import moods, pids
-from tests.faults.asking import Answer, ask, at_once, codes, get, health, live, metric, ready
+from tests.faults.asking import ask, at_once, codes, get, health, live, metric, ready
+from tests.faults.moods import calm_goes_on
+from tests.faults.serving import serving
 
 # A request's deadline in most of these tests, in seconds.
 DEADLINE = 2.0
@@ -40,30 +41,6 @@ def assert_well(server: Server) -> None:
     for endpoint in ("predict", "predict_batched"):
         assert well(server, endpoint)
     assert health(server, "moody")["state"] == "ready"
-
-
-@contextmanager
-def calm_goes_on(server: Server) -> Iterator[None]:
-    """The other model answers all the while, on both endpoints."""
-    over = threading.Event()
-    wrong: list[Answer] = []
-
-    def go_on() -> None:
-        while not over.is_set():
-            for endpoint in ("predict", "predict_batched"):
-                answer = ask(server, "calm", [[1.0, 2.0]], endpoint)
-                if answer.status != 200 or answer.body["predictions"] != [[2.0, 4.0]]:
-                    wrong.append(answer)
-            time.sleep(0.05)
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    assert wrong == []
 
 
 def mended_within(server: Server, seconds: float) -> None:
