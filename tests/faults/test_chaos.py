@@ -1,4 +1,4 @@
-"""The chaos run itself, cut short."""
+"""The chaos run and the overload bench themselves, cut short."""
 
 from __future__ import annotations
 
@@ -30,3 +30,15 @@ def test_chaos_for_half_a_minute(tmp_path: Path) -> None:
     assert all(fault["recovered"] >= fault["ended"] for fault in found["faults"])
     assert f"| {found['faults'][0]['kind']} | " in (tmp_path / "found" / "chaos.md").read_text()
     assert (tmp_path / "found" / "chaos.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_five_times_the_load_that_saturates(tmp_path: Path) -> None:
+    """What does not hang on how busy the machine is; the bench itself holds the times."""
+    run(tmp_path, "tests.bench.overload", "--seconds", "2")
+    found = json.loads((tmp_path / "found" / "overload.json").read_text())
+    assert len(found["overload"]) == 4
+    for case in found["overload"]:
+        assert case["goodput"] > 0.8 * case["peak"], case
+        assert set(case["counts"]) <= {"ok", "overloaded", "deadline_exceeded"}, case
+        assert case["counts"]["overloaded"] > case["counts"]["ok"], case
+        assert case["lost"] == case["unsent"] == case["unanswered"] == 0, case
