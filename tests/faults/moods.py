@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,11 +41,12 @@ class Moody:
 """
 
 
-def write(folder: Path, more: str = "") -> Path:
-    """`moody` and `calm`; `more` are keys of moody's config."""
+def write(folder: Path, more: str = "", others: Sequence[str] = ()) -> Path:
+    """`moody` and `calm`, and `others` that are as moody; `more` are keys of moody's config."""
     models = folder / "models"
     sample_models.python_model(models, "moody", "model:Moody", _CODE, "[-1, 2]", "float64", more)
-    sample_models.python_model(models, "calm", "model:Moody", _CODE, "[-1, 2]", "float64")
+    for name in ("calm", *others):
+        sample_models.python_model(models, name, "model:Moody", _CODE, "[-1, 2]", "float64")
     return models
 
 

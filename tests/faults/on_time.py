@@ -15,10 +15,10 @@ class Late(AssertionError):
     """A time is not within its bounds."""
 
 
-def within(seconds: float, most: float, least: float = 0.0) -> None:
-    """Late, unless `least` < `seconds` < `most`."""
-    if not least < seconds < most:
-        raise Late(f"{seconds:.4f} s is not between {least:g} and {most:g} s")
+def within(measured: float, most: float, least: float = 0.0) -> None:
+    """Late, unless `least` < `measured` < `most`."""
+    if not least < measured < most:
+        raise Late(f"{measured:.4f} is not between {least:g} and {most:g}")
 
 
 def one_of_three(attempt: Callable[[], object]) -> None:

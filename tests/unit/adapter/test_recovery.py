@@ -88,7 +88,7 @@ class Bench:
 
 
 @in_counted_time
-async def test_the_model_goes_before_a_front_that_waits_for_it() -> None:
+async def test_R6_the_model_goes_before_a_front_that_waits_for_it() -> None:
     """Triton must have seen the end of the one before the other's: else it can end too."""
     bench = Bench(Processes())
     await bench.unload("m", "m_direct")
@@ -124,7 +124,7 @@ async def test_nothing_is_unloaded_before_all_are_gone() -> None:
 
 
 @in_counted_time
-async def test_one_that_does_not_end_is_counted_and_holds_nobody_for_longer() -> None:
+async def test_R6_one_that_does_not_end_is_counted_and_holds_nobody_for_longer() -> None:
     bench = Bench(Processes())
     bench.processes.stuck = {MODEL}
     took = await bench.unload("m", "m_direct")
@@ -154,7 +154,7 @@ async def test_what_is_well_is_only_unloaded() -> None:
 
 @pytest.mark.parametrize("here", [True, False], ids=["nobody to kill them", "not on this machine"])
 @in_counted_time
-async def test_where_they_are_not_ours_they_are_counted(here: bool) -> None:
+async def test_R6_where_they_are_not_ours_they_are_counted(here: bool) -> None:
     model = Model(make_entry("m"), tally.make_board(["m"]), 0)
     backend = FakeBackend()
     recovery = Recovery(backend, Processes() if here else None, None)
