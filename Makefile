@@ -1,6 +1,6 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
 # make test    all tests but those of the next two, against a real Triton
-# make test-faults   faults injected for real: processes that die or hang, full queues, bad files (docs/operations.md)
+# make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc; docs/operations.md)
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)

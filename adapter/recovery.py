@@ -79,7 +79,7 @@ class Recovery:
     async def _end(self, model: Model, names: Sequence[str]) -> None:
         if not names:
             return
-        if self._stubs is None or self._supervisor is None or not (before := self._stubs.of(names)):
+        if self._stubs is None or self._supervisor is None or not self._stubs.of(names):
             model.stuck.add(len(names))
             return
         if model.entry.front in names:
@@ -88,17 +88,17 @@ class Recovery:
             await self._kill([model.entry.direct])
             await asyncio.sleep(_NOTICE_SECONDS)
         # Not loaded before they are gone: the new ones have the same names.
-        if not await self._kill(names):
-            model.stuck.add(len(before))
+        if left := await self._kill(names):
+            model.stuck.add(left)
 
-    async def _kill(self, names: Sequence[str]) -> bool:
-        """Whether all processes of these Triton models ended soon."""
+    async def _kill(self, names: Sequence[str]) -> int:
+        """How many processes of these Triton models did not end soon."""
         assert self._stubs is not None and self._supervisor is not None
         before = self._stubs.of(names)
         for name in names:
             self._supervisor.kill(name)
         for _ in range(_KILL_LOOKS):
             if not any(self._stubs.alive(pid) for pid in before):
-                return True
+                return 0
             await asyncio.sleep(_KILL_SECONDS / _KILL_LOOKS)
-        return False
+        return sum(self._stubs.alive(pid) for pid in before)

@@ -26,6 +26,7 @@ class Load:
     """`seen` counts answers by status and code; `faults` are answers, or losses, that must not be."""
 
     url: str
+    endpoint: str = "predict"
     seen: Counter[tuple[int, str]] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     # Connections that nobody took: nothing was accepted.
@@ -86,7 +87,7 @@ class Load:
         """One request, whose numbers no other has; whether it was answered with its numbers."""
         body = json.dumps({"features": [[number, 1.0, -2.0]]})
         try:
-            connection.request("POST", "/predict/multiply", body, {"Content-Type": "application/json"})
+            connection.request("POST", f"/{self.endpoint}/multiply", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             content = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e import sample_models
+from tests.e2e.server import Server
+from tests.faults.asking import Answer, ask
 
 DIES, SLEEPS, LOOPS, LOOPS_IN_C, RAISES, LEAKS = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
 
@@ -35,9 +41,34 @@ class Moody:
 """
 
 
-def write(folder: Path, more: str = "") -> Path:
-    """`moody` and `calm`; `more` are keys of moody's config."""
+def write(folder: Path, more: str = "", others: Sequence[str] = ()) -> Path:
+    """`moody` and `calm`, and `others` that are as moody; `more` are keys of moody's config."""
     models = folder / "models"
     sample_models.python_model(models, "moody", "model:Moody", _CODE, "[-1, 2]", "float64", more)
-    sample_models.python_model(models, "calm", "model:Moody", _CODE, "[-1, 2]", "float64")
+    for name in ("calm", *others):
+        sample_models.python_model(models, name, "model:Moody", _CODE, "[-1, 2]", "float64")
     return models
+
+
+@contextmanager
+def calm_goes_on(server: Server) -> Iterator[None]:
+    """The other model answers all the while, on both endpoints."""
+    over = threading.Event()
+    wrong: list[Answer] = []
+
+    def go_on() -> None:
+        while not over.is_set():
+            for endpoint in ("predict", "predict_batched"):
+                answer = ask(server, "calm", [[1.0, 2.0]], endpoint)
+                if answer.status != 200 or answer.body["predictions"] != [[2.0, 4.0]]:
+                    wrong.append(answer)
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert wrong == []

@@ -19,9 +19,14 @@ def tritons(server: Server) -> list[int]:
     return _of(server, "tritonserver")
 
 
+def adapters(server: Server) -> list[int]:
+    """The adapter, or its workers and their parent."""
+    return _of(server, "-m adapter")
+
+
 def adapter(server: Server) -> int:
     """The adapter, or the parent of its workers."""
-    candidates = _of(server, "-m adapter")
+    candidates = adapters(server)
     (pid,) = [pid for pid in candidates if parent(pid) not in candidates]
     return pid
 

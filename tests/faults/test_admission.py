@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import socket
 import time
 from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.e2e.server import Server, serving, wait_for
+from tests.e2e.server import Server, wait_for
 from tests.faults import moods
 from tests.faults.asking import Answer, ask, at_once, codes, metric
+from tests.faults.on_time import one_of_three, within
+from tests.faults.serving import serving
 
 ROOM = 40
 BURST = 100
+REFUSED_SECONDS = 0.020
 
 
 def request_bytes(model: str, features: object) -> bytes:
@@ -30,32 +35,66 @@ def connect(server: Server) -> socket.socket:
 
 
 def test_R12_of_a_burst_exactly_the_overflow_is_refused_at_once(tmp_path: Path) -> None:
-    """Connections first, then a request on each as fast as one client can write."""
+    """Connections first, then a request on each as fast as one client can write.
+
+    Every refusal is there within 20 ms of its request, as the client sees it, in one of at most three bursts.
+    """
     settings = {"MAX_CONCURRENT_REQUESTS": str(ROOM), "DEBUG_MODE": "True", "LOG_DIRECTORY": str(tmp_path / "logs")}
     with serving(moods.write(tmp_path), tmp_path, **settings) as server:
-        socks = [connect(server) for _ in range(BURST)]
-        for i, sock in enumerate(socks):
-            sock.sendall(request_bytes("moody", [[moods.SLEEPS if i == 0 else float(i), 2.0]]))
-        answers: Counter[int] = Counter()
-        for i, sock in enumerate(socks):
-            with sock, sock.makefile("rb") as stream:
-                status = int(stream.readline().split()[1])
-                answers[status] += 1
-                head = {line.lower() for line in iter(stream.readline, b"\r\n")}
-                length = next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length"))
-                body = json.loads(stream.read(length))
-                if status == 200:
-                    assert body["predictions"] == [[-4.0 if i == 0 else 2.0 * i, 4.0]]
-                else:
-                    assert (status, body["code"]) == (503, "overloaded")
-                    assert any(line.startswith(b"retry-after: ") for line in head)
-        assert answers == {200: ROOM, 503: BURST - ROOM}
-        lines = (tmp_path / "logs" / "schwift.log").read_text(encoding="utf-8").splitlines()
-        refused = [float(line.split(" ms=")[1].split()[0]) for line in lines if "code=overloaded" in line]
-        assert len(refused) == BURST - ROOM
-        # All but a few: a neighbour may take the core for longer than that.
-        assert sorted(refused)[int(0.95 * len(refused))] < 20
-        assert metric(server, "schwift_in_flight") == 0
+
+        def attempt() -> None:
+            log = tmp_path / "logs" / "schwift.log"
+            before = len(log.read_text(encoding="utf-8").splitlines())
+            refused = burst(server)
+            assert metric(server, "schwift_in_flight") == 0
+            lines = log.read_text(encoding="utf-8").splitlines()[before:]
+            logged = [float(line.split(" ms=")[1].split()[0]) for line in lines if "code=overloaded" in line]
+            assert len(logged) == len(refused) == BURST - ROOM
+            within(max(logged) / 1e3, REFUSED_SECONDS)
+            within(max(refused), REFUSED_SECONDS)
+
+        one_of_three(attempt)
+
+
+def burst(server: Server) -> list[float]:
+    """The seconds that each refusal took. Answers are told apart by their numbers."""
+    with contextlib.ExitStack() as stack:
+        poll = stack.enter_context(select.epoll())
+        socks = [stack.enter_context(connect(server)) for _ in range(BURST)]
+        numbers = {sock.fileno(): i for i, sock in enumerate(socks)}
+        requests = [request_bytes("moody", [[moods.SLEEPS if i == 0 else float(i), 2.0]]) for i in range(BURST)]
+        for number in numbers:
+            poll.register(number, select.EPOLLIN | select.EPOLLONESHOT)
+        # Accepted, all of them: the kernel takes a connection before the server does.
+        wait_for(lambda: metric(server, "schwift_in_flight") == 0)
+        sent = []
+        for sock, request in zip(socks, requests, strict=True):
+            sent.append(time.monotonic())
+            sock.sendall(request)
+        came: dict[int, float] = {}
+        while len(came) < BURST:
+            ready = poll.poll(10)
+            now = time.monotonic()
+            assert ready, f"{BURST - len(came)} have no answer"
+            came |= {numbers[number]: now - sent[numbers[number]] for number, _ in ready}
+        statuses = [check(sock, i) for i, sock in enumerate(socks)]
+    assert Counter(statuses) == {200: ROOM, 503: BURST - ROOM}
+    return [came[i] for i, status in enumerate(statuses) if status == 503]
+
+
+def check(sock: socket.socket, number: int) -> int:
+    """The status of the answer to a request of the burst, which is as it must be."""
+    with sock.makefile("rb") as stream:
+        status = int(stream.readline().split()[1])
+        head = {line.lower() for line in iter(stream.readline, b"\r\n")}
+        length = next(int(line.split(b":")[1]) for line in head if line.startswith(b"content-length"))
+        body = json.loads(stream.read(length))
+    if status == 200:
+        assert body["predictions"] == [[-4.0 if number == 0 else 2.0 * number, 4.0]]
+    else:
+        assert (status, body["code"]) == (503, "overloaded")
+        assert any(line.startswith(b"retry-after: ") for line in head)
+    return status
 
 
 def test_R13_who_waits_past_its_deadline_is_told_on_time_and_not_sent(tmp_path: Path) -> None:
@@ -67,13 +106,18 @@ def test_R13_who_waits_past_its_deadline_is_told_on_time_and_not_sent(tmp_path: 
             time.sleep(0.3)
             return ask(server, "moody", [[float(i), 1.0]], x_request_timeout_ms="400")
 
-        first, *waiting = at_once(6, one)
-        assert first.status == 200
-        assert codes(waiting) == [(504, "deadline_exceeded")] * 5
-        assert all(0.38 < answer.seconds < 0.5 for answer in waiting)
-        calls = metric(server, "schwift_call_rows_total", model_name="moody")
-        assert calls == 1, "only the slow one was sent"
-        assert metric(server, "schwift_breaker_opened_total") == 0
+        def attempt() -> None:
+            before = metric(server, "schwift_call_rows_total", model_name="moody")
+            first, *waiting = at_once(6, one)
+            assert first.status == 200
+            assert codes(waiting) == [(504, "deadline_exceeded")] * 5
+            calls = metric(server, "schwift_call_rows_total", model_name="moody") - before
+            assert calls == 1, "only the slow one was sent"
+            assert metric(server, "schwift_breaker_opened_total") == 0
+            for answer in waiting:
+                within(answer.seconds, 0.5, 0.38)
+
+        one_of_three(attempt)
 
 
 def test_R14_a_client_that_leaves_is_logged_and_harms_nobody(tmp_path: Path) -> None:

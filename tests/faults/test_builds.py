@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 
 from tests.e2e import sample_models
-from tests.e2e.server import environment, serving
+from tests.e2e.server import environment
+from tests.faults.serving import serving
 from tests.faults.test_reloads import answer, put
 
 # In a mount namespace of its own: the small disk is gone with the process. As root of nothing but that namespace.

@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.server import ROOT, Server, serving, start, stop, wait_for
+from tests.e2e.server import ROOT, Server, start, stop, wait_for
 from tests.faults import pids
 from tests.faults.load import Load
+from tests.faults.serving import serving
 
 CLIENTS = 8
 

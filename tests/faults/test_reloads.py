@@ -17,7 +17,8 @@ import pytest
 
 from converter.spec.manifest import read_manifest
 from tests.e2e import sample_models
-from tests.e2e.server import Server, environment, serving
+from tests.e2e.server import Server, environment
+from tests.faults.serving import serving
 
 CODE = '''
 """A model that multiplies by {factor}."""

@@ -21,9 +21,10 @@ import httpx
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, environment, serving, start, wait_for
+from tests.e2e.server import ROOT, Server, environment, start, wait_for
 from tests.faults import pids
 from tests.faults.load import Load
+from tests.faults.serving import serving
 
 CLIENTS = 32
 SLOW = """

@@ -23,11 +23,9 @@ from tests.images.pod import Pod
 from tests.observability.collector import collecting
 
 # The contract tests make more requests a minute than that quota; DEBUG_MODE writes the logs.
-TEST_DOTENV = USERS_ENV.replace("MAX_REQUESTS=250
-", "").replace("DEBUG_MODE=False", "DEBUG_MODE=True")
+TEST_DOTENV = USERS_ENV.replace("MAX_REQUESTS=250\n", "").replace("DEBUG_MODE=False", "DEBUG_MODE=True")
 COLLECTOR = 4318
-TEST_DOTENV += f"SCHWIFT_OTLP_ENDPOINT=http://127.0.0.1:{COLLECTOR}
-"
+TEST_DOTENV += f"SCHWIFT_OTLP_ENDPOINT=http://127.0.0.1:{COLLECTOR}\n"
 _E2E_SECONDS = 300
 
 

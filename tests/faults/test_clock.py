@@ -1,0 +1,121 @@
+"""A wall clock that jumps while a server runs (R28): as adapter, Triton and models see it, and no other process."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import sample_models
+from tests.e2e.server import ROOT, Server, wait_for
+from tests.faults import moods, pids
+from tests.faults.asking import ask, codes, health, metric, ready
+from tests.faults.load import Load
+from tests.faults.serving import serving
+
+SHIM = Path(__file__).with_name("wall_clock.c")
+HOUR = 3600
+DEADLINE = 2.0
+# After a jump: Triton may take what it has in hand for dead, and may end over it.
+WELL_SECONDS = 15
+CLOCK = """
+import time
+
+
+class Clock:
+    def predict(self, X):
+        return X * 0 + time.time()
+"""
+
+
+@pytest.fixture
+def jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Put the wall clock of all that is started from now on so many seconds before or after the real one.
+
+    By a library made here (needs cc): libfaketime 0.9.10 makes Python's sleep fail where the monotonic clock is real.
+    """
+    library, offset = tmp_path / "wall_clock.so", tmp_path / "offset"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, SHIM, "-ldl", "-pthread"], check=True)
+
+    def put(seconds: int) -> None:
+        with open(offset, "r+b") as file:
+            file.write(struct.pack("q", seconds))
+
+    offset.write_bytes(struct.pack("q", 0))
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    monkeypatch.setenv("WALL_CLOCK_OFFSET", str(offset))
+    return put
+
+
+def with_a_clock(folder: Path) -> Path:
+    models = moods.write(folder)
+    shutil.copytree(ROOT / "models" / "multiply", models / "multiply")
+    sample_models.python_model(models, "clock", "model:Clock", CLOCK, "[-1, 1]", "float64")
+    return models
+
+
+def shift(server: Server) -> float:
+    """How far the wall clock of a model's process is from ours."""
+    answer = ask(server, "clock", [[0.0]])
+    return float(answer.body["predictions"][0][0]) - time.time() if answer.status == 200 else math.nan
+
+
+def well(server: Server) -> bool:
+    return ask(server, "moody", [[3.0, 4.0]]).status == 200 and health(server, "moody")["breaker"] == "closed"
+
+
+def test_R28_deadlines_and_an_open_breaker_go_by_another_clock(tmp_path: Path, jump: Callable[[int], None]) -> None:
+    """It jumps while deadlines run, again while the breaker is open, and back while all begins again."""
+    with serving(with_a_clock(tmp_path), tmp_path, PREDICT_TIMEOUT_SECONDS=str(DEADLINE)) as server:
+        old = server.process.pid, pids.adapter(server)
+        for pid in (*old, pids.triton(server), *pids.stubs(server)):
+            assert "wall_clock.so" in Path(f"/proc/{pid}/maps").read_text()
+        for times, (first, second) in enumerate([(HOUR, -HOUR), (-HOUR, HOUR)], 1):
+            stopped = pids.triton(server)
+            os.kill(stopped, signal.SIGSTOP)
+            with ThreadPoolExecutor(25) as pool:
+                waiting = [pool.submit(ask, server, "moody", [[1.0, 2.0]]) for _ in range(25)]
+                time.sleep(DEADLINE / 2)
+                jump(first)
+                answers = [each.result() for each in waiting]
+            assert codes(answers) == [(504, "deadline_exceeded")] * 25
+            assert min(answer.seconds for answer in answers) > DEADLINE - 0.05
+            assert max(answer.seconds for answer in answers) < DEADLINE + 0.5
+            jump(second)
+            refused = ask(server, "moody", [[1.0, 2.0]])
+            assert (refused.status, refused.code) == (503, "breaker_open")
+            assert 1 <= refused.retry_after <= 4
+            os.kill(stopped, signal.SIGCONT)
+            jump(0)
+            wait_for(lambda: ready(server) and well(server), WELL_SECONDS)
+            assert metric(server, "schwift_breaker_opened_total", model_name="moody") == times
+        assert metric(server, "schwift_in_flight") == 0
+        assert (server.process.pid, pids.adapter(server)) == old
+
+
+def test_R28_requests_flow_on(tmp_path: Path, jump: Callable[[int], None]) -> None:
+    """What Triton has in hand when the clock leaps ahead may fail, and no more (docs/resilience.md)."""
+    with serving(with_a_clock(tmp_path), tmp_path, SCHWIFT_REGIME="busy") as server:
+        loads = [Load(server.url, endpoint) for endpoint in ("predict", "predict_batched")]
+        with loads[0].from_clients(4), loads[1].from_clients(4):
+            for seconds in (HOUR, 0, -HOUR, 0):
+                jump(seconds)
+                wait_for(lambda to=seconds: ready(server) and abs(shift(server) - to) < 60, WELL_SECONDS)
+                for load in loads:
+                    wait_for(partial(load.has_answered, 100 + load.answered()), WELL_SECONDS)
+        for load in loads:
+            assert load.faults == []
+            assert load.statuses <= {200, 503}
+            assert load.refused == 0
+        # It is not taken for silent: where it is started again, it ended.
+        assert "did not answer" not in server.output
