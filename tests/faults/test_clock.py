@@ -103,6 +103,10 @@ def test_R28_deadlines_and_an_open_breaker_go_by_another_clock(tmp_path: Path, j
         assert (server.process.pid, pids.adapter(server)) == old
 
 
+def is_well_at(server: Server, seconds: int) -> bool:
+    return ready(server) and abs(shift(server) - seconds) < 60
+
+
 def test_R28_requests_flow_on(tmp_path: Path, jump: Callable[[int], None]) -> None:
     """What Triton has in hand when the clock leaps ahead may fail, and no more (docs/resilience.md)."""
     with serving(with_a_clock(tmp_path), tmp_path, SCHWIFT_REGIME="busy") as server:
@@ -110,7 +114,7 @@ def test_R28_requests_flow_on(tmp_path: Path, jump: Callable[[int], None]) -> No
         with loads[0].from_clients(4), loads[1].from_clients(4):
             for seconds in (HOUR, 0, -HOUR, 0):
                 jump(seconds)
-                wait_for(lambda to=seconds: ready(server) and abs(shift(server) - to) < 60, WELL_SECONDS)
+                wait_for(partial(is_well_at, server, seconds), WELL_SECONDS)
                 for load in loads:
                     wait_for(partial(load.has_answered, 100 + load.answered()), WELL_SECONDS)
         for load in loads:
