@@ -73,7 +73,6 @@ def serve(settings: Settings, watch: bool = False) -> int:
             while True:
                 _pause(stop)
                 supervisor.tick()
-                triton.tend_log()
         except _Stopped:
             _say("stopping")
     _say("stopped")
@@ -105,7 +104,7 @@ def _supervisor(
         Pulse(HOST, ports.http),
         wishes,
         triton.kill_model,
-        triton.sweep,
+        triton.tend,
         settings.triton_hang_seconds,
         _say,
     )

@@ -27,7 +27,7 @@ _LEAST_SECONDS = 1.0
 class Supervisor:
     """`tick` is called every moment, and does not wait; `stop` does, for 20 s at most.
 
-    `kill_model` kills the processes of a Triton model and says how many they were; `sweep` is called at each tick.
+    `kill_model` kills the processes of a Triton model and says how many they were; `tend_triton` is called at each tick.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Supervisor:
         pulse: Pulse,
         wishes: Wishes,
         kill_model: Callable[[str], int],
-        sweep: Callable[[], None],
+        tend_triton: Callable[[], None],
         hang_seconds: float,
         say: Say,
     ) -> None:
@@ -46,7 +46,7 @@ class Supervisor:
         self._pulse = pulse
         self._wishes = wishes
         self._kill_model = kill_model
-        self._sweep = sweep
+        self._tend_triton = tend_triton
         self._hang_seconds = hang_seconds
         self._say = say
         # Which Triton the pulse is of.
@@ -62,7 +62,7 @@ class Supervisor:
         self._adapter.tick()
         self._look_at_pulse()
         family.reap_adopted(OWN)
-        self._sweep()
+        self._tend_triton()
         for model in self._wishes.take():
             killed = self._kill_model(model)
             self._say(f"{model}: {killed} stuck process{'' if killed == 1 else 'es'} killed")

@@ -67,10 +67,7 @@ def bind(host: str, port: int, what: str) -> socket.socket:
 
 
 class EmbeddedTriton:
-    """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC.
-
-    `sweep` is called every moment: it gives back the shared memory that Triton forgets.
-    """
+    """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC."""
 
     def __init__(self, found: Installation, settings: Settings, ports: Ports, workdir: Workdir, caching: bool) -> None:
         self._mark = f"{workdir.mark}/triton"
@@ -86,15 +83,16 @@ class EmbeddedTriton:
         self._command = command_line(found, settings, backends, HOST, ports, self._shm_prefix, caching)
         self._environment = family.marked(environment_for(found), self._mark)
         self._log = log_folder / "triton.log"
-        self.sweep = shared_memory.Sweep(self._shm_prefix, self._mark).tick
+        self._sweep = shared_memory.Sweep(self._shm_prefix, self._mark)
         self._cut_due = 0.0
 
     def start(self) -> Child:
         old_logs.set_aside(self._log)
         return Child("Triton", self._command, self._environment, self._log)
 
-    def tend_log(self) -> None:
-        """Keep it from filling the disk; called every moment."""
+    def tend(self) -> None:
+        """Give back the shared memory that it forgets, and keep its log from filling the disk; called every moment."""
+        self._sweep.tick()
         if time.monotonic() >= self._cut_due:
             self._cut_due = time.monotonic() + old_logs.PERIOD_SECONDS
             with contextlib.suppress(OSError):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import click
 
-from tests.bench import footprint, frontends, models, plots, regimes
+from tests.bench import cpu, footprint, frontends, models, plots, regimes
 from tests.bench.results import Results
 from tests.e2e.server import serving
 
-PARTS = ("frontends", "regimes", "footprint")
+PARTS = ("frontends", "cpu", "regimes", "footprint")
 
 
 @click.command(help=__doc__)
@@ -37,6 +37,9 @@ def main(seconds: float, rounds: int, only: tuple[str, ...], output: Path) -> No
             with serving(written, folder) as server:
                 frontends.measure(server, seconds, rounds, results)
             plots.front_ends(results, output)
+        if "cpu" in wanted:
+            with serving(written, folder / "cpu") as server:
+                cpu.measure(server, seconds, results)
         if "regimes" in wanted:
             regimes.measure(folder, written, min(seconds, 2.0), rounds, results)
             plots.regimes(results, output)

@@ -53,7 +53,7 @@ class Owned:
     def __init__(self, folder: Path, code: str = SLEEP, hang_seconds: float = 5) -> None:
         self.now = 1000.0
         self.said: list[str] = []
-        self.swept = 0
+        self.tended = 0
         self.killed: list[str] = []
         self.children: dict[str, list[Child]] = {"Triton": [], "the adapter": []}
         self.pulse = Silence()
@@ -62,12 +62,12 @@ class Owned:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self._code = code
         self.supervisor = Supervisor(
-            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.wishes, self._kill_model, self._sweep,
+            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.wishes, self._kill_model, self._tend,
             hang_seconds, self.said.append,
         )  # fmt: skip
 
-    def _sweep(self) -> None:
-        self.swept += 1
+    def _tend(self) -> None:
+        self.tended += 1
 
     def ready(self) -> None:
         self.supervisor.start()
@@ -121,6 +121,14 @@ def test_whichever_is_killed_is_started_again_and_the_other_is_not(owned: Owned)
     assert owned.said == [
         f"{name} was ended by signal 9 (SIGKILL); it is started again in 0.1 s" for name in ("Triton", "the adapter")
     ]
+
+
+def test_triton_is_tended_at_each_tick(owned: Owned) -> None:
+    owned.ready()
+    before = owned.tended
+    for _ in range(3):
+        owned.supervisor.tick()
+    assert owned.tended == before + 3
 
 
 def test_a_triton_that_does_not_answer_is_killed_at_the_bound_and_not_before(owned: Owned) -> None:
