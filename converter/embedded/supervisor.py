@@ -27,7 +27,7 @@ _LEAST_SECONDS = 1.0
 class Supervisor:
     """`tick` is called every moment, and does not wait; `stop` does, for 20 s at most.
 
-    `kill_model` kills the processes of a Triton model and says how many they were; `tend_triton` is called at each tick.
+    `kill_model` kills the processes of a Triton model and says how many they were; each tick calls `tend_triton`.
     """
 
     def __init__(
