@@ -2,7 +2,7 @@
 
 A request is {"do": …}; the answer to it is any number of {"said": "…"}, then {"ok": true, …} or {"ok": false,
 "reason": "…"}. In the order of a reload:
-    {"do": "served"}                       → "served": the version of each model
+    {"do": "served"}                       → "served": the version of each model; "failed": those that are given up
     {"do": "try", "build": …, "models": […], "suffix": …}   the new versions, loaded under trial names
     {"do": "switch"}                       after the repository was switched to that build: serve it
     {"do": "settle"}                       after that failed and the repository was switched back: serve what it has
@@ -147,7 +147,7 @@ class _Conversation:
     async def _answer(self, request: dict[str, Any]) -> None:
         try:
             if request["do"] == "served":
-                self._send({"ok": True, "served": self._reloader.served()})
+                self._send({"ok": True, "served": self._reloader.served(), "failed": self._reloader.failed()})
                 return
             if request["do"] == "try":
                 await self._try(request)

@@ -76,6 +76,10 @@ class Reloader:
         """The number of the version of each model."""
         return {name: model.entry.version for name, model in self._registry.models.items()}
 
+    def failed(self) -> list[str]:
+        """The models that are given up: with nothing changed, a reload is how they are tried again."""
+        return [name for name, model in self._registry.models.items() if model.status.state == "failed"]
+
     @property
     def on_trial(self) -> bool:
         """Whether requests go to trial names: a reload was cut off in between."""

@@ -35,8 +35,8 @@ def reload(
         settings.model_directory, settings.repository, options, names, skip_missing=skip_missing, write=take.build
     )
     if not build.changes:
-        # The server may be behind: it was started before the last build.
-        take.current(build.manifest)
+        # The server may be behind: it was started before the last build, or has given a model up.
+        take.current(build.manifest, names)
     return build
 
 
@@ -82,11 +82,16 @@ class _Taking:
                         control.ask(do="settle")
                     raise
 
-    def current(self, manifest: Manifest) -> None:
-        """The build that is there already."""
+    def current(self, manifest: Manifest, names: Sequence[str]) -> None:
+        """The build that is there already; failed models are tried again, or those of them that are named."""
         with connected(self._settings, self._say) as control:
-            changed = _changed(control, manifest)
-            served = control.ask(do="served")["served"]
+            answer = control.ask(do="served")
+            served, failed = answer["served"], {name for name in answer["failed"] if not names or name in names}
+            changed = [
+                entry.name
+                for entry in manifest.models
+                if served.get(entry.name) != entry.version or entry.name in failed
+            ]
             if not changed and len(served) == len(manifest.models):
                 return
             entries = [entry for entry in manifest.models if entry.name in changed]

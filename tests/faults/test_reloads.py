@@ -167,6 +167,24 @@ def test_new_and_removed_models_and_another_contract(tmp_path: Path) -> None:
         assert 'model_name="fresh"' in httpx.get(f"{server.url}/metrics").text
 
 
+def test_R15_failed_model_is_tried_again_by_a_reload_though_nothing_changed(tmp_path: Path) -> None:
+    """What it lacked is outside of its folder."""
+    models, needed = tmp_path / "models", tmp_path / "needed"
+    put(models, 1, at_load=f"open({str(needed)!r})")
+    put(models, 5, "other")
+    with serving(models, tmp_path) as server:
+        assert (answer(server), answer(server, "other")) == (503, 5.0)
+        failed = schwift(server, models, "reload")
+        assert failed.returncode == 1
+        assert failed.stderr.startswith("error: times: the new version does not load: the model's code raised FileNot")
+        assert schwift(server, models, "reload", "other").returncode == 0
+        needed.touch()
+        done = schwift(server, models, "reload", "times")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert answer(server) == answer(server, endpoint="predict_batched") == 1.0
+        assert httpx.get(f"{server.url}/health/ready").status_code == 200
+
+
 def test_rollback_under_load_and_after_a_restart(tmp_path: Path) -> None:
     models = tmp_path / "models"
     put(models, 1)

@@ -90,9 +90,12 @@ TRY = {"do": "try", "build": "000002", "models": ["a"], "suffix": "~t"}
 
 def test_socket_is_the_users_own_and_gone_in_the_end(tmp_path: Path) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        bench.registry.models["b"].status.state = "failed"
+        assert (await talk({"do": "served"}))[0]["failed"] == ["b"]
+        bench.registry.models["b"].status.state = "ready"
         assert len(os.fsencode(place.socket)) > 108
         assert stat.S_IMODE(place.socket.stat().st_mode) == 0o600
-        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}}]
+        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
 
     with_control(tmp_path, test)
 
@@ -171,7 +174,7 @@ def test_nonsense_ends_the_connection_and_not_the_control(tmp_path: Path, line: 
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         writer.close()
-        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}}]
+        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
 
     with_control(tmp_path, test)
 
@@ -191,7 +194,7 @@ def test_socket_of_a_killed_server_is_replaced_and_a_living_ones_is_not(
         other = Control(bench.reloader, Lock("other"), place.socket, place.link, lambda: None)
         await other.run()
         assert "another server listens there" in caplog.text
-        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}}]
+        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
 
     (tmp_path / ("deep" * 20) / ("down" * 20)).mkdir(parents=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
