@@ -89,7 +89,12 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._answer = loop.create_future()
         self.heard = False
-        self._transport.write(request)
+        if self.broken or self._transport.is_closing():
+            # It ended since it was made or taken, or is about to.
+            self.broken = True
+            self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, "the connection had ended"))
+        else:
+            self._transport.write(request)
         return self._answer
 
     def close(self) -> None:

@@ -21,7 +21,11 @@ LABEL_OUTPUT = ("label", "BYTES", np.array([[b"\xc3\xa9"], [b""]], object))
 GOOD = good_answer([Y_OUTPUT, LABEL_OUTPUT])
 
 
-def talk(fake: FakeTritonHttp, use: Callable[[TritonHttp], Awaitable[T]]) -> T:
+def talk(
+    fake: FakeTritonHttp,
+    use: Callable[[TritonHttp], Awaitable[T]],
+    make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+) -> T:
     async def main() -> T:
         async with fake.serving() as address:
             backend = TritonHttp(address)
@@ -31,7 +35,11 @@ def talk(fake: FakeTritonHttp, use: Callable[[TritonHttp], Awaitable[T]]) -> T:
                 backend.close()
                 await asyncio.sleep(0)
 
-    return asyncio.run(main())
+    loop = make_loop()
+    try:
+        return loop.run_until_complete(main())
+    finally:
+        loop.close()
 
 
 async def infer(backend: TritonHttp, timeout: float = 5.0) -> Any:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+import uvloop
 
 from adapter import errors
 from adapter.backend.triton_http import TritonHttp
@@ -79,6 +82,29 @@ def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
 
     fake = FakeTritonHttp(echo)
     talk(fake, use)
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_R4_on_a_connection_that_has_ended_or_is_ending_nothing_is_sent(make_loop: Callable[[], Any]) -> None:
+    """As a new one has, which Triton accepted just before its own end."""
+
+    async def use(backend: TritonHttp) -> None:
+        for turns in (0, 5):
+            assert await ask(backend, 1) == 1
+            connection = backend._idle.take()
+            assert connection is not None and connection._transport is not None
+            connection._transport.abort()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            assert connection.broken is bool(turns)
+            with pytest.raises(errors.UpstreamDown):
+                await connection.send(b"never", asyncio.get_running_loop())
+            assert connection.broken
+            assert not connection.heard
+
+    fake = FakeTritonHttp(echo)
+    talk(fake, use, make_loop)
+    assert len(fake.requests) == 2
 
 
 @pytest.mark.parametrize("stray", [b"HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n", one(7), b"stray"])
