@@ -28,7 +28,7 @@ from converter.spec.manifest import ModelEntry
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
 _AHEAD = 2
 # Where calls are quicker than this, the way there and back is as long as the model needs: a second one for each
-# instance is under way meanwhile. Only for so many requests: more are better off in one fuller call.
+# instance is under way meanwhile. Only for so many rows: more are better off in one fuller call.
 _QUICK_SECONDS = 0.001
 _FEW = 4
 # How much the newest call counts in the running mean of call times.
@@ -91,7 +91,7 @@ class Dispatcher:
         # No call waits in Triton but a full one: what waits here makes the next one fuller.
         self._most_calls = entry.spec.instances
         self._calls = 0
-        # Requests in them.
+        # Rows in them.
         self._sent = 0
         self._queue: deque[_Item] = deque()
         self._queued_rows = 0
@@ -125,10 +125,10 @@ class Dispatcher:
     async def alone(self, features: Features, timeout: float, timings: Timings) -> Texts:
         """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        self._calls += 1
-        self._sent += 1
-        started = self._clock()
         rows = [len(features[0])]
+        self._calls += 1
+        self._sent += rows[0]
+        started = self._clock()
         self._eager.start(loop, self._call_seconds)
         try:
             (texts,) = await call(
@@ -148,7 +148,7 @@ class Dispatcher:
             timings.model = self._clock() - started
             self._eager.stop()
             self._calls -= 1
-            self._sent -= 1
+            self._sent -= rows[0]
             if self._queue and self._may_call(self._calls):
                 self._start_call(loop)
         if isinstance(texts, errors.BadModelOutput):
@@ -220,8 +220,8 @@ class Dispatcher:
         return over < 0 or (over < _AHEAD and self._is_full()) or (over < self._most_calls and self._are_few())
 
     def _are_few(self) -> bool:
-        """Whether calls are quick, and so few requests are here that joining them gains nothing."""
-        return 0 < self._call_seconds < _QUICK_SECONDS and self._sent + len(self._queue) <= _FEW * self._most_calls
+        """Whether calls are quick, and so few rows are here that joining them gains nothing."""
+        return 0 < self._call_seconds < _QUICK_SECONDS and self._sent + self._queued_rows <= _FEW * self._most_calls
 
     def _is_full(self) -> bool:
         """Whether what waits fills a call."""
@@ -239,12 +239,13 @@ class Dispatcher:
         try:
             while self._may_call(self._calls - 1) and (batch := self._next_batch(started := self._clock())):
                 beside = max(0, self._calls - self._most_calls)
-                self._sent += len(batch)
+                rows = sum([item.rows for item in batch])
+                self._sent += rows
                 try:
                     await self._settle(batch)
                 finally:
-                    self._sent -= len(batch)
-                self._observe(self._clock() - started, sum([item.rows for item in batch]), beside)
+                    self._sent -= rows
+                self._observe(self._clock() - started, rows, beside)
                 # Where the next call is full already, whoever came now could not go along.
                 if not self._is_full() and self._calls <= self._most_calls:
                     await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
@@ -254,9 +255,9 @@ class Dispatcher:
     def _next_batch(self, now: float) -> list[_Item]:
         """From the head of the queue, as many as fit; expired, cancelled and hopeless ones are dropped."""
         batch: list[_Item] = []
-        # Few are divided among the calls that may be under way.
-        few = -(-(self._sent + len(self._queue)) // (2 * self._most_calls)) if self._are_few() else len(self._queue)
         most = room = self._entry.direct_max_rows
+        # Few are divided among the calls that may be under way.
+        enough = -(-(self._sent + self._queued_rows) // (2 * self._most_calls)) if self._are_few() else most
         loop_now = asyncio.get_running_loop().time()
         hopeless = self._lateness.hopeless
         queue = self._queue
@@ -267,7 +268,7 @@ class Dispatcher:
             if item.answer.done() or hopeless(item.deadline - loop_now, loop_now - item.came, others):
                 self._queued_rows -= queue.popleft().rows
                 continue
-            if item.rows > room or len(batch) == few or (batch and item.shape != batch[0].shape):
+            if item.rows > room or most - room >= enough or (batch and item.shape != batch[0].shape):
                 break
             batch.append(queue.popleft())
             item.taken_at = now

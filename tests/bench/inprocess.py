@@ -41,9 +41,8 @@ class InProcess:
         return True
 
     async def states(self, timeout: float) -> Mapping[str, str]:
-        return {name.removesuffix("_direct"): "READY" for name in self._functions} | dict.fromkeys(
-            self._functions, "READY"
-        )
+        # Of the first version, as in a new repository.
+        return {f"{name}/1": "READY" for direct in self._functions for name in (direct, direct.removesuffix("_direct"))}
 
     async def load(self, model: str, timeout: float) -> None:
         pass

@@ -105,3 +105,20 @@ async def test_a_model_that_becomes_slow_is_noticed_although_calls_overlap() -> 
     model.seconds = SLOW
     await asyncio.gather(*tasks)
     assert [len(call) for call in desk.sent[-30:-1]] == [2] * 29
+
+
+@in_counted_time
+async def test_requests_of_many_rows_are_joined_however_few_they_are() -> None:
+    desk = Desk(Model(QUICK, 1), ONE, timed=True)
+    for value in range(20):
+        await desk.ask(value)
+
+    async def client(number: int) -> None:
+        for i in range(50):
+            values = [float(1000 * number + 10 * i + row) for row in range(8)]
+            assert await desk.ask(*values) == [2 * value for value in values]
+
+    await asyncio.gather(*(client(number) for number in range(4)))
+    sizes = [len(call) for call in desk.sent[20:]]
+    assert sum(sizes) == 4 * 50 * 8
+    assert sum(size == 32 for size in sizes) > 0.9 * len(sizes)
