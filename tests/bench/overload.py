@@ -50,7 +50,7 @@ class Case:
 
 
 @click.command(help=__doc__)
-@click.option("--seconds", default=5.0, show_default=True, help="Of the overload; a step of the ramp takes 2 s.")
+@click.option("--seconds", default=5.0, show_default=True, help="Of the overload; of a step of the ramp 2 s at most.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("bench_results"), show_default=True)
 def main(seconds: float, output: Path) -> None:
     results = Results()
@@ -75,7 +75,7 @@ def _measure(server: Server, case: Case, seconds: float) -> tuple[float, Result]
     """The peak, in answers a second, and what was seen at five times that."""
     rate, peak = _FIRST_RATE, 0.0
     while True:
-        peak = max(peak, _run(server, case, rate, 2.0).goodput)
+        peak = max(peak, _run(server, case, rate, min(2.0, seconds)).goodput)
         if not peak:
             raise SystemExit(f"error: {case.name}: nothing is answered at {rate:.0f} requests a second")
         if rate >= _OVER * peak:

@@ -38,7 +38,7 @@ def test_five_times_the_load_that_saturates(tmp_path: Path) -> None:
     """
 
     def attempt() -> None:
-        run(tmp_path, "tests.bench.overload", "--seconds", "2")
+        run(tmp_path, "tests.bench.overload", "--seconds", "1")
         found = json.loads((tmp_path / "found" / "overload.json").read_text())
         assert len(found["overload"]) == 4
         for case in found["overload"]:
