@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e import triton_log
 from tests.e2e.server import ROOT, Server, serving
 from tests.e2e.users_env import USERS_ENV
 
@@ -82,12 +83,12 @@ def test_debug_mode_writes_the_time_of_each_stage(
         written = {line["request_id"]: line for line in read(server, tmp_path / "logs")}
         # On the console, requests are nobody's warnings.
         assert "the-refused-one" not in server.output
-    assert (tmp_path / "logs" / "triton.log").stat().st_size > 0
+        triton_log.assert_is_rotated(tmp_path / "logs")
     for answer in answers:
         line = written[answer.headers["x-request-id"]]
-        known = {name: line[name] for name in ("endpoint", "model", "rows", "status", "code", "client")}
-        assert known == {"endpoint": "predict", "model": "multiply", "rows": "2", "status": "200", "code": "ok",
-                         "client": "127.0.0.1"}  # fmt: skip
+        known = {name: line[name] for name in ("endpoint", "model", "rows", "regime", "status", "code", "client")}
+        assert known == {"endpoint": "predict", "model": "multiply", "rows": "2", "regime": "idle", "status": "200",
+                         "code": "ok", "client": "127.0.0.1"}  # fmt: skip
         stages = [float(line[f"{stage}_ms"]) for stage in ("parse", "queue", "model", "write")]
         assert stages[0] > 0 and stages[2] > 0 and sum(stages) < float(line["ms"])
     line = written["the-refused-one"]

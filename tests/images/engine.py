@@ -1,4 +1,7 @@
-"""buildah, with a storage of its own that is removed as a folder: images without a docker engine."""
+"""buildah, with a storage of its own that is removed as a folder: images without a docker engine.
+
+All that stays is buildah's note of the blobs that it has seen, /var/lib/containers/cache.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +110,7 @@ def workshop() -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            # With all that buildah has mounted below.
+            # With all that buildah has mounted below. It fails where a process is left in a root.
             subprocess.run(["umount", "--recursive", folder], check=True)
 
 

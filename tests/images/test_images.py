@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from tests.e2e import sample_models
-from tests.e2e.server import ROOT, environment, wait_for
+from tests.e2e import sample_models, triton_log
+from tests.e2e.server import ROOT, environment
 from tests.e2e.users_env import USERS_ENV
 from tests.images import compose
 from tests.images.engine import Image
@@ -133,7 +133,7 @@ def test_the_contract_in_the_images(images: dict[str, Image], tmp_path: Path) ->
         pod.run("builder", variables_of(TEST_DOTENV), "schwift", "reload", "--skip-missing")
         assert '"predictions":[[4.0,8.0,12.0]]' in ask(pod)
         assert_traced(pod)
-        assert_tritons_log_is_rotated(tmp_path / "logs")
+        triton_log.assert_is_rotated(tmp_path / "logs")
     assert re.search(r"multiply .*\b200\b", (tmp_path / "logs" / "schwift.log").read_text(encoding="utf-8"))
 
 
@@ -158,16 +158,6 @@ def assert_traced(pod: Pod) -> None:
     ]  # fmt: skip
 
 
-def assert_tritons_log_is_rotated(logs: Path) -> None:
-    """While Triton writes it."""
-    log, old = logs / "triton.log", logs / "triton.log.1"
-    assert not old.exists()
-    with open(log, "ab") as file:
-        file.write(b"filler\n" * 2_000_000)
-    wait_for(lambda: old.exists() and log.stat().st_size < 1_000_000)
-    assert "multiply_direct" in old.read_text(encoding="utf-8")
-
-
 def assert_hardened(pod: Pod, service: str) -> None:
     """The root is read-only for the user that it runs as, who has no capability; /tmp is writable."""
     code = "import os; open('/tmp/x', 'w'); print(os.getuid(), os.access('/srv', os.W_OK), os.statvfs('/').f_flag & 1)"
@@ -189,6 +179,6 @@ def test_the_contract_on_nvidias_target(nvidia_images: dict[str, Image], tmp_pat
     with composed(tmp_path, nvidia_images, compose.MAIN, compose.NVIDIA, dotenv=TEST_DOTENV) as pod:
         report(contract(pod, tmp_path, "-k", "not torch_mlp and not eager"))
         assert_traced(pod)
-        assert_tritons_log_is_rotated(tmp_path / "logs")
+        triton_log.assert_is_rotated(tmp_path / "logs")
         # Compose ends first what depends on others.
         assert [pod.stop("adapter"), pod.stop("triton")] == [0, 0]
