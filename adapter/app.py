@@ -56,6 +56,10 @@ def _framework(parts: Parts, lifespan: Callable[[], contextlib.AbstractAsyncCont
         redirect_slashes=False,
     )
     app.include_router(predict_router(parts.registry))
-    app.include_router(status_router(parts.registry, parts.metrics, parts.sharing.board, parts.backend, parts.guards))
+    app.include_router(
+        status_router(
+            parts.registry, parts.metrics, parts.sharing.board, parts.backend, parts.guards, parts.news.follow
+        )
+    )
     parts.registry.watch(lambda *_: setattr(app, "openapi_schema", None))
     return app

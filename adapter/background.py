@@ -32,7 +32,7 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
         asyncio.create_task(adopt(parts.registry, parts.service, adopted), name="adopt"),
     ]
     if controlled:
-        control = _control(parts, keeper, supervisor, turns)
+        control = _control(parts, supervisor, turns)
         tasks.append(asyncio.create_task(control.run(), name="control"))
     try:
         yield
@@ -58,22 +58,23 @@ def _keeper(parts: Parts, supervisor: Supervisor | None, turns: Turns) -> Keeper
         stubs=Stubs(settings.triton_grpc) if settings.embedded else None,
         supervisor=supervisor,
         turns=turns,
+        news=parts.news,
     )
 
 
-def _control(parts: Parts, keeper: Keeper, supervisor: Supervisor | None, turns: Turns) -> Control:
+def _control(parts: Parts, supervisor: Supervisor | None, turns: Turns) -> Control:
     settings = parts.settings
     reloader = Reloader(
         parts.registry,
         parts.backend,
         parts.sharing.board,
-        keeper.tell,
+        parts.news.tell,
         settings.model_load_timeout_seconds,
         settings.predict_timeout_seconds,
         kill=supervisor.kill if supervisor is not None else lambda name: None,
         turns=turns,
     )
-    return Control(reloader, parts.sharing.lead, settings.control_path, settings.repository, keeper.follow)
+    return Control(reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.news.follow)
 
 
 async def _refresh(service: PredictService) -> None:

@@ -22,8 +22,8 @@ class Bulletin:
         self._head = memoryview(self._map)[:_HEAD].cast("Q")
         self._size = size
 
-    def publish(self, text: bytes) -> None:
-        """For one process at a time. ValueError where the text is too long."""
+    def publish(self, text: bytes) -> int:
+        """The number of this text. For one process at a time; ValueError where the text is too long."""
         if len(text) > self._size:
             raise ValueError(f"a text of {len(text)} bytes is longer than {self._size}")
         writing = self._head[0] | 1
@@ -31,6 +31,7 @@ class Bulletin:
         self._map[_HEAD : _HEAD + len(text)] = text
         self._head[1] = len(text)
         self._head[0] = writing + 1
+        return writing + 1
 
     def read(self, seen: int) -> tuple[int, bytes] | None:
         """A text other than number `seen`, with its own number; None if there is none, or it is being written."""

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
 from adapter.guard import Guards
 from adapter.load_reason import load_reason
+from adapter.news import News
+from adapter.outliving import Outliving
 from adapter.recovery import Recovery
 from adapter.registry import Model, Registry
 from adapter.sharing import Sharing
@@ -50,6 +52,7 @@ class Keeper:
         stubs: Stubs | None = None,
         supervisor: Supervisor | None = None,
         turns: Turns | None = None,
+        news: News | None = None,
     ) -> None:
         names = list(registry.models)
         self._registry = registry
@@ -57,10 +60,12 @@ class Keeper:
         self._load_timeout = load_timeout
         self._clock = clock
         self._sharing = sharing or Sharing(names)
+        self._news = news or News(registry, self._sharing.bulletin)
         self._guards = guards or Guards(self._sharing.breakers)
         self._stubs = stubs
         self._watch = Watch(self._sharing.board, backend, deadline, clock)
         self._recovery = Recovery(backend, stubs, supervisor)
+        self._outliving = Outliving(stubs, supervisor, deadline, clock)
         registry.watch(lambda name, _: self._recovery.forget(name))
         self._slots = asyncio.Semaphore(_LOADS)
         # Whose turn it is where a reload wants the same model.
@@ -68,8 +73,6 @@ class Keeper:
         # What is being loaded, by the model's name.
         self._work: dict[str, asyncio.Task[None]] = {}
         self._measured = -_MEASURE_SECONDS
-        self._seen = 0
-        self._told = b""
 
     async def run(self) -> None:
         leads = False
@@ -79,11 +82,11 @@ class Keeper:
                 try:
                     if leads and not led:
                         # What the one before it knew: reloads since the start.
-                        self.follow()
+                        self._news.follow()
                     if leads:
                         await self.look()
                     else:
-                        self.follow()
+                        self._news.follow()
                 except Exception:
                     # The keeper must outlive whatever one pass meets.
                     _log.exception("the keeper's pass failed")
@@ -91,26 +94,12 @@ class Keeper:
         finally:
             self._end()
 
-    def follow(self) -> None:
-        """Take over what the leading worker wrote since."""
-        news = self._sharing.bulletin.read(self._seen)
-        if news is not None:
-            self._seen, text = news
-            self._registry.follow(text)
-
-    def tell(self) -> None:
-        """Write down what has changed, for the workers that follow."""
-        text = self._registry.as_text()
-        if text != self._told:
-            self._sharing.bulletin.publish(text)
-            self._told = text
-
     async def look(self) -> None:
         """One pass: read Triton's states, and begin to load what is not there."""
         try:
             await self._look()
         finally:
-            self.tell()
+            self._news.tell()
 
     async def settle(self) -> None:
         """Wait for what the passes have begun."""
@@ -148,7 +137,7 @@ class Keeper:
                 if model.ready:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
                 self._begin(model, self._load(model))
-        await self._measure()
+        await self._look_at_processes(states)
 
     def _may_load(self, model: Model) -> bool:
         return self._serves(model) and self._turns.free(model.entry.name)
@@ -177,24 +166,31 @@ class Keeper:
         if stubs is None:
             return False
         # One that died just before they were looked for is not among them. Of a C++ backend there are none.
-        some = any(0 < len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+        some = any(0 < stubs.instances(name) < entry.instances_of(name) for name in entry.triton_models)
         if not some and stubs.all_alive(entry.triton_models):
             return False
         # They may have been replaced in good order.
         await asyncio.to_thread(stubs.look)
         # Where Triton itself is gone, its models have not died one by one.
-        return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+        return stubs.there and any(stubs.instances(name) < entry.instances_of(name) for name in entry.triton_models)
 
-    async def _measure(self) -> None:
-        """What the models' processes hold, now and then."""
-        now = self._clock()
-        if self._stubs is None or now - self._measured < _MEASURE_SECONDS:
+    async def _look_at_processes(self, states: Mapping[str, str]) -> None:
+        """What the models' processes hold, now and then, and whether any are too many."""
+        now, stubs = self._clock(), self._stubs
+        if stubs is None:
             return
-        self._measured = now
-        groups = {name: model.entry.triton_models for name, model in self._registry.models.items()}
-        for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
-            if name not in self._work and name in self._registry.models:
-                self._registry.models[name].memory.set(size)
+        if now - self._measured >= _MEASURE_SECONDS:
+            self._measured = now
+            groups = {name: model.entry.triton_models for name, model in self._registry.models.items()}
+            for name, size in (await asyncio.to_thread(stubs.measure, groups)).items():
+                if name not in self._work and name in self._registry.models:
+                    self._registry.models[name].memory.set(size)
+        elif self._outliving.due:
+            await asyncio.to_thread(stubs.look)
+        else:
+            return
+        taken = [model.entry for name, model in self._registry.models.items() if not self._turns.free(name)]
+        self._outliving.look(states, {name for entry in taken for name in entry.triton_models})
 
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
         name = model.entry.name
@@ -216,8 +212,10 @@ class Keeper:
     async def _load_anew(self, model: Model, reason: str, hung: list[str], wait: float | None) -> None:
         """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
         self._recovery.mark(model, reason, wait)
-        self.tell()
+        self._news.tell()
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
+        if reason != "memory":
+            self._outliving.unloading(model.entry.triton_models)
         try:
             await self._recovery.unload(model, hung)
         except errors.UpstreamDown as error:
@@ -234,7 +232,7 @@ class Keeper:
             anew = model.status.state == "recovering"
             if not anew:
                 model.status.state = "loading"
-            self.tell()
+            self._news.tell()
             started = self._clock()
             try:
                 for name in model.entry.triton_models:
@@ -246,7 +244,7 @@ class Keeper:
                 model.status.state = "failed"
                 model.status.reason = load_reason(error.inside)
                 _log.error("model %s did not load: %s", model.entry.name, error.inside)
-                self.tell()
+                self._news.tell()
                 return
             model.status.load_seconds = self._clock() - started
             if self._stubs is not None:
@@ -266,7 +264,7 @@ class Keeper:
             self._watch.begin(model)
         model.status.state = "ready"
         model.status.reason = None
-        self.tell()
+        self._news.tell()
 
     def _set_unavailable(self, model: Model, reason: str) -> None:
         _log.warning("model %s is unavailable: %s", model.entry.name, reason)

@@ -10,6 +10,7 @@ from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.guard import Guards
 from adapter.metrics import Bounds, Metrics
+from adapter.news import News
 from adapter.ratelimit import Quota
 from adapter.registry import Registry
 from adapter.service import PredictService
@@ -26,6 +27,7 @@ class Parts:
     sharing: Sharing
     worker: int
     registry: Registry
+    news: News
     backend: InferenceBackend
     guards: Guards
     metrics: Metrics
@@ -45,16 +47,18 @@ def make_parts(
     board = sharing.board
     tally.begin(board, names, worker)
     registry = Registry(manifest, board, worker)
+    news = News(registry, sharing.bulletin)
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
     guards = Guards(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
     bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
     backend = make_backend()
     service = PredictService(
-        registry, backend, board, worker, admission, guards, settings.predict_timeout_seconds, settings.regime
-    )
+        registry, backend, board, worker, admission, guards, settings.predict_timeout_seconds, settings.regime,
+        catch_up=news.follow,
+    )  # fmt: skip
     metrics = Metrics(registry, board, guards, bounds)
     quota = _quota(settings, sharing)
-    return Parts(settings, sharing, worker, registry, backend, guards, metrics, service, quota)
+    return Parts(settings, sharing, worker, registry, news, backend, guards, metrics, service, quota)
 
 
 def _quota(settings: Settings, sharing: Sharing) -> Quota | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -84,13 +85,22 @@ def predict_router(registry: Registry) -> APIRouter:
 
 
 def status_router(
-    registry: Registry, metrics: Metrics, board: Board, backend: InferenceBackend, guards: Guards
+    registry: Registry,
+    metrics: Metrics,
+    board: Board,
+    backend: InferenceBackend,
+    guards: Guards,
+    catch_up: Callable[[], None],
 ) -> APIRouter:
-    """What is there and how it is: /available_models, /health…, /metrics."""
+    """What is there and how it is: /available_models, /health…, /metrics.
+
+    `catch_up` takes over what another worker knows of the models.
+    """
     router = APIRouter()
 
     @router.get("/available_models", response_model=AvailableModels, summary="The models, as JSON or HTML")
     async def available_models(request: Request) -> Response:
+        catch_up()
         available = _available(registry)
         headers = {"Vary": "Accept"}
         if _prefers_html(request.headers.get("accept", "")):
@@ -99,10 +109,12 @@ def status_router(
 
     @router.get("/health", response_model=Health, summary="200 if every model answers, else 503")
     async def health() -> Response:
+        catch_up()
         return _health(registry, board, guards)
 
     @router.get("/health/ready", response_model=Health, summary="The same, for a load balancer")
     async def ready() -> Response:
+        catch_up()
         return _health(registry, board, guards)
 
     @router.get("/health/live", summary="200 while this process answers at all")
@@ -111,6 +123,7 @@ def status_router(
 
     @router.get("/metrics", response_class=Response, summary="Prometheus: ours, then Triton's own")
     async def prometheus() -> Response:
+        catch_up()
         return Response(metrics.render() + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
 
     return router

@@ -32,7 +32,10 @@ class Target:
 
 
 class PredictService:
-    """`timeout` is the deadline of every request, in seconds."""
+    """`timeout` is the deadline of every request, in seconds.
+
+    `catch_up` takes over what another worker knows of the models, before anybody is refused.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class PredictService:
         timeout: float,
         regime: RegimeName | None = None,
         clock: Callable[[], float] = time.monotonic,
+        catch_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._backend = backend
         self._board = board
@@ -54,6 +58,7 @@ class PredictService:
         self._timeout = timeout
         self._regime = regime
         self._clock = clock
+        self._catch_up = catch_up
         self._lanes: dict[str, Lane] = {}
         self._left: list[Lane] = []
         self._targets: dict[tuple[str, str], Target] = {}
@@ -113,6 +118,8 @@ class PredictService:
         """The body of a 200. `timeout` is the client's, if shorter than ours. Raises AdapterError."""
         started = self._clock()
         seconds = self._timeout if timeout is None or timeout > self._timeout else timeout
+        if not target.model.ready:
+            self._catch_up()
         if target.lane.left:
             # The model was replaced while the body was read.
             target = self._current(target)

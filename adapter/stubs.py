@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 _log = logging.getLogger("schwift.adapter")
@@ -20,6 +20,8 @@ _SERVER = b"tritonserver"
 # Of the stub's arguments.
 _PARENT, _NAME = 5, 8
 _INSTANCE = re.compile(r"(.+)_\d+_\d+")
+# Of /proc/…/stat, from the state on.
+_START = 19
 # States in /proc/…/stat: not there, or dead and not yet asked after; stopped by a signal or a debugger.
 _GONE = ("", "Z", "X")
 _STOPPED = ("T", "t")
@@ -34,6 +36,8 @@ class Stubs:
         self._port = b"--grpc-port=" + grpc_address.rpartition(":")[2].encode()
         self._proc = proc
         self._pids: dict[str, tuple[int, ...]] = {}
+        # Those in whose place another one runs, by their models.
+        self._superseded: dict[str, tuple[int, ...]] = {}
         # Whether that Triton was seen.
         self.there = False
 
@@ -46,13 +50,35 @@ class Stubs:
             return
         servers = {str(pid).encode() for pid, argv in commands if argv[0].endswith(_SERVER) and self._port in argv}
         found: dict[str, tuple[int, ...]] = {}
+        # By their instances' names.
+        same: dict[str, list[int]] = {}
         for pid, argv in commands:
             if len(argv) > _NAME and argv[0].endswith(_STUB) and argv[_PARENT] in servers:
                 name = _INSTANCE.fullmatch(argv[_NAME].decode(errors="replace"))
                 if name and self.alive(pid):
                     found[name[1]] = (*found.get(name[1], ()), pid)
+                    same.setdefault(name[0], []).append(pid)
         self._pids = found
+        self._superseded = {}
+        for instance, pids in same.items():
+            if len(pids) > 1:
+                model = _INSTANCE.sub(r"\1", instance)
+                *older, _ = sorted(pids, key=self._started)
+                self._superseded[model] = (*self._superseded.get(model, ()), *older)
         self.there = bool(servers)
+
+    @property
+    def models(self) -> Collection[str]:
+        """The Triton models that have processes."""
+        return self._pids.keys()
+
+    def instances(self, model: str) -> int:
+        """How many instances of this Triton model have a process."""
+        return len(self.of([model])) - len(self.superseded(model))
+
+    def superseded(self, model: str) -> tuple[int, ...]:
+        """Those processes of this Triton model whose instance has a younger one."""
+        return self._superseded.get(model, ())
 
     def of(self, models: Iterable[str]) -> tuple[int, ...]:
         """The processes of these Triton models, as they were found."""
@@ -79,12 +105,22 @@ class Stubs:
     def _state(self, pid: int) -> str:
         """The kernel's letter for it; empty where there is none, a question mark where that cannot be told now."""
         try:
-            stat = (self._proc / str(pid) / "stat").read_text(errors="replace")
+            return self._stat(pid)[0]
         except _NO_PROCESS:
             return ""
         except OSError:
             return "?"
-        return stat.rpartition(") ")[2][:1]
+
+    def _started(self, pid: int) -> int:
+        """In clock ticks since the machine's start; 0 where it is gone."""
+        try:
+            return int(self._stat(pid)[_START])
+        except OSError:
+            return 0
+
+    def _stat(self, pid: int) -> list[str]:
+        """What follows its name, which may have blanks."""
+        return (self._proc / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
 
     def _memory(self, pid: int) -> int:
         try:
@@ -104,7 +140,7 @@ class Stubs:
 
 
 class Supervisor:
-    """`schwift serve`, which owns these processes: asked over a pipe to end those of one Triton model."""
+    """`schwift serve`, which owns these processes: asked over a pipe to end them."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -112,9 +148,16 @@ class Supervisor:
         os.set_blocking(pipe, False)
 
     def kill(self, model: str) -> bool:
-        """Whether it was told."""
+        """All of this Triton model; whether it was told."""
+        return self._ask(f"kill {model}\n")
+
+    def end(self, pid: int) -> bool:
+        """This one, of any Triton model; whether it was told."""
+        return self._ask(f"end {pid}\n")
+
+    def _ask(self, line: str) -> bool:
         try:
-            os.write(self._pipe, f"kill {model}\n".encode())
+            os.write(self._pipe, line.encode())
         except OSError:
             return False
         return True

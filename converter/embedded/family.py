@@ -43,17 +43,17 @@ def members(mark: str) -> list[int]:
     return found
 
 
-def stubs(mark: str, model: str) -> list[int]:
-    """The family's processes of one Triton model: `…/stub <repository>/<model>/<version>/<file> …`, any version."""
-    found = []
+def stubs(mark: str) -> dict[int, str]:
+    """The family's processes of Triton models, with those: `…/stub <repository>/<model>/<version>/<file> …`."""
+    found = {}
     for pid in members(mark):
         with contextlib.suppress(OSError):
             command = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
             if len(command) < 2 or not command[0].endswith(f"/{_STUB}".encode()):
                 continue
             *_, name, version, _file = (b"", b"", *command[1].split(b"/"))
-            if name == model.encode() and version.isdigit():
-                found.append(pid)
+            if version.isdigit():
+                found[pid] = os.fsdecode(name)
     return found
 
 

@@ -103,7 +103,7 @@ def _supervisor(
         ),
         Pulse(HOST, ports.http),
         wishes,
-        triton.kill_model,
+        triton.kill_stubs,
         triton.tend,
         settings.triton_hang_seconds,
         _say,

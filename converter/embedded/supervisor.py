@@ -27,7 +27,8 @@ _LEAST_SECONDS = 1.0
 class Supervisor:
     """`tick` is called every moment, and does not wait; `stop` does, for 20 s at most.
 
-    `kill_model` kills the processes of a Triton model and says how many they were; each tick calls `tend_triton`.
+    `kill_stubs` kills the processes of a Triton model, or the one with this number if it is of any, and says how many
+    they were; each tick calls `tend_triton`.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Supervisor:
         adapter: Kept,
         pulse: Pulse,
         wishes: Wishes,
-        kill_model: Callable[[str], int],
+        kill_stubs: Callable[[str | int], int],
         tend_triton: Callable[[], None],
         hang_seconds: float,
         say: Say,
@@ -45,7 +46,7 @@ class Supervisor:
         self._adapter = adapter
         self._pulse = pulse
         self._wishes = wishes
-        self._kill_model = kill_model
+        self._kill_stubs = kill_stubs
         self._tend_triton = tend_triton
         self._hang_seconds = hang_seconds
         self._say = say
@@ -63,9 +64,12 @@ class Supervisor:
         self._look_at_pulse()
         family.reap_adopted(OWN)
         self._tend_triton()
-        for model in self._wishes.take():
-            killed = self._kill_model(model)
-            self._say(f"{model}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
+        for wish in self._wishes.take():
+            killed = self._kill_stubs(wish)
+            if isinstance(wish, str):
+                self._say(f"{wish}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
+            elif killed:
+                self._say(f"process {wish}, which nobody could reach any more, killed")
 
     def adapter_works(self) -> None:
         """It has answered."""

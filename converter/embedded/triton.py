@@ -103,11 +103,12 @@ class EmbeddedTriton:
         family.end(self._mark)
         shared_memory.clear(self._shm_prefix)
 
-    def kill_model(self, model: str) -> int:
-        """Kill the processes of one Triton model; how many there were."""
-        stubs = family.stubs(self._mark, model)
-        family.kill(stubs)
-        return len(stubs)
+    def kill_stubs(self, wanted: str | int) -> int:
+        """Kill the processes of one Triton model, or one process of any; how many there were."""
+        found = family.stubs(self._mark)
+        pids = [pid for pid, model in found.items() if wanted in (pid, model)]
+        family.kill(pids)
+        return len(pids)
 
 
 def trace_options(settings: Settings) -> list[str]:

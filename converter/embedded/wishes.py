@@ -1,4 +1,4 @@
-"""What the adapter asks of its supervisor, over a pipe: `kill <Triton model>`, one a line.
+"""What the adapter asks of its supervisor, over a pipe: `kill <Triton model>` or `end <process id>`, one a line.
 
 Only the supervisor owns the processes that Triton started. It believes nothing it reads: what is no such line is
 dropped, and no more than a line is kept.
@@ -13,7 +13,7 @@ import re
 _CHUNK = 4096
 # A model's name has at most 255 bytes, as a folder.
 _MOST_LINE = 512
-_KILL = re.compile(rb"kill ([A-Za-z0-9][A-Za-z0-9._-]{0,254})")
+_WISH = re.compile(rb"kill ([A-Za-z0-9][A-Za-z0-9._~-]{0,254})|end ([1-9][0-9]{0,9})")
 
 
 class Wishes:
@@ -31,13 +31,13 @@ class Wishes:
         os.close(self._read)
         os.close(self.write_end)
 
-    def take(self) -> list[str]:
-        """The models whose processes are to be killed, each once; at most a chunk is read."""
+    def take(self) -> list[str | int]:
+        """What is to be killed, each once: all processes of a model, or one process. At most a chunk is read."""
         with contextlib.suppress(BlockingIOError):
             return self._lines(os.read(self._read, _CHUNK))
         return []
 
-    def _lines(self, data: bytes) -> list[str]:
+    def _lines(self, data: bytes) -> list[str | int]:
         *lines, rest = (self._line + data).split(b"\n")
         if lines and self._skipping:
             lines = lines[1:]
@@ -45,5 +45,9 @@ class Wishes:
         if len(rest) > _MOST_LINE or self._skipping:
             rest, self._skipping = b"", True
         self._line = rest
-        models = [match[1].decode() for line in lines if (match := _KILL.fullmatch(line))]
-        return list(dict.fromkeys(models))
+        wishes = [_read(match) for line in lines if (match := _WISH.fullmatch(line))]
+        return list(dict.fromkeys(wishes))
+
+
+def _read(match: re.Match[bytes]) -> str | int:
+    return match[1].decode() if match[1] else int(match[2])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import Server, wait_for
+from tests.e2e.server import Server, shared_memory, wait_for
 from tests.faults import moods, pids
 from tests.faults.asking import Answer, ask, at_once, codes, get, health, live, metric, ready
 from tests.faults.moods import calm_goes_on
@@ -151,6 +151,32 @@ def test_R5_a_model_whose_process_is_killed_is_loaded_again(tmp_path: Path, mode
             assert recoveries(server, model_name="calm") == 0
 
         one_of_three(attempt)
+
+
+def test_R5_what_a_death_in_a_call_leaves_of_a_model_is_ended(tmp_path: Path) -> None:
+    """Triton keeps the other front for ever, though it has unloaded the model; requests in it are left their time."""
+    with serving(moods.write(tmp_path), tmp_path, PREDICT_TIMEOUT_SECONDS="1") as server:
+        triton, processes = pids.triton(server), pids.stubs(server)
+        old = set(pids.stubs(server, "moody"))
+        regions = len(shared_memory(tmp_path))
+
+        def slow(number: int) -> Answer:
+            time.sleep(0.1 * number)
+            return ask(server, "moody", [[moods.SLEEPS, 0.3]], "predict_batched")
+
+        with ThreadPoolExecutor(2) as clients:
+            answers = [clients.submit(slow, number) for number in range(2)]
+            wait_for(lambda: metric(server, "schwift_in_flight") == 2)
+            killed(server, "moody")
+            assert {answer.result().status for answer in answers} <= {200, 503, 504}
+        wait_for(lambda: well(server) and "which nobody could reach any more, killed" in server.output)
+        wait_for(lambda: not old & set(pids.stubs(server)))
+        assert len(pids.stubs(server)) == len(processes)
+        assert_well(server)
+        # Their memory is Triton's for 10 seconds more.
+        wait_for(lambda: len(shared_memory(tmp_path)) == regions)
+        assert pids.triton(server) == triton
+        assert recoveries(server, model_name="moody") == 1
 
 
 def test_R5_a_model_that_dies_again_and_again_is_left_with_its_reason(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.guard import Guards
 from adapter.keeper import Keeper
+from adapter.news import News
 from adapter.registry import Registry
 from adapter.sharing import Sharing
 from adapter.stubs import Stubs
@@ -210,7 +211,7 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
     sharing, (leading, following) = two_workers()
     text = "failed: ModelError: [schwift:load_error] the model needs foo\n"
     backend = FakeBackend(load_errors={"b_direct": unavailable(text)})
-    leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
+    leader, follower = Keeper(leading, backend, 60, sharing), News(following, sharing.bulletin)
     follower.follow()
     assert states(following) == {"a": "waiting", "b": "waiting"}
     asyncio.run(pass_of(leader))
@@ -223,7 +224,7 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
 def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> None:
     sharing, (leading, following) = two_workers()
     backend = FakeBackend()
-    leader, follower = Keeper(leading, backend, 60, sharing), Keeper(following, backend, 60, sharing)
+    leader, follower = Keeper(leading, backend, 60, sharing), News(following, sharing.bulletin)
     asyncio.run(pass_of(leader))
     follower.follow()
     following.models["a"].mark_dead(following.models["a"].loads)

@@ -15,17 +15,17 @@ import pytest
 from adapter.stubs import Stubs, Supervisor
 
 
-def process(proc: Path, pid: int, *argv: str, state: str = "S", pss_kb: int = 0) -> None:
+def process(proc: Path, pid: int, *argv: str, state: str = "S", pss_kb: int = 0, started: int = 0) -> None:
     folder = proc / str(pid)
     folder.mkdir()
     (folder / "cmdline").write_bytes(b"\0".join(word.encode() for word in argv) + b"\0")
-    (folder / "stat").write_text(f"{pid} (odd ) name) {state} 1 2 3\n")
+    (folder / "stat").write_text(f"{pid} (odd ) name) {state} {'0 ' * 18}{started} 0 0\n")
     (folder / "smaps_rollup").write_text(f"00-ff ---p 0 0:0 0 [rollup]\nRss:  99 kB\nPss:  {pss_kb} kB\n")
 
 
-def stub(proc: Path, pid: int, name: str, parent: int = 10, state: str = "S", pss_kb: int = 0) -> None:
+def stub(proc: Path, pid: int, name: str, parent: int = 10, pss_kb: int = 0, started: int = 0) -> None:
     argv = ["/b/python/triton_python_backend_stub", "/r/m/1/model.py", "shm", "1", "1", str(parent), "/b", "336", name]
-    process(proc, pid, *argv, "DEFAULT", state=state, pss_kb=pss_kb)
+    process(proc, pid, *argv, "DEFAULT", pss_kb=pss_kb, started=started)
 
 
 @pytest.fixture
@@ -86,6 +86,23 @@ def test_one_that_is_stopped_is_alive_and_is_known_as_stopped(proc: Path) -> Non
     assert not stubs.any_stopped("m")
 
 
+def test_in_whose_place_a_younger_one_runs_is_superseded_whatever_its_number(proc: Path) -> None:
+    """Of one instance: those of two are beside each other. Another Triton's are none of ours."""
+    assert found(proc).superseded("m") == found(proc).superseded("none") == ()
+    stub(proc, 9, "m_0_0", started=70)
+    stub(proc, 15, "m_0_1", started=80)
+    stub(proc, 16, "m_0_0", started=60)
+    stub(proc, 22, "m_direct_0_0", parent=20, started=90)
+    stubs = found(proc)
+    assert set(stubs.models) == {"m", "m_direct", "other_1_direct"}
+    assert sorted(stubs.superseded("m")) == [12, 13, 16]
+    assert stubs.superseded("m_direct") == ()
+    assert (stubs.instances("m"), stubs.instances("m_direct"), stubs.instances("none")) == (2, 1, 0)
+    (proc / "9" / "stat").write_text("9 (x) Z 1\n")
+    stubs.look()
+    assert sorted(stubs.superseded("m")) == [12, 13]
+
+
 def test_what_they_hold_is_added_up(proc: Path) -> None:
     groups = {"m": ("m", "m_direct"), "other": ("other_1_direct",), "none": ("none",)}
     assert found(proc).measure(groups) == {"m": 120 * 1024, "other": 7 * 1024, "none": 0}
@@ -112,12 +129,14 @@ def test_the_supervisor_is_asked_by_a_line() -> None:
     reads, writes = os.pipe()
     supervisor = Supervisor(writes)
     assert supervisor.kill("m_direct")
-    assert os.read(reads, 100) == b"kill m_direct\n"
+    assert supervisor.end(4711)
+    assert os.read(reads, 100) == b"kill m_direct\nend 4711\n"
     # A full pipe, and one that nobody reads, make nobody wait.
     while supervisor.kill("x" * 1000):
         pass
     os.close(reads)
     assert not supervisor.kill("m")
+    assert not supervisor.end(1)
     os.close(writes)
 
 

@@ -13,6 +13,7 @@ from adapter import errors, tally
 from adapter.control import Control
 from adapter.keeper import Keeper
 from adapter.lock import Lock
+from adapter.news import News
 from adapter.registry import Model, Registry
 from adapter.reload import Reloader
 from adapter.sharing import Sharing
@@ -68,7 +69,8 @@ class Both:
         self.registry = Registry(make_manifest(OLD), self.sharing.board)
         self.backend = Timed(make_manifest(OLD))
         turns, clock = Turns(), counted_loop().time
-        self.keeper = Keeper(self.registry, self.backend, 60, self.sharing, clock, turns=turns)
+        self.news = News(self.registry, self.sharing.bulletin)
+        self.keeper = Keeper(self.registry, self.backend, 60, self.sharing, clock, turns=turns, news=self.news)
         self.reloader = Reloader(
             self.registry, self.backend, self.sharing.board, self._tell, 60, 1, clock=clock, turns=turns
         )
@@ -77,7 +79,7 @@ class Both:
         self._running = asyncio.create_task(self.keeper.run())
 
     def _tell(self) -> None:
-        self.keeper.tell()
+        self.news.tell()
         tally.Gauge(self.sharing.board, tally.ALL, 0, tally.ADOPTED).set(self.registry.generation)
 
     @property

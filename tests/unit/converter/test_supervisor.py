@@ -54,7 +54,7 @@ class Owned:
         self.now = 1000.0
         self.said: list[str] = []
         self.tended = 0
-        self.killed: list[str] = []
+        self.killed: list[str | int] = []
         self.children: dict[str, list[Child]] = {"Triton": [], "the adapter": []}
         self.pulse = Silence()
         self.wishes = Wishes()
@@ -62,7 +62,7 @@ class Owned:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self._code = code
         self.supervisor = Supervisor(
-            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.wishes, self._kill_model, self._tend,
+            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.wishes, self._kill_stubs, self._tend,
             hang_seconds, self.said.append,
         )  # fmt: skip
 
@@ -93,9 +93,10 @@ class Owned:
 
         return Kept(name, start, lambda: None, self.said.append, lambda: self.now)
 
-    def _kill_model(self, model: str) -> int:
-        self.killed.append(model)
-        return len(self.killed)
+    def _kill_stubs(self, wanted: str | int) -> int:
+        """The first number is of no process of a model."""
+        self.killed.append(wanted)
+        return 0 if wanted == 1 else len(self.killed)
 
 
 @pytest.fixture
@@ -180,6 +181,14 @@ def test_wishes_of_the_adapter_are_fulfilled_and_said(owned: Owned) -> None:
     owned.supervisor.tick()
     assert owned.killed == ["m_direct", "m"]
     assert owned.said == ["m_direct: 1 stuck process killed", "m: 2 stuck processes killed"]
+
+
+def test_one_process_is_killed_by_its_number_and_what_is_none_of_ours_is_not_spoken_of(owned: Owned) -> None:
+    owned.ready()
+    os.write(owned.wishes.write_end, b"end 1\nend 4711\n")
+    owned.supervisor.tick()
+    assert owned.killed == [1, 4711]
+    assert owned.said == ["process 4711, which nobody could reach any more, killed"]
 
 
 def test_the_adapter_ends_before_triton_and_nobody_may_connect_any_more(tmp_path: Path) -> None:

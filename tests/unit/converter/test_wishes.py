@@ -24,19 +24,22 @@ def test_nothing_is_wished_for_at_first(wishes: Wishes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "models"),
+    ("written", "wanted"),
     [
         (b"kill m_direct\n", ["m_direct"]),
+        (b"kill m_direct~b3b5f3b3\n", ["m_direct~b3b5f3b3"]),
+        (b"end 4711\nkill 4711\nend 4711\n", [4711, "4711"]),
+        (b"end 0\nend -1\nend 04\nend 1 2\nend m\nend \nend 12345678901\n", []),
         (b"kill a\nkill b.2\nkill a\n", ["a", "b.2"]),
         (b"\nkill a\n\n", ["a"]),
         (b"kill ../a\nkill a/b\nkill \nkill\nKILL a\nkill a b\n kill a\nkill a\r\nkill \xff\nkill -9\n", []),
         (b"x" * 4000 + b"\n", []),
-        (b"kill " + b"m" * 255 + b"\nkill " + b"m" * 256 + b"\n", ["m" * 255]),
+        (b"end 7\n" * 3 + b"kill " + b"m" * 255 + b"\nkill " + b"m" * 256 + b"\n", [7, "m" * 255]),
     ],
 )
-def test_only_lines_of_the_one_form_count(wishes: Wishes, written: bytes, models: list[str]) -> None:
+def test_only_lines_of_the_one_form_count(wishes: Wishes, written: bytes, wanted: list[str | int]) -> None:
     os.write(wishes.write_end, written)
-    assert wishes.take() == models
+    assert wishes.take() == wanted
     assert wishes.take() == []
 
 
