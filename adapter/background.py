@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import time
 from collections.abc import AsyncIterator
 
 from adapter import tally
 from adapter.control import Control
+from adapter.front_key import canary_id
 from adapter.keeper import Keeper
+from adapter.outliving import Outliving
 from adapter.parts import Parts
 from adapter.reload import Reloader, adopt
 from adapter.service import PredictService
 from adapter.stubs import Stubs, Supervisor
 from adapter.timings import Traces
 from adapter.turns import Turns
+from adapter.watch import Watch
 
 _REFRESH_SECONDS = 0.5
 
@@ -24,7 +29,9 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
     """For the length of a block, which ends with the backend closed. `controlled`: `schwift reload` can speak to it."""
     descriptor, turns = parts.settings.supervisor_fd, Turns()
     supervisor = None if descriptor is None else Supervisor(descriptor)
-    keeper = _keeper(parts, supervisor, turns)
+    stubs = Stubs(parts.settings.triton_grpc) if parts.settings.embedded else None
+    outliving = Outliving(stubs, supervisor, parts.settings.predict_timeout_seconds)
+    keeper = _keeper(parts, stubs, supervisor, turns, outliving)
     adopted = tally.Gauge(parts.sharing.board, tally.ALL, parts.worker, tally.ADOPTED)
     tasks = [
         asyncio.create_task(keeper.run(), name="keeper"),
@@ -32,7 +39,7 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
         asyncio.create_task(adopt(parts.registry, parts.service, adopted), name="adopt"),
     ]
     if controlled:
-        control = _control(parts, supervisor, turns)
+        control = _control(parts, supervisor, turns, outliving)
         tasks.append(asyncio.create_task(control.run(), name="control"))
     try:
         yield
@@ -46,8 +53,17 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
             await asyncio.to_thread(traces.close)
 
 
-def _keeper(parts: Parts, supervisor: Supervisor | None, turns: Turns) -> Keeper:
+def _keeper(
+    parts: Parts, stubs: Stubs | None, supervisor: Supervisor | None, turns: Turns, outliving: Outliving
+) -> Keeper:
     settings = parts.settings
+    watch = Watch(
+        parts.sharing.board,
+        parts.backend,
+        settings.predict_timeout_seconds,
+        time.monotonic,
+        functools.partial(canary_id, settings.repository),
+    )
     return Keeper(
         parts.registry,
         parts.backend,
@@ -55,14 +71,16 @@ def _keeper(parts: Parts, supervisor: Supervisor | None, turns: Turns) -> Keeper
         parts.sharing,
         deadline=settings.predict_timeout_seconds,
         guards=parts.guards,
-        stubs=Stubs(settings.triton_grpc) if settings.embedded else None,
+        stubs=stubs,
         supervisor=supervisor,
         turns=turns,
         news=parts.news,
+        outliving=outliving,
+        watch=watch,
     )
 
 
-def _control(parts: Parts, supervisor: Supervisor | None, turns: Turns) -> Control:
+def _control(parts: Parts, supervisor: Supervisor | None, turns: Turns, outliving: Outliving) -> Control:
     settings = parts.settings
     reloader = Reloader(
         parts.registry,
@@ -73,6 +91,7 @@ def _control(parts: Parts, supervisor: Supervisor | None, turns: Turns) -> Contr
         settings.predict_timeout_seconds,
         kill=supervisor.kill if supervisor is not None else lambda name: None,
         turns=turns,
+        outliving=outliving,
     )
     return Control(reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.news.follow)
 

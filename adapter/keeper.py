@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from adapter import errors
@@ -53,6 +53,8 @@ class Keeper:
         supervisor: Supervisor | None = None,
         turns: Turns | None = None,
         news: News | None = None,
+        outliving: Outliving | None = None,
+        watch: Watch | None = None,
     ) -> None:
         names = list(registry.models)
         self._registry = registry
@@ -63,9 +65,9 @@ class Keeper:
         self._news = news or News(registry, self._sharing.bulletin)
         self._guards = guards or Guards(self._sharing.breakers)
         self._stubs = stubs
-        self._watch = Watch(self._sharing.board, backend, deadline, clock)
+        self._watch = watch or Watch(self._sharing.board, backend, deadline, clock)
         self._recovery = Recovery(backend, stubs, supervisor)
-        self._outliving = Outliving(stubs, supervisor, deadline, clock)
+        self._outliving = outliving or Outliving(stubs, supervisor, deadline, clock)
         registry.watch(lambda name, _: self._recovery.forget(name))
         self._slots = asyncio.Semaphore(_LOADS)
         # Whose turn it is where a reload wants the same model.
@@ -137,7 +139,8 @@ class Keeper:
                 if model.ready:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
                 self._begin(model, self._load(model))
-        await self._look_at_processes(states)
+        self._outliving.look()
+        await self._measure()
 
     def _may_load(self, model: Model) -> bool:
         return self._serves(model) and self._turns.free(model.entry.name)
@@ -166,31 +169,24 @@ class Keeper:
         if stubs is None:
             return False
         # One that died just before they were looked for is not among them. Of a C++ backend there are none.
-        some = any(0 < stubs.instances(name) < entry.instances_of(name) for name in entry.triton_models)
+        some = any(0 < len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
         if not some and stubs.all_alive(entry.triton_models):
             return False
         # They may have been replaced in good order.
         await asyncio.to_thread(stubs.look)
         # Where Triton itself is gone, its models have not died one by one.
-        return stubs.there and any(stubs.instances(name) < entry.instances_of(name) for name in entry.triton_models)
+        return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
 
-    async def _look_at_processes(self, states: Mapping[str, str]) -> None:
-        """What the models' processes hold, now and then, and whether any are too many."""
-        now, stubs = self._clock(), self._stubs
-        if stubs is None:
+    async def _measure(self) -> None:
+        """What the models' processes hold, now and then."""
+        now = self._clock()
+        if self._stubs is None or now - self._measured < _MEASURE_SECONDS:
             return
-        if now - self._measured >= _MEASURE_SECONDS:
-            self._measured = now
-            groups = {name: model.entry.triton_models for name, model in self._registry.models.items()}
-            for name, size in (await asyncio.to_thread(stubs.measure, groups)).items():
-                if name not in self._work and name in self._registry.models:
-                    self._registry.models[name].memory.set(size)
-        elif self._outliving.due:
-            await asyncio.to_thread(stubs.look)
-        else:
-            return
-        taken = [model.entry for name, model in self._registry.models.items() if not self._turns.free(name)]
-        self._outliving.look(states, {name for entry in taken for name in entry.triton_models})
+        self._measured = now
+        groups = {name: model.entry.triton_models for name, model in self._registry.models.items()}
+        for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
+            if name not in self._work and name in self._registry.models:
+                self._registry.models[name].memory.set(size)
 
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
         name = model.entry.name
@@ -214,13 +210,13 @@ class Keeper:
         self._recovery.mark(model, reason, wait)
         self._news.tell()
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
-        if reason != "memory":
-            self._outliving.unloading(model.entry.triton_models)
+        processes = await self._outliving.processes(model.entry)
         try:
             await self._recovery.unload(model, hung)
         except errors.UpstreamDown as error:
             self._set_unavailable(model, error.detail)
             return
+        self._outliving.unloaded(processes, orderly=reason == "memory")
         model.mend(model.deaths)
         if wait is None:
             return

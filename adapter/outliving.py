@@ -1,23 +1,54 @@
-"""Processes that nobody can reach any more, found and ended: of models that outlive their unloading.
+"""Processes that outlive the unloading of their model, watched and ended.
 
 The pinned Triton never lets go of a call whose process died, and the call holds its model: when that is unloaded, its
-other processes stay. They are left the time that a request may take, for calls that are still in them, and then they
-are ended by whoever owns them.
+other processes stay, though nobody can reach them any more. They are left some time, for calls that are still in them,
+and then they are ended by whoever owns them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 
 from adapter.stubs import Stubs, Supervisor
+from converter.spec.manifest import ModelEntry
 
 # Beyond the deadline of requests.
 _GRACE_SECONDS = 1.0
+# For what was unloaded in good order: calls of native clients may be in it, which have no deadline of ours.
+_ORDERLY_SECONDS = 600.0
+# A front that is killed while it waits for the model can take Triton with it: it must have seen the model's end.
+_NOTICE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Of one source model: those of the model itself, and those of its front."""
+
+    models: tuple[int, ...] = ()
+    fronts: tuple[int, ...] = ()
+
+    def without(self, others: Processes) -> Processes:
+        return Processes(
+            tuple(pid for pid in self.models if pid not in others.models),
+            tuple(pid for pid in self.fronts if pid not in others.fronts),
+        )
+
+
+@dataclass
+class _Left:
+    """Processes that were unloaded together; each kind is ended once its time has come."""
+
+    models: tuple[int, ...]
+    fronts: tuple[int, ...]
+    models_due: float
+    fronts_due: float
 
 
 class Outliving:
-    """`deadline` of requests, in seconds. Where Triton does not run below `schwift serve`, nothing is ended."""
+    """`deadline` of requests, in seconds. Where Triton does not run below `schwift serve`, nothing is done."""
 
     def __init__(
         self,
@@ -30,42 +61,45 @@ class Outliving:
         self._supervisor = supervisor
         self._patience = deadline + _GRACE_SECONDS
         self._clock = clock
-        # Since when each is one too many.
-        self._since: dict[int, float] = {}
+        self._left: list[_Left] = []
 
-    @property
-    def due(self) -> bool:
-        """Whether the time of one is over, so that it is to be looked at again."""
-        return any(self._clock() - since >= self._patience for since in self._since.values())
+    async def processes(self, entry: ModelEntry, used: Collection[str] = ()) -> Processes:
+        """Those that an entry has now, but for Triton models that are `used` on: for `unloaded`, once they are."""
+        if self._stubs is None:
+            return Processes()
+        await asyncio.to_thread(self._stubs.look)
+        direct, front = ([name] if name and name not in used else [] for name in (entry.direct, entry.front))
+        return Processes(self._stubs.of(direct), self._stubs.of(front))
 
-    def unloading(self, models: Iterable[str]) -> None:
-        """These Triton models are about to be unloaded: their time runs from now on."""
-        if self._stubs is not None:
-            for pid in self._stubs.of(models):
-                self._since.setdefault(pid, self._clock())
-
-    def look(self, states: Mapping[str, str], busy: Collection[str]) -> None:
-        """Of the processes that `stubs` found just now, end those that were too many for long enough.
-
-        `states` are Triton's, from before they were looked for; `busy` are Triton models that are being loaded.
-        """
-        if self._stubs is None or self._supervisor is None:
+    def unloaded(self, processes: Processes, orderly: bool = False) -> None:
+        """Triton was told to unload these. `orderly`: as far as is known, none of them died."""
+        if self._stubs is None:
             return
-        now, before, self._since = self._clock(), self._since, {}
-        for model in self._stubs.models:
-            loading = model in busy or _loading(model, states)
-            idle = self._stubs.of([model]) if states.get(model) != "READY" else self._stubs.superseded(model)
-            for pid in self._stubs.of([model]):
-                if loading and pid in before:
-                    # Cannot be told now.
-                    self._since[pid] = before[pid]
-                elif not loading and pid in idle:
-                    self._since[pid] = before.get(pid, now)
-                    # Not at first sight: its load may have begun after the states were asked for.
-                    if pid in before and now - before[pid] >= self._patience:
-                        self._supervisor.end(pid)
+        models, fronts = processes.models, processes.fronts
+        self._stubs.retire([*models, *fronts])
+        due = self._clock() + (max(_ORDERLY_SECONDS, self._patience) if orderly else self._patience)
+        self._left.append(_Left(models, fronts, due, due))
 
+    def look(self) -> None:
+        """Have those ended whose time is over; called every moment."""
+        if self._stubs is None:
+            return
+        now = self._clock()
+        for left in self._left:
+            left.models, left.fronts = self._living(left.models), self._living(left.fronts)
+            if left.models and now >= left.models_due:
+                self._end(left.models)
+                left.fronts_due = now + _NOTICE_SECONDS
+            elif now >= left.fronts_due:
+                self._end(left.fronts)
+        self._left = [left for left in self._left if left.models or left.fronts]
 
-def _loading(model: str, states: Mapping[str, str]) -> bool:
-    """In any version."""
-    return any(state == "LOADING" for name, state in states.items() if name.partition("/")[0] == model)
+    def _living(self, pids: Iterable[int]) -> tuple[int, ...]:
+        assert self._stubs is not None
+        return tuple(pid for pid in pids if self._stubs.retired(pid))
+
+    def _end(self, pids: Iterable[int]) -> None:
+        if self._supervisor is not None:
+            for pid in pids:
+                # Asked for again until it is gone.
+                self._supervisor.end(pid)

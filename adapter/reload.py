@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 
 from adapter import canary, errors, tally
 from adapter.backend.protocol import InferenceBackend
 from adapter.board import Board
 from adapter.load_reason import load_reason
+from adapter.outliving import Outliving
 from adapter.registry import Registry
 from adapter.service import PredictService
 from adapter.turns import Turns
@@ -57,6 +58,7 @@ class Reloader:
         kill: Callable[[str], object] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
         turns: Turns | None = None,
+        outliving: Outliving | None = None,
     ) -> None:
         self._registry = registry
         self._backend = backend
@@ -66,6 +68,7 @@ class Reloader:
         self._answer_timeout = answer_timeout
         self._kill = kill
         self._clock = clock
+        self._outliving = outliving or Outliving(None, None, answer_timeout, clock)
         # Those of the keeper, and which of them are ours now.
         self._turns = turns or Turns()
         self._ours: set[str] = set()
@@ -107,7 +110,7 @@ class Reloader:
 
     async def give_up(self, entries: Sequence[ModelEntry], suffix: str) -> None:
         """Unload the trial names."""
-        await self._unload(name for entry in entries for name in entry.on_trial(suffix).triton_models)
+        await self._unload(entry.on_trial(suffix) for entry in entries)
 
     def let_go(self) -> None:
         """Leave the models to the keeper again."""
@@ -147,7 +150,7 @@ class Reloader:
         await self._replace(changed, removed)
         left, self._replaced = self._replaced, []
         used = {name for model in self._registry.models.values() for name in model.entry.triton_models}
-        await self._unload({name for entry in left for name in entry.triton_models} - used)
+        await self._unload(left, used)
         for name in sorted({entry.name for entry in left} - self._registry.models.keys()):
             say(f"{name}: served no more")
 
@@ -169,6 +172,7 @@ class Reloader:
     async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
         """Load the Triton models of an entry and try them."""
         started = self._clock()
+        before = await self._outliving.processes(entry)
         try:
             for name in entry.triton_models:
                 await self._backend.load(name, self._load_timeout)
@@ -178,6 +182,8 @@ class Reloader:
             raise errors.ReloadFailed(f"{entry.name}: the new version does not load: {reason}") from error
         except errors.UpstreamDown as error:
             raise errors.ReloadFailed(f"{entry.name}: {error.detail}") from error
+        # The version before, if there was one under these names, Triton unloads by itself.
+        self._outliving.unloaded(before.without(await self._outliving.processes(entry)), orderly=True)
         seconds = self._clock() - started
         try:
             warning = await canary.check(self._backend, entry, served, self._answer_timeout)
@@ -205,13 +211,18 @@ class Reloader:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _unload(self, names: Iterable[str]) -> None:
-        for name in names:
-            try:
-                await self._backend.unload(name, _CALL_SECONDS)
-            except errors.UpstreamDown:
-                # It hangs in its load, or in a call.
-                self._kill(name)
+    async def _unload(self, entries: Iterable[ModelEntry], used: Collection[str] = ()) -> None:
+        """Unload the Triton models of these entries, but for those that are `used` on."""
+        for entry in entries:
+            processes = await self._outliving.processes(entry, used)
+            for name in entry.triton_models:
+                if name not in used:
+                    try:
+                        await self._backend.unload(name, _CALL_SECONDS)
+                    except errors.UpstreamDown:
+                        # It hangs in its load, or in a call.
+                        self._kill(name)
+            self._outliving.unloaded(processes, orderly=True)
 
 
 async def adopt(registry: Registry, service: PredictService, mark: tally.Gauge) -> None:

@@ -90,7 +90,11 @@ class PredictService:
         return bool(self._left)
 
     def find(self, name: str, endpoint: Endpoint) -> Target | None:
-        return self._targets.get((endpoint, name))
+        found = self._targets.get((endpoint, name))
+        if found is None:
+            self._catch_up()
+            found = self._targets.get((endpoint, name))
+        return found
 
     def missing(self, name: str, endpoint: Endpoint) -> errors.BadRequest:
         """Why `find` found nothing: UnknownModel, or EndpointOff where the model's config leaves the endpoint out."""

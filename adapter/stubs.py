@@ -6,10 +6,11 @@ its own nothing of this is seen, and nothing is said.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 _log = logging.getLogger("schwift.adapter")
@@ -36,53 +37,57 @@ class Stubs:
         self._port = b"--grpc-port=" + grpc_address.rpartition(":")[2].encode()
         self._proc = proc
         self._pids: dict[str, tuple[int, ...]] = {}
-        # Those in whose place another one runs, by their models.
-        self._superseded: dict[str, tuple[int, ...]] = {}
+        # When those began that were unloaded, and may be there still.
+        self._retired: dict[int, int] = {}
         # Whether that Triton was seen.
         self.there = False
 
     def look(self) -> None:
-        """Find them all; some milliseconds. Where that cannot be told now, what was found before holds."""
+        """Find them all; some milliseconds. Where that cannot be told now, what was found before holds.
+
+        Of an instance that has two, the younger one counts: Triton is loading it, or keeps the other one for nothing.
+        """
         try:
             commands = list(self._commands())
+            servers = {str(pid).encode() for pid, argv in commands if argv[0].endswith(_SERVER) and self._port in argv}
+            youngest: dict[str, tuple[int, int]] = {}
+            for pid, argv in commands:
+                if len(argv) > _NAME and argv[0].endswith(_STUB) and argv[_PARENT] in servers:
+                    instance, began = argv[_NAME].decode(errors="replace"), self._began(pid)
+                    if began is not None and self._retired.get(pid) != began:
+                        youngest[instance] = max(youngest.get(instance, (-1, 0)), (began, pid))
         except OSError as error:
             _log.warning("the models' processes cannot be looked for: %s", error)
             return
-        servers = {str(pid).encode() for pid, argv in commands if argv[0].endswith(_SERVER) and self._port in argv}
         found: dict[str, tuple[int, ...]] = {}
-        # By their instances' names.
-        same: dict[str, list[int]] = {}
-        for pid, argv in commands:
-            if len(argv) > _NAME and argv[0].endswith(_STUB) and argv[_PARENT] in servers:
-                name = _INSTANCE.fullmatch(argv[_NAME].decode(errors="replace"))
-                if name and self.alive(pid):
-                    found[name[1]] = (*found.get(name[1], ()), pid)
-                    same.setdefault(name[0], []).append(pid)
+        for instance, (_, pid) in youngest.items():
+            if name := _INSTANCE.fullmatch(instance):
+                found[name[1]] = (*found.get(name[1], ()), pid)
         self._pids = found
-        self._superseded = {}
-        for instance, pids in same.items():
-            if len(pids) > 1:
-                model = _INSTANCE.sub(r"\1", instance)
-                *older, _ = sorted(pids, key=self._started)
-                self._superseded[model] = (*self._superseded.get(model, ()), *older)
         self.there = bool(servers)
 
-    @property
-    def models(self) -> Collection[str]:
-        """The Triton models that have processes."""
-        return self._pids.keys()
+    def retire(self, pids: Iterable[int]) -> None:
+        """These were unloaded, and count no more, also while they are still there."""
+        for pid in pids:
+            # One that cannot be read now is gone, or goes on counting.
+            with contextlib.suppress(OSError):
+                if (began := self._began(pid)) is not None:
+                    self._retired[pid] = began
 
-    def instances(self, model: str) -> int:
-        """How many instances of this Triton model have a process."""
-        return len(self.of([model])) - len(self.superseded(model))
-
-    def superseded(self, model: str) -> tuple[int, ...]:
-        """Those processes of this Triton model whose instance has a younger one."""
-        return self._superseded.get(model, ())
+    def retired(self, pid: int) -> bool:
+        """Whether this one was retired and is still there."""
+        try:
+            if pid in self._retired and self._began(pid) == self._retired[pid]:
+                return True
+        except OSError:
+            # Cannot be told now.
+            return True
+        self._retired.pop(pid, None)
+        return False
 
     def of(self, models: Iterable[str]) -> tuple[int, ...]:
-        """The processes of these Triton models, as they were found."""
-        return tuple(pid for model in models for pid in self._pids.get(model, ()))
+        """The processes of these Triton models, as they were found, less those that were retired since."""
+        return tuple(pid for model in models for pid in self._pids.get(model, ()) if pid not in self._retired)
 
     def alive(self, pid: int) -> bool:
         """A stopped one is, a dead one that nobody has asked after is not."""
@@ -111,12 +116,13 @@ class Stubs:
         except OSError:
             return "?"
 
-    def _started(self, pid: int) -> int:
-        """In clock ticks since the machine's start; 0 where it is gone."""
+    def _began(self, pid: int) -> int | None:
+        """In clock ticks since the machine's start, which makes a number one process's; None where it is gone."""
         try:
-            return int(self._stat(pid)[_START])
-        except OSError:
-            return 0
+            stat = self._stat(pid)
+        except _NO_PROCESS:
+            return None
+        return None if stat[0] in _GONE else int(stat[_START])
 
     def _stat(self, pid: int) -> list[str]:
         """What follows its name, which may have blanks."""

@@ -32,8 +32,10 @@ _CANARY_DEADLINES = 4
 class _Pulse:
     """One of a model's Triton models: the cells that its answers are counted in, and when the last one came."""
 
-    def __init__(self, name: str, cells: tuple[int, ...]) -> None:
+    def __init__(self, name: str, cells: tuple[int, ...], request_id: str = "") -> None:
         self.name = name
+        # Of its canaries.
+        self.request_id = request_id
         self.cells = cells
         self.count = 0.0
         self.last = 0.0
@@ -44,13 +46,24 @@ class _Pulse:
 
 
 class Watch:
-    """All models'. `deadline` is a request's, in seconds; `clock` that of the running loop, or one beside it."""
+    """All models'. `deadline` is a request's, in seconds; `clock` that of the running loop, or one beside it.
 
-    def __init__(self, board: Board, backend: InferenceBackend, deadline: float, clock: Callable[[], float]) -> None:
+    `canary_id` is the id under which a front answers by itself; under none its canary is a call of the model too.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        backend: InferenceBackend,
+        deadline: float,
+        clock: Callable[[], float],
+        canary_id: Callable[[ModelEntry], str] = lambda entry: "",
+    ) -> None:
         self._board = board
         self._backend = backend
         self._deadline = deadline
         self._clock = clock
+        self._canary_id = canary_id
         self._pulses: dict[str, list[_Pulse]] = {}
         self._watched: dict[str, Model] = {}
         self._number = 0
@@ -64,7 +77,7 @@ class Watch:
         self._watched[entry.name] = model
         pulses = [_Pulse(entry.direct, (tally.ANSWERED, tally.FRONT_ANSWERED))]
         if entry.front is not None and _can_vary(entry):
-            pulses.append(_Pulse(entry.front, (tally.FRONT_ANSWERED,)))
+            pulses.append(_Pulse(entry.front, (tally.FRONT_ANSWERED,), self._canary_id(entry)))
         for pulse in pulses:
             pulse.count, pulse.last = self._count(entry, pulse), self._clock()
         self._pulses[entry.name] = pulses
@@ -99,8 +112,9 @@ class Watch:
         entry, loads = model.entry, model.loads
         try:
             await self._backend.infer(
-                pulse.name, entry.inputs, self._row(model, pulse), entry.outputs, _CANARY_DEADLINES * self._deadline
-            )
+                pulse.name, entry.inputs, self._row(model, pulse), entry.outputs, _CANARY_DEADLINES * self._deadline,
+                request_id=pulse.request_id,
+            )  # fmt: skip
         except errors.ModelProcessDead:
             model.mark_dead(loads)
             return

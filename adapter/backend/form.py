@@ -36,33 +36,40 @@ class Form:
         self._simple = self._names[0] if len(inputs) == 1 and dtypes.by_name(inputs[0].dtype).json != "string" else None
         self._known: dict[tuple[int, ...], bytes] = {}
 
-    def fill(self, arrays: Arrays, queue_timeout: float | None, more_head: bytes) -> bytes:
+    def fill(
+        self, arrays: Arrays, queue_timeout: float | None = None, more_head: bytes = b"", request_id: str = ""
+    ) -> bytes:
         """`queue_timeout` in seconds is what Triton's queue may keep it; `more_head` are more whole headers."""
-        if self._simple is not None and queue_timeout is None and not more_head:
+        if self._simple is not None and queue_timeout is None and not more_head and not request_id:
             array = arrays[self._simple]
             raw = array.tobytes()
             text = self._known.get(array.shape)
             if text is None:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
-                text = self._known[array.shape] = self._text([(array.shape, len(raw))], None, b"")
+                text = self._known[array.shape] = self._text([(array.shape, len(raw))], None, b"", "")
             return text + raw
         raws = [to_raw(arrays[name]) for name in self._names]
         shapes = [(arrays[name].shape, len(raw)) for name, raw in zip(self._names, raws, strict=True)]
-        return self._text(shapes, queue_timeout, more_head) + b"".join(raws)
+        return self._text(shapes, queue_timeout, more_head, request_id) + b"".join(raws)
 
     def _text(
-        self, shapes: Sequence[tuple[tuple[int, ...], int]], queue_timeout: float | None, more_head: bytes
+        self,
+        shapes: Sequence[tuple[tuple[int, ...], int]],
+        queue_timeout: float | None,
+        more_head: bytes,
+        request_id: str,
     ) -> bytes:
         """All but the values; `shapes` with the bytes of each."""
         described = [
             b'%b%b,"parameters":{"binary_data_size":%d}}' % (start, orjson.dumps(shape), size)
             for start, (shape, size) in zip(self._starts, shapes, strict=True)
         ]
-        start = b'{"inputs":['
+        start = b'{"id":%b,' % orjson.dumps(request_id) if request_id else b"{"
         if queue_timeout is not None:
             # A positive integer of microseconds: Triton answers 500 to anything else.
-            start = b'{"parameters":{"timeout":%d},"inputs":[' % max(1, int(queue_timeout * 1e6))
+            start += b'"parameters":{"timeout":%d},' % max(1, int(queue_timeout * 1e6))
+        start += b'"inputs":['
         header = start + b",".join(described) + b"]" + self._tail
         length = len(header) + sum(size for _, size in shapes)
         return b"%b%d\r\nContent-Length: %d\r\n%b\r\n%b" % (self._head, len(header), length, more_head, header)

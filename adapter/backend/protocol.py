@@ -26,10 +26,12 @@ class InferenceBackend(Protocol):
         outputs: Sequence[Tensor],
         timeout: float,
         queued: bool = False,
+        request_id: str = "",
     ) -> Arrays:
         """One call: the output tensors by name, each (rows, *dims).
 
-        `queued`: the model has a queue, which is to drop the call after `timeout`.
+        `queued`: the model has a queue, which is to drop the call after `timeout`. `request_id` is what
+        the model sees as the call's id.
         """
 
     async def live(self, timeout: float) -> bool:

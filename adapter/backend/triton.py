@@ -28,8 +28,9 @@ class Triton(TritonGrpc):
         outputs: Sequence[Tensor],
         timeout: float,
         queued: bool = False,
+        request_id: str = "",
     ) -> Arrays:
-        return await self._http.infer(model, inputs, arrays, outputs, timeout, queued)
+        return await self._http.infer(model, inputs, arrays, outputs, timeout, queued, request_id)
 
     async def unload(self, model: str, timeout: float) -> None:
         await super().unload(model, timeout)

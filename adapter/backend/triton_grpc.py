@@ -47,10 +47,11 @@ class TritonGrpc:
         outputs: Sequence[Tensor],
         timeout: float,
         queued: bool = False,
+        request_id: str = "",
     ) -> Arrays:
         if timeout <= 0:
             raise errors.DeadlineExceeded(errors.DEADLINE)
-        request = service_pb2.ModelInferRequest(model_name=model)
+        request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
         if queued:
             # Microseconds.
             request.parameters["timeout"].int64_param = max(1, int(timeout * 1e6))

@@ -88,11 +88,12 @@ class TritonHttp:
         outputs: Sequence[Tensor],
         timeout: float,
         queued: bool = False,
+        request_id: str = "",
     ) -> Arrays:
         """The output tensors by name. Raises AdapterError; ends within `timeout` seconds."""
         if timeout <= 0:
             raise errors.DeadlineExceeded(errors.DEADLINE)
-        request = self._request(model, inputs, arrays, outputs, timeout if queued else None)
+        request = self._request(model, inputs, arrays, outputs, timeout if queued else None, request_id)
         loop = self._loop = self._loop or asyncio.get_running_loop()
         ends = loop.time() + timeout
         self._retries.note()
@@ -196,11 +197,13 @@ class TritonHttp:
         arrays: Arrays,
         outputs: Sequence[Tensor],
         queue_timeout: float | None,
+        request_id: str,
     ) -> bytes:
         form = self._forms.get(model)
         if form is None or form.inputs is not inputs or form.outputs is not outputs:
             form = self._forms[model] = Form(model, self._address, inputs, outputs)
-        return form.fill(arrays, queue_timeout, b"" if self._call_headers is None else self._call_headers())
+        more_head = b"" if self._call_headers is None else self._call_headers()
+        return form.fill(arrays, queue_timeout, more_head, request_id)
 
 
 def _error_text(response: Response) -> str:

@@ -36,6 +36,7 @@ class InProcess:
         outputs: Sequence[Tensor],
         timeout: float,
         queued: bool = False,
+        request_id: str = "",
     ) -> Arrays:
         return {outputs[0].name: self._functions[model](arrays[inputs[0].name])}
 

@@ -85,7 +85,7 @@ async def _chaos(
         life.cancel()
         await load.stop()
     await asyncio.sleep(_SETTLE_SECONDS)
-    return began, before, await asyncio.to_thread(held, server)
+    return began, before, await asyncio.to_thread(held, server, before)
 
 
 async def _warm_up(world: World) -> None:

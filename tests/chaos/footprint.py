@@ -23,17 +23,31 @@ class Footprint:
     shared_memory: int
 
 
-def held(server: Server) -> Footprint:
-    """What it never was without, over a while: connections for canaries, every ten seconds, come and go."""
-    looks = []
-    for _ in range(_LOOKS):
-        looks.append(measure(server))
+def held(server: Server, before: Footprint | None = None) -> Footprint:
+    """What it never was without, over a while: connections for canaries, every ten seconds, come and go.
+
+    It is looked at no longer than until nothing is more than `before`, but for memory.
+    """
+    least = measure(server)
+    for _ in range(_LOOKS - 1):
+        if before is not None and _no_more(least, before):
+            break
         time.sleep(1)
-    return Footprint(
-        descriptors=min(look.descriptors for look in looks),
-        resident=min(look.resident for look in looks),
-        processes=min(look.processes for look in looks),
-        shared_memory=min(look.shared_memory for look in looks),
+        look = measure(server)
+        least = Footprint(
+            descriptors=min(least.descriptors, look.descriptors),
+            resident=min(least.resident, look.resident),
+            processes=min(least.processes, look.processes),
+            shared_memory=min(least.shared_memory, look.shared_memory),
+        )
+    return least
+
+
+def _no_more(now: Footprint, before: Footprint) -> bool:
+    return (
+        now.descriptors <= before.descriptors
+        and now.processes <= before.processes
+        and now.shared_memory <= before.shared_memory
     )
 
 

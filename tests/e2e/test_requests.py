@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ import httpx
 import numpy as np
 import pytest
 
+from adapter.backend.triton_http import TritonHttp
+from adapter.front_key import canary_id
+from converter.spec.manifest import read_manifest
 from tests.e2e.server import Served
 
 
@@ -176,3 +180,24 @@ def test_health_names_every_model(server: Served) -> None:
     assert {model["state"] for model in response.json()["models"].values()} == {"ready"}
     listed = {model["name"] for model in httpx.get(f"{server.url}/available_models").json()["models"]}
     assert set(response.json()["models"]) == listed
+
+
+def test_a_canary_of_a_front_is_answered_by_it_and_costs_the_model_nothing(server: Served) -> None:
+    """The same row under another id is a client's."""
+    entry = read_manifest(server.repository).model("multiply")
+    assert entry is not None and entry.front is not None
+    known_as = canary_id(server.repository, entry)
+    assert len(known_as) > 32
+
+    async def ask(request_id: str) -> list[list[float]]:
+        backend = TritonHttp(server.triton_http)
+        try:
+            arrays = {entry.inputs[0].name: np.array([[1, 2, 3]], np.float32)}
+            found = await backend.infer(entry.front, entry.inputs, arrays, entry.outputs, 10, request_id=request_id)
+            answer: list[list[float]] = found[entry.outputs[0].name].tolist()
+            return answer
+        finally:
+            backend.close()
+
+    assert asyncio.run(ask(known_as)) == [[0, 0, 0]]
+    assert asyncio.run(ask(known_as + "x")) == asyncio.run(ask("")) == [[2.5, 5, 7.5]]

@@ -18,11 +18,12 @@ Handler = Callable[[str, Arrays, Sequence[Tensor]], Awaitable[Arrays]]
 
 @dataclass(frozen=True)
 class Call:
-    """One `infer`: which Triton model, with what, and how many seconds it was given."""
+    """One `infer`: which Triton model, with what, how many seconds it was given, and under which id."""
 
     model: str
     arrays: Arrays
     timeout: float
+    request_id: str = ""
 
 
 async def zeros(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
@@ -58,9 +59,10 @@ class FakeBackend:
         outputs: Sequence[Tensor],
         timeout: float,
         queued: bool = False,
+        request_id: str = "",
     ) -> Arrays:
         """As Triton would: a deadline, and DeadlineExceeded where the handler misses it."""
-        self.calls.append(Call(model, arrays, timeout))
+        self.calls.append(Call(model, arrays, timeout, request_id))
         if timeout <= 0:
             raise errors.DeadlineExceeded("The request did not finish within its deadline.")
         try:

@@ -155,26 +155,25 @@ def test_R5_a_model_whose_process_is_killed_is_loaded_again(tmp_path: Path, mode
 
 def test_R5_what_a_death_in_a_call_leaves_of_a_model_is_ended(tmp_path: Path) -> None:
     """Triton keeps the other front for ever, though it has unloaded the model; requests in it are left their time."""
-    with serving(moods.write(tmp_path), tmp_path, PREDICT_TIMEOUT_SECONDS="1") as server:
-        triton, processes = pids.triton(server), pids.stubs(server)
+    with serving(moods.write(tmp_path), tmp_path, PREDICT_TIMEOUT_SECONDS="2", SCHWIFT_REGIME="busy") as server:
+        triton, count, regions = pids.triton(server), len(pids.stubs(server)), len(shared_memory(tmp_path))
         old = set(pids.stubs(server, "moody"))
-        regions = len(shared_memory(tmp_path))
 
         def slow(number: int) -> Answer:
             time.sleep(0.1 * number)
-            return ask(server, "moody", [[moods.SLEEPS, 0.3]], "predict_batched")
+            return ask(server, "moody", [[moods.SLEEPS, 0.8]], "predict_batched")
 
         with ThreadPoolExecutor(2) as clients:
             answers = [clients.submit(slow, number) for number in range(2)]
             wait_for(lambda: metric(server, "schwift_in_flight") == 2)
             killed(server, "moody")
             assert {answer.result().status for answer in answers} <= {200, 503, 504}
-        wait_for(lambda: well(server) and "which nobody could reach any more, killed" in server.output)
-        wait_for(lambda: not old & set(pids.stubs(server)))
-        assert len(pids.stubs(server)) == len(processes)
-        assert_well(server)
+        wait_for(lambda: "which nobody could reach any more, killed" in server.output)
+        wait_for(lambda: well(server) and not old & set(pids.stubs(server)))
         # Their memory is Triton's for 10 seconds more.
         wait_for(lambda: len(shared_memory(tmp_path)) == regions)
+        assert_well(server)
+        assert len(pids.stubs(server)) == count
         assert pids.triton(server) == triton
         assert recoveries(server, model_name="moody") == 1
 

@@ -19,7 +19,7 @@ from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig, TensorConfig
 from .deadline import Caller, CallTimeout
 from .errors import BadModelOutput, DeadlineExceeded, ModelError, ModelUnreachable
-from .wake import WakeUp, read_key
+from .wake import CANARY, WakeUp, read_key
 
 # Calls that outlived their deadline still hold a thread, until `m_direct` is unloaded. With this many, it is
 # taken for stuck and the next batch is refused at once.
@@ -49,26 +49,26 @@ class TritonPythonModel:
         self._debug = parameters["debug"] == "1"
         self._caller: Caller[Arrays] = Caller()
         self._key = read_key(Path(args["model_repository"]) / args["model_version"])
+        # Of requests that we answer by ourselves.
+        self._ours = (self._key, self._key + CANARY)
         self._cached = parameters["caching"] == "1"
         self._wake = WakeUp(lambda: triton_io.enqueue(self._name, self._key, self._wake_inputs(), self._config.outputs))
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One call of `m_direct` for all requests of a batch; halves of it where that fails."""
         deadline = time.monotonic() + self._timeout
-        real = [request for request in requests if request.request_id() != self._key]
+        ids = [request.request_id() for request in requests]
+        real = [request for request, known_as in zip(requests, ids, strict=True) if known_as not in self._ours]
         items = [triton_io.read(request, self._config.inputs) for request in real]
         results = call_joined(items, lambda arrays: self._call(arrays, deadline)) if items else []
         if self._debug:
             rows = sum(rows_of(item) for item in items)
             elapsed = (time.monotonic() - deadline + self._timeout) * 1e3
             triton_io.log(f"{self._name}: {len(items)} requests, {rows} rows in {elapsed:.2f} ms")
-        if items:
+        if any(known_as != self._key for known_as in ids):
             self._wake.note()
         answers = iter(results)
-        return [
-            triton_io.response(next(answers) if request.request_id() != self._key else self._wake_answer())
-            for request in requests
-        ]
+        return [triton_io.response(self._own_answer() if known_as in self._ours else next(answers)) for known_as in ids]
 
     def finalize(self) -> None:
         self._wake.stop()
@@ -79,10 +79,10 @@ class TritonPythonModel:
         fill = _random if self._cached else _zeros
         return {item.name: fill(item) for item in self._config.inputs}
 
-    def _wake_answer(self) -> Arrays | ModelError:
+    def _own_answer(self) -> Arrays | ModelError:
         """Zeros; but nothing that the response cache could keep and give to a client."""
         if self._cached:
-            return ModelError("a wake-up")
+            return ModelError("a wake-up or a canary")
         return {item.name: _zeros(item) for item in self._config.outputs}
 
     def _call(self, arrays: Arrays, deadline: float) -> Arrays:

@@ -61,6 +61,14 @@ def test_the_other_worker_is_ready_from_the_moment_on_in_which_the_leading_one_i
     asyncio.run(main())
 
 
+def test_metrics_are_those_of_what_the_leading_worker_knows(workers: Workers) -> None:
+    async def main() -> None:
+        await workers.load()
+        assert 'schwift_model_ready{model_name="a"} 1.0' in (await workers.ask("GET", "/metrics")).text
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("path", ["/health", "/health/ready", "/available_models"])
 def test_each_page_says_what_the_leading_worker_knows(workers: Workers, path: str) -> None:
     async def main() -> None:
@@ -69,6 +77,18 @@ def test_each_page_says_what_the_leading_worker_knows(workers: Workers, path: st
         assert answer.status_code == 200
         models = answer.json()["models"]
         assert (models["a"] if isinstance(models, dict) else models[0])["state"] == "ready"
+
+    asyncio.run(main())
+
+
+def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_served(workers: Workers) -> None:
+    async def main() -> None:
+        assert (await workers.ask("POST", "/predict/b")).status_code == 404
+        await workers.load()
+        workers.leading.replace([make_entry("b")])
+        workers.keeper._news.tell()
+        answer = await workers.ask("POST", "/predict/b")
+        assert (answer.status_code, answer.json()["model"]) == (200, "b")
 
     asyncio.run(main())
 

@@ -1,26 +1,38 @@
-"""Which processes are one too many, and when those are ended."""
+"""Processes that were unloaded: when those that are still there are ended, and in which order."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from adapter.outliving import Outliving
+from adapter.outliving import Outliving, Processes
 from adapter.stubs import Stubs, Supervisor
+from tests.fakes.entries import make_entry
 
 # A deadline of 2 s, and a second.
 PATIENCE = 3.0
-READY = {"m": "READY", "m/1": "READY"}
+ORDERLY = 600.0
+# In which Triton notices the model's end, before its front is ended.
+NOTICE = 2.0
+ENTRY = make_entry("m")
+ALL = Processes(models=(13,), fronts=(11, 12))
 
 
-class Processes(Stubs):
-    """Of the model `m`; `older` have others in their places."""
+class Machine(Stubs):
+    """The processes of `m`; all began at 7, until they are gone."""
 
-    def __init__(self, pids: tuple[int, ...] = (11, 12)) -> None:
+    def __init__(self) -> None:
         super().__init__("")
-        self._pids = {"m": pids}
+        self._pids = {"m": ALL.fronts, "m_direct": ALL.models}
+        self.living = {11, 12, 13}
+        self.looks = 0
 
-    def older(self, *pids: int) -> None:
-        self._superseded = {"m": pids}
+    def look(self) -> None:
+        self.looks += 1
+
+    def _began(self, pid: int) -> int | None:
+        return 7 if pid in self.living else None
 
 
 class Serve(Supervisor):
@@ -35,95 +47,87 @@ class Serve(Supervisor):
 class Bench:
     def __init__(self) -> None:
         self.now = 100.0
-        self.stubs, self.serve = Processes(), Serve()
+        self.stubs, self.serve = Machine(), Serve()
         self.outliving = Outliving(self.stubs, self.serve, PATIENCE - 1, lambda: self.now)
 
-    def look(self, states: dict[str, str], *busy: str, after: float = 0.0) -> list[int]:
+    def look(self, after: float = 0.0) -> list[int]:
         """Those that it ended, so many seconds later."""
         self.now += after
         self.serve.ended.clear()
-        self.outliving.look(states, busy)
+        self.outliving.look()
         return self.serve.ended
 
 
-def test_what_serves_is_never_ended() -> None:
+def test_what_was_not_unloaded_is_never_ended() -> None:
     bench = Bench()
     for _ in range(5):
-        assert bench.look(READY, after=100) == []
-        assert not bench.outliving.due
+        assert bench.look(after=ORDERLY) == []
+    assert bench.stubs.of(["m", "m_direct"]) == (11, 12, 13)
 
 
-@pytest.mark.parametrize("state", [{}, {"m": "UNAVAILABLE", "m/1": "UNAVAILABLE"}, {"m": "UNLOADING"}, {"n": "READY"}])
-def test_processes_of_what_is_not_loaded_are_ended_when_their_time_is_over(state: dict[str, str]) -> None:
+def test_they_are_those_of_the_model_and_of_its_front_but_for_what_is_used_on() -> None:
     bench = Bench()
-    assert bench.look(state) == []
-    assert bench.look(state, after=PATIENCE - 0.01) == []
-    assert not bench.outliving.due
-    assert bench.look(state, after=0.01) == [11, 12]
-    assert bench.outliving.due
-    # Until they are gone.
-    assert bench.look(state, after=1) == [11, 12]
-    bench.stubs._pids = {}
-    assert bench.look(state, after=1) == []
-    assert not bench.outliving.due
+    assert asyncio.run(bench.outliving.processes(ENTRY)) == ALL
+    assert asyncio.run(bench.outliving.processes(ENTRY, {"m_direct"})) == Processes(fronts=(11, 12))
+    assert asyncio.run(bench.outliving.processes(make_entry("m", endpoints=["predict"]))) == Processes(models=(13,))
+    assert bench.stubs.looks == 3
+    assert ALL.without(Processes(models=(13, 21), fronts=(12,))) == Processes(fronts=(11,))
 
 
-def test_one_in_whose_place_another_runs_is_ended_and_the_other_is_not() -> None:
+@pytest.mark.parametrize(("orderly", "patience"), [(False, PATIENCE), (True, ORDERLY)])
+def test_fronts_that_are_left_are_ended_when_their_time_is_over(orderly: bool, patience: float) -> None:
     bench = Bench()
-    bench.stubs.older(11)
-    assert bench.look(READY) == []
-    assert bench.look(READY, after=PATIENCE) == [11]
+    bench.outliving.unloaded(ALL, orderly)
+    # They count no more, though they are there.
+    assert bench.stubs.of(["m", "m_direct"]) == ()
+    bench.stubs.living = {12}
+    assert bench.look(after=patience - 0.01) == []
+    assert bench.look(after=0.01) == [12]
+    # Until it is gone; whoever has its number then is another.
+    assert bench.look(after=1) == [12]
+    bench.stubs.living.clear()
+    assert bench.look(after=1) == []
+    bench.stubs.living.add(12)
+    assert bench.look(after=patience) == []
 
 
-def test_no_process_is_ended_at_first_sight() -> None:
-    """The states are older than the processes: it may have begun to load in between."""
+def test_the_model_goes_before_the_front_that_may_wait_for_it() -> None:
     bench = Bench()
-    bench.now += 1000
-    assert bench.look({}) == []
-    assert bench.look({"m": "LOADING"}, after=PATIENCE) == []
-    assert bench.look(READY, after=PATIENCE) == []
-    assert not bench.outliving.due
+    bench.outliving.unloaded(ALL)
+    assert bench.look(after=PATIENCE) == [13]
+    bench.stubs.living.discard(13)
+    assert bench.look(after=NOTICE - 0.01) == []
+    assert bench.look(after=0.01) == [11, 12]
 
 
-def test_their_time_runs_from_the_unloading_on() -> None:
+def test_a_model_that_does_not_end_keeps_its_front() -> None:
     bench = Bench()
-    bench.outliving.unloading(["m"])
-    bench.stubs._pids = {"m": (11, 12, 21, 22)}
-    bench.stubs.older(11, 12)
-    bench.now += PATIENCE - 0.5
-    # Told twice: the first counts.
-    bench.outliving.unloading(["m"])
-    assert not bench.outliving.due
-    bench.now += 0.5
-    assert bench.outliving.due
-    assert bench.look(READY) == [11, 12]
-
-
-@pytest.mark.parametrize("loading", [{"m": "READY", "m/1": "READY", "m/2": "LOADING"}, {"m/1": "LOADING"}, READY])
-def test_while_the_model_is_loaded_nothing_is_ended_and_nothing_forgotten(loading: dict[str, str]) -> None:
-    """The old one serves until the new one does, however long its load takes."""
-    bench = Bench()
-    bench.outliving.unloading(["m"])
-    bench.stubs._pids = {"m": (11, 21)}
-    bench.stubs.older(11)
-    busy = ("m",) if loading is READY else ()
+    bench.outliving.unloaded(ALL)
     for _ in range(5):
-        assert bench.look(loading, *busy, after=PATIENCE) == []
-    assert bench.look(READY) == [11]
+        assert bench.look(after=PATIENCE) == [13]
 
 
-def test_a_model_that_stayed_after_all_is_left_alone() -> None:
+def test_one_that_cannot_be_looked_at_now_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
-    bench.outliving.unloading(["m"])
-    assert bench.look(READY, after=PATIENCE) == []
-    assert not bench.outliving.due
+    bench.outliving.unloaded(Processes(models=(13,)))
+
+    def too_many(pid: int) -> int | None:
+        raise OSError("Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.stubs, "_began", too_many)
+        assert bench.look() == []
+    assert bench.look(after=PATIENCE) == [13]
 
 
-def test_where_its_processes_are_not_ours_nothing_is_done() -> None:
-    for stubs, supervisor in ((None, None), (None, Serve()), (Processes(), None)):
-        now = [0.0]
-        outliving = Outliving(stubs, supervisor, 0, lambda now=now: now[0])  # type: ignore[misc]
-        outliving.unloading(["m"])
-        now[0] = 100
-        outliving.look({}, ())
-        assert not isinstance(supervisor, Serve) or supervisor.ended == []
+def test_where_the_processes_are_not_ours_nothing_is_done() -> None:
+    now = [0.0]
+    for supervisor in (None, Serve()):
+        elsewhere = Outliving(None, supervisor, 0, lambda: now[0])
+        assert asyncio.run(elsewhere.processes(ENTRY)) == Processes()
+        elsewhere.unloaded(ALL)
+        elsewhere.look()
+    nobodys = Outliving(Machine(), None, 0, lambda: now[0])
+    nobodys.unloaded(ALL)
+    now[0] += ORDERLY
+    nobodys.look()

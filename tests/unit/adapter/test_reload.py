@@ -10,11 +10,13 @@ import pytest
 
 from adapter import errors, tally
 from adapter.backend.protocol import Arrays
+from adapter.outliving import Processes
 from adapter.registry import Registry
 from adapter.reload import Reloader, adopt
 from converter.spec.manifest import Manifest, ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend, Handler, zeros
 from tests.fakes.entries import make_entry, make_manifest
+from tests.fakes.outliving import NotedOutliving
 from tests.unit.adapter.desk import in_a_loop
 
 
@@ -143,6 +145,26 @@ async def test_front_that_is_left_out_is_unloaded() -> None:
     bench = Bench()
     await bench.reload(make_manifest(version("a", 2, endpoints=["predict"]), version("b", 1)))
     assert set(bench.backend.unloads) == {"a", "a_direct~t"}
+
+
+@in_a_loop
+async def test_processes_of_what_was_replaced_are_looked_after_and_no_others() -> None:
+    """Those that Triton did not replace, since it found nothing new, serve on."""
+
+    class Triton(FakeBackend):
+        async def load(self, model: str, timeout: float) -> None:
+            await super().load(model, timeout)
+            if model != "a":
+                outliving.there[model] = (len(self.loads) + 100,)
+
+    outliving = NotedOutliving({"a": (1, 2), "a_direct": (3,), "b": (4, 5), "b_direct": (6,)})
+    bench = Bench()
+    bench.reloader = Reloader(
+        bench.registry, Triton(), bench.board, bench._tell, 60, 1, bench._kill, outliving=outliving
+    )
+    await bench.reload(NEXT)
+    # The model, whose front serves on, and the trial.
+    assert outliving.told == [(Processes(models=(3,)), True), (Processes(models=(101,), fronts=(102,)), True)]
 
 
 @in_a_loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,21 +87,38 @@ def test_one_that_is_stopped_is_alive_and_is_known_as_stopped(proc: Path) -> Non
     assert not stubs.any_stopped("m")
 
 
-def test_in_whose_place_a_younger_one_runs_is_superseded_whatever_its_number(proc: Path) -> None:
-    """Of one instance: those of two are beside each other. Another Triton's are none of ours."""
-    assert found(proc).superseded("m") == found(proc).superseded("none") == ()
+def test_of_an_instance_that_has_two_the_younger_one_counts_whatever_its_number(proc: Path) -> None:
+    """Another Triton's are none of ours."""
     stub(proc, 9, "m_0_0", started=70)
-    stub(proc, 15, "m_0_1", started=80)
+    stub(proc, 15, "m_0_1", started=80, pss_kb=5)
     stub(proc, 16, "m_0_0", started=60)
     stub(proc, 22, "m_direct_0_0", parent=20, started=90)
     stubs = found(proc)
-    assert set(stubs.models) == {"m", "m_direct", "other_1_direct"}
-    assert sorted(stubs.superseded("m")) == [12, 13, 16]
-    assert stubs.superseded("m_direct") == ()
-    assert (stubs.instances("m"), stubs.instances("m_direct"), stubs.instances("none")) == (2, 1, 0)
+    assert sorted(stubs.of(["m"])) == [9, 15]
+    assert stubs.of(["m_direct"]) == (11,)
+    assert stubs.measure({"m": ["m"]}) == {"m": 5 * 1024}
     (proc / "9" / "stat").write_text("9 (x) Z 1\n")
+    assert not stubs.all_alive(["m"])
     stubs.look()
-    assert sorted(stubs.superseded("m")) == [12, 13]
+    assert sorted(stubs.of(["m"])) == [15, 16]
+
+
+def test_one_that_was_retired_counts_no_more_and_its_number_may_be_anothers_later(proc: Path) -> None:
+    stubs = found(proc)
+    stubs.retire([13, 99])
+    assert stubs.of(["m"]) == (12,)
+    assert (stubs.retired(13), stubs.retired(12), stubs.retired(99)) == (True, False, False)
+    stubs.look()
+    assert stubs.of(["m"]) == (12,)
+    shutil.rmtree(proc / "13")
+    assert not stubs.retired(13)
+    stub(proc, 13, "m_0_1", started=5)
+    stubs.look()
+    assert sorted(stubs.of(["m"])) == [12, 13]
+    stubs.retire([13])
+    shutil.rmtree(proc / "13")
+    stub(proc, 13, "m_0_1", started=6)
+    assert not stubs.retired(13)
 
 
 def test_what_they_hold_is_added_up(proc: Path) -> None:

@@ -138,3 +138,17 @@ def test_what_has_a_queue_is_told_how_long_it_may_keep_the_call() -> None:
     heads = [json.loads(request.body[: request.body.rindex(b"}") + 1]) for request in fake.requests]
     assert [head["parameters"] for head in heads] == [{"timeout": 1_500_000}, {"timeout": 2_000_000}]
     assert [list(head) for head in heads] == [["parameters", "inputs", "outputs"]] * 2
+
+
+def test_a_call_has_the_id_that_it_was_given_and_else_none() -> None:
+    fake = FakeTritonHttp(echo)
+
+    async def use(backend: TritonHttp) -> None:
+        arrays = {"x": np.array([[1, 0]], np.float32)}
+        for request_id in ("", 'a "key"-canary', ""):
+            await backend.infer("m", (X,), arrays, (Y,), 1, request_id=request_id)
+
+    talk(fake, use)
+    heads = [json.loads(request.body[: request.body.rindex(b"}") + 1]) for request in fake.requests]
+    assert [head.get("id") for head in heads] == [None, 'a "key"-canary', None]
+    assert [head["inputs"][0]["shape"] for head in heads] == [[1, 2]] * 3

@@ -31,7 +31,9 @@ class Desk:
         self.silent: set[str] = set()
         self.error: errors.AdapterError | None = None
         self.backend = FakeBackend(self.handle)
-        self.watch = Watch(self.board, self.backend, DEADLINE, counted_loop().time)
+        self.watch = Watch(
+            self.board, self.backend, DEADLINE, counted_loop().time, lambda entry: f"key-of-{entry.front}"
+        )
         self.watch.begin(self.model)
         self.hung: list[str] = []
 
@@ -64,6 +66,7 @@ async def test_an_idle_model_and_its_front_are_asked_every_ten_seconds() -> None
     assert desk.canaries == []
     await desk.passes(2)
     assert sorted(desk.canaries) == ["m", "m_direct"]
+    assert {call.model: call.request_id for call in desk.backend.calls} == {"m": "key-of-m", "m_direct": ""}
     await desk.passes(22)
     assert sorted(desk.canaries) == ["m"] * 3 + ["m_direct"] * 3
     assert desk.hung == []

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adapter.front_key import canary_id
 from tests.fakes import triton_python_backend_utils as pb
+from tests.fakes.entries import make_entry
 from tests.unit.runtime.making import WAKE_KEY, config_json, init_args, outcome, outcomes, request, rows
 from triton_repo_template.runtime.front import TritonPythonModel, passed_on
-from triton_repo_template.runtime.wake import WAKE_AFTER
+from triton_repo_template.runtime.wake import CANARY, KEY_FILE, WAKE_AFTER
 
+CANARY_ID = WAKE_KEY + CANARY
 DEADLINE = "[schwift:deadline] m_direct did not answer in 0.03 s"
 
 
@@ -215,11 +218,35 @@ def test_a_wake_up_is_answered_by_the_front_itself(direct: Direct, make_front: M
     assert [values_of(call).tolist() for call in direct.calls] == [[[1, 2], [3, 4]]]
 
 
+def test_a_canary_is_answered_by_the_front_itself_and_followed_by_wake_ups(
+    direct: Direct, make_front: MakeFront
+) -> None:
+    """A request that comes just as its batch ends may be lost to Triton's batcher, as after any batch."""
+    front = make_front()
+    assert outcomes(front.execute([rows([9, 9], request_id=CANARY_ID)])) == [{"y": [[0.0]]}]
+    assert eventually(lambda: len(direct.wakes) == len(WAKE_AFTER))
+    assert outcomes(front.execute([rows([9, 9], request_id=CANARY_ID), rows([1, 2])])) == [
+        {"y": [[0.0]]}, {"y": [[6.0]]},
+    ]  # fmt: skip
+    assert [values_of(call).tolist() for call in direct.calls] == [[[1, 2]]]
+
+
+def test_the_adapter_knows_the_id_of_a_canary(tmp_path: Path, direct: Direct, make_front: MakeFront) -> None:
+    folder = tmp_path / "m" / "1"
+    folder.mkdir(parents=True)
+    (folder / KEY_FILE).write_text(f"{WAKE_KEY}\n")
+    assert canary_id(tmp_path, make_entry("m")) == CANARY_ID
+    assert canary_id(tmp_path, make_entry("m", endpoints=["predict"])) == ""
+    assert canary_id(tmp_path, make_entry("other")) == ""
+    (folder / KEY_FILE).write_text("")
+    assert canary_id(tmp_path, make_entry("m")) == ""
+
+
 def test_with_the_response_cache_a_wake_up_gets_nothing_that_could_be_cached(
     direct: Direct, make_front: MakeFront
 ) -> None:
     said = outcomes(make_front(caching="1").execute([rows([9, 9], request_id=WAKE_KEY)]))
-    assert said == ["[schwift:model_error] a wake-up"]
+    assert said == ["[schwift:model_error] a wake-up or a canary"]
 
 
 @pytest.mark.parametrize("caching", ["0", "1"])
@@ -253,7 +280,9 @@ def test_with_the_response_cache_no_two_wake_ups_are_alike(direct: Direct, make_
 HANGING_FRONT = """
 import sys, threading
 from pathlib import Path
+from adapter.front_key import canary_id
 from tests.fakes import triton_python_backend_utils as pb
+from tests.fakes.entries import make_entry
 sys.modules["triton_python_backend_utils"] = pb
 from tests.unit.runtime.making import config_json, init_args, outcomes, rows
 from triton_repo_template.runtime.front import TritonPythonModel
