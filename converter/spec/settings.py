@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     supervisor_fd: int | None = Field(
         None, ge=0, validation_alias="SCHWIFT_SUPERVISOR_FD",
-        description="an open pipe that takes `kill <Triton model>` and `end <process id>` lines; set by `schwift serve`",
+        description="a pipe that takes `kill <Triton model>` and `end <process id>` lines; set by `schwift serve`",
     )  # fmt: skip
     repository: Path = Field(
         Path("./model_repository"),
