@@ -186,6 +186,7 @@ def test_a_canary_of_a_front_is_answered_by_it_and_costs_the_model_nothing(serve
     """The same row under another id is a client's."""
     entry = read_manifest(server.repository).model("multiply")
     assert entry is not None and entry.front is not None
+    front = entry.front
     known_as = canary_id(server.repository, entry)
     assert len(known_as) > 32
 
@@ -193,7 +194,7 @@ def test_a_canary_of_a_front_is_answered_by_it_and_costs_the_model_nothing(serve
         backend = TritonHttp(server.triton_http)
         try:
             arrays = {entry.inputs[0].name: np.array([[1, 2, 3]], np.float32)}
-            found = await backend.infer(entry.front, entry.inputs, arrays, entry.outputs, 10, request_id=request_id)
+            found = await backend.infer(front, entry.inputs, arrays, entry.outputs, 10, request_id=request_id)
             answer: list[list[float]] = found[entry.outputs[0].name].tolist()
             return answer
         finally:
