@@ -13,7 +13,7 @@ import click
 
 from tests.bench import cpu, footprint, frontends, models, plots, regimes
 from tests.bench.results import Results
-from tests.e2e.server import serving
+from tests.e2e.server import serving, stop_on_sigterm
 
 PARTS = ("frontends", "cpu", "regimes", "footprint")
 
@@ -24,6 +24,7 @@ PARTS = ("frontends", "cpu", "regimes", "footprint")
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="These parts; all by default.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("bench_results"), show_default=True)
 def main(seconds: float, rounds: int, only: tuple[str, ...], output: Path) -> None:
+    stop_on_sigterm()
     wanted = only or PARTS
     results = Results()
     with tempfile.TemporaryDirectory(prefix="schwift-bench-") as name:

@@ -21,7 +21,7 @@ from converter.spec.settings import Settings
 from tests.bench import models, openloop, sleeping
 from tests.bench.openloop import Result
 from tests.bench.results import Bar, Results
-from tests.e2e.server import Server, serving
+from tests.e2e.server import Server, serving, stop_on_sigterm
 
 _TIMES = 5
 _FIRST_RATE, _STEP = 300.0, 1.45
@@ -53,6 +53,7 @@ class Case:
 @click.option("--seconds", default=5.0, show_default=True, help="Of the overload; of a step of the ramp 2 s at most.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("bench_results"), show_default=True)
 def main(seconds: float, output: Path) -> None:
+    stop_on_sigterm()
     results = Results()
     with tempfile.TemporaryDirectory(prefix="schwift-bench-") as name:
         folder = Path(name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from tests.bench import sleeping, wrk
-from tests.e2e.server import serving
+from tests.e2e.server import serving, stop_on_sigterm
 
 _SERVICE_MS = (0, 1, 5)
 _CONNECTIONS = (1, 8, 32, 100)
@@ -45,6 +45,7 @@ def show(title: str, connections: int, result: wrk.Result) -> bool:
     "--soak", default=0.0, show_default=True, help="Seconds of a soak at 32 connections, in place of the grid."
 )
 def main(seconds: float, soak: float) -> None:
+    stop_on_sigterm()
     with tempfile.TemporaryDirectory(prefix="schwift-bench-") as folder:
         models = Path(folder, "models")
         names = [sleeping.write(models, ms) for ms in _SERVICE_MS]

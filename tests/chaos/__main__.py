@@ -24,7 +24,7 @@ from tests.chaos.faults import SETTINGS, Mark, World
 from tests.chaos.footprint import Footprint, held
 from tests.chaos.load import Judge, Load
 from tests.chaos.schedule import RECOVERY_SECONDS, NotMended, run, watch_life
-from tests.e2e.server import Server, leftovers, start, stop
+from tests.e2e.server import Server, leftovers, start, stop, stop_on_sigterm
 
 _GROWTH_MIB = 20.0
 _WARM_SECONDS = 5.0
@@ -38,6 +38,7 @@ _SETTLE_SECONDS = 5
 @click.option("--seed", default=1, show_default=True, help="Of the faults and their order.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("bench_results"), show_default=True)
 def main(minutes: float, seed: int, output: Path) -> None:
+    stop_on_sigterm()
     judge, results = Judge(), Results()
     with tempfile.TemporaryDirectory(prefix="schwift-chaos-") as name:
         folder = Path(name)

@@ -179,6 +179,15 @@ def marks(folder: Path) -> set[str]:
     return found
 
 
+def stop_on_sigterm() -> None:
+    """For programs that start servers: SIGTERM ends them as Ctrl-C does, with all that they started."""
+
+    def stop_here(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop_here)
+
+
 def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not what():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 
 import pytest
 
@@ -14,14 +13,11 @@ from adapter.backend.protocol import Arrays
 from adapter.guard import Guards
 from adapter.keeper import Keeper
 from adapter.news import News
-from adapter.outliving import Processes
 from adapter.registry import Registry
 from adapter.sharing import Sharing
-from adapter.stubs import Stubs
 from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.entries import make_entry, make_manifest
 from tests.fakes.loop import counted_loop, in_counted_time
-from tests.fakes.outliving import NotedOutliving
 
 NOT_LOADED = "The model is not available now; try again shortly."
 
@@ -360,60 +356,3 @@ async def test_when_triton_is_there_again_its_breaker_is_closed() -> None:
     await pass_of(keeper)
     assert guards.triton.closed
     assert registry.ready
-
-
-class Counted(Stubs):
-    """Of the model `m`: how many there are of each Triton model, as they were when they were last looked for."""
-
-    def __init__(self, **counts: int) -> None:
-        super().__init__("")
-        self.counts = counts
-        self.look()
-
-    def look(self) -> None:
-        self.there = True
-        self._pids = {name: (os.getpid(),) * count for name, count in self.counts.items()}
-
-
-@pytest.mark.parametrize(("fronts", "lost"), [(2, 0), (1, 1), (0, 0)])
-def test_R5_a_process_that_died_just_before_they_were_looked_for_is_missed(fronts: int, lost: int) -> None:
-    """One of the two fronts; none at all is a backend without processes of its own."""
-    registry = registry_of("m")
-    keeper = Keeper(registry, FakeBackend(), 60, stubs=Counted(m=fronts, m_direct=1))
-
-    async def main() -> None:
-        for _ in range(2):
-            await pass_of(keeper)
-
-    asyncio.run(main())
-    assert registry.models["m"].recoveries["died"].total() == lost
-
-
-@pytest.mark.parametrize("reason", ["died", "memory", "no answer"])
-def test_what_outlives_its_unloading_is_looked_after_from_then_on(reason: str) -> None:
-    """Not where it was not unloaded; and where nothing died, calls of others may be in it."""
-
-    class Mute(FakeBackend):
-        async def unload(self, model: str, timeout: float) -> None:
-            if reason == "no answer":
-                raise errors.UpstreamDown("no answer")
-            # Not before: a death in the unloading is one too.
-            assert outliving.told == []
-            await super().unload(model, timeout)
-
-    registry = Registry(make_manifest(make_entry("m", max_memory_mb=1)))
-    outliving, model = NotedOutliving({"m": (11, 12), "m_direct": (13,)}), registry.models["m"]
-    keeper = Keeper(registry, Mute(), 60, outliving=outliving)
-
-    async def main() -> None:
-        await pass_of(keeper)
-        if reason == "memory":
-            model.memory.set(2 * 1024 * 1024)
-        else:
-            model.mark_dead(model.loads)
-        await pass_of(keeper)
-
-    asyncio.run(main())
-    processes = Processes(models=(13,), fronts=(11, 12))
-    assert outliving.told == ([] if reason == "no answer" else [(processes, reason == "memory")])
-    assert outliving.looks == 2
