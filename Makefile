@@ -5,7 +5,7 @@
 # make check   lint, types and import rules
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
-# make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 20 minutes)
+# make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes half an hour)
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
 # make bench-soak    the same for 10 minutes at 32 connections
 # make bench-overload  what becomes of requests when five times as many come as are answered (2 minutes)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from converter.spec.manifest import ModelEntry
+from converter.spec.manifest import ModelEntry, wake_key_path
 
 # As in runtime/wake.py.
-KEY_FILE = "wake_key"
 CANARY = "-canary"
 
 
@@ -23,7 +22,7 @@ def canary_id(repository: Path, entry: ModelEntry) -> str:
     if entry.front is None:
         return ""
     try:
-        key = (repository / entry.front / str(entry.version) / KEY_FILE).read_text(encoding="ascii").strip()
+        key = (repository / wake_key_path(entry.front, entry.version)).read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return ""
     return key and key + CANARY

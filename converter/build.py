@@ -13,8 +13,8 @@ from converter import versions, writer
 from converter.artifacts import Facts, inspect_all
 from converter.discover import ModelSource, check_names, discover
 from converter.errors import ConfigError, RepositoryError
-from converter.plan import BuildOptions, Plan, joined, plan_model, wake_key_path
-from converter.spec.manifest import Manifest, ModelEntry
+from converter.plan import BuildOptions, Plan, joined, plan_model
+from converter.spec.manifest import Manifest, ModelEntry, wake_key_path
 
 _KEY_BYTES = 16
 _DOCKER_REMEDY = "(with docker: EXTRAS=<package> docker compose up --build)"

@@ -14,7 +14,7 @@ from pathlib import Path
 from converter.artifacts import Facts
 from converter.discover import ModelSource
 from converter.render import QueuePolicy, TritonModel, render
-from converter.spec.manifest import DIRECT_SUFFIX, Manifest, ModelEntry, OlderVersion
+from converter.spec.manifest import DIRECT_SUFFIX, Manifest, ModelEntry, OlderVersion, wake_key_path
 from converter.spec.settings import Settings
 from converter.template import entry_point, runtime_files
 from converter.tensors import Tensors, resolve
@@ -69,11 +69,6 @@ def joined(plans: Iterable[Plan]) -> Plan:
     older = sorted((item for plan in listed for item in plan.older), key=lambda item: (item.name, item.version))
     files = sorted((name, content) for plan in listed for name, content in plan.files.items())
     return Plan(tuple(entries), dict(files), tuple(older))
-
-
-def wake_key_path(front: str, version: int) -> str:
-    """Where a front's mark lies; the next build keeps it, so that the same models give the same bytes."""
-    return f"{front}/{version}/wake_key"
 
 
 def plan_model(source: ModelSource, facts: Facts, options: BuildOptions, wake_key: str, version: int) -> Plan:

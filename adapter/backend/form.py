@@ -36,10 +36,11 @@ class Form:
         self._simple = self._names[0] if len(inputs) == 1 and dtypes.by_name(inputs[0].dtype).json != "string" else None
         self._known: dict[tuple[int, ...], bytes] = {}
 
-    def fill(
-        self, arrays: Arrays, queue_timeout: float | None = None, more_head: bytes = b"", request_id: str = ""
-    ) -> bytes:
-        """`queue_timeout` in seconds is what Triton's queue may keep it; `more_head` are more whole headers."""
+    def fill(self, arrays: Arrays, queue_timeout: float | None, more_head: bytes, request_id: str) -> bytes:
+        """`queue_timeout` in seconds is what Triton's queue may keep it; `more_head` are more whole headers.
+
+        `request_id` is what the model sees as the call's id; empty is none.
+        """
         if self._simple is not None and queue_timeout is None and not more_head and not request_id:
             array = arrays[self._simple]
             raw = array.tobytes()
