@@ -1,11 +1,11 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
 # make test    all tests but those of the next two, against a real Triton
-# make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc; docs/operations.md)
+# make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc, ss; README)
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
-# make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes half an hour)
+# make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 40 minutes)
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
 # make bench-soak    the same for 10 minutes at 32 connections
 # make bench-overload  what becomes of requests when five times as many come as are answered (2 minutes)

@@ -119,6 +119,9 @@ def _report(judge: Judge, before: Footprint, after: Footprint, results: Results)
     if judge.violations:
         broken = [[what, str(count)] for what, count in judge.violations.most_common(_MOST_SHOWN)]
         results.table("Broken promises", ("what", "times"), broken)
+    more = Counter(after.files) - Counter(before.files)
+    if after.descriptors > before.descriptors:
+        results.table("Open files", ("what", "more than before"), [[what, str(more[what])] for what in sorted(more)])
     slowest = max((mark.recovered - mark.ended if mark.recovered else float("inf")) for mark in judge.marks)
     results.bars += [
         Bar("wrong answers", judge.wrong, 0, False),

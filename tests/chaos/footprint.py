@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.chaos.open_files import open_files
 from tests.e2e.server import Server, shared_memory
 from tests.faults import pids
 
@@ -15,16 +17,23 @@ _LOOKS = 12
 
 @dataclass(frozen=True)
 class Footprint:
-    """File descriptors and resident MiB are those of `schwift serve` and the adapter; the rest is of all processes."""
+    """File descriptors and resident MiB are those of `schwift serve` and the adapter; the rest is of all processes.
 
-    descriptors: int
+    `files` is what each descriptor is, and how many there are, but for connections in use.
+    """
+
+    files: dict[str, int]
     resident: float
     processes: int
     shared_memory: int
 
+    @property
+    def descriptors(self) -> int:
+        return sum(self.files.values())
+
 
 def held(server: Server, before: Footprint | None = None) -> Footprint:
-    """What it never was without, over a while: connections for canaries, every ten seconds, come and go.
+    """What it never was without, over a while: canaries, and who asks for its health, come and go.
 
     It is looked at no longer than until nothing is more than `before`, but for memory.
     """
@@ -35,7 +44,7 @@ def held(server: Server, before: Footprint | None = None) -> Footprint:
         time.sleep(1)
         look = measure(server)
         least = Footprint(
-            descriptors=min(least.descriptors, look.descriptors),
+            files=min(least, look, key=lambda one: one.descriptors).files,
             resident=min(least.resident, look.resident),
             processes=min(least.processes, look.processes),
             shared_memory=min(least.shared_memory, look.shared_memory),
@@ -54,7 +63,7 @@ def _no_more(now: Footprint, before: Footprint) -> bool:
 def measure(server: Server) -> Footprint:
     owners = [server.process.pid, pids.adapter(server)]
     return Footprint(
-        descriptors=sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in owners),
+        files=dict(sum((open_files(pid) for pid in owners), Counter[str]())),
         resident=sum(_resident(pid) for pid in owners),
         processes=len(pids.stubs(server)) + len(pids.tritons(server)) + len(owners),
         shared_memory=len(shared_memory(server.log.parent)),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+from tests.chaos.open_files import open_files
 from tests.e2e.server import ROOT, environment
 from tests.faults.on_time import one_of_three, within
 
@@ -29,6 +34,30 @@ def test_chaos_for_half_a_minute(tmp_path: Path) -> None:
     assert all(fault["recovered"] >= fault["ended"] for fault in found["faults"])
     assert f"| {found['faults'][0]['kind']} | " in (tmp_path / "found" / "chaos.md").read_text()
     assert (tmp_path / "found" / "chaos.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_lost_is_found() -> None:
+    """A connection that nobody uses, and a pipe; not a connection in use."""
+    before = open_files(os.getpid(), unused_ms=500)
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
+        address = listener.getsockname()
+        lost, used = (stack.enter_context(socket.create_connection(address)) for _ in range(2))
+        stack.enter_context(listener.accept()[0])
+        stack.enter_context(listener.accept()[0])
+        stack.enter_context(socket.socket())
+        for end in os.pipe():
+            stack.callback(os.close, end)
+        time.sleep(1)
+        used.send(b"still there")
+        names = [f"{host}:{port}" for host, port in (address, lost.getsockname())]
+        assert open_files(os.getpid(), unused_ms=500) - before == {
+            f"TCP {names[0]}, listens": 1,
+            f"TCP to {names[0]}, unused": 1,
+            f"TCP to {names[1]}, unused": 1,
+            "a socket that is not connected": 1,
+            "pipe": 2,
+        }
+    assert open_files(os.getpid(), unused_ms=500) == before
 
 
 def test_five_times_the_load_that_saturates(tmp_path: Path) -> None:
