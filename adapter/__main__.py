@@ -15,7 +15,7 @@ from adapter import logs, traceparent, workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.draining import DrainingServer
-from adapter.http_protocol import HttpProtocol
+from adapter.express import ExpressProtocol
 from adapter.sharing import Sharing
 from adapter.timings import Traces
 from converter.errors import ConfigError, PortInUse, SchwiftError
@@ -70,7 +70,7 @@ async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sh
     config = uvicorn.Config(
         app,
         loop="none",
-        http=HttpProtocol,
+        http=ExpressProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

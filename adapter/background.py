@@ -16,7 +16,7 @@ from adapter.outliving import Outliving
 from adapter.parts import Parts
 from adapter.reload import Reloader, adopt
 from adapter.service import PredictService
-from adapter.stubs import Stubs, Supervisor
+from adapter.stubs import Supervisor
 from adapter.timings import Traces
 from adapter.turns import Turns
 from adapter.watch import Watch
@@ -29,9 +29,8 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
     """For the length of a block, which ends with the backend closed. `controlled`: `schwift reload` can speak to it."""
     descriptor, turns = parts.settings.supervisor_fd, Turns()
     supervisor = None if descriptor is None else Supervisor(descriptor)
-    stubs = Stubs(parts.settings.triton_grpc) if parts.settings.embedded else None
-    outliving = Outliving(stubs, supervisor, parts.settings.predict_timeout_seconds)
-    keeper = _keeper(parts, stubs, supervisor, turns, outliving)
+    outliving = Outliving(parts.stubs, supervisor, parts.settings.predict_timeout_seconds)
+    keeper = _keeper(parts, supervisor, turns, outliving)
     adopted = tally.Gauge(parts.sharing.board, tally.ALL, parts.worker, tally.ADOPTED)
     tasks = [
         asyncio.create_task(keeper.run(), name="keeper"),
@@ -53,9 +52,7 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
             await asyncio.to_thread(traces.close)
 
 
-def _keeper(
-    parts: Parts, stubs: Stubs | None, supervisor: Supervisor | None, turns: Turns, outliving: Outliving
-) -> Keeper:
+def _keeper(parts: Parts, supervisor: Supervisor | None, turns: Turns, outliving: Outliving) -> Keeper:
     settings = parts.settings
     watch = Watch(
         parts.sharing.board,
@@ -71,7 +68,7 @@ def _keeper(
         parts.sharing,
         deadline=settings.predict_timeout_seconds,
         guards=parts.guards,
-        stubs=stubs,
+        stubs=parts.stubs,
         supervisor=supervisor,
         turns=turns,
         news=parts.news,

@@ -99,7 +99,7 @@ class Dispatcher:
         self._deadlines = Deadlines()
         self._lateness = Lateness()
         self._call_seconds = 0.0
-        self._company = Company()
+        self._company = Company(clock)
         self._eager = Eager()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None

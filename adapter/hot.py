@@ -1,7 +1,8 @@
-"""The hot path: POST /predict… straight from the ASGI server, in front of the framework.
+"""The hot path: POST /predict… in front of the framework.
 
-Everything else goes on to the application, which also documents these endpoints. A route of the framework costs more
-than all the rest of a request here (docs/performance.md).
+Small requests come straight from the HTTP protocol (adapter/express.py), all others from the ASGI server. Everything
+else goes on to the application, which also documents these endpoints. A route of the framework costs more than all the
+rest of a request here (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Iterable
+from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,7 +19,7 @@ from adapter import errors
 from adapter.access import AccessLog
 from adapter.bodies import LARGE_BYTES, LargeBodies
 from adapter.http_errors import error_body, log_unexpected
-from adapter.http_protocol import CLIENT_LEFT, write_answer
+from adapter.http_protocol import CLIENT_LEFT
 from adapter.middleware import accepted_request_id, client_of
 from adapter.ratelimit import Quota
 from adapter.service import PredictService
@@ -26,29 +28,35 @@ from adapter.timings import Timings, Traces
 from converter.spec.model import ENDPOINTS, Endpoint
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
-_CLIENT_LEFT = 499
+# The status of who closed the connection before the answer; nothing is sent.
+LEFT = 499
 _JSON = (b"content-type", b"application/json")
 # Of a Content-Length or a timeout; more is over any limit.
 _MOST_DIGITS = 18
 _ENDPOINTS: dict[str, Endpoint] = {str(endpoint): endpoint for endpoint in ENDPOINTS}
+_PREFIXES: dict[bytes, Endpoint] = {endpoint.encode(): endpoint for endpoint in _ENDPOINTS.values()}
 
 
 class _ClientLeft(Exception):
     """The connection closed before the whole body was there."""
 
 
-class _Headers:
-    """The few headers of a request that matter here, read in one pass. Values are bytes, as they came."""
+class Headers:
+    """The few headers of a request that matter here, read in one pass. Values are bytes, as they came.
 
-    __slots__ = ("encoding", "held", "length", "media", "request_id", "timeout")
+    Their names have small letters.
+    """
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    __slots__ = ("chunked", "encoding", "held", "length", "media", "request_id", "timeout")
+
+    def __init__(self, named: Iterable[tuple[bytes, bytes]]) -> None:
         self.media = b"application/json"
         self.length = self.encoding = self.request_id = b""
         self.timeout: bytes | None = None
+        self.chunked = False
         # Of the room for large bodies.
         self.held = 0
-        for name, value in headers:
+        for name, value in named:
             if name == b"content-type":
                 self.media = value
             elif name == b"content-length":
@@ -59,6 +67,72 @@ class _Headers:
                 self.request_id = value
             elif name == b"x-request-timeout-ms":
                 self.timeout = value
+            elif name == b"transfer-encoding":
+                self.chunked = True
+
+
+class Request(Protocol):
+    """One on a predict endpoint."""
+
+    endpoint: Endpoint
+    name: str
+    headers: Headers
+    receive: Receive
+
+    @property
+    def body(self) -> bytes | None:
+        """None where it is still to be read, with `receive`."""
+
+    @property
+    def client(self) -> str:
+        """The connection's address, without its port."""
+
+    @property
+    def named(self) -> Iterable[tuple[bytes, bytes]]:
+        """All its headers."""
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the connection ended meanwhile."""
+
+
+class Answer:
+    """What is to be sent, unless `status` is LEFT: a JSON body."""
+
+    __slots__ = ("content", "request_id", "retry_after", "status")
+
+    def __init__(self, status: int, content: bytes, request_id: str, retry_after: int | None) -> None:
+        self.status = status
+        self.content = content
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class _Scoped:
+    """A Request from an ASGI server."""
+
+    __slots__ = ("_scope", "body", "endpoint", "headers", "name", "receive")
+
+    def __init__(self, endpoint: Endpoint, name: str, scope: Scope, receive: Receive) -> None:
+        self.endpoint = endpoint
+        self.name = name
+        self.headers = Headers(scope["headers"])
+        self.body = None
+        self.receive = receive
+        self._scope = scope
+
+    @property
+    def client(self) -> str:
+        return client_of(self._scope)
+
+    @property
+    def named(self) -> Iterable[tuple[bytes, bytes]]:
+        named: Iterable[tuple[bytes, bytes]] = self._scope["headers"]
+        return named
+
+    @property
+    def disconnected(self) -> bool:
+        return CLIENT_LEFT in self._scope
 
 
 class HotPath:
@@ -80,6 +154,8 @@ class HotPath:
         self._quota = quota
         self._limit = max_body_bytes
         self._bodies = LargeBodies(max_body_bytes)
+        # The largest body that needs no looking after.
+        self.small = min(LARGE_BYTES, max_body_bytes)
         # An id is this process's prefix and a number: unique, and cheaper than a random one each.
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -93,44 +169,61 @@ class HotPath:
             head, _, name = scope["path"][1:].partition("/")
             endpoint = _ENDPOINTS.get(head)
             if endpoint is not None and name and "/" not in name:
-                await self._predict(endpoint, name, scope, receive, send)
+                answer = await self.answer(_Scoped(endpoint, name, scope, receive))
+                if answer.status != LEFT:
+                    await _send(send, answer)
                 return
         await self._app(scope, receive, send)
 
-    async def _predict(self, endpoint: Endpoint, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    def known(self, path: bytes) -> tuple[Endpoint, str] | None:
+        """The endpoint and the model of a path as it stands in a request's first line, where the model has both.
+
+        None says nothing: it may be written in another way, or have to be looked for.
+        """
+        head, _, name = path[1:].partition(b"/")
+        endpoint = _PREFIXES.get(head)
+        if endpoint is None or path[:1] != b"/":
+            return None
+        text = name.decode("latin-1")
+        return (endpoint, text) if self._service.knows(text, endpoint) else None
+
+    async def answer(self, request: Request) -> Answer:
+        """Raises nothing but what ends the task."""
         arrived = started = time.monotonic()
-        headers = _Headers(scope["headers"])
+        headers, endpoint, name = request.headers, request.endpoint, request.name
         request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
         target = self._service.find(name, endpoint)
         timings = Timings()
         if self._traces is not None:
             known = None if target is None else name
-            timings.trace = self._traces.begin(scope["headers"], endpoint, known, request_id)
+            timings.trace = self._traces.begin(request.named, endpoint, known, request_id)
         status, code, retry_after = 200, "ok", None
         try:
             if self._quota is not None:
-                self._quota.take(client_of(scope))
+                self._quota.take(request.client)
             if target is None:
                 raise self._service.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
             _check_media(headers)
-            body = await self._read(headers, receive)
+            body = request.body
+            if body is None:
+                body = await self._read(headers, request.receive)
             started = time.monotonic()
             content = await self._service.predict(target, body, timeout, timings)
         except errors.AdapterError as error:
             status, code = STATUS_OF[type(error)]
             content, retry_after = error_body(error, request_id)
         except _ClientLeft:
-            status, code, content = _CLIENT_LEFT, "client_left", b""
+            status, code, content = LEFT, "client_left", b""
         except Exception as error:
             status, code = 500, "internal_error"
             content = log_unexpected(error, request_id)
         finally:
             if headers.held:
                 self._bodies.leave(headers.held)
-        if CLIENT_LEFT in scope:
+        if request.disconnected:
             # It was answered all the same, since others may be in the same call; but not to anybody.
-            status, code = _CLIENT_LEFT, "client_left"
+            status, code = LEFT, "client_left"
         now = time.monotonic()
         # An unknown model is counted nowhere: never under a label of the client's choosing.
         if target is not None:
@@ -140,14 +233,13 @@ class HotPath:
                 target.tally.failed(code)
         if self._access.wants(status):
             self._access.predict(
-                request_id, endpoint, name if target else "-", client_of(scope), timings, status, code, now - arrived
+                request_id, endpoint, name if target else "-", request.client, timings, status, code, now - arrived
             )
         if timings.trace is not None:
             timings.trace.finish(timings, status, code)
-        if status != _CLIENT_LEFT:
-            await _respond(send, status, content, request_id, retry_after)
+        return Answer(status, content, request_id, retry_after)
 
-    async def _read(self, headers: _Headers, receive: Receive) -> bytes:
+    async def _read(self, headers: Headers, receive: Receive) -> bytes:
         """The whole body. BodyTooLarge before more than the limit is held."""
         length = headers.length
         if length.isdigit():
@@ -180,7 +272,7 @@ class HotPath:
         return errors.BodyTooLarge(f"The body is over the limit of {self._limit} bytes: send fewer rows a request.")
 
 
-def _check_media(headers: _Headers) -> None:
+def _check_media(headers: Headers) -> None:
     media = headers.media
     if media != b"application/json":
         media = media.partition(b";")[0].strip().lower()
@@ -197,15 +289,10 @@ def _timeout(text: bytes) -> float:
     return int(text[:_MOST_DIGITS]) / 1e3
 
 
-async def _respond(send: Send, status: int, content: bytes, request_id: str, retry_after: int | None) -> None:
+async def _send(send: Send, answer: Answer) -> None:
     # An id is letters, digits and a few signs, whoever chose it.
-    known, size = request_id.encode(), len(content)
-    again = b"" if retry_after is None else b"retry-after: %d\r\n" % retry_after
-    lines = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (size, known, again)
-    if write_answer(send, status, lines, content):
-        return
-    headers = [_JSON, (b"content-length", b"%d" % size), (b"x-request-id", known)]
-    if retry_after is not None:
-        headers.append((b"retry-after", b"%d" % retry_after))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    headers = [_JSON, (b"content-length", b"%d" % len(answer.content)), (b"x-request-id", answer.request_id.encode())]
+    if answer.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % answer.retry_after))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.content})

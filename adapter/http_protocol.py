@@ -1,7 +1,5 @@
 """uvicorn's HTTP protocol with the head and the body of an answer in one packet, and one timer for each connection.
 
-`write_answer` is for the hot path: a whole answer at once, whose headers need no looking at.
-
 uvicorn writes them one after the other: two system calls, and two wake-ups of the client, which together were a third
 of the adapter's time (docs/performance.md). Also it sets and cancels a keep-alive timer for each request.
 """
@@ -11,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from starlette.types import Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _HEAD_END = b"\r\n\r\n"
 _INTERIM = b"HTTP/1.1 1"
@@ -57,46 +54,6 @@ class _JoiningTransport:
             self._transport.write(head)
 
 
-class _Defaults:
-    """The text of the headers that each answer has, made anew when they change: the date does, every second."""
-
-    def __init__(self) -> None:
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._count = 0
-        self._text: bytes | None = b""
-
-    def text(self, headers: list[tuple[bytes, bytes]]) -> bytes | None:
-        """None where connections are to be closed."""
-        # The drain adds to the list in place.
-        if headers is not self._headers or len(headers) != self._count:
-            self._headers, self._count = headers, len(headers)
-            closing = any(name.lower() == b"connection" for name, _ in headers)
-            self._text = None if closing else b"".join([b"%b: %b\r\n" % header for header in headers])
-        return self._text
-
-
-_defaults = _Defaults()
-
-
-def write_answer(send: Send, status: int, headers: bytes, body: bytes) -> bool:
-    """Write a whole answer; `headers` are lines and the empty line, with the length of the body.
-
-    False where nothing was written, and messages are to be sent: another server, a connection that is to be closed, a
-    client that does not read, or one that left.
-    """
-    cycle = getattr(send, "__self__", None)
-    if type(cycle) is not RequestResponseCycle or not cycle.keep_alive or cycle.flow.write_paused:
-        return False
-    if cycle.disconnected or cycle.response_started or (defaults := _defaults.text(cycle.default_headers)) is None:
-        return False
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    cycle.transport.write(b"".join((STATUS_LINE[status], defaults, headers, body)))
-    cycle.message_event.set()
-    cycle.on_response()
-    return True
-
-
 class HttpProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=HttpProtocol)`."""
 
@@ -110,8 +67,9 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        if self.cycle is not None and not self.cycle.response_complete:
-            cast(dict[str, Any], self.cycle.scope)[CLIENT_LEFT] = True
+        cycle = self.cycle
+        if isinstance(cycle, RequestResponseCycle) and not cycle.response_complete:
+            cast(dict[str, Any], cycle.scope)[CLIENT_LEFT] = True
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:

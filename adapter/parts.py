@@ -15,13 +15,14 @@ from adapter.ratelimit import Quota
 from adapter.registry import Registry
 from adapter.service import PredictService
 from adapter.sharing import Sharing
+from adapter.stubs import Stubs
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 
 
 @dataclass(frozen=True)
 class Parts:
-    """`worker` is this process's number among those that share `sharing`."""
+    """`worker` is this process's number among those that share `sharing`; `stubs` where Triton runs beside it."""
 
     settings: Settings
     sharing: Sharing
@@ -33,6 +34,7 @@ class Parts:
     metrics: Metrics
     service: PredictService
     quota: Quota | None
+    stubs: Stubs | None
 
 
 def make_parts(
@@ -46,7 +48,8 @@ def make_parts(
     sharing = sharing or Sharing(names)
     board = sharing.board
     tally.begin(board, names, worker)
-    registry = Registry(manifest, board, worker)
+    stubs = Stubs(settings.triton_grpc) if settings.embedded else None
+    registry = Registry(manifest, board, worker) if stubs is None else Registry(manifest, board, worker, stubs.whole)
     news = News(registry, sharing.bulletin)
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
     guards = Guards(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
@@ -58,7 +61,7 @@ def make_parts(
     )  # fmt: skip
     metrics = Metrics(registry, board, guards, bounds)
     quota = _quota(settings, sharing)
-    return Parts(settings, sharing, worker, registry, news, backend, guards, metrics, service, quota)
+    return Parts(settings, sharing, worker, registry, news, backend, guards, metrics, service, quota, stubs)
 
 
 def _quota(settings: Settings, sharing: Sharing) -> Quota | None:

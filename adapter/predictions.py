@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 # Some rows of an answer: for each output their JSON, without the brackets around the list.
 Texts = tuple[bytes, ...]
+# From so many rows a request on, each request's are written by themselves.
+_MANY_ROWS = 16
+_OF_NULL = ord("n")
 
 
 class _NotFinite(Exception):
@@ -93,32 +97,48 @@ class PredictionsWriter:
         return results
 
     def _split(self, array: Array, tensor: Tensor, counts: Sequence[int]) -> list[bytes]:
-        """The JSON of an output once for all rows, cut between the requests. _NotFinite, UnicodeDecodeError."""
-        strings = array.dtype == np.object_
-        values = _strings(array) if strings else np.ascontiguousarray(array)
-        text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
-        # What JSON has no number for is written as null; looking for that is quicker than asking numpy.
-        if not strings and not self._nullable and b"null" in text:
-            raise _NotFinite
+        """The JSON of an output's rows, for each request that had `counts` of them. _NotFinite, UnicodeDecodeError."""
+        if array.dtype == np.object_:
+            values = _strings(array)
+            if len(counts) == 1:
+                return [orjson.dumps(values)[1:-1]]
+            # A string may hold what stands between rows.
+            return _joined([orjson.dumps(row) for row in values], counts)
         if len(counts) == 1:
-            return [text[1:-1]]
-        if strings or not array.size:
-            # A string may hold what stands between rows, and nothing stands between rows of nothing.
-            rows = [orjson.dumps(row) for row in (values if strings else array.tolist())]
-            opening = closing = b""
-            separator = b","
-        else:
-            depth = len(tensor.dims)
-            opening, closing = b"[" * depth, b"]" * depth
-            separator = closing + b"," + opening
-            rows = text[1 + depth : -1 - depth].split(separator)
-        parts: list[bytes] = []
-        start = 0
-        for count in counts:
-            row = rows[start] if count == 1 else separator.join(rows[start : start + count])
-            parts.append(opening + row + closing)
-            start += count
-        return parts
+            return [self._numbers(array)[1:-1]]
+        if len(array) >= _MANY_ROWS * len(counts):
+            ends = accumulate(counts)
+            return [self._numbers(array[end - count : end])[1:-1] for end, count in zip(ends, counts, strict=True)]
+        if not array.size:
+            # Nothing stands between rows of nothing.
+            return _joined([orjson.dumps(row) for row in array.tolist()], counts)
+        # Once for all of them, then cut: a text each costs more than its few rows.
+        depth = len(tensor.dims)
+        opening, closing = b"[" * depth, b"]" * depth
+        separator = closing + b"," + opening
+        rows = self._numbers(array)[1 + depth : -1 - depth].split(separator)
+        return _joined(rows, counts, opening, separator, closing)
+
+    def _numbers(self, array: Array) -> bytes:
+        """The JSON of an array of numbers or booleans. _NotFinite."""
+        text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+        # What JSON has no number for is written as null, which alone has this letter; quicker than asking numpy.
+        if not self._nullable and _OF_NULL in text:
+            raise _NotFinite
+        return text
+
+
+def _joined(
+    rows: Sequence[bytes], counts: Sequence[int], opening: bytes = b"", separator: bytes = b",", closing: bytes = b""
+) -> list[bytes]:
+    """The texts of rows, for each request that had `counts` of them."""
+    parts: list[bytes] = []
+    start = 0
+    for count in counts:
+        row = rows[start] if count == 1 else separator.join(rows[start : start + count])
+        parts.append(opening + row + closing)
+        start += count
+    return parts
 
 
 def _strings(array: Array) -> Any:

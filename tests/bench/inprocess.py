@@ -1,4 +1,4 @@
-"""Our own HTTP path with the model in the same process, no Triton: what the JSON alone costs.
+"""Our application with the models in its own process, no Triton: what the JSON alone costs.
 
 Run as `python -m tests.bench.inprocess PORT REPOSITORY`; it serves the models of tests/bench/models.py that lie beside
 the repository, in `models/`.
@@ -6,9 +6,8 @@ the repository, in `models/`.
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -53,6 +52,12 @@ class InProcess:
     async def unload(self, model: str, timeout: float) -> None:
         pass
 
+    def abandon(self, model: str) -> None:
+        pass
+
+    def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
+        pass
+
     async def metrics(self, timeout: float) -> bytes:
         return b""
 
@@ -64,8 +69,8 @@ def main(port: int, repository: Path) -> None:
     settings = load_settings(None, repository=repository)
     models = known(repository.parent / "models")
     app = create_app(settings, read_manifest(repository), lambda: InProcess(models))
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="on")
-    asyncio.run(uvicorn.Server(config).serve())
+    # uvicorn as it comes: its own HTTP protocol, and uvloop.
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="on")
 
 
 if __name__ == "__main__":

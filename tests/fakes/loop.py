@@ -17,11 +17,12 @@ class _Jumping(selectors.BaseSelector):
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.turn_seconds = 0.0
         self._inner = selectors.DefaultSelector()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         assert timeout is not None, "every task waits, and no timer is set"
-        self.now += max(0.0, timeout)
+        self.now += max(self.turn_seconds, timeout)
         return self._inner.select(0)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -51,6 +52,10 @@ class CountedLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._clock.now
+
+    def count_turns(self, seconds: float) -> None:
+        """A turn takes so long from now on, for what waits by looking at the clock again and again."""
+        self._clock.turn_seconds = seconds
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Any = None

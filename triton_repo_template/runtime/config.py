@@ -42,6 +42,8 @@ class ModelConfig:
     outputs: tuple[TensorConfig, ...]
     parameters: Mapping[str, str]
     default_model_filename: str
+    # Rows of the largest call; 0 where Triton does not batch.
+    max_batch_size: int = 0
 
     @classmethod
     def parse(cls, text: str) -> ModelConfig:
@@ -52,6 +54,7 @@ class ModelConfig:
             outputs=tuple(_tensor(item) for item in data["output"]),
             parameters={key: value["string_value"] for key, value in data["parameters"].items()},
             default_model_filename=data.get("default_model_filename", ""),
+            max_batch_size=int(data.get("max_batch_size", 0)),
         )
 
 

@@ -28,6 +28,7 @@ _MOST_STUCK = 8
 # What Triton says when the fault is not in the rows, so that splitting the batch would only repeat it.
 _NOT_THE_ROWS = (
     "is not healthy",
+    "Failed to obtain the health mutex",
     "is not ready",
     "is not found",
     "no available versions",

@@ -5,10 +5,13 @@ It reads the same config.pbtxt: default_model_filename, intra_op_thread_count, i
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 from . import triton_io
@@ -18,6 +21,12 @@ from .conform import conform, decode_text
 from .errors import BadModelOutput, LoadError
 from .threads import available_cores
 
+# A call that is shorter is over before a second thread has woken, whose core another process can use.
+_LONG_SECONDS = 0.0001
+_TRIES = 5
+# Made-up rows that take more room are not tried: their call is long.
+_MOST_BYTES = 1024 * 1024
+
 
 class TritonPythonModel:
     """Triton makes one per instance, and calls it from one thread."""
@@ -26,17 +35,14 @@ class TritonPythonModel:
         self._config = ModelConfig.parse(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
         path = folder / (self._config.default_model_filename or "model.onnx")
-        options = ort.SessionOptions()
-        cores = available_cores()
-        for name, attribute in (
-            ("intra_op_thread_count", "intra_op_num_threads"),
-            ("inter_op_thread_count", "inter_op_num_threads"),
-        ):
-            setattr(options, attribute, min(cores, int(self._config.parameters.get(name, "1"))))
-        # Spinning threads would take the cores from the other models.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        intra, inter = (
+            min(available_cores(), int(self._config.parameters.get(name, "1")))
+            for name in ("intra_op_thread_count", "inter_op_thread_count")
+        )
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = _open(path, intra, inter)
+            if intra > 1 and not _takes_long(self._session, self._config):
+                self._session = _open(path, 1, inter)
         except Exception as error:
             triton_io.log_error(f"{args['model_name']}: {error}")
             raise LoadError(f"ONNX Runtime cannot load {path.name}: the server's log has the details") from None
@@ -58,3 +64,37 @@ class TritonPythonModel:
             if item.dtype != "object" and result.dtype != item.dtype:
                 raise BadModelOutput(f"output {item.name} is {result.dtype}, and the config says {item.dtype}")
         return conform(dict(zip(self._outputs, results, strict=True)), self._config.outputs, rows_of(arrays))
+
+
+def _open(path: Path, intra: int, inter: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = intra
+    options.inter_op_num_threads = inter
+    # Spinning threads would take the cores from the other models.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _takes_long(session: ort.InferenceSession, config: ModelConfig) -> bool:
+    """Whether the largest call does, tried with zeros; also where they cannot be made, or the graph refuses them."""
+    most = max(1, config.max_batch_size)
+    if any(item.dtype == "object" or -1 in item.dims for item in config.inputs):
+        return True
+    if sum(np.dtype(item.dtype).itemsize * math.prod(item.dims) * most for item in config.inputs) > _MOST_BYTES:
+        return True
+    # One row first: where that takes long already, the largest call could take minutes.
+    return any(_run_takes_long(session, config, rows) for rows in (1, most))
+
+
+def _run_takes_long(session: ort.InferenceSession, config: ModelConfig, rows: int) -> bool:
+    zeros = {item.name: np.zeros((rows, *item.dims), item.dtype) for item in config.inputs}
+    try:
+        # The first run makes room for the others, and any may be interrupted.
+        for _ in range(_TRIES):
+            started = time.perf_counter()
+            session.run(None, zeros)
+            if time.perf_counter() - started < _LONG_SECONDS:
+                return False
+    except Exception as error:
+        triton_io.log(f"{config.default_model_filename}: a trial with {rows} rows of zeros failed: {error}")
+    return True

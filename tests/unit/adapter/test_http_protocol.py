@@ -33,7 +33,7 @@ def answer(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
-def exactly(sock: socket.socket, wanted: bytes) -> None:
+def assert_arrives(sock: socket.socket, wanted: bytes) -> None:
     """The next bytes are these, however many packets they come in."""
     got = b""
     while len(got) < len(wanted):
@@ -56,9 +56,9 @@ def test_head_and_body_are_one_packet(server: Running) -> None:
 def test_a_head_whose_body_comes_later_does_not_wait_for_it(server: Running) -> None:
     with server.connected() as sock:
         sock.sendall(get("/late-body"))
-        exactly(sock, answer(b"late")[:-4])
+        assert_arrives(sock, answer(b"late")[:-4])
         server.gate.set()
-        exactly(sock, b"late")
+        assert_arrives(sock, b"late")
 
 
 @pytest.mark.parametrize(
@@ -78,32 +78,32 @@ def test_an_answer_without_a_body_arrives_and_the_connection_goes_on(
     with server.connected() as sock:
         for _ in range(3):
             sock.sendall(request_bytes)
-            exactly(sock, head)
+            assert_arrives(sock, head)
         sock.sendall(post(b"next"))
-        exactly(sock, answer(b"next"))
+        assert_arrives(sock, answer(b"next"))
     assert [data for data in server.written if data] == [head] * 3 + [answer(b"next")]
 
 
 def test_a_stream_arrives_piece_by_piece(server: Running) -> None:
     with server.connected() as sock:
         sock.sendall(get("/pieces"))
-        exactly(sock, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        assert_arrives(sock, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         # The application is let go on only once a piece is here.
         for chunk in (b"3\r\none\r\n", b"7\r\ntwo\r\n\r\n\r\n", b"7\r\nthree\r\n\r\n"):
-            exactly(sock, chunk)
+            assert_arrives(sock, chunk)
             server.gate.set()
-        exactly(sock, b"0\r\n\r\n")
+        assert_arrives(sock, b"0\r\n\r\n")
         sock.sendall(post(b"next"))
-        exactly(sock, answer(b"next"))
+        assert_arrives(sock, answer(b"next"))
 
 
 def test_100_continue_comes_before_the_body_is_sent(server: Running) -> None:
     with server.connected() as sock:
         for body in (b"one", b"two"):
             sock.sendall(get("/echo", "Expect: 100-continue", "Content-Length: 3", method="POST"))
-            exactly(sock, b"HTTP/1.1 100 Continue\r\n\r\n")
+            assert_arrives(sock, b"HTTP/1.1 100 Continue\r\n\r\n")
             sock.sendall(body)
-            exactly(sock, answer(body))
+            assert_arrives(sock, answer(body))
 
 
 def test_100_continue_is_not_taken_for_the_head_of_the_answer(server: Running) -> None:
@@ -111,7 +111,7 @@ def test_100_continue_is_not_taken_for_the_head_of_the_answer(server: Running) -
     with server.connected() as sock:
         # A client that does not wait: the answer follows at once.
         sock.sendall(post(b"impatient", "Expect: 100-continue"))
-        exactly(sock, b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"impatient"))
+        assert_arrives(sock, b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"impatient"))
     assert server.written == [b"HTTP/1.1 100 Continue\r\n\r\n", answer(b"impatient")]
 
 
@@ -121,19 +121,19 @@ def test_pipelined_requests_are_answered_in_order(server: Running) -> None:
         for _ in range(3):
             # Nobody asks for their bodies: what comes after them is read nevertheless.
             sock.sendall(b"".join(map(get, paths)) + get("/status/204"))
-            exactly(sock, b"".join(answer(path.encode()) for path in paths))
-            exactly(sock, b"HTTP/1.1 204 No Content\r\n\r\n")
+            assert_arrives(sock, b"".join(answer(path.encode()) for path in paths))
+            assert_arrives(sock, b"HTTP/1.1 204 No Content\r\n\r\n")
         sock.sendall(post(b"first") + get(paths[0]) + post(b"last"))
-        exactly(sock, answer(b"first") + answer(paths[0].encode()) + answer(b"last"))
+        assert_arrives(sock, answer(b"first") + answer(paths[0].encode()) + answer(b"last"))
 
 
 def test_a_large_answer_arrives_whole(server: Running) -> None:
     size = 8 * 1024 * 1024
     with server.connected() as sock:
         sock.sendall(get(f"/large/{size}"))
-        exactly(sock, answer(b"x" * size))
+        assert_arrives(sock, answer(b"x" * size))
         sock.sendall(post(b"y" * 300_000))
-        exactly(sock, answer(b"y" * 300_000))
+        assert_arrives(sock, answer(b"y" * 300_000))
 
 
 def test_connection_close_is_obeyed_after_the_whole_answer(server: Running) -> None:
@@ -143,14 +143,14 @@ def test_connection_close_is_obeyed_after_the_whole_answer(server: Running) -> N
     ):
         with server.connected() as sock:
             sock.sendall(request)
-            exactly(sock, b"HTTP/1.1 200 OK\r\n" + wanted)
+            assert_arrives(sock, b"HTTP/1.1 200 OK\r\n" + wanted)
             assert sock.recv(1) == b""
 
 
 def test_what_the_application_had_sent_before_it_failed_arrives(server: Running) -> None:
     with server.connected() as sock:
         sock.sendall(get("/broken"))
-        exactly(sock, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
+        assert_arrives(sock, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")
         assert sock.recv(1) == b""
 
 
@@ -167,7 +167,7 @@ def test_a_client_that_leaves_is_let_go(server: Running) -> None:
             sock.sendall(request)
     with server.connected() as sock:
         sock.sendall(post(b"next"))
-        exactly(sock, answer(b"next"))
+        assert_arrives(sock, answer(b"next"))
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def closed_after(sock: socket.socket) -> float:
 
 def ask(sock: socket.socket, body: bytes) -> None:
     sock.sendall(post(body))
-    exactly(sock, answer(body))
+    assert_arrives(sock, answer(body))
 
 
 def test_an_idle_connection_is_closed_and_one_in_use_is_not(impatient: Running) -> None:
@@ -201,7 +201,7 @@ def test_an_idle_connection_is_closed_and_one_in_use_is_not(impatient: Running) 
             time.sleep(0.4)
         assert idle.recv(1) == b""
         assert time.monotonic() - started > 1.9
-        exactly(busy, answer(b"/seconds/2.6"))
+        assert_arrives(busy, answer(b"/seconds/2.6"))
         ask(busy, b"busy")
         ask(used, b"used")
         # And each of them once it is idle, counted from its last answer.
@@ -216,5 +216,5 @@ def test_a_body_that_is_still_coming_keeps_a_connection(impatient: Running) -> N
         sock.sendall(request[:-3])
         time.sleep(2.6)
         sock.sendall(request[-3:])
-        exactly(sock, answer(b"slowly"))
+        assert_arrives(sock, answer(b"slowly"))
         assert 0.5 < closed_after(sock) < 9

@@ -10,7 +10,7 @@ import pytest
 from adapter.backend.protocol import Arrays
 from converter.spec.manifest import ModelEntry, Tensor
 from tests.fakes.entries import make_entry
-from tests.fakes.loop import in_counted_time
+from tests.fakes.loop import counted_loop, in_counted_time
 from tests.unit.adapter.desk import Desk, double
 
 ONE = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], direct_max_rows=64)
@@ -90,6 +90,7 @@ def test_a_slow_model_and_many_requests_do_not(seconds: float, clients: int) -> 
 
 @in_counted_time
 async def test_a_model_that_becomes_slow_is_noticed_although_calls_overlap() -> None:
+    counted_loop().count_turns(1e-6)
     model = Model(QUICK, 1)
     desk = Desk(model, ONE, timed=True)
     for value in range(20):

@@ -56,7 +56,9 @@ def inside(results: Sequence[Texts | BadModelOutput]) -> list[Any]:
 @st.composite
 def outputs_of_a_call(draw: st.DrawFn) -> tuple[TensorLike, Array, list[int]]:
     """Any numbers or texts of rank 1 to 3, and how many rows of them each request had."""
-    counts = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
+    # Both ways: few rows a request, cut out of one text, and many, whose text each has for itself.
+    few, many = st.integers(1, 4), st.integers(10, 40)
+    counts = draw(st.lists(few, min_size=1, max_size=5) | st.lists(many, min_size=1, max_size=3))
     dtype = draw(st.sampled_from(dtypes.DTYPES))
     dims = tuple(draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)))
     shape = (sum(counts), *dims)
@@ -147,6 +149,13 @@ def test_a_row_that_is_not_finite_fails_its_own_request_only(dtype: str, number:
     results = writer.texts({"y": array}, [1, 3, 1, 1])
     assert inside(results) == [[[[0, 1]]], NAN, [[[8, 9]]], [[[10, 11]]]]
     assert [isinstance(result, BadModelOutput) for result in results] == [False, True, False, False]
+
+
+def test_a_row_among_many_that_is_not_finite_fails_its_own_request_only() -> None:
+    array = np.arange(100, dtype=np.float32).reshape(100, 1)
+    array[70] = np.nan
+    first, second, third = inside(writer_of(("y", "float32", (1,))).texts({"y": array}, [20, 60, 20]))
+    assert (first, second, third) == ([array[:20].tolist()], NAN, [array[80:].tolist()])
 
 
 def test_a_row_that_is_not_finite_in_any_output_fails_its_request() -> None:

@@ -30,6 +30,7 @@ def config_json(
     inputs: Sequence[TensorLike] = (("x", "float32", (2,)),),
     outputs: Sequence[TensorLike] = (("y", "float32", (1,)),),
     filename: str = "",
+    max_batch_size: int = 8,
     **parameters: str,
 ) -> str:
     """As Triton writes config.pbtxt; dims () become `dims: [1] reshape { shape: [ ] }`."""
@@ -52,6 +53,7 @@ def config_json(
             "output": tensors(outputs),
             "parameters": {key: {"string_value": value} for key, value in merged.items()},
             "default_model_filename": filename,
+            "max_batch_size": max_batch_size,
         }
     )
 

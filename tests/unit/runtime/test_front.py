@@ -125,6 +125,7 @@ def test_a_models_own_error_keeps_its_code_and_is_looked_for_by_halves(
     "text",
     [
         "Stub process 'm_direct_0_0' is not healthy.",
+        "Failed to obtain the health mutex.",
         "Request for unknown model: 'm_direct' is not found",
         "Request for unknown model: 'm_direct' has no available versions",
         "Model m_direct is not ready",

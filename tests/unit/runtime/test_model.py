@@ -71,7 +71,7 @@ def load(
     (folder / "1" / "users_script.py").write_text(SCRIPT)
     python = {"kind": "python", "kwargs": "{}", "import_roots": '["."]', "class": f"users_script:{name}"}
     loaded = runtime_model.TritonPythonModel()
-    loaded.initialize(init_args(folder, config_json(inputs, outputs, "", **python, **parameters)))
+    loaded.initialize(init_args(folder, config_json(inputs, outputs, "", 8, **python, **parameters)))
     return loaded
 
 

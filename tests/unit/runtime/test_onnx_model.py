@@ -33,10 +33,11 @@ def load(
     inputs: Sequence[TensorLike] = (("x", "float32", (2,)),),
     outputs: Sequence[TensorLike] = (("y", "float32", ()),),
     filename: str = "",
+    max_batch_size: int = 8,
     **parameters: str,
 ) -> TritonPythonModel:
     model = TritonPythonModel()
-    model.initialize(init_args(folder, config_json(inputs, outputs, filename, **parameters)))
+    model.initialize(init_args(folder, config_json(inputs, outputs, filename, max_batch_size, **parameters)))
     return model
 
 
@@ -113,13 +114,68 @@ def test_a_file_that_is_no_graph_is_refused_by_name_without_a_path(tmp_path: Pat
     assert caught.value.__suppress_context__
 
 
+def save_heavy(path: Path) -> None:
+    """y = the sum of a chain of products that takes milliseconds for each row."""
+    size = 512
+    weights = helper.make_tensor("w", FLOAT, [size, size], [0.0] * size * size)
+    nodes = [helper.make_node("Constant", [], ["weights"], value=weights)]
+    nodes += [helper.make_node("MatMul", [f"x{i}" if i else "x", "weights"], [f"x{i + 1}"]) for i in range(40)]
+    nodes += [helper.make_node("Identity", ["x40"], ["y"])]
+    save(path, nodes, [("x", FLOAT, ["N", size])], [("y", FLOAT, ["N", size])])
+
+
+HEAVY = ("x", "float32", (512,)), ("y", "float32", (512,))
+
+
 @pytest.mark.parametrize(("asked", "given"), [("1", 1), ("3", 3), ("64", 4)])
 def test_threads_are_the_configs_within_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, given: int
 ) -> None:
     monkeypatch.setattr("triton_repo_template.runtime.onnx_model.available_cores", lambda: 4)
-    save_sum(tmp_path / "1" / "model.onnx")
-    likes = [("x", "float32", (2,))], [("y", "float32", ())]
-    options = load(tmp_path, *likes, intra_op_thread_count=asked)._session.get_session_options()
+    save_heavy(tmp_path / "1" / "model.onnx")
+    options = load(tmp_path, HEAVY[:1], HEAVY[1:], intra_op_thread_count=asked)._session.get_session_options()
     assert options.intra_op_num_threads == given
     assert options.inter_op_num_threads == 1
+
+
+def test_a_graph_that_is_quick_has_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triton_repo_template.runtime.onnx_model.available_cores", lambda: 4)
+    save_sum(tmp_path / "1" / "model.onnx")
+    model = load(tmp_path, intra_op_thread_count="2")
+    assert model._session.get_session_options().intra_op_num_threads == 1
+    assert outcomes(model.execute([rows([1, 2])])) == [{"y": [3.0]}]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rows_a_call"),
+    [
+        # Zeros of a free axis cannot be made, and so many are not.
+        ((("x", "int64", (-1,)),), 4),
+        ((("x", "int64", (1,)),), 200_000),
+    ],
+    ids=["a free axis", "a call of more than a megabyte"],
+)
+def test_where_a_trial_says_nothing_the_configs_threads_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: Sequence[TensorLike], rows_a_call: int
+) -> None:
+    monkeypatch.setattr("triton_repo_template.runtime.onnx_model.available_cores", lambda: 4)
+    save_gather(tmp_path / "1" / "model.onnx")
+    model = load(tmp_path, inputs, [("y", "float32", (1,))], max_batch_size=rows_a_call, intra_op_thread_count="2")
+    assert model._session.get_session_options().intra_op_num_threads == 2
+
+
+def test_a_graph_that_refuses_the_trial_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triton_repo_template.runtime.onnx_model.available_cores", lambda: 4)
+    # Only the words from the second on.
+    words = helper.make_tensor("words", FLOAT, [1], [10.0])
+    shift = helper.make_tensor("two", INT64, [1], [2])
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=words),
+        helper.make_node("Constant", [], ["t"], value=shift),
+        helper.make_node("Sub", ["x", "t"], ["i"]),
+        helper.make_node("Gather", ["w", "i"], ["y"]),
+    ]
+    save(tmp_path / "1" / "model.onnx", nodes, [("x", INT64, ["N", 1])], [("y", FLOAT, ["N", 1])])
+    model = load(tmp_path, [("x", "int64", (1,))], [("y", "float32", (1,))], intra_op_thread_count="2")
+    assert model._session.get_session_options().intra_op_num_threads == 2
+    assert outcomes(model.execute([rows([2], dtype="int64")])) == [{"y": [[10.0]]}]

@@ -1,0 +1,192 @@
+"""Small predictions from the HTTP parser straight to the hot path, and back in one write.
+
+uvicorn's way to an application, with its scope, cycle, events and messages, costs an eighth of the adapter's work on a
+request of one row (docs/performance.md). A request that came whole in one packet, on a predict endpoint of a model that
+is there, needs none of them. All others, and whatever is not plain about one, go the usual way: what is pipelined
+behind another, a body that is large or comes in pieces, `Expect`, `Connection: close`, another form of the address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, cast
+
+from starlette.types import Message, Receive
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from adapter.hot import LEFT, Answer, Headers, HotPath
+from adapter.http_protocol import HttpProtocol
+from converter.spec.model import Endpoint
+
+
+class _NoEvent:
+    """uvicorn tells the cycle of a connection that there is something to receive; here there never is."""
+
+    def set(self) -> None:
+        pass
+
+
+async def _nothing() -> Message:
+    raise RuntimeError("the body is there")
+
+
+class _Cycle:
+    """A request of the hot path, and what uvicorn asks of the one that a connection is at."""
+
+    __slots__ = ("_client", "body", "disconnected", "endpoint", "headers", "keep_alive", "name", "named",
+                 "response_complete", "task")  # fmt: skip
+    message_event = _NoEvent()
+    receive: Receive = staticmethod(_nothing)
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        name: str,
+        headers: Headers,
+        named: Iterable[tuple[bytes, bytes]],
+        client: tuple[str, int] | None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.name = name
+        self.headers = headers
+        self.named = named
+        self.body = b""
+        self.disconnected = self.response_complete = False
+        self.keep_alive = True
+        self.task: asyncio.Task[None] | None = None
+        self._client = client
+
+    @property
+    def client(self) -> str:
+        return self._client[0] if self._client else "-"
+
+
+class _Defaults:
+    """The text of the headers that each answer has, made anew when they change: the date does, every second."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._count = 0
+        self._text = b""
+        # Whether connections are to be closed.
+        self.closing = False
+
+    def text(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        # The drain adds to the list in place.
+        if headers is not self._headers or len(headers) != self._count:
+            self._headers, self._count = headers, len(headers)
+            self._text = b"".join([b"%b: %b\r\n" % header for header in headers])
+            self.closing = any(name.lower() == b"connection" for name, _ in headers)
+        return self._text
+
+
+_defaults = _Defaults()
+
+
+class ExpressProtocol(HttpProtocol):
+    """For `uvicorn.Config(HotPath(…), http=ExpressProtocol, proxy_headers=False)`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Not through anything that uvicorn put around it, which would miss these requests.
+        if not isinstance(self.app, HotPath) or self.root_path or self.limit_concurrency is not None:
+            raise TypeError("the hot path must be the application itself, with no root path and no limit of uvicorn's")
+        self._hot = self.app
+        self._most_digits = len(str(self._hot.small))
+        # Its head was read, and its body may have been.
+        self._pending: _Cycle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._pending is not None:
+            # It ends in another packet, or is broken.
+            pending, self._pending = self._pending, None
+            if not self.transport.is_closing():
+                self._usual_way()
+                if pending.body:
+                    super().on_body(pending.body)
+
+    def on_message_begin(self) -> None:
+        # uvicorn's makes the scope, which is made where it is needed.
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_headers_complete(self) -> None:
+        self._pending = self._express()
+        if self._pending is None:
+            self._usual_way()
+
+    def on_body(self, body: bytes) -> None:
+        if self._pending is None:
+            super().on_body(body)
+        else:
+            self._pending.body += body
+
+    def on_message_complete(self) -> None:
+        cycle = self._pending
+        if cycle is None:
+            super().on_message_complete()
+            return
+        self._pending = None
+        self.cycle = cast(Any, cycle)
+        cycle.task = self.loop.create_task(self._serve(cycle))
+        self.tasks.add(cycle.task)
+
+    def _express(self) -> _Cycle | None:
+        """The request whose head was read, if it may go this way."""
+        hot, parser = self._hot, self.parser
+        if (found := hot.known(self.url)) is None or parser.get_method() != b"POST":
+            return None
+        before = self.cycle
+        if before is not None and not before.response_complete:
+            return None
+        if self.expect_100_continue or not parser.should_keep_alive() or parser.should_upgrade():
+            return None
+        headers = Headers(self.headers)
+        length = headers.length
+        if headers.chunked or not length.isdigit() or len(length) > self._most_digits or int(length) > hot.small:
+            return None
+        if parser.get_http_version() != "1.1":
+            return None
+        return _Cycle(*found, headers, self.headers, self.client)
+
+    def _usual_way(self) -> None:
+        """uvicorn's, for the request whose head was read."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        # The scope has this very list.
+        self.headers += headers
+        super().on_headers_complete()
+
+    async def _serve(self, cycle: _Cycle) -> None:
+        try:
+            answer = await self._hot.answer(cycle)
+            if self.flow.write_paused and not cycle.disconnected:
+                await self.flow.drain()
+            if not cycle.disconnected:
+                self._write(cycle, answer)
+        except BaseException as error:
+            # As uvicorn does: the server is ending, or it is a fault of ours.
+            self.logger.error("Exception in the hot path", exc_info=error)
+            self.transport.close()
+        finally:
+            cycle.response_complete = True
+            self.tasks.discard(cast(Any, cycle.task))
+
+    def _write(self, cycle: _Cycle, answer: Answer) -> None:
+        if answer.status == LEFT:
+            return
+        defaults, content = _defaults.text(self.server_state.default_headers), answer.content
+        again = b"" if answer.retry_after is None else b"retry-after: %d\r\n" % answer.retry_after
+        lines = b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (
+            STATUS_LINE[answer.status], defaults, len(content), answer.request_id.encode(), again
+        )  # fmt: skip
+        # Not held back for what may follow, as the head of an answer in pieces is.
+        self.transport.write(lines + content)
+        cycle.response_complete = True
+        if _defaults.closing or not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
