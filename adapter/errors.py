@@ -31,6 +31,7 @@ from __future__ import annotations
 
 DEADLINE = "The request did not finish within its deadline."
 UNREACHABLE = "The inference server does not answer; try again shortly."
+UNAVAILABLE = "The model is not available now; try again shortly."
 DRAINING = "The server is shutting down: try again shortly, on a new connection."
 
 

@@ -116,8 +116,6 @@ class Keeper:
         except errors.UpstreamDown:
             self._registry.triton_up = False
             for model in self._registry.models.values():
-                # Whoever died did so with Triton, or will be found out again.
-                model.mend(model.deaths)
                 if model.ready:
                     self._set_unavailable(model, "the inference server does not answer")
             return
@@ -130,6 +128,9 @@ class Keeper:
                 continue
             entry = model.entry
             gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
+            if gone:
+                # Whoever died did so with Triton.
+                model.mend(model.deaths, model.undead)
             if model.dead:
                 self._recover(model, "died", [])
             elif not gone:
@@ -211,13 +212,18 @@ class Keeper:
         self._news.tell()
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
         processes = await self._outliving.processes(model.entry)
+        names = hung or (self._recovery.undead(model) if reason == "died" else [])
+        if self._recovery.can_end(names):
+            # Before they are, since Triton may end over it, and never answers some of their calls.
+            self._registry.lose(model)
+            self._news.tell()
         try:
-            await self._recovery.unload(model, hung)
+            await self._recovery.unload(model, names)
         except errors.UpstreamDown as error:
             self._set_unavailable(model, error.detail)
             return
         self._outliving.unloaded(processes, orderly=reason == "memory")
-        model.mend(model.deaths)
+        model.mend(model.deaths, model.undead)
         if wait is None:
             return
         await asyncio.sleep(wait)
@@ -248,8 +254,8 @@ class Keeper:
                 # Where it was there before, its old process may not have ended yet.
                 model.memory.set(0 if anew else sizes[""])
             # What died or failed was the one before.
-            model.mend(model.deaths)
-            model.loads += 1
+            model.mend(model.deaths, model.undead)
+            model.loaded(model.loads + 1)
             self._guards[model.entry.name].model.reset()
             self._set_ready(model)
 

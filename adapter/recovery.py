@@ -64,22 +64,32 @@ class Recovery:
         model.status.state = "recovering"
         model.status.reason = f"{what}; it is loaded again" + (f" in {wait:g} s" if wait else "")
 
-    async def unload(self, model: Model, hung: Sequence[str]) -> None:
-        """End what hangs of its Triton models, and unload them all. UpstreamDown."""
-        await self._end(model, hung or self._stopped(model))
-        for name in reversed(model.entry.triton_models):
-            await self._backend.unload(name, _CALL_SECONDS)
+    def undead(self, model: Model) -> Sequence[str]:
+        """Of a model that died: its Triton models that may have been taken for dead and are not.
 
-    def _stopped(self, model: Model) -> list[str]:
-        """Triton calls a stopped process dead, but it would stay for ever."""
+        A stopped process would stay for ever; one that goes on answers other calls than it should, and which one that
+        is nobody knows.
+        """
         if self._stubs is None:
             return []
-        return [name for name in model.entry.triton_models if self._stubs.any_stopped(name)]
+        names = model.entry.triton_models
+        stopped = [name for name in names if self._stubs.any_stopped(name)]
+        return stopped or (names if model.may_be_undead else [])
+
+    def can_end(self, names: Sequence[str]) -> bool:
+        """Whether there are processes of these Triton models, and somebody who owns them."""
+        return self._supervisor is not None and bool(self._processes(names))
+
+    async def unload(self, model: Model, names: Sequence[str]) -> None:
+        """End those of its Triton models that are named, and unload them all. UpstreamDown."""
+        await self._end(model, names)
+        for name in reversed(model.entry.triton_models):
+            await self._backend.unload(name, _CALL_SECONDS)
 
     async def _end(self, model: Model, names: Sequence[str]) -> None:
         if not names:
             return
-        if self._stubs is None or self._supervisor is None or not self._stubs.of(names):
+        if not self.can_end(names):
             model.stuck.add(len(names))
             return
         if model.entry.front in names:
@@ -87,9 +97,16 @@ class Recovery:
             # backend: the model first, which ends what the front waits for.
             await self._kill([model.entry.direct])
             await asyncio.sleep(_NOTICE_SECONDS)
+            names = [name for name in names if self._alive(name)]
         # Not loaded before they are gone: the new ones have the same names.
         if left := await self._kill(names):
             model.stuck.add(left)
+
+    def _processes(self, names: Sequence[str]) -> Sequence[int]:
+        return () if self._stubs is None else self._stubs.of(names)
+
+    def _alive(self, name: str) -> bool:
+        return self._stubs is not None and any(self._stubs.alive(pid) for pid in self._stubs.of([name]))
 
     async def _kill(self, names: Sequence[str]) -> int:
         """How many processes of these Triton models did not end soon."""

@@ -10,11 +10,13 @@ from adapter import errors, tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.board import Board
+from adapter.dispatch import ANSWERS
 from adapter.guard import NO_PROBES, Guard, Guards
 from adapter.lanes import Lane
 from adapter.regime import RegimeName
 from adapter.registry import Model, Registry
 from adapter.timings import Timings
+from converter.spec.manifest import ModelEntry
 from converter.spec.model import ENDPOINTS, Endpoint
 
 
@@ -66,6 +68,8 @@ class PredictService:
             self.switch(name, model)
         self._registry = registry
         registry.watch(self.switch)
+        registry.watch_losses(self._abandon)
+        backend.watch_deaths(self._died_late)
 
     def switch(self, name: str, model: Model | None) -> None:
         """From now on requests for this name go to this model, or nowhere; those that are in keep to theirs."""
@@ -88,6 +92,10 @@ class PredictService:
         """Whether requests are still in that began with a model which was replaced since."""
         self._left = [lane for lane in self._left if lane.active]
         return bool(self._left)
+
+    def knows(self, name: str, endpoint: Endpoint) -> bool:
+        """Whether `find` finds it at once."""
+        return (endpoint, name) in self._targets
 
     def find(self, name: str, endpoint: Endpoint) -> Target | None:
         found = self._targets.get((endpoint, name))
@@ -128,7 +136,7 @@ class PredictService:
             # The model was replaced while the body was read.
             target = self._current(target)
         model, guard = target.model, target.guard
-        loads = model.loads
+        loads, undead = model.loads, model.undead_mended
         if self._registry.draining:
             raise errors.Draining(errors.DRAINING)
         if not model.ready:
@@ -137,7 +145,14 @@ class PredictService:
         probes = NO_PROBES
         try:
             probes = guard.admit(seconds)
-            answer = await self._answer(target, body, started, seconds, timings)
+            try:
+                answer = await self._answer(target, body, started, seconds, timings)
+            except ANSWERS as error:
+                if model.undead != undead:
+                    raise _doubtful() from error
+                raise
+            if model.undead != undead:
+                raise _doubtful()
             ended = self._clock()
             self._admission.observe(ended - started)
             guard.succeeded(ended, probes)
@@ -172,10 +187,24 @@ class PredictService:
         timings.write = self._clock() - inferred
         return answer
 
+    def _died_late(self, triton_model: str, began: float) -> None:
+        for model in self._registry.models.values():
+            if triton_model in model.entry.triton_models and began >= model.since:
+                model.mark_dead(model.loads)
+
+    def _abandon(self, entry: ModelEntry) -> None:
+        for name in entry.triton_models:
+            self._backend.abandon(name)
+
     def _unavailable(self, model: Model) -> errors.TryLater:
         if model.status.state == "unavailable" and not self._registry.triton_up:
             return errors.UpstreamDown(errors.UNREACHABLE)
         return _not_ready(model)
+
+
+def _doubtful() -> errors.ModelProcessDead:
+    """A process of the model was called dead meanwhile that was there: see Model."""
+    return errors.ModelProcessDead(errors.UNAVAILABLE, "the answer may be another call's")
 
 
 def _not_ready(model: Model) -> errors.ModelUnavailable:
@@ -185,6 +214,6 @@ def _not_ready(model: Model) -> errors.ModelUnavailable:
         "recovering": "The model stopped answering and is being loaded again; try again shortly.",
         "failed": "The model could not be loaded: see /health.",
     }
-    detail = words.get(model.status.state, "The model is not available now; try again shortly.")
+    detail = words.get(model.status.state, errors.UNAVAILABLE)
     # A failed load is not tried again by itself, so coming back soon is of no use.
     return errors.ModelUnavailable(detail, retry_after=30 if model.status.state == "failed" else 1)

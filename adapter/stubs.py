@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from converter.spec.manifest import ModelEntry
+
 _log = logging.getLogger("schwift.adapter")
 
 _PROC = Path("/proc")
@@ -95,6 +97,12 @@ class Stubs:
 
     def all_alive(self, models: Iterable[str]) -> bool:
         return all(self.alive(pid) for pid in self.of(models))
+
+    def whole(self, entry: ModelEntry) -> bool:
+        """Look, and say whether none of an entry's processes is missing."""
+        self.look()
+        names = entry.triton_models
+        return self.all_alive(names) and all(len(self.of([name])) >= entry.instances_of(name) for name in names)
 
     def any_stopped(self, model: str) -> bool:
         return any(self._state(pid) in _STOPPED for pid in self.of([model]))

@@ -49,9 +49,11 @@ STUCK = IN_FLIGHT + 10
 MEMORY = IN_FLIGHT + 11
 # The generation of models that a worker has left all others for (adapter/registry.py); of the adapter as a whole.
 ADOPTED = IN_FLIGHT + 12
+# Of the deaths seen, those of processes that were there.
+UNDEAD_SEEN = IN_FLIGHT + 13
 # Times that the model was loaded again, by the reason.
 RECOVERY_REASONS = ("died", "hung", "memory")
-RECOVERIES = IN_FLIGHT + 13
+RECOVERIES = IN_FLIGHT + 14
 BREAKER = RECOVERIES + len(RECOVERY_REASONS)
 # How long the calls of `m_direct` and of the front took: a histogram each.
 _CALL_MS_AT = BREAKER + breaker.WIDTH

@@ -72,8 +72,8 @@ class Connection(asyncio.Protocol):
         self.broken = False
         # Whether any byte came since the last `send`.
         self.heard = False
-        # Called when the answer is there that nobody waits for any more, or the connection ends.
-        self.on_end: Callable[[], None] | None = None
+        # Called with the answer that nobody waits for any more, or with None where the connection ends without it.
+        self.on_end: Callable[[Response | None], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Response] | None = None
         self._buffer = bytearray()
@@ -120,20 +120,21 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
         self._head = None
         answer, self._answer = self._answer, None
+        response = Response(head.status, head.json_length, body)
         if not answer.done():
-            answer.set_result(Response(head.status, head.json_length, body))
-        self._end()
+            answer.set_result(response)
+        self._end(response)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.broken = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, f"the connection was lost: {exc}"))
-        self._end()
+        self._end(None)
 
-    def _end(self) -> None:
+    def _end(self, response: Response | None) -> None:
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
-            on_end()
+            on_end(response)
 
     def _find_head(self) -> bool:
         """Whether the whole head is there."""

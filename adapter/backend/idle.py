@@ -6,8 +6,9 @@ import asyncio
 
 from adapter.backend.connection import Connection
 
-# A load that comes again within this finds its connections.
-_UNUSED_SECONDS = 5.0
+# A load that comes again within this finds its connections. Canaries come every ten seconds (adapter/watch.py), and do
+# not keep any between them: twice this is the longest that one stays unused.
+_UNUSED_SECONDS = 2.0
 
 
 class Idle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -48,6 +48,15 @@ class InferenceBackend(Protocol):
 
     async def unload(self, model: str, timeout: float) -> None:
         """Unload a model, and end its processes. UpstreamDown if the server does not answer."""
+
+    def abandon(self, model: str) -> None:
+        """The processes that had this model's calls were ended: ModelProcessDead to those that are in flight still."""
+
+    def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
+        """Tell it of each model whose process turned out to be dead when nobody waited for its call any more.
+
+        And when that call began, by the monotonic clock.
+        """
 
     async def metrics(self, timeout: float) -> bytes:
         """The server's own metrics as Prometheus text; empty if it does not answer."""

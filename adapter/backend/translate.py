@@ -9,10 +9,9 @@ import grpc
 
 from adapter import errors
 
-UNREACHABLE = errors.UNREACHABLE
+UNREACHABLE, UNAVAILABLE = errors.UNREACHABLE, errors.UNAVAILABLE
 # Triton's own queue gave it up.
 QUEUE_TIMEOUT = "Request timeout expired"
-UNAVAILABLE = "The model is not available now; try again shortly."
 
 # Triton's texts, the most specific first: what each means to the caller.
 _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
@@ -25,6 +24,8 @@ _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
     ("[schwift:model_error]", errors.ModelFailed, "The model raised an error on this input."),
     # Before the front's own code, under which it passes this on; after the users' texts, which may say anything.
     ("is not healthy", errors.ModelProcessDead, UNAVAILABLE),
+    # It stopped, or ended, while it held that.
+    ("Failed to obtain the health mutex", errors.ModelProcessDead, UNAVAILABLE),
     ("[schwift:model_unreachable]", errors.ModelUnavailable, UNAVAILABLE),
     ("Exceeds maximum queue size", errors.QueueFull, "The model's queue is full; try again shortly."),
     (QUEUE_TIMEOUT, errors.DeadlineExceeded, errors.DEADLINE),

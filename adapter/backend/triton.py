@@ -36,6 +36,12 @@ class Triton(TritonGrpc):
         await super().unload(model, timeout)
         self._http.forget(model)
 
+    def abandon(self, model: str) -> None:
+        self._http.abandon(model)
+
+    def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
+        self._http.watch_deaths(watcher)
+
     async def close(self) -> None:
         self._http.close()
         await super().close()

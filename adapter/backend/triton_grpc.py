@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -38,6 +40,7 @@ class TritonGrpc:
         self._metrics_url = metrics_url
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._in_flight: defaultdict[str, set[Any]] = defaultdict(set)
 
     async def infer(
         self,
@@ -61,10 +64,19 @@ class TritonGrpc:
             request.raw_input_contents.append(to_raw(array))
         for tensor in outputs:
             request.outputs.add(name=tensor.name)
+        call = self._stub.ModelInfer(request, timeout=timeout)
+        in_flight = self._in_flight[model]
+        in_flight.add(call)
         try:
-            response = await self._stub.ModelInfer(request, timeout=timeout)
+            response = await call
         except grpc.aio.AioRpcError as error:
             raise translate(error.code(), error.details() or "") from error
+        except asyncio.CancelledError as error:
+            if call in in_flight:
+                raise
+            raise errors.ModelProcessDead(UNAVAILABLE, "the process that had this call was ended") from error
+        finally:
+            in_flight.discard(call)
         wanted = {tensor.name: tensor for tensor in outputs}
         try:
             return {
@@ -113,6 +125,14 @@ class TritonGrpc:
             await self._stub.RepositoryModelUnload(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
+
+    def abandon(self, model: str) -> None:
+        in_flight = self._in_flight[model]
+        while in_flight:
+            in_flight.pop().cancel()
+
+    def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
+        """Of a call whose deadline is over gRPC tells nothing more."""
 
     async def metrics(self, timeout: float) -> bytes:
         try:

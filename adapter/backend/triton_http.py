@@ -8,6 +8,7 @@ measured against gRPC and aiohttp it is the fastest way into Triton from one Pyt
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from adapter.backend.form import Form
 from adapter.backend.idle import Idle
 from adapter.backend.late import Late
 from adapter.backend.protocol import Arrays
-from adapter.backend.translate import UNREACHABLE, translate
+from adapter.backend.translate import UNAVAILABLE, UNREACHABLE, translate
 from adapter.backend.wire import from_raw, promised
 from adapter.deadlines import Deadlines
 from adapter.retries import Retries
@@ -76,6 +77,8 @@ class TritonHttp:
         self._deadlines = Deadlines()
         self._retries = Retries()
         self._late = Late()
+        self._in_flight: defaultdict[str, set[asyncio.Future[Response]]] = defaultdict(set)
+        self._tell_of_death: Callable[[str, float], None] = lambda model, began: None
         self._forms: dict[str, Form] = {}
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,23 +116,38 @@ class TritonHttp:
             response = await self._exchange(model, connection, request, ends, loop)
         self._idle.keep(connection)
         if response.status != 200:
-            raise translate(_CODE_OF.get(response.status), _error_text(response))
+            raise _error(response)
         return _read(response, outputs)
 
     def forget(self, model: str) -> None:
         """It was unloaded: what is still to come of its calls is not waited for."""
         self._late.forget(model)
+        if not self._in_flight[model]:
+            del self._in_flight[model]
+
+    def abandon(self, model: str) -> None:
+        """Triton may never answer what it was about to give to a process that it took for dead."""
+        self._late.forget(model)
+        for answer in self._in_flight.pop(model, ()):
+            if not answer.done():
+                answer.set_exception(errors.ModelProcessDead(UNAVAILABLE, "the process that had this call was ended"))
+
+    def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
+        self._tell_of_death = watcher
 
     async def _exchange(
         self, model: str, connection: Connection, request: bytes, ends: float, loop: asyncio.AbstractEventLoop
     ) -> Response:
         """There and back on one connection, which is closed where anything goes wrong."""
+        began = loop.time()
         answer = connection.send(request, loop)
         self._deadlines.add(answer, ends)
+        in_flight = self._in_flight[model]
+        in_flight.add(answer)
         try:
             return await answer
         except errors.DeadlineExceeded:
-            self._leave(model, connection)
+            self._leave(model, connection, began)
             raise
         except BaseException:
             # What comes later on this connection belongs to nobody.
@@ -137,16 +155,20 @@ class TritonHttp:
             raise
         finally:
             self._deadlines.discard(answer)
+            in_flight.discard(answer)
 
-    def _leave(self, model: str, connection: Connection) -> None:
+    def _leave(self, model: str, connection: Connection, began: float) -> None:
         """A call that is too late goes on in Triton; its connection is used again once its answer is read."""
         if connection.broken or self._idle.closed:
             connection.close()
             return
         timer = asyncio.get_running_loop().call_later(_LATE_SECONDS, connection.close)
 
-        def end() -> None:
+        def end(response: Response | None) -> None:
             timer.cancel()
+            error = None if response is None or response.status == 200 else _error(response)
+            if isinstance(error, errors.ModelProcessDead):
+                self._tell_of_death(model, began)
             self._late.ended(model, connection.close)
             self._idle.keep(connection)
 
@@ -204,6 +226,10 @@ class TritonHttp:
             form = self._forms[model] = Form(model, self._address, inputs, outputs)
         more_head = b"" if self._call_headers is None else self._call_headers()
         return form.fill(arrays, queue_timeout, more_head, request_id)
+
+
+def _error(response: Response) -> errors.AdapterError:
+    return translate(_CODE_OF.get(response.status), _error_text(response))
 
 
 def _error_text(response: Response) -> str:

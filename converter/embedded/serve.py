@@ -146,6 +146,7 @@ def _announce(
     """A line for each model as it becomes ready or fails, then the addresses."""
     shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     settled: dict[str, str] = {}
+    works = False
     width = max(len(entry.name) for entry in manifest.models)
     while len(settled) < len(manifest.models):
         _pause(stop)
@@ -153,6 +154,9 @@ def _announce(
         states = _states(shown_host.strip("[]"), port)
         if states:
             supervisor.adapter_works()
+        if not works and any(status["state"] == "ready" for status in states.values()):
+            works = True
+            supervisor.triton_works()
         for name, status in states.items():
             if status["state"] in _SETTLED and name not in settled:
                 settled[name] = status["state"]

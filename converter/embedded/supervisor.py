@@ -75,6 +75,10 @@ class Supervisor:
         """It has answered."""
         self._adapter.works()
 
+    def triton_works(self) -> None:
+        """A model was ready in it; its pulse, which is asked for each second, may not have been heard yet."""
+        self._triton.works()
+
     def stop(self, listener: socket.socket) -> None:
         """The adapter first, which finishes what it accepted, then Triton."""
         deadline = time.monotonic() + _STOP_SECONDS

@@ -188,8 +188,8 @@ def stop_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, stop_here)
 
 
-def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 30, pause: float = 0.05) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+        time.sleep(pause)

@@ -49,6 +49,8 @@ class FakeBackend:
     calls: list[Call] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     unloads: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    tell_of_death: Callable[[str, float], None] = lambda model, began: None
     closed: bool = False
 
     async def infer(
@@ -89,6 +91,12 @@ class FakeBackend:
         self.unloads.append(model)
         self._check_up()
         self.loaded.pop(model, None)
+
+    def abandon(self, model: str) -> None:
+        self.abandoned.append(model)
+
+    def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
+        self.tell_of_death = watcher
 
     async def metrics(self, timeout: float) -> bytes:
         return self.own_metrics

@@ -12,12 +12,23 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e import sample_models
 from tests.e2e.server import ROOT, Server, start, stop, wait_for
 from tests.faults import pids
 from tests.faults.load import Load
 from tests.faults.serving import serving
 
 CLIENTS = 8
+# A stopped process is in here, then, and holds no lock that Triton would wait for.
+SLOW = """
+import time
+
+
+class Multiply:
+    def predict(self, X):
+        time.sleep(0.02)
+        return X * 2.5
+"""
 
 
 def one_example(folder: Path, name: str = "multiply") -> Path:
@@ -113,6 +124,35 @@ def test_R2_triton_hangs_for_too_long(tmp_path: Path) -> None:
         assert_serves(server)
 
 
+@pytest.mark.parametrize(("stopped", "regime", "workers"), [
+    ("multiply_direct", "busy", "1"), ("multiply_direct", "rush", "2"), ("multiply", "busy", "1"),
+])  # fmt: skip
+def test_R6_a_process_that_was_taken_for_dead_goes_on(tmp_path: Path, stopped: str, regime: str, workers: str) -> None:
+    """The pinned Triton reads what it answers late as the answer to the next call, or ends over it."""
+    models = tmp_path / "models"
+    sample_models.python_model(models, "multiply", "model:Multiply", SLOW, "[-1, 3]", "float32")
+    with serving(models, tmp_path, SCHWIFT_REGIME=regime, SCHWIFT_WORKERS=workers) as server:
+        loads = [Load(server.url, endpoint) for endpoint in ("predict", "predict_batched")]
+        with loads[0].from_clients(4), loads[1].from_clients(4):
+            for load in loads:
+                wait_for(partial(load.has_answered, 100))
+            process = pids.stubs(server, stopped)[0]
+            os.kill(process, signal.SIGSTOP)
+            wait_for(lambda: any("model_process_dead" in load.codes for load in loads), pause=0.001)
+            os.kill(process, signal.SIGCONT)
+            for load in loads:
+                wait_for(partial(load.has_answered, 100 + load.answered()), 10)
+        for load in loads:
+            assert load.faults == []
+            assert load.statuses <= {200, 503}
+            assert load.codes <= {"upstream_down", "breaker_open", "model_unavailable", "model_process_dead"}
+            assert load.refused == 0
+        wait_for(lambda: healthy(server))
+        assert not pids.alive(process)
+        assert_serves(server)
+        assert said(server, "a process of the model died; it is loaded again") or said(server, "Triton was ended")
+
+
 def test_R4_triton_restarts_under_load(tmp_path: Path) -> None:
     """It is asked to end, and so ends its models one by one under the requests in flight."""
     with serving(one_example(tmp_path), tmp_path) as server:
@@ -192,5 +232,6 @@ def test_death_of_serve_ends_its_children(tmp_path: Path) -> None:
     pids.kill(server.process.pid)
     server.process.wait(10)
     wait_for(lambda: not [pid for pid in everybody if pids.alive(pid)])
+    assert [pid for pid in everybody if pids.alive(pid)] == []
     # Its folder, with its note, is what the next one goes by.
     shutil.rmtree(next((tmp_path / "tmp").glob("schwift-serve-*")))

@@ -48,19 +48,21 @@ def rules() -> list[dict[str, Any]]:
 ALERTS = [rule for rule in rules() if "alert" in rule]
 
 
-def promtool(*arguments: str | Path) -> None:
+def promtool(*arguments: str | Path) -> str:
+    """What it printed; it did not fail."""
     done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_configuration_is_one() -> None:
-    promtool("check", "config", CONFIG / "prometheus.yml")
-    promtool("check", "rules", CONFIG / "rules.yml")
+    assert "SUCCESS" in promtool("check", "config", CONFIG / "prometheus.yml")
+    assert f"SUCCESS: {len(rules())} rules found" in promtool("check", "rules", CONFIG / "rules.yml")
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_the_alerts_fire_and_keep_quiet(path: Path) -> None:
-    promtool("test", "rules", path)
+    assert "SUCCESS" in promtool("test", "rules", path)
 
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])

@@ -34,9 +34,10 @@ class Served:
         regime: RegimeName | None = None,
         clock: Callable[[], float] | None = None,
         timeout: float = 15,
+        whole: Callable[[ModelEntry], bool] = lambda _: False,
     ) -> None:
         self.entry = entry
-        self.registry = Registry(make_manifest(entry))
+        self.registry = Registry(make_manifest(entry), whole=whole)
         self.model = self.registry.models[entry.name]
         self.model.status.state = "ready"
         self.registry.triton_up = True

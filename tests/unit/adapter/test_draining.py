@@ -19,10 +19,11 @@ import uvloop
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
 from adapter.draining import DrainingServer
-from adapter.http_protocol import HttpProtocol
+from adapter.express import ExpressProtocol
 from converter.spec.manifest import Tensor
 from converter.spec.settings import load_settings
 from tests.fakes.backend import FakeBackend, zeros
+from tests.fakes.connections import WholeConnection
 from tests.fakes.entries import make_manifest
 
 SECONDS = 10.0
@@ -32,7 +33,8 @@ BODY = json.dumps({"features": [[1, 2, 3, 4]]})
 class Running:
     """A server whose model answers once `let_go` was called."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: type[HTTPConnection]) -> None:
+        self._connection = connection
         self.backend = FakeBackend(self._wait)
         self.port = 0
         self._gate = asyncio.Event()
@@ -49,8 +51,8 @@ class Running:
             self._loop = asyncio.get_running_loop()
             app = create_app(load_settings(None), make_manifest(), lambda: self.backend)
             config = uvicorn.Config(
-                app, loop="none", http=HttpProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
-                timeout_graceful_shutdown=drain_seconds,
+                app, loop="none", http=ExpressProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
+                proxy_headers=False, timeout_graceful_shutdown=drain_seconds,
             )  # fmt: skip
             self._server = DrainingServer(config, app.drain, linger)
             await self._server.serve(sockets=[sock])
@@ -85,7 +87,7 @@ class Running:
         assert not self._thread.is_alive()
 
     def connect(self) -> HTTPConnection:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        connection = self._connection("127.0.0.1", self.port, timeout=SECONDS)
         return self._connections.enter_context(contextlib.closing(connection))
 
     def ready(self) -> HTTPResponse:
@@ -138,9 +140,9 @@ def assert_draining(answer: HTTPResponse) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-@pytest.fixture
-def running() -> Iterator[Running]:
-    server = Running()
+@pytest.fixture(params=[HTTPConnection, WholeConnection])
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    server = Running(request.param)
     yield server
     server.close()
     assert server.backend.closed
@@ -196,3 +198,4 @@ def test_without_connections_it_ends_at_once(running: Running) -> None:
     running.start(linger=1000, drain_seconds=1000)
     running.signal()
     running.join()
+    assert refused(running)

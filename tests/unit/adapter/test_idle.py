@@ -56,6 +56,25 @@ async def test_one_stays_for_the_next_call() -> None:
 
 
 @in_counted_time
+async def test_what_canaries_use_is_not_kept_until_the_next_ones() -> None:
+    """Six at once every ten seconds, whenever it is that connections are looked at."""
+    for phase in (0.0, 0.4, 0.9, 1.4, 1.9):
+        idle = Idle()
+        idle.keep(Connection())
+        await asyncio.sleep(phase)
+        held = []
+        for _ in range(3):
+            taken = [idle.take() or Connection() for _ in range(6)]
+            for connection in taken:
+                idle.keep(connection)
+            for _ in range(10):
+                await asyncio.sleep(1)
+                held.append(len(idle))
+        assert [held[i : i + 10].count(1) >= 5 for i in (0, 10, 20)] == [True] * 3
+        idle.close()
+
+
+@in_counted_time
 async def test_after_the_end_nothing_is_kept() -> None:
     idle, (first,) = kept(1)
     late = Connection()

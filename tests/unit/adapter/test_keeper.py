@@ -295,6 +295,32 @@ async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_
     assert states(registry) == {"m": "failed", "other": "ready"}
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_death_that_is_seen_while_triton_does_not_answer_is_not_forgotten(restarted: bool) -> None:
+    """Where all of it was suspended, its processes are there still when it answers again."""
+    registry, backend = registry_of("a"), FakeBackend()
+    keeper, model = Keeper(registry, backend, 60), registry.models["a"]
+
+    async def main() -> None:
+        await pass_of(keeper)
+        backend.up = False
+        await pass_of(keeper)
+        assert model.status.state == "unavailable"
+        model.mark_dead(model.loads)
+        assert (model.dead, model.status.reason) == (True, "the inference server does not answer")
+        await pass_of(keeper)
+        backend.up = True
+        if restarted:
+            backend.restart()
+        await pass_of(keeper)
+
+    asyncio.run(main())
+    assert model.ready and not model.dead
+    assert backend.unloads == ([] if restarted else ["a", "a_direct"])
+    assert backend.loads == ["a_direct", "a"] * 2
+    assert model.recoveries["died"].total() == (not restarted)
+
+
 @in_counted_time
 async def test_a_death_that_is_told_late_is_that_of_the_process_before() -> None:
     registry, backend = registry_of("m"), FakeBackend()

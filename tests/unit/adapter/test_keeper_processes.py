@@ -11,7 +11,7 @@ from adapter import errors
 from adapter.keeper import Keeper
 from adapter.outliving import Processes
 from adapter.registry import Registry
-from adapter.stubs import Stubs
+from adapter.stubs import Stubs, Supervisor
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry, make_manifest
 from tests.fakes.outliving import NotedOutliving
@@ -43,6 +43,49 @@ def test_R5_a_process_that_died_just_before_they_were_looked_for_is_missed(front
 
     asyncio.run(main())
     assert registry.models["m"].recoveries["died"].total() == lost
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missing: bool) -> None:
+    """Before anybody is ended: an answer that comes meanwhile is not believed."""
+    fates: list[str] = []
+
+    class Noted(FakeBackend):
+        async def unload(self, model: str, timeout: float) -> None:
+            fates.append(f"unload {model}")
+            await super().unload(model, timeout)
+
+        async def load(self, model: str, timeout: float) -> None:
+            fates.append(f"load {model}")
+            await super().load(model, timeout)
+
+    class Serve(Supervisor):
+        def __init__(self) -> None:
+            pass
+
+        def kill(self, model: str) -> bool:
+            fates.append(f"kill {model}")
+            stubs.counts[model] = 0
+            stubs.look()
+            return True
+
+    stubs = Counted(m=2, m_direct=1)
+    registry = Registry(make_manifest(make_entry("m")), whole=stubs.whole)
+    model = registry.models["m"]
+    registry.watch_losses(lambda entry: fates.append(f"give up {entry.name}"))
+    keeper = Keeper(registry, Noted(), 60, stubs=stubs, supervisor=Serve())
+
+    async def main() -> None:
+        await pass_of(keeper)
+        fates.clear()
+        stubs.counts["m_direct"] = 0 if missing else 1
+        model.mark_dead(model.loads)
+        await pass_of(keeper)
+
+    asyncio.run(main())
+    unloads, loads = ["unload m", "unload m_direct"], ["load m_direct", "load m"]
+    ended = ["give up m", "kill m_direct", "kill m"]
+    assert fates == (unloads + loads if missing else [*ended, *unloads, *loads])
 
 
 @pytest.mark.parametrize("reason", ["died", "memory", "no answer"])

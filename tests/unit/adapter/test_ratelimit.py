@@ -36,8 +36,8 @@ def test_each_client_has_its_own() -> None:
     quota = Quota(1, 60, clock=Clock())
     quota.take("a")
     quota.take("b")
-    refused(quota, "a")
-    refused(quota, "b")
+    assert refused(quota, "a") == pytest.approx(60)
+    assert refused(quota, "b") == pytest.approx(60)
 
 
 def test_tokens_come_back_evenly_and_a_refusal_costs_none() -> None:
@@ -60,7 +60,7 @@ def test_a_long_pause_does_not_save_up_more_than_the_quota() -> None:
     clock.now += 10_000
     quota.take("a")
     quota.take("a")
-    refused(quota, "a")
+    assert refused(quota, "a") == pytest.approx(5)
 
 
 def test_waiting_as_long_as_told_is_enough() -> None:
@@ -70,6 +70,7 @@ def test_waiting_as_long_as_told_is_enough() -> None:
         quota.take("a")
     clock.now += refused(quota, "a") + 1e-6
     quota.take("a")
+    assert refused(quota, "a") == pytest.approx(60 / 7)
 
 
 def test_many_clients_are_bounded_and_the_active_one_is_not_forgotten() -> None:
@@ -81,9 +82,9 @@ def test_many_clients_are_bounded_and_the_active_one_is_not_forgotten() -> None:
         clock.now += 1e-6
         quota.take(f"client {i}")
         if i % 10 == 0:
-            refused(quota, "active")
+            assert refused(quota, "active") == pytest.approx(1e9)
     quota.take("idle")  # forgotten: a full bucket again
-    refused(quota, "active")
+    assert refused(quota, "active") == pytest.approx(1e9)
 
 
 def test_all_worker_processes_take_from_one_bucket() -> None:

@@ -74,12 +74,15 @@ class Bench:
         self.processes = processes
         self.serve = Serve(processes)
         self.backend = Unloading()
-        self.model = Model(entry, tally.make_board(["m"]), 0)
+        self.whole = True
+        self.model = Model(entry, tally.make_board(["m"]), 0, lambda _: self.whole)
+        self.model.status.state = "ready"
         self._recovery = Recovery(self.backend, processes, self.serve)
 
-    async def unload(self, *hung: str) -> float:
+    async def unload(self, *hung: str, reason: str = "hung") -> float:
         """What `hung` means is adapter/watch.py's; the seconds that it took."""
-        await self._recovery.unload(self.model, hung)
+        names = hung or (self._recovery.undead(self.model) if reason == "died" else [])
+        await self._recovery.unload(self.model, names)
         return asyncio.get_running_loop().time()
 
     @property
@@ -92,7 +95,7 @@ async def test_R6_the_model_goes_before_a_front_that_waits_for_it() -> None:
     """Triton must have seen the end of the one before the other's: else it can end too."""
     bench = Bench(Processes())
     await bench.unload("m", "m_direct")
-    assert bench.serve.kills == [("m_direct", 0.0), ("m", NOTICE_SECONDS), ("m_direct", NOTICE_SECONDS)]
+    assert bench.serve.kills == [("m_direct", 0.0), ("m", NOTICE_SECONDS)]
     assert bench.stuck == 0
 
 
@@ -139,14 +142,29 @@ async def test_R6_one_that_does_not_end_is_counted_and_holds_nobody_for_longer()
 async def test_stopped_ones_are_ended_though_nothing_hangs() -> None:
     bench = Bench(Processes())
     bench.processes.stopped = {"m_direct"}
-    await bench.unload()
+    await bench.unload(reason="died")
     assert bench.serve.kills == [("m_direct", 0.0)]
 
 
 @in_counted_time
-async def test_what_is_well_is_only_unloaded() -> None:
+async def test_where_nobody_is_missing_of_a_model_that_died_all_are_ended() -> None:
+    """Triton took one for dead that goes on, and which of them it was nobody knows."""
     bench = Bench(Processes())
-    assert await bench.unload() == 0.0
+    bench.model.mark_dead(bench.model.loads)
+    await bench.unload(reason="died")
+    assert bench.serve.kills == [("m_direct", 0.0), ("m", NOTICE_SECONDS)]
+    assert bench.stuck == 0
+
+
+@pytest.mark.parametrize(("reason", "died"), [("memory", False), ("died", True)])
+@in_counted_time
+async def test_what_is_well_is_only_unloaded(reason: str, died: bool) -> None:
+    """Those beside a process that died are well, and calls in them are answered."""
+    bench = Bench(Processes())
+    if died:
+        bench.whole = False
+        bench.model.mark_dead(bench.model.loads)
+    assert await bench.unload(reason=reason) == 0.0
     assert bench.serve.kills == []
     assert bench.backend.unloads == ["m", "m_direct"]
     assert bench.stuck == 0
@@ -155,9 +173,10 @@ async def test_what_is_well_is_only_unloaded() -> None:
 @pytest.mark.parametrize("here", [True, False], ids=["nobody to kill them", "not on this machine"])
 @in_counted_time
 async def test_R6_where_they_are_not_ours_they_are_counted(here: bool) -> None:
-    model = Model(make_entry("m"), tally.make_board(["m"]), 0)
+    model = Model(make_entry("m"), tally.make_board(["m"]), 0, lambda _: True)
     backend = FakeBackend()
     recovery = Recovery(backend, Processes() if here else None, None)
+    assert not recovery.can_end(["m", "m_direct"])
     await recovery.unload(model, ["m", "m_direct"])
     assert model.stuck.total() == 2
     assert backend.unloads == ["m", "m_direct"]

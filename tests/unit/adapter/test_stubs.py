@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from adapter.stubs import Stubs, Supervisor
+from tests.fakes.entries import make_entry
 
 
 def process(proc: Path, pid: int, *argv: str, state: str = "S", pss_kb: int = 0, started: int = 0) -> None:
@@ -48,6 +49,20 @@ def found(proc: Path) -> Stubs:
     stubs = Stubs("127.0.0.1:4001", proc)
     stubs.look()
     return stubs
+
+
+def test_an_entry_is_whole_while_none_of_its_processes_is_missing_or_dead(proc: Path) -> None:
+    entry = make_entry("m")
+    assert found(proc).whole(entry)
+    stubs = found(proc)
+    (proc / "12" / "stat").write_text(f"12 (name) Z {'0 ' * 18}0 0 0\n")
+    assert not stubs.whole(entry)
+    shutil.rmtree(proc / "12")
+    assert not found(proc).whole(entry)
+    # Two of the model, or no front.
+    assert not found(proc).whole(make_entry("m", instances=2, endpoints=["predict"]))
+    stub(proc, 15, "m_direct_0_1")
+    assert found(proc).whole(make_entry("m", instances=2, endpoints=["predict"]))
 
 
 def test_they_are_found_by_the_port_of_their_triton_and_by_their_names(proc: Path) -> None:

@@ -212,6 +212,21 @@ def test_cancelling_infer_cancels_and_nothing_else() -> None:
     talk(FakeTriton(hang=True), use)
 
 
+def test_calls_of_a_model_whose_processes_were_ended_are_given_up() -> None:
+    async def use(backend: InferenceBackend) -> None:
+        tasks = [asyncio.create_task(infer(backend)) for _ in range(2)]
+        await asyncio.sleep(0.02)
+        backend.abandon("m")
+        await asyncio.sleep(0.02)
+        assert not any(task.done() for task in tasks), "they are of another model"
+        backend.abandon("m_direct")
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(error, errors.ModelProcessDead)
+            assert error.detail == errors.UNAVAILABLE
+
+    talk(FakeTriton(hang=True), use)
+
+
 def test_nobody_there() -> None:
     async def use(backend: InferenceBackend) -> None:
         with pytest.raises(errors.UpstreamDown):

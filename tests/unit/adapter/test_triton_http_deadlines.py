@@ -16,6 +16,7 @@ from tests.fakes.triton_http import (
     Request,
     always,
     echo,
+    error_answer,
     late,
     until,
     value_of,
@@ -95,6 +96,58 @@ def test_when_a_model_was_unloaded_its_late_calls_are_given_up() -> None:
         backend.forget("m_direct")
         assert await waits == 3
         assert not backend._late.full("m_direct")
+
+    talk(fake, use)
+
+
+@pytest.mark.parametrize("text", ["Stub process 'm_direct_0_0' is not healthy.", "Failed to obtain the health mutex."])
+def test_a_late_answer_that_tells_of_a_death_is_heard(text: str) -> None:
+    gate, told = asyncio.Event(), []
+
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        await gate.wait()
+        message = text if value_of(request) == 1 else "[schwift:model_error] ValueError"
+        writer.write(error_answer(500, json.dumps({"error": message}).encode()))
+
+    async def use(backend: TritonHttp) -> None:
+        backend.watch_deaths(lambda model, began: told.append((model, began)))
+        began = asyncio.get_running_loop().time()
+        for value in (2, 1):
+            with pytest.raises(errors.DeadlineExceeded):
+                await ask(backend, value, 0.02)
+        given_up = asyncio.get_running_loop().time()
+        gate.set()
+        await until(lambda: told)
+        assert [model for model, _ in told] == ["m_direct"]
+        assert began < told[0][1] < given_up
+        # Its connection is good.
+        await until(lambda: len(backend._idle) == 2)
+
+    talk(FakeTritonHttp(reply), use)
+
+
+def test_calls_of_a_model_whose_processes_were_ended_are_given_up_and_no_others() -> None:
+    gate = asyncio.Event()
+    fake = FakeTritonHttp(held_from([1, 2, 5], gate))
+
+    async def use(backend: TritonHttp) -> None:
+        with pytest.raises(errors.DeadlineExceeded):
+            await ask(backend, 2, 0.02)
+        lost = [asyncio.create_task(ask(backend, 1)) for _ in range(3)]
+        arrays = {"x": np.array([[5, 0]], np.float32)}
+        other = asyncio.create_task(backend.infer("other_direct", (X,), arrays, (Y,), 5))
+        await until(lambda: len(fake.requests) == 5)
+        backend.abandon("m_direct")
+        for error in await asyncio.gather(*lost, return_exceptions=True):
+            assert isinstance(error, errors.ModelProcessDead)
+            assert (error.detail, error.inside) == (errors.UNAVAILABLE, "the process that had this call was ended")
+        assert await ask(backend, 3) == 3
+        gate.set()
+        assert (await other)["y"][0, 0] == 5
+        # What comes on their connections after all would belong to nobody.
+        await until(lambda: len(fake.ended) == 4)
+        assert await ask(backend, 1) == 1
+        assert fake.requests[-1].connection not in fake.ended
 
     talk(fake, use)
 

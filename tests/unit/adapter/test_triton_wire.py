@@ -85,6 +85,8 @@ def test_bytes_that_do_not_fill_the_shape_are_a_value_error(raw: bytes, name: st
         (Code.UNAVAILABLE, "[request id: 1] Exceeds maximum queue size", errors.QueueFull),
         (Code.UNAVAILABLE, "Request timeout expired", errors.DeadlineExceeded),
         (Code.INTERNAL, "Stub process 'm_direct_0_0' is not healthy.", errors.ModelProcessDead),
+        (Code.INTERNAL, "Failed to obtain the health mutex.", errors.ModelProcessDead),
+        (Code.INTERNAL, "[schwift:model_unreachable] Failed to obtain the health mutex.", errors.ModelProcessDead),
         (Code.UNAVAILABLE, "Request for unknown model: 'm' version 1 is not ready", errors.ModelUnavailable),
         (Code.UNAVAILABLE, "Request for unknown model: 'm' has no available versions", errors.ModelUnavailable),
         (Code.NOT_FOUND, "Request for unknown model: 'm' is not found", errors.ModelUnavailable),

@@ -124,6 +124,19 @@ def test_whichever_is_killed_is_started_again_and_the_other_is_not(owned: Owned)
     ]
 
 
+def test_a_triton_that_ends_once_a_model_was_ready_is_started_again_though_its_pulse_was_never_heard(
+    owned: Owned,
+) -> None:
+    owned.supervisor.start()
+    owned.supervisor.triton_works()
+    owned.end("Triton")
+    owned.supervisor.tick()
+    owned.now += 0.2
+    owned.supervisor.tick()
+    assert len(owned.children["Triton"]) == 2
+    assert owned.said == ["Triton was ended by signal 9 (SIGKILL); it is started again in 0.1 s"]
+
+
 def test_triton_is_tended_at_each_tick(owned: Owned) -> None:
     owned.ready()
     before = owned.tended
