@@ -1,7 +1,8 @@
 """A client that does not wait: requests leave when they are due, whatever became of those before, as users send them.
 
-`python -m tests.bench.openloop URL RATE SECONDS TIMEOUT_MS` takes the body from standard input and prints the fields of
-`Result` as JSON. It is a process of its own, so that nothing but its own work delays it, and says by how much that did.
+`python -m tests.bench.openloop URL RATE WARM_SECONDS SECONDS TIMEOUT_MS` takes the body from standard input and prints
+the fields of `Result` as JSON. It is a process of its own, so that nothing but its own work delays it, and says by how
+much that did.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from tests.load_test import percentile
 
 # Above MAX_CONCURRENT_REQUESTS: who is refused must not wait for a connection.
 _CONNECTIONS = 3000
-# Before the window that is measured: queues fill, the regime is chosen.
-_WARM_SECONDS = 1.0
+# Before the window that is measured: the regime is chosen.
+WARM_SECONDS = 1.0
 # What is still in flight at the end may take as long as its deadline.
 _LAST_SECONDS = 20.0
 _HEAD_END, _LENGTH, _CODE = b"\r\n\r\n", b"content-length: ", b'"code":"'
@@ -53,9 +54,15 @@ class Result:
     unanswered: int
 
 
-def run(url: str, body: Any, rate: float, seconds: float, timeout_ms: int = 0) -> Result:
-    """Load `url` with so many POSTs of `body` a second; `timeout_ms` is the clients' own deadline, if any."""
-    command = [sys.executable, "-m", "tests.bench.openloop", url, str(rate), str(seconds), str(timeout_ms)]
+def run(
+    url: str, body: Any, rate: float, seconds: float, timeout_ms: int = 0, warm_seconds: float = WARM_SECONDS
+) -> Result:
+    """Load `url` with so many POSTs of `body` a second; `timeout_ms` is the clients' own deadline, if any.
+
+    What is seen in the first `warm_seconds` is not in the result, but for what was lost.
+    """
+    numbers = [str(number) for number in (rate, warm_seconds, seconds, timeout_ms)]
+    command = [sys.executable, "-m", "tests.bench.openloop", url, *numbers]
     done = subprocess.run(command, input=json.dumps(body), capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"error: the client failed: {done.stderr}")
@@ -137,11 +144,11 @@ class _Load:
     async def _open(self) -> None:
         await self._loop.create_connection(lambda: _Connection(self), *self._address)
 
-    async def run(self, rate: float, seconds: float) -> None:
+    async def run(self, rate: float, warm_seconds: float, seconds: float) -> None:
         for _ in range(_CONNECTIONS):
             await self._open()
         began = time.monotonic()
-        self._from = began + _WARM_SECONDS
+        self._from = began + warm_seconds
         self._until = self._from + seconds
         for due in self._times(began, rate):
             now = time.monotonic()
@@ -187,7 +194,7 @@ class _Load:
         )
 
 
-async def _main(url: str, body: bytes, rate: float, seconds: float, timeout_ms: int) -> Result:
+async def _main(url: str, body: bytes, rate: float, warm_seconds: float, seconds: float, timeout_ms: int) -> Result:
     parts = urlsplit(url)
     assert parts.hostname and parts.port
     deadline = f"X-Request-Timeout-Ms: {timeout_ms}\r\n" if timeout_ms else ""
@@ -198,14 +205,16 @@ async def _main(url: str, body: bytes, rate: float, seconds: float, timeout_ms: 
     load = _Load(head.encode() + body, parts.hostname, parts.port)
     # Nothing here makes cycles, and a pause would be taken for one of the server.
     gc.disable()
-    await load.run(rate, seconds)
+    await load.run(rate, warm_seconds, seconds)
     return load.result()
 
 
 if __name__ == "__main__":
     uvloop.install()
-    address, rate_text, seconds_text, timeout_text = sys.argv[1:]
+    address, rate_text, warm_text, seconds_text, timeout_text = sys.argv[1:]
     found = asyncio.run(
-        _main(address, sys.stdin.buffer.read(), float(rate_text), float(seconds_text), int(timeout_text))
+        _main(
+            address, sys.stdin.buffer.read(), float(rate_text), float(warm_text), float(seconds_text), int(timeout_text)
+        )
     )
     print(json.dumps(asdict(found)))

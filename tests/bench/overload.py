@@ -31,6 +31,7 @@ _GOODPUT, _SHED_MS, _LATE_MS = 0.9, 20.0, 100.0
 # Queues that are full, and those in which the deadline passed: 503 at once, or 504 on time.
 _SHED = ("overloaded", "queue_full")
 _EXPIRED = "deadline_exceeded"
+_ROOM: int = Settings.model_fields["max_concurrent_requests"].default
 # Rows a call: five times what they can answer is little for the programs around them.
 _ROWS, _HEAVY_ROWS = 16, 4
 
@@ -80,13 +81,17 @@ def _measure(server: Server, case: Case, seconds: float) -> tuple[float, Result]
         if not peak:
             raise SystemExit(f"error: {case.name}: nothing is answered at {rate:.0f} requests a second")
         if rate >= _OVER * peak:
-            return peak, _run(server, case, _TIMES * peak, seconds)
+            # The less a machine answers, the longer it takes until there is no room left.
+            full = _ROOM / ((_TIMES - 1) * peak)
+            return peak, _run(server, case, _TIMES * peak, seconds, openloop.WARM_SECONDS + full)
         rate *= _STEP
 
 
-def _run(server: Server, case: Case, rate: float, seconds: float) -> Result:
+def _run(
+    server: Server, case: Case, rate: float, seconds: float, warm_seconds: float = openloop.WARM_SECONDS
+) -> Result:
     url = f"{server.url}/{case.endpoint}/{case.model}"
-    return openloop.run(url, {"features": [models.row()]}, rate, seconds, case.timeout_ms)
+    return openloop.run(url, {"features": [models.row()]}, rate, seconds, case.timeout_ms, warm_seconds)
 
 
 def _show(measured: dict[Case, tuple[float, Result]], results: Results) -> None:

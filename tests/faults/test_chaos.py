@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.chaos.open_files import open_files
@@ -71,9 +72,9 @@ def test_five_times_the_load_that_saturates(tmp_path: Path) -> None:
         found = json.loads((tmp_path / "found" / "overload.json").read_text())
         assert len(found["overload"]) == 4
         for case in found["overload"]:
-            counts = case["counts"]
+            counts = Counter(case["counts"])
             assert set(counts) <= {"ok", "overloaded", "deadline_exceeded"}, case
-            # With a deadline shorter than the queue most of them may expire instead.
+            # With a deadline shorter than the queue all of them may expire instead: the slower the machine, the more.
             shed = counts["overloaded"] + (counts["deadline_exceeded"] if case["timeout_ms"] else 0)
             assert shed > counts["ok"], case
             assert case["lost"] == case["unsent"] == case["unanswered"] == 0, case
