@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from converter.spec.manifest import read_manifest
 from tests.e2e import sample_models
-from tests.e2e.server import Server, environment
+from tests.e2e.server import Server, environment, wait_for
 from tests.faults.serving import serving
 
 CODE = '''
@@ -97,9 +96,11 @@ class Load:
 
 @contextmanager
 def loaded(server: Server) -> Iterator[Load]:
+    """Load for the length of a block, which begins when the first ones were answered."""
     load = Load(server)
     load.start()
     try:
+        wait_for(lambda: load.answers)
         yield load
     finally:
         load.stop()
@@ -214,16 +215,9 @@ def test_watch_reloads_and_goes_on_after_a_failure(tmp_path: Path) -> None:
     put(models, 1)
     with serving(models, tmp_path, "--watch") as server, loaded(server) as load:
         put(models, 9, at_load="raise ValueError('no')")
-        wait_for(lambda: "not reloaded (code 1)" in server.output)
+        wait_for(lambda: "not reloaded (code 1)" in server.output, 40)
         assert answer(server) == 1.0
         put(models, 2)
-        wait_for(lambda: answer(server) == 2.0)
+        wait_for(lambda: answer(server) == 2.0, 40)
         load.stop()
         assert set(load.answers) == {1.0, 2.0}, load.answers
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
