@@ -51,6 +51,23 @@ def test_R12_of_a_burst_exactly_the_overflow_is_refused_at_once(tmp_path: Path) 
         one_of_three(attempt)
 
 
+def test_R12_in_debug_mode_each_refusal_has_its_line(tmp_path: Path) -> None:
+    """Writing the lines takes a while, which the client sees; the time in a line is the server's own."""
+    settings = {"MAX_CONCURRENT_REQUESTS": str(ROOM), "DEBUG_MODE": "True", "LOG_DIRECTORY": str(tmp_path / "logs")}
+    with serving(moods.write(tmp_path), tmp_path, **settings) as server:
+
+        def attempt() -> None:
+            log = tmp_path / "logs" / "schwift.log"
+            before = len(log.read_text(encoding="utf-8").splitlines())
+            refused = burst(server)
+            lines = log.read_text(encoding="utf-8").splitlines()[before:]
+            logged = [float(line.split(" ms=")[1].split()[0]) for line in lines if "code=overloaded" in line]
+            assert len(logged) == len(refused) == BURST - ROOM
+            within(max(logged) / 1e3, REFUSED_SECONDS)
+
+        one_of_three(attempt)
+
+
 def told(server: Server) -> float:
     """How many requests it says that it refused for want of room."""
     return metric(server, "schwift_responses_total", code="overloaded", status="503")
