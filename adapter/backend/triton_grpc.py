@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
@@ -16,6 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from adapter import errors
 from adapter.backend.protocol import LOAD_TIMEOUT, Arrays
 from adapter.backend.translate import UNAVAILABLE, UNREACHABLE, translate
+from adapter.backend.unanswered import Load, State, States, Unload
 from adapter.backend.wire import from_raw, promised, to_raw
 from converter.spec import dtypes
 from converter.spec.manifest import Tensor
@@ -31,6 +33,9 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+# Between two looks at the index while a load or an unload goes on, and how long its answer may come after it ended.
+_LOOK_SECONDS = 0.1
+_ANSWER_SECONDS = 0.5
 
 
 class TritonGrpc:
@@ -94,12 +99,8 @@ class TritonGrpc:
         return bool(answer.live)
 
     async def states(self, timeout: float) -> Mapping[str, str]:
-        try:
-            index = await self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
         states: dict[str, str] = {}
-        for model in index.models:
+        for model in await self._index(timeout):
             state = model.state or "not loaded"
             states[f"{model.name}/{model.version}"] = state
             # Older versions stay in the index after they were unloaded.
@@ -108,9 +109,12 @@ class TritonGrpc:
         return states
 
     async def load(self, model: str, timeout: float) -> None:
+        began = time.monotonic()
+        load = Load(await self._states_of(model, timeout))
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+        left = timeout - (time.monotonic() - began)
         try:
-            await self._stub.RepositoryModelLoad(request, timeout=timeout)
+            end = await self._answer(self._stub.RepositoryModelLoad, request, load, model, left)
         except grpc.aio.AioRpcError as error:
             text = error.details() or str(error.code())
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -118,13 +122,52 @@ class TritonGrpc:
             elif error.code() is grpc.StatusCode.UNAVAILABLE and "model" not in text:
                 raise errors.UpstreamDown(UNREACHABLE, text) from error
             raise errors.ModelUnavailable(UNAVAILABLE, text) from error
+        if end is not None and end.name != "READY":
+            raise errors.ModelUnavailable(UNAVAILABLE, end.reason)
 
     async def unload(self, model: str, timeout: float) -> None:
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         try:
-            await self._stub.RepositoryModelUnload(request, timeout=timeout)
+            await self._answer(self._stub.RepositoryModelUnload, request, Unload(), model, timeout)
         except grpc.aio.AioRpcError as error:
             raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
+
+    async def _answer(
+        self, method: Callable[..., Any], request: Any, work: Load | Unload, model: str, timeout: float
+    ) -> State | None:
+        """Wait for the answer; the state in which it ended where that is known by the index alone. AioRpcError."""
+        answer = asyncio.ensure_future(method(request, timeout=timeout))
+        ended: float | None = None
+        try:
+            while not (await asyncio.wait([answer], timeout=_LOOK_SECONDS))[0]:
+                try:
+                    end = work.look(await self._states_of(model, _LOOK_SECONDS))
+                except errors.UpstreamDown:
+                    # The call itself says what is wrong.
+                    continue
+                if end is None:
+                    ended = None
+                    continue
+                ended = ended or time.monotonic()
+                if time.monotonic() - ended > _ANSWER_SECONDS:
+                    return end
+            await answer
+            return None
+        finally:
+            answer.cancel()
+
+    async def _states_of(self, model: str, timeout: float) -> States:
+        index = await self._index(timeout)
+        return {each.version: State(each.state, each.reason) for each in index if each.name == model}
+
+    async def _index(self, timeout: float) -> Sequence[Any]:
+        """Of every version of each model: name, version, state and reason. UpstreamDown."""
+        try:
+            index = await self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
+        models: Sequence[Any] = index.models
+        return models
 
     def abandon(self, model: str) -> None:
         in_flight = self._in_flight[model]

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from tests.e2e import sample_models
 from tests.e2e.server import ROOT, Server, wait_for
@@ -22,12 +24,15 @@ from tests.faults import moods, pids
 from tests.faults.asking import ask, codes, health, metric, ready
 from tests.faults.load import Load
 from tests.faults.serving import serving
+from tests.faults.test_reloads import answer, put, schwift
 
 SHIM = Path(__file__).with_name("wall_clock.c")
 HOUR = 3600
 DEADLINE = 2.0
 # After a jump: Triton may take what it has in hand for dead, and may end over it.
 WELL_SECONDS = 15
+TIMER_SECONDS = 2
+MOST_HOURS = 5
 CLOCK = """
 import time
 
@@ -123,3 +128,39 @@ def test_R28_requests_flow_on(tmp_path: Path, jump: Callable[[int], None]) -> No
             assert load.refused == 0
         # It is not taken for silent: where it is started again, it ended.
         assert "did not answer" not in server.output
+
+
+def answers_loads(server: Server) -> bool:
+    """Whether Triton's gRPC answers a load, which is of a model that it has."""
+    with InferenceServerClient(server.triton_grpc) as triton:
+        try:
+            triton.load_model("other_direct", client_timeout=2)
+        except InferenceServerException as error:
+            assert "Deadline Exceeded" in str(error)
+            return False
+    return True
+
+
+def test_R28_models_are_loaded_though_triton_answers_no_loads(tmp_path: Path, jump: Callable[[int], None]) -> None:
+    """Where the clock was set back, the timers of Triton's gRPC stand still, and its answers to loads with them."""
+    models = tmp_path / "models"
+    put(models, 3)
+    put(models, 5, "other")
+    with serving(models, tmp_path) as server:
+        hours = 0
+        while answers_loads(server):
+            hours += 1
+            assert hours <= MOST_HOURS, "no timer stood still"
+            jump(-hours * HOUR)
+            # The next timer that was set before is over by then; whatever comes before it would have set all going.
+            time.sleep(TIMER_SECONDS)
+        (died,) = pids.stubs(server, "times_direct")
+        os.kill(died, signal.SIGKILL)
+        recoveries = partial(metric, server, "schwift_model_recoveries_total", model_name="times", reason="died")
+        wait_for(lambda: recoveries() == 1 and health(server, "times")["state"] == "ready", WELL_SECONDS)
+        assert answer(server) == answer(server, endpoint="predict_batched") == 3.0
+        put(models, 4)
+        done = schwift(server, models, "reload")
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert answer(server) == answer(server, endpoint="predict_batched") == 4.0
+        assert not answers_loads(server)

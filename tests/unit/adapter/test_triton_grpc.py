@@ -38,13 +38,16 @@ def free_port() -> int:
 
 @dataclass
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # the vendor ships no types
-    """Answers with `response`, aborts with `fault`, or hangs while `hang` is set."""
+    """Answers with `response`, aborts with `fault`, or hangs while `hang` is set; its index is always answered.
+
+    `index` may be several, one after the other, of which the last one stays.
+    """
 
     response: Any = None
     fault: tuple[Any, str] | None = None
     hang: bool = False
     live: bool = True
-    index: Any = None
+    index: Any = field(default_factory=pb.RepositoryIndexResponse)
     requests: list[Any] = field(default_factory=list)
 
     async def _answer(self, request: Any, context: Any, response: Any) -> Any:
@@ -62,10 +65,15 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         return await self._answer(request, context, pb.ServerLiveResponse(live=self.live))
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
-        return await self._answer(request, context, self.index)
+        if isinstance(self.index, list):
+            return self.index.pop(0) if len(self.index) > 1 else self.index[0]
+        return self.index
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
         return await self._answer(request, context, pb.RepositoryModelLoadResponse())
+
+    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:
+        return await self._answer(request, context, pb.RepositoryModelUnloadResponse())
 
 
 @contextlib.asynccontextmanager
@@ -269,9 +277,19 @@ def test_states_are_of_versions_too_and_a_model_is_ready_where_one_of_them_is() 
     }  # fmt: skip
 
 
-def test_states_of_a_hanging_triton_are_upstream_down() -> None:
-    with pytest.raises(errors.UpstreamDown):
-        talk(FakeTriton(hang=True), lambda backend: backend.states(0.05))
+def test_states_of_a_triton_that_does_not_answer_are_upstream_down() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+
+        async def main() -> None:
+            backend = TritonGrpc(address, "http://127.0.0.1:1/metrics")
+            with pytest.raises(errors.UpstreamDown):
+                await backend.states(0.05)
+            await backend.close()
+
+        asyncio.run(main())
 
 
 def test_load_names_the_model() -> None:
@@ -299,6 +317,56 @@ def test_a_load_that_hangs_is_the_models_fault_with_the_time_it_had() -> None:
     with pytest.raises(errors.ModelUnavailable) as caught:
         talk(FakeTriton(hang=True), lambda backend: backend.load("m", 0.05))
     assert caught.value.inside == "loading took over 0.05 s"
+
+
+def index(*states: tuple[str, str, str, str]) -> Any:
+    response = pb.RepositoryIndexResponse()
+    for name, version, state, reason in states:
+        response.models.add(name=name, version=version, state=state, reason=reason)
+    return response
+
+
+OTHER = ("other", "1", "READY", "")
+GONE, LOADING, READY = (("m", "1", state, "") for state in ("UNAVAILABLE", "LOADING", "READY"))
+
+
+def test_a_load_that_is_done_and_not_answered_is_done() -> None:
+    triton = FakeTriton(hang=True, index=[index(OTHER, GONE), index(OTHER, LOADING), index(OTHER, READY)])
+    talk(triton, lambda backend: backend.load("m", 30))
+    assert [type(request) for request in triton.requests] == [pb.RepositoryModelLoadRequest]
+
+
+def test_a_load_that_failed_and_is_not_answered_has_the_reason_of_the_index() -> None:
+    failed = ("m", "1", "UNAVAILABLE", "Internal: no")
+    with pytest.raises(errors.ModelUnavailable) as caught:
+        talk(
+            FakeTriton(hang=True, index=[index(), index(LOADING), index(OTHER, failed)]),
+            lambda backend: backend.load("m", 30),
+        )
+    assert caught.value.inside == "Internal: no"
+
+
+def test_an_answer_may_come_after_the_index_says_that_all_is_over() -> None:
+    class Late(FakeTriton):
+        async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+            await asyncio.sleep(0.25)
+            await context.abort(grpc.StatusCode.INTERNAL, "failed to load 'm' after all")
+
+    with pytest.raises(errors.ModelUnavailable) as caught:
+        talk(Late(index=[index(GONE), index(READY)]), lambda backend: backend.load("m", 30))
+    assert caught.value.inside == "failed to load 'm' after all"
+
+
+def test_an_unload_that_is_done_and_not_answered_is_done() -> None:
+    triton = FakeTriton(hang=True, index=[index(OTHER, READY), index(OTHER, ("m", "1", "UNLOADING", ""))])
+    talk(triton, lambda backend: backend.unload("m", 30))
+    assert [type(request) for request in triton.requests] == [pb.RepositoryModelUnloadRequest]
+
+
+@pytest.mark.parametrize("states", [index(READY), index(LOADING)])
+def test_an_unload_that_is_not_done_is_upstream_down(states: Any) -> None:
+    with pytest.raises(errors.UpstreamDown):
+        talk(FakeTriton(hang=True, index=states), lambda backend: backend.unload("m", 0.9))
 
 
 def test_metrics_are_fetched_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
