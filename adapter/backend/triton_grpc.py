@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from adapter import errors
 from adapter.backend.protocol import LOAD_TIMEOUT, Arrays
 from adapter.backend.translate import UNAVAILABLE, UNREACHABLE, translate
-from adapter.backend.unanswered import Load, State, States, Unload
+from adapter.backend.unanswered import Load, State, States, unloaded
 from adapter.backend.wire import from_raw, promised, to_raw
 from converter.spec import dtypes
 from converter.spec.manifest import Tensor
@@ -114,7 +114,7 @@ class TritonGrpc:
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
         left = timeout - (time.monotonic() - began)
         try:
-            end = await self._answer(self._stub.RepositoryModelLoad, request, load, model, left)
+            end = await self._answer(self._stub.RepositoryModelLoad(request, timeout=left), load.look, model)
         except grpc.aio.AioRpcError as error:
             text = error.details() or str(error.code())
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -128,28 +128,27 @@ class TritonGrpc:
     async def unload(self, model: str, timeout: float) -> None:
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         try:
-            await self._answer(self._stub.RepositoryModelUnload, request, Unload(), model, timeout)
+            await self._answer(self._stub.RepositoryModelUnload(request, timeout=timeout), unloaded, model)
         except grpc.aio.AioRpcError as error:
             raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
 
-    async def _answer(
-        self, method: Callable[..., Any], request: Any, work: Load | Unload, model: str, timeout: float
-    ) -> State | None:
+    async def _answer(self, call: Any, look: Callable[[States], State | None], model: str) -> State | None:
         """Wait for the answer; the state in which it ended where that is known by the index alone. AioRpcError."""
-        answer = asyncio.ensure_future(method(request, timeout=timeout))
+        answer = asyncio.ensure_future(call)
         ended: float | None = None
         try:
             while not (await asyncio.wait([answer], timeout=_LOOK_SECONDS))[0]:
                 try:
-                    end = work.look(await self._states_of(model, _LOOK_SECONDS))
+                    end = look(await self._states_of(model, _LOOK_SECONDS))
                 except errors.UpstreamDown:
                     # The call itself says what is wrong.
                     continue
+                now = time.monotonic()
                 if end is None:
                     ended = None
-                    continue
-                ended = ended or time.monotonic()
-                if time.monotonic() - ended > _ANSWER_SECONDS:
+                elif ended is None:
+                    ended = now
+                elif now - ended > _ANSWER_SECONDS:
                     return end
             await answer
             return None

@@ -53,11 +53,8 @@ class Load:
         return failed[0] if failed else None
 
 
-class Unload:
-    """Of one model."""
-
-    def look(self, states: States) -> State | None:
-        """A state once none of its versions is ready or about to be; None before that."""
-        if any(state.name in (_READY, "LOADING") for state in states.values()):
-            return None
-        return State(_FAILED, _UNLOADED)
+def unloaded(states: States) -> State | None:
+    """How an unload ended; None while a version is ready or about to be."""
+    if any(state.name in (_READY, "LOADING") for state in states.values()):
+        return None
+    return State(_FAILED, _UNLOADED)

@@ -258,21 +258,23 @@ def test_live_does_not_wait_for_a_hanging_triton() -> None:
     assert talk(FakeTriton(hang=True), lambda backend: backend.live(0.05)) is False
 
 
+def index(*states: tuple[str, str, str, str]) -> Any:
+    response = pb.RepositoryIndexResponse()
+    for name, version, state, reason in states:
+        response.models.add(name=name, version=version, state=state, reason=reason)
+    return response
+
+
 def test_states_are_by_model_and_never_empty() -> None:
-    index = pb.RepositoryIndexResponse()
-    index.models.add(name="a", version="1", state="READY")
-    index.models.add(name="b", version="1", state="UNAVAILABLE", reason="unloaded")
-    index.models.add(name="c")
-    states = talk(FakeTriton(index=index), lambda backend: backend.states(5))
+    models = index(("a", "1", "READY", ""), ("b", "1", "UNAVAILABLE", "unloaded"), ("c", "", "", ""))
+    states = talk(FakeTriton(index=models), lambda backend: backend.states(5))
     by_name = {name: state for name, state in states.items() if "/" not in name}
     assert by_name == {"a": "READY", "b": "UNAVAILABLE", "c": "not loaded"}
 
 
 def test_states_are_of_versions_too_and_a_model_is_ready_where_one_of_them_is() -> None:
-    index = pb.RepositoryIndexResponse()
-    for version, state in (("1", "UNAVAILABLE"), ("2", "READY"), ("3", "UNLOADING")):
-        index.models.add(name="a", version=version, state=state)
-    assert talk(FakeTriton(index=index), lambda backend: backend.states(5)) == {
+    models = index(("a", "1", "UNAVAILABLE", ""), ("a", "2", "READY", ""), ("a", "3", "UNLOADING", ""))
+    assert talk(FakeTriton(index=models), lambda backend: backend.states(5)) == {
         "a": "READY", "a/1": "UNAVAILABLE", "a/2": "READY", "a/3": "UNLOADING",
     }  # fmt: skip
 
@@ -317,13 +319,6 @@ def test_a_load_that_hangs_is_the_models_fault_with_the_time_it_had() -> None:
     with pytest.raises(errors.ModelUnavailable) as caught:
         talk(FakeTriton(hang=True), lambda backend: backend.load("m", 0.05))
     assert caught.value.inside == "loading took over 0.05 s"
-
-
-def index(*states: tuple[str, str, str, str]) -> Any:
-    response = pb.RepositoryIndexResponse()
-    for name, version, state, reason in states:
-        response.models.add(name=name, version=version, state=state, reason=reason)
-    return response
 
 
 OTHER = ("other", "1", "READY", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.backend.unanswered import Load, State, States, Unload
+from adapter.backend.unanswered import Load, State, States, unloaded
 
 READY, LOADING, UNLOADING = State("READY"), State("LOADING"), State("UNLOADING")
 UNLOADED, FAILED, WORSE = (State("UNAVAILABLE", reason) for reason in ("unloaded", "Internal: no", "Internal: worse"))
@@ -44,4 +44,4 @@ def test_a_load(before: States, seen: list[States], end: State | None) -> None:
     ],
 )
 def test_an_unload(states: States, over: bool) -> None:
-    assert (Unload().look(states) is not None) is over
+    assert (unloaded(states) is not None) is over
