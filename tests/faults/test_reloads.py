@@ -219,5 +219,7 @@ def test_watch_reloads_and_goes_on_after_a_failure(tmp_path: Path) -> None:
         assert answer(server) == 1.0
         put(models, 2)
         wait_for(lambda: answer(server) == 2.0, 40)
+        # We may be the first who is answered by it.
+        wait_for(lambda: 2.0 in load.answers)
         load.stop()
         assert set(load.answers) == {1.0, 2.0}, load.answers
