@@ -1,6 +1,7 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
-# make test    all tests but those of the next two, against a real Triton
+# make test    all tests but those of the next three, against a real Triton
 # make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc, ss; README)
+# make test-abuse    hostile input, sent to a real server: malformed, oversized, from other users of this machine
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
@@ -23,7 +24,7 @@ MINUTES ?= 5
 SEED ?= 1
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test test-faults test-observability check images models
+.PHONY: serve test test-faults test-abuse test-observability check images models
 .PHONY: bench bench-stall bench-soak bench-overload chaos clean venv
 .DEFAULT_GOAL := serve
 
@@ -31,10 +32,13 @@ serve: venv
 	exec $(BIN)/schwift serve
 
 test: venv
-	$(BIN)/python -m pytest -m "not faults and not observability"
+	$(BIN)/python -m pytest -m "not faults and not abuse and not observability"
 
 test-faults: venv
 	$(BIN)/python -m pytest tests/faults
+
+test-abuse: venv
+	$(BIN)/python -m pytest tests/abuse
 
 test-observability: venv
 	$(BIN)/python -m pytest tests/observability
