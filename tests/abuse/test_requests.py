@@ -236,7 +236,8 @@ def test_A9_200000_bad_items_are_one_short_answer(server: Server, item: str) -> 
 
 BAD_NAMES = [
     "../multiply", "..%2fmultiply", "%2e%2e%2fmultiply", "..%5cmultiply", "multiply%00", "%00", "multiply/",
-    "multiply/x", "multiply%20", "%20multiply", "Multiply", "multiply_direct", "multiply..", "./multiply", "%F0%9F%A6%86", "%ff%fe",
+    "multiply/x", "multiply%20", "%20multiply", "Multiply", "multiply_direct", "multiply..", "./multiply",
+    "%F0%9F%A6%86", "%ff%fe",
     "multiply%0d%0aX-Evil:1", "m" * 9_000, "%6d" * 3_000, "v2%2fhealth%2flive", "..%2f..%2f..%2fetc%2fpasswd",
 ]  # fmt: skip
 
