@@ -10,6 +10,9 @@
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
 # make bench-soak    the same for 10 minutes at 32 connections
 # make bench-overload  what becomes of requests when five times as many come as are answered (2 minutes)
+# make bench-abuse   what good requests see beside 16 abusive connections, and what those leave behind (4 minutes)
+# make bench-pair BEFORE=main   is this version slower than a commit? (needs wrk, takes 25 minutes; docs/performance.md)
+# make fuzz    generated requests, bodies and heads, sent and decoded by the ten thousand (15 minutes)
 # make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
 # make clean   remove what the above made
 #
@@ -22,10 +25,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 MINUTES ?= 5
 SEED ?= 1
+BAR ?= 0.98
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
 .PHONY: serve test test-faults test-abuse test-observability check images models
-.PHONY: bench bench-stall bench-soak bench-overload chaos clean venv
+.PHONY: bench bench-stall bench-soak bench-overload bench-abuse bench-pair fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -68,6 +72,17 @@ bench-soak: venv
 
 bench-overload: venv
 	$(BIN)/python -m tests.bench.overload
+
+bench-abuse: venv
+	$(BIN)/python -m tests.bench.abuse
+
+bench-pair: venv
+	@test -n "$(BEFORE)" || { echo "error: name the commit to compare with: make bench-pair BEFORE=main"; exit 2; }
+	$(BIN)/python -m tests.bench.pair $(BEFORE) --bar $(BAR) --settings '$(AFTER_SETTINGS)' \
+		$(if $(AFTER_HEADER),--header '$(AFTER_HEADER)') $(PAIR_OPTIONS)
+
+fuzz: venv
+	$(BIN)/python -m tests.fuzz
 
 chaos: venv
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)

@@ -6,13 +6,16 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 _SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
+{headers}
 local file = io.open("{body}", "rb")
 wrk.body = file:read("*a")
 file:close()
@@ -38,15 +41,19 @@ class Result:
     broken: int
 
 
-def run(url: str, body: Any, connections: int, seconds: float) -> Result:
-    """Load `url` with POSTs of `body` as JSON, for whole seconds."""
+def run(
+    url: str, body: Any, connections: int, seconds: float, headers: Mapping[str, str] = MappingProxyType({})
+) -> Result:
+    """Load `url` with POSTs of `body` as JSON and these headers, for whole seconds."""
     program = shutil.which("wrk")
     if program is None:
         raise SystemExit("error: wrk is missing: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="schwift-bench-") as folder:
         body_file, script = Path(folder, "body.json"), Path(folder, "load.lua")
         body_file.write_text(json.dumps(body), encoding="utf-8")
-        script.write_text(_SCRIPT.format(body=body_file), encoding="utf-8")
+        # A JSON string is one of Lua too.
+        lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
+        script.write_text(_SCRIPT.format(body=body_file, headers="\n".join(lines)), encoding="utf-8")
         done = subprocess.run(
             [
                 program,

@@ -65,9 +65,9 @@ def elsewhere() -> Served | None:
     )
 
 
-def start(models: Path | None, folder: Path, *options: str, **settings: str) -> Server:
+def start(models: Path | None, folder: Path, *options: str, python: str = sys.executable, **settings: str) -> Server:
     """Start on free ports and wait for the line with the address, whether all models are ready or not."""
-    process, log = launch(models, folder, *options, **settings)
+    process, log = launch(models, folder, *options, python=python, **settings)
     deadline = time.monotonic() + READY_SECONDS
     while "ready: " not in log.read_text(encoding="utf-8", errors="replace"):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -90,15 +90,20 @@ def start(models: Path | None, folder: Path, *options: str, **settings: str) -> 
     )
 
 
-def launch(models: Path | None, folder: Path, *options: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start it and do not wait. Everything it writes is below `folder`; without `models`, its settings say where."""
+def launch(
+    models: Path | None, folder: Path, *options: str, python: str = sys.executable, **settings: str
+) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start it and do not wait. Everything it writes is below `folder`; without `models`, its settings say where.
+
+    `python` is an interpreter that has another version of the project.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
     log = folder / "serve.log"
     given = [] if models is None else ["--models", str(models)]
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "converter", "serve", *given, "--port", "0", *options],
+            [python, "-m", "converter", "serve", *given, "--port", "0", *options],
             cwd=folder,
             env=environment(folder, settings),
             stdin=subprocess.DEVNULL,
@@ -130,9 +135,11 @@ def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds
 
 
 @contextmanager
-def serving(models: Path | None, folder: Path, *options: str, **settings: str) -> Iterator[Server]:
+def serving(
+    models: Path | None, folder: Path, *options: str, python: str = sys.executable, **settings: str
+) -> Iterator[Server]:
     """A server for the length of a test; it must end with 0 and leave nothing."""
-    server = start(models, folder, *options, **settings)
+    server = start(models, folder, *options, python=python, **settings)
     try:
         yield server
     except BaseException:

@@ -1,0 +1,61 @@
+"""Another commit of the project in a folder, and an interpreter that has it in the place of this one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+
+from tests.e2e.server import ROOT
+
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
+
+
+def check_out(commit: str, folder: Path) -> tuple[Path, str]:
+    """Write the files of a commit into `folder`, which is made; the folder and the commit's short name."""
+    known = _run(["git", "rev-parse", "--short", f"{commit}^{{commit}}"]).decode().strip()
+    folder.mkdir(parents=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=_run(["git", "archive", known]), check=True)
+    return folder, known
+
+
+def interpreter(tree: Path, folder: Path) -> str:
+    """The path of a Python whose `converter`, `adapter` and the rest are those of `tree`.
+
+    The packages of others are those of this interpreter; where `tree` pins other versions of them, they are installed.
+    A server is started with `python -I`, which heeds no PYTHONPATH, so this is an environment of its own.
+    """
+    subprocess.run([sys.executable, "-m", "venv", *([] if _differs(tree) else ["--without-pip"]), folder], check=True)
+    python = folder / "bin" / "python"
+    if _differs(tree):
+        pinned = ["-c", str(tree / "constraints.txt")]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *pinned, "-e", str(tree)], check=True)
+        return str(python)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    # What is on a path that a .pth file names is found, but no .pth file there is read: not that of this very project.
+    paths = f"{tree}\n{sysconfig.get_path('purelib')}\n"
+    (folder / "lib" / version / "site-packages" / "another_version.pth").write_text(paths, encoding="utf-8")
+    return str(python)
+
+
+def _differs(tree: Path) -> bool:
+    """Whether a package that is installed here is pinned otherwise there."""
+    pins = dict(_PIN.findall((tree / "constraints.txt").read_text(encoding="utf-8")))
+    for name, version in pins.items():
+        try:
+            # Less what an index adds, as in 2.13.0+cpu.
+            if metadata.version(name).partition("+")[0] != version:
+                return True
+        except metadata.PackageNotFoundError:
+            continue
+    return False
+
+
+def _run(command: list[str]) -> bytes:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True)
+    if done.returncode != 0:
+        raise SystemExit(f"error: {' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
