@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import socket
 import sys
@@ -16,9 +17,11 @@ from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.draining import DrainingServer
 from adapter.express import ExpressProtocol
+from adapter.limits import exposure
 from adapter.sharing import Sharing
 from adapter.timings import Traces
 from converter.errors import ConfigError, PortInUse, SchwiftError
+from converter.spec import triton_key
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings, load_settings
 
@@ -34,6 +37,10 @@ def main() -> int:
         settings = load_settings()
         logs.set_up(settings)
         _check_extras(settings)
+        if settings.triton_key_file is not None:
+            # Without it nothing would ever be loaded.
+            triton_key.read(settings.triton_key_file)
+        exposure.warn(settings.reachable_at, has_keys=getattr(settings, "api_keys_file", None) is not None)
         manifest = read_manifest(settings.repository)
         sharing = Sharing([entry.name for entry in manifest.models], settings.workers)
         with _listener(settings) as sock:
@@ -58,10 +65,11 @@ def main() -> int:
 async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sharing: Sharing, worker: int) -> None:
     traces = None if settings.otlp_endpoint is None else _traces(settings.otlp_endpoint, worker)
     call_headers = None if traces is None else traceparent.call_headers
+    key = functools.partial(triton_key.grpc_metadata, settings.triton_key_path)
     app = create_app(
         settings,
         manifest,
-        lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics, call_headers),
+        lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics, call_headers, key),
         sharing,
         worker,
         controlled=True,

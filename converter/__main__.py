@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from converter.cli import main
+import os
+
+from converter import cli
+
+
+def main() -> None:
+    # What is written holds models, keys and clients' rows: it is for this user alone.
+    os.umask(0o077)
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -10,6 +10,7 @@ import click
 
 from converter.cores import available_cores
 from converter.errors import ConfigError, SchwiftError
+from converter.spec import triton_key
 from converter.spec.settings import load_settings
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -64,6 +65,9 @@ def build_repo(
     from converter.report import report
 
     settings = load_settings(model_directory=models, repository=output)
+    if settings.triton_key_file is not None and not check:
+        # For a Triton and an adapter that share it, and may not write it (docker-compose.yml).
+        triton_key.ensure(settings.triton_key_file)
     build = build_repository(
         settings.model_directory,
         settings.repository,

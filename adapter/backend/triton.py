@@ -8,16 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from adapter.backend.protocol import Arrays
-from adapter.backend.triton_grpc import TritonGrpc
+from adapter.backend.triton_grpc import Metadata, TritonGrpc
 from adapter.backend.triton_http import TritonHttp
 from converter.spec.manifest import Tensor
 
 
 class Triton(TritonGrpc):
-    """An InferenceBackend. Make it inside a running event loop. `call_headers` is TritonHttp's."""
+    """An InferenceBackend. Make it inside a running event loop. `key` is TritonGrpc's, `call_headers` TritonHttp's."""
 
-    def __init__(self, http: str, grpc: str, metrics_url: str, call_headers: Callable[[], bytes] | None = None) -> None:
-        super().__init__(grpc, metrics_url)
+    def __init__(
+        self,
+        http: str,
+        grpc: str,
+        metrics_url: str,
+        call_headers: Callable[[], bytes] | None = None,
+        key: Callable[[], Metadata] = tuple,
+    ) -> None:
+        super().__init__(grpc, metrics_url, key)
         self._http = TritonHttp(http, call_headers)
 
     async def infer(

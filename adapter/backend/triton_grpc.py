@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -33,15 +36,22 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+Metadata = tuple[tuple[str, str], ...]
 # Between two looks at the index while a load or an unload goes on, and how long its answer may come after it ended.
 _LOOK_SECONDS = 0.1
 _ANSWER_SECONDS = 0.5
+_UNIX = "unix:"
 
 
 class TritonGrpc:
-    """An InferenceBackend. Make it inside a running event loop."""
+    """An InferenceBackend. Make it inside a running event loop.
 
-    def __init__(self, address: str, metrics_url: str) -> None:
+    Addresses are host:port or unix:path, of metrics a URL or unix:path. `key` gives what is sent with the calls that
+    Triton takes from us alone: it is asked each time, as Triton may be started again with another.
+    """
+
+    def __init__(self, address: str, metrics_url: str, key: Callable[[], Metadata] = tuple) -> None:
+        self._key = key
         self._metrics_url = metrics_url
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
@@ -114,7 +124,9 @@ class TritonGrpc:
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
         left = timeout - (time.monotonic() - began)
         try:
-            end = await self._answer(self._stub.RepositoryModelLoad(request, timeout=left), load.look, model)
+            end = await self._answer(
+                self._stub.RepositoryModelLoad(request, timeout=left, metadata=self._key()), load.look, model
+            )
         except grpc.aio.AioRpcError as error:
             text = error.details() or str(error.code())
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -128,7 +140,8 @@ class TritonGrpc:
     async def unload(self, model: str, timeout: float) -> None:
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         try:
-            await self._answer(self._stub.RepositoryModelUnload(request, timeout=timeout), unloaded, model)
+            call = self._stub.RepositoryModelUnload(request, timeout=timeout, metadata=self._key())
+            await self._answer(call, unloaded, model)
         except grpc.aio.AioRpcError as error:
             raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
 
@@ -162,7 +175,9 @@ class TritonGrpc:
     async def _index(self, timeout: float) -> Sequence[Any]:
         """Of every version of each model: name, version, state and reason. UpstreamDown."""
         try:
-            index = await self._stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), timeout=timeout)
+            index = await self._stub.RepositoryIndex(
+                service_pb2.RepositoryIndexRequest(), timeout=timeout, metadata=self._key()
+            )
         except grpc.aio.AioRpcError as error:
             raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
         models: Sequence[Any] = index.models
@@ -179,7 +194,7 @@ class TritonGrpc:
     async def metrics(self, timeout: float) -> bytes:
         try:
             return await asyncio.to_thread(_get, self._metrics_url, timeout)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return b""
 
     async def close(self) -> None:
@@ -187,8 +202,21 @@ class TritonGrpc:
 
 
 def _get(url: str, timeout: float) -> bytes:
+    if url.startswith(_UNIX):
+        return _get_unix(url.removeprefix(_UNIX), timeout)
     # No proxy from the environment, as for gRPC.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=timeout) as response:
         body: bytes = response.read()
         return body
+
+
+def _get_unix(path: str, timeout: float) -> bytes:
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
+    with contextlib.closing(connection):
+        # It connects by itself only where it has no socket yet.
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(path)
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()

@@ -69,9 +69,10 @@ class TritonHttp:
     """
 
     def __init__(self, address: str, call_headers: Callable[[], bytes] | None = None) -> None:
-        self._host, _, port = address.rpartition(":")
-        self._port = int(port)
-        self._address = address.encode()
+        """`address` is host:port, or unix:path."""
+        self._host, _, self._place = address.rpartition(":")
+        self._unix = self._host == "unix"
+        self._address = b"localhost" if self._unix else address.encode()
         self._call_headers = call_headers
         self._idle = Idle()
         self._deadlines = Deadlines()
@@ -204,7 +205,10 @@ class TritonHttp:
         loop = asyncio.get_running_loop()
         try:
             _, connection = await asyncio.wait_for(
-                loop.create_connection(Connection, self._host, self._port), max(0.0, ends - loop.time())
+                loop.create_unix_connection(Connection, self._place)
+                if self._unix
+                else loop.create_connection(Connection, self._host, int(self._place)),
+                max(0.0, ends - loop.time()),
             )
         except asyncio.TimeoutError as error:
             raise errors.DeadlineExceeded(errors.DEADLINE) from error

@@ -18,9 +18,12 @@ class Pulse:
     """`silent_seconds` counts questions without an answer, and not the clock: while this process itself is stopped,
     or the machine sleeps, nobody asks."""
 
-    def __init__(self, host: str, port: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """`address` is host:port, or unix:path."""
         self.answered = False
-        self._address = (host, port)
+        host, _, rest = address.rpartition(":")
+        self._unix = host == "unix"
+        self._address: str | tuple[str, int] = rest if self._unix else (host, int(rest))
         self._clock = clock
         self._silent = 0
         self._next = 0.0
@@ -52,7 +55,7 @@ class Pulse:
             self._next = now + _PERIOD_SECONDS
             # Where we have no descriptor left, that is not Triton's silence.
             with contextlib.suppress(OSError):
-                self._socket = socket.socket()
+                self._socket = socket.socket(socket.AF_UNIX if self._unix else socket.AF_INET)
                 self._socket.setblocking(False)
                 self._socket.connect_ex(self._address)
                 self._asked = False

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from converter.embedded import family, remains
@@ -25,11 +26,12 @@ from converter.embedded.kept import Kept
 from converter.embedded.pulse import Pulse
 from converter.embedded.remains import Workdir
 from converter.embedded.supervisor import Supervisor
-from converter.embedded.triton import HOST, EmbeddedTriton, Ports, bind, choose_ports
+from converter.embedded.triton import EmbeddedTriton, bind, choose_addresses
 from converter.embedded.watch import snapshot, watching
 from converter.embedded.wishes import Wishes
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings
+from schwift.triton.addresses import Addresses
 
 _POLL_SECONDS = 0.1
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -54,20 +56,22 @@ def serve(settings: Settings, watch: bool = False) -> int:
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_signals())
         listener = stack.enter_context(bind(settings.host, settings.port, "PORT or --port"))
-        ports = choose_ports(settings)
+        workdir = stack.enter_context(remains.workdir())
+        where = choose_addresses(settings, workdir)
         try:
-            workdir = stack.enter_context(remains.workdir())
             seen = snapshot(settings.model_directory) if watch else {}
             code = _build(settings, workdir, stop)
             if code != 0:
                 return code
             manifest = read_manifest(settings.repository)
             caching = any(entry.spec.caching for entry in manifest.models)
-            triton = EmbeddedTriton(found, settings, ports, workdir, caching)
-            supervisor = _supervisor(settings, triton, ports, listener, workdir, stack)
+            triton = EmbeddedTriton(found, settings, where, workdir, caching)
+            supervisor = _supervisor(settings, triton, where, listener, workdir, stack)
             host, port = listener.getsockname()[:2]
             supervisor.start()
-            _announce(supervisor, stop, manifest, host, port, ports)
+            _announce(supervisor, stop, manifest, host, port, where)
+            if triton.shows_its_key():
+                _say("warning: other users of this machine can read the key of Triton's control (`schwift doctor`)")
             if watch:
                 stack.enter_context(watching(settings, seen, _say))
             while True:
@@ -82,7 +86,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
 def _supervisor(
     settings: Settings,
     triton: EmbeddedTriton,
-    ports: Ports,
+    where: Addresses,
     listener: socket.socket,
     workdir: Workdir,
     stack: contextlib.ExitStack,
@@ -91,7 +95,7 @@ def _supervisor(
     wishes = stack.enter_context(contextlib.closing(Wishes()))
     fds = (listener.fileno(), wishes.write_end)
     mark = f"{workdir.mark}/adapter"
-    environment = family.marked(_adapter_environment(settings, ports, *fds), mark)
+    environment = family.marked(_adapter_environment(settings, where, triton.key_file, *fds), mark)
     command = [sys.executable, "-I", "-m", "adapter"]
     supervisor = Supervisor(
         Kept("Triton", triton.start, triton.clean, _say),
@@ -101,7 +105,7 @@ def _supervisor(
             functools.partial(family.end, mark),
             _say,
         ),
-        Pulse(HOST, ports.http),
+        Pulse(where.http),
         wishes,
         triton.kill_stubs,
         triton.tend,
@@ -141,7 +145,7 @@ def _build(settings: Settings, workdir: Workdir, stop: threading.Event) -> int:
 
 
 def _announce(
-    supervisor: Supervisor, stop: threading.Event, manifest: Manifest, host: str, port: int, ports: Ports
+    supervisor: Supervisor, stop: threading.Event, manifest: Manifest, host: str, port: int, where: Addresses
 ) -> None:
     """A line for each model as it becomes ready or fails, then the addresses."""
     shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
@@ -165,7 +169,8 @@ def _announce(
     ready = sum(state == "ready" for state in settled.values())
     word = "ready" if ready == len(settled) else "not ready"
     url = f"http://{shown_host}:{port}"
-    _say(f"Triton: http 127.0.0.1:{ports.http}, grpc 127.0.0.1:{ports.grpc}, metrics 127.0.0.1:{ports.metrics}")
+    metrics = where.metrics.removeprefix("http://").removesuffix("/metrics")
+    _say(f"Triton: http {where.http}, grpc {where.grpc}, metrics {metrics}")
     _say(f"{word}: {ready} of {len(settled)} models at {url} (try {url}/docs; Ctrl-C stops)")
 
 
@@ -189,7 +194,9 @@ def _pause(stop: threading.Event) -> None:
         raise _Stopped
 
 
-def _adapter_environment(settings: Settings, ports: Ports, listener: int, wishes: int) -> dict[str, str]:
+def _adapter_environment(
+    settings: Settings, where: Addresses, key_file: Path, listener: int, wishes: int
+) -> dict[str, str]:
     """The adapter reads the same settings; what was decided here is passed on."""
     return {
         **os.environ,
@@ -198,9 +205,10 @@ def _adapter_environment(settings: Settings, ports: Ports, listener: int, wishes
         "SCHWIFT_LISTEN_FD": str(listener),
         "SCHWIFT_REPOSITORY": str(settings.repository),
         "SCHWIFT_SUPERVISOR_FD": str(wishes),
-        "SCHWIFT_TRITON_HTTP": f"{HOST}:{ports.http}",
-        "SCHWIFT_TRITON_GRPC": f"{HOST}:{ports.grpc}",
-        "SCHWIFT_TRITON_METRICS": f"http://{HOST}:{ports.metrics}/metrics",
+        "SCHWIFT_TRITON_KEY_FILE": str(key_file),
+        "SCHWIFT_TRITON_HTTP": where.http,
+        "SCHWIFT_TRITON_GRPC": where.grpc,
+        "SCHWIFT_TRITON_METRICS": where.metrics,
     }
 
 

@@ -12,11 +12,15 @@ from converter.embedded import old_logs
 from converter.embedded.doctor import Installation, locate
 from converter.embedded.triton import Ports, bind, command_line, environment_for, lay_out_backends
 from converter.errors import ServeError
+from converter.spec import triton_key
 from converter.spec.manifest import read_manifest
 from converter.spec.settings import Settings
+from schwift.triton import addresses, sealed_start
 
 # What Triton's clients expect; a setting of 0 means these, since nobody is there to print a free one.
 _HTTP, _GRPC, _METRICS = 8000, 8001, 8002
+# Its log is for whoever reads the folder of logs; what else is written is for this user alone (`sealed_start`).
+_LOG_UMASK = 0o022
 
 
 def run_triton(settings: Settings, host: str) -> NoReturn:
@@ -33,11 +37,14 @@ def run_triton(settings: Settings, host: str) -> NoReturn:
     backends = Path(tempfile.mkdtemp(prefix="schwift-backends-"))
     command = standalone_command(found, settings, backends, host, ports, caching)
     lay_out_backends(found, backends)
+    key = triton_key.ensure(settings.triton_key_path)
     if settings.debug_mode:
+        os.umask(_LOG_UMASK)
         # Before anything here has a thread.
         old_logs.set_aside(triton_log(settings))
+        triton_log(settings).touch()
         old_logs.keep_cutting(triton_log(settings))
-    os.execve(command[0], command, environment_for(found))
+    sealed_start.start(command, environment_for(found), key)
 
 
 def standard_ports(settings: Settings) -> Ports:
@@ -53,7 +60,8 @@ def standalone_command(
     found: Installation, settings: Settings, backends: Path, host: str, ports: Ports, caching: bool
 ) -> list[str]:
     """The embedded Triton's, with its log on standard output; with DEBUG_MODE in LOG_DIRECTORY/triton.log."""
-    command = command_line(found, settings, backends, host, ports, f"schwift-{uuid.uuid4().hex[:12]}-", caching)
+    where = addresses.ports(host, ports.http, ports.grpc, ports.metrics)
+    command = command_line(found, settings, backends, where, f"schwift-{uuid.uuid4().hex[:12]}-", caching)
     if settings.debug_mode:
         try:
             settings.log_directory.mkdir(parents=True, exist_ok=True)

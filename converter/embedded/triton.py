@@ -16,8 +16,11 @@ from converter.embedded.child import Child
 from converter.embedded.doctor import Installation
 from converter.embedded.remains import Workdir
 from converter.errors import PortInUse, ServeError
+from converter.spec import triton_key
 from converter.spec.settings import Settings
 from converter.template import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
+from schwift.triton import addresses, restricted_apis, sealed_start
+from schwift.triton.addresses import Addresses
 
 HOST = "127.0.0.1"
 EXIT_SECONDS = 10
@@ -31,6 +34,14 @@ class Ports:
     http: int
     grpc: int
     metrics: int
+
+
+def choose_addresses(settings: Settings, workdir: Workdir) -> Addresses:
+    """Ports of the loopback address, or sockets in the folder of this serve. PortInUse, ServeError."""
+    if settings.triton_ports == "off":
+        return addresses.sockets(workdir.path)
+    ports = choose_ports(settings)
+    return addresses.ports(HOST, ports.http, ports.grpc, ports.metrics)
 
 
 def choose_ports(settings: Settings) -> Ports:
@@ -69,7 +80,13 @@ def bind(host: str, port: int, what: str) -> socket.socket:
 class EmbeddedTriton:
     """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC."""
 
-    def __init__(self, found: Installation, settings: Settings, ports: Ports, workdir: Workdir, caching: bool) -> None:
+    def __init__(
+        self, found: Installation, settings: Settings, where: Addresses, workdir: Workdir, caching: bool
+    ) -> None:
+        # A key for each serve, unless somebody else is to know it.
+        self.key_file = settings.triton_key_file or workdir.path / "triton.key"
+        self._key = triton_key.ensure(self.key_file)
+        self._sockets = where.files
         self._mark = f"{workdir.mark}/triton"
         # Known to us alone, so that what a killed Triton leaves in shared memory is ours to remove.
         self._shm_prefix = f"{workdir.mark}-"
@@ -80,7 +97,8 @@ class EmbeddedTriton:
             log_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
-        self._command = command_line(found, settings, backends, HOST, ports, self._shm_prefix, caching)
+        command = command_line(found, settings, backends, where, self._shm_prefix, caching)
+        self._command = [sys.executable, "-I", sealed_start.__file__, str(self.key_file), *command]
         self._environment = family.marked(environment_for(found), self._mark)
         self._log = log_folder / "triton.log"
         self._sweep = shared_memory.Sweep(self._shm_prefix, self._mark)
@@ -88,6 +106,9 @@ class EmbeddedTriton:
 
     def start(self) -> Child:
         old_logs.set_aside(self._log)
+        # Left by one that was killed.
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
         return Child("Triton", self._command, self._environment, self._log)
 
     def tend(self) -> None:
@@ -102,6 +123,10 @@ class EmbeddedTriton:
         """After its end: its stubs, wherever they are, and their shared memory."""
         family.end(self._mark)
         shared_memory.clear(self._shm_prefix)
+
+    def shows_its_key(self) -> bool:
+        """Whether a process of its family, of the kind that every user can look at, has the key on its command line."""
+        return any(self._key in word for word in family.words(self._mark))
 
     def kill_stubs(self, wanted: str | int) -> int:
         """Kill the processes of one Triton model, or one process of any; how many there were."""
@@ -128,9 +153,9 @@ def trace_options(settings: Settings) -> list[str]:
 
 
 def command_line(
-    found: Installation, settings: Settings, backends: Path, host: str, ports: Ports, shm_prefix: str, caching: bool
+    found: Installation, settings: Settings, backends: Path, where: Addresses, shm_prefix: str, caching: bool
 ) -> list[str]:
-    """A tritonserver that starts with no model loaded."""
+    """A tritonserver that starts with no model loaded; for `sealed_start`, which knows the key."""
     command = [
         str(found.server),
         f"--model-repository={settings.repository}",
@@ -141,12 +166,8 @@ def command_line(
         "--pinned-memory-pool-byte-size=0",
         f"--exit-timeout-secs={EXIT_SECONDS}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
-        f"--http-address={host}",
-        f"--http-port={ports.http}",
-        f"--grpc-address={host}",
-        f"--grpc-port={ports.grpc}",
-        f"--metrics-address={host}",
-        f"--metrics-port={ports.metrics}",
+        *where.options,
+        *restricted_apis.options(),
         f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
     ]
     if caching:

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     requests_period_seconds: float = Field(60, gt=0, description="the period of MAX_REQUESTS")
 
     host: str = Field("127.0.0.1", validation_alias="SCHWIFT_HOST", description="the address the adapter listens on")
+    publish: str | None = Field(
+        None, validation_alias="SCHWIFT_PUBLISH",
+        description="the address of this machine at which compose publishes the adapter's port",
+    )  # fmt: skip
     listen_fd: int | None = Field(
         None, ge=0, validation_alias="SCHWIFT_LISTEN_FD",
         description="an open socket to listen on in place of PORT; `schwift serve` sets it for the adapter",
@@ -78,20 +82,28 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, validation_alias="SCHWIFT_TRITON_METRICS_PORT",
         description="Triton's metrics port; 0 takes a free one",
     )  # fmt: skip
+    triton_ports: Literal["on", "off"] = Field(
+        "on", validation_alias="SCHWIFT_TRITON_PORTS",
+        description="off: Triton under `schwift serve` has Unix sockets that this user alone can reach, and no port",
+    )  # fmt: skip
+    triton_key_file: Path | None = Field(
+        None, validation_alias="SCHWIFT_TRITON_KEY_FILE",
+        description="the file with the key of Triton's control; made where there is none",
+    )  # fmt: skip
     triton_http: str = Field(
         "127.0.0.1:8000",
         validation_alias="SCHWIFT_TRITON_HTTP",
-        description="host:port of the Triton that a stand-alone adapter uses",
+        description="host:port of the Triton that a stand-alone adapter uses, or unix:path",
     )
     triton_grpc: str = Field(
         "127.0.0.1:8001",
         validation_alias="SCHWIFT_TRITON_GRPC",
-        description="the gRPC host:port of that Triton",
+        description="the gRPC host:port of that Triton, or unix:path",
     )
     triton_metrics: str = Field(
         "http://127.0.0.1:8002/metrics",
         validation_alias="SCHWIFT_TRITON_METRICS",
-        description="the metrics address of that Triton",
+        description="the metrics address of that Triton, or unix:path",
     )
     max_body_bytes: int = Field(
         16 * 1024 * 1024, ge=1024, validation_alias="SCHWIFT_MAX_BODY_BYTES",
@@ -141,7 +153,7 @@ class Settings(BaseSettings):
     def _without_slash(cls, value: str | None) -> str | None:
         return value if value is None else value.rstrip("/")
 
-    @field_validator("log_directory", "model_directory", "repository", "control_socket")
+    @field_validator("log_directory", "model_directory", "repository", "control_socket", "triton_key_file")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         if value is None:
@@ -164,6 +176,16 @@ class Settings(BaseSettings):
     @property
     def control_path(self) -> Path:
         return self.control_socket or self.repository.with_name(f".{self.repository.name}.sock")
+
+    @property
+    def triton_key_path(self) -> Path:
+        """Of a Triton that runs alone; `schwift serve` names one of its own to the adapter."""
+        return self.triton_key_file or self.repository.with_name(f".{self.repository.name}.key")
+
+    @property
+    def reachable_at(self) -> str:
+        """The address that clients come by: behind compose it is not the one that the adapter listens on."""
+        return self.publish or self.host
 
 
 def env_name(field: str) -> str:

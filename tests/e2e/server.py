@@ -17,6 +17,8 @@ from typing import Any
 
 import httpx
 
+from converter.spec import triton_key
+
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 120
 _SHM = Path("/dev/shm")
@@ -46,6 +48,12 @@ class Server(Served):
     @property
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def triton_key(self) -> str:
+        """What its Triton's control is asked with; each serve has its own."""
+        (path,) = self.log.parent.glob("tmp/schwift-serve-*/triton.key")
+        return triton_key.read(path)
 
 
 def elsewhere() -> Served | None:

@@ -18,6 +18,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from converter.spec.triton_key import GRPC_HEADER
 from tests.e2e import sample_models
 from tests.e2e.server import ROOT, Server, wait_for
 from tests.faults import moods, pids
@@ -134,7 +135,7 @@ def answers_loads(server: Server) -> bool:
     """Whether Triton's gRPC answers a load, which is of a model that it has."""
     with InferenceServerClient(server.triton_grpc) as triton:
         try:
-            triton.load_model("other_direct", client_timeout=2)
+            triton.load_model("other_direct", headers={GRPC_HEADER: server.triton_key}, client_timeout=2)
         except InferenceServerException as error:
             assert "Deadline Exceeded" in str(error)
             return False

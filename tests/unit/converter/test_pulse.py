@@ -17,7 +17,7 @@ class Asked:
     def __init__(self) -> None:
         self.now = 100.0
         self.listening = socket.create_server(("127.0.0.1", 0))
-        self.pulse = Pulse("127.0.0.1", self.listening.getsockname()[1], lambda: self.now)
+        self.pulse = Pulse(f"127.0.0.1:{self.listening.getsockname()[1]}", lambda: self.now)
 
     def question(self) -> socket.socket:
         """The next connection, once the whole question has come."""

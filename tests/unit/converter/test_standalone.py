@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,9 @@ from converter.embedded.doctor import Installation
 from converter.embedded.standalone import run_triton, standalone_command, standard_ports, triton_log
 from converter.embedded.triton import Ports
 from converter.errors import PortInUse, RepositoryError, ServeError
+from converter.spec import triton_key
 from converter.spec.settings import Settings
+from schwift.triton import restricted_apis, sealed_start
 from tests.unit.converter.repositories import build
 from tests.unit.converter.samples import add_joblib
 
@@ -40,10 +41,11 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
         None,
     )
 
-    def become(path: str, command: list[str], environment: Mapping[str, str]) -> None:
+    def become(command: list[str], environment: Mapping[str, str], key: str) -> None:
+        assert key == triton_key.read(tmp_path / ".repo.key")
         raise Became(command, environment)
 
-    monkeypatch.setattr(os, "execve", become)
+    monkeypatch.setattr(sealed_start, "start", become)
     monkeypatch.setattr("converter.embedded.standalone.locate", lambda: installation)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return installation
@@ -75,6 +77,7 @@ def test_it_becomes_a_triton_without_models(found: Installation, tmp_path: Path,
     assert [one for one in command if one.startswith("--http-")] == [
         "--http-address=127.0.0.1",
         f"--http-port={ports['SCHWIFT_TRITON_HTTP_PORT']}",
+        restricted_apis.options()[0],
     ]
     assert ("--cache-directory=" + str(found.caches) in command) is caching
     backends = Path(next(one for one in command if one.startswith("--backend-directory=")).partition("=")[2])

@@ -38,7 +38,7 @@ class Silence(Pulse):
     """A pulse that is told what it would have heard."""
 
     def __init__(self) -> None:
-        super().__init__("127.0.0.1", 1)
+        super().__init__("127.0.0.1:1")
 
     def tick(self) -> None:
         pass

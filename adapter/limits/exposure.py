@@ -1,0 +1,27 @@
+"""Whether everybody on the network may ask."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+_log = logging.getLogger(__name__)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether this machine alone reaches it; a name that is not `localhost` may be anything."""
+    bare = address.strip("[]")
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return bare == "localhost"
+
+
+def warn(address: str, has_keys: bool) -> None:
+    """Say so where the address is open to others and nobody is asked for a key."""
+    if not has_keys and not is_loopback(address):
+        _log.warning(
+            "%s is not the loopback address and there are no API keys: whoever reaches it may ask the models; set "
+            "SCHWIFT_API_KEYS_FILE, or SCHWIFT_HOST (with docker SCHWIFT_PUBLISH) to 127.0.0.1",
+            address,
+        )

@@ -1,0 +1,65 @@
+"""Where a Triton listens: ports of one address, or Unix sockets in a folder that only this user can enter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from converter.errors import ServeError
+
+# The kernel's own bound of a Unix socket's path.
+_LONGEST = 107
+# Triton joins its gRPC address and its port with a colon, whatever the address is, and counts it as bound to port 1.
+_GRPC_PORT = 1
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """As Triton's clients write them, `options` as Triton does; `files` are the sockets."""
+
+    http: str
+    grpc: str
+    metrics: str
+    options: tuple[str, ...]
+    files: tuple[Path, ...] = ()
+
+
+def ports(host: str, http: int, grpc: int, metrics: int) -> Addresses:
+    return Addresses(
+        f"{host}:{http}",
+        f"{host}:{grpc}",
+        f"http://{host}:{metrics}/metrics",
+        (
+            f"--http-address={host}",
+            f"--http-port={http}",
+            f"--grpc-address={host}",
+            f"--grpc-port={grpc}",
+            f"--metrics-address={host}",
+            f"--metrics-port={metrics}",
+        ),
+    )
+
+
+def sockets(folder: Path) -> Addresses:
+    """ServeError where their paths are too long."""
+    http, grpc, metrics = (folder / f"{name}.sock" for name in ("http", "grpc", "metrics"))
+    grpc_file = grpc.with_name(f"{grpc.name}:{_GRPC_PORT}")
+    files = (http, grpc_file, metrics)
+    for path in files:
+        if len(bytes(path)) > _LONGEST:
+            raise ServeError(
+                f"{path}: longer than the {_LONGEST} bytes that a Unix socket's path may have: set TMPDIR to another "
+                "folder, or SCHWIFT_TRITON_PORTS to on"
+            )
+    return Addresses(
+        f"unix:{http}",
+        f"unix:{grpc_file}",
+        f"unix:{metrics}",
+        (
+            f"--http-address=unix:{http}",
+            f"--grpc-address=unix:{grpc}",
+            f"--grpc-port={_GRPC_PORT}",
+            f"--metrics-address=unix:{metrics}",
+        ),
+        files,
+    )

@@ -1,0 +1,37 @@
+"""Where Triton listens, and what of it is shut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from converter.errors import ServeError
+from schwift.triton import addresses, restricted_apis
+
+
+def test_ports_are_written_as_clients_and_as_triton_do() -> None:
+    where = addresses.ports("127.0.0.1", 1, 2, 3)
+    assert (where.http, where.grpc, where.metrics) == ("127.0.0.1:1", "127.0.0.1:2", "http://127.0.0.1:3/metrics")
+    assert {"--http-address=127.0.0.1", "--grpc-port=2", "--metrics-port=3"} <= set(where.options)
+    assert where.files == ()
+
+
+def test_sockets_are_in_the_folder_and_the_files_are_those_that_clients_ask() -> None:
+    where = addresses.sockets(Path("/run/x"))
+    assert [f"unix:{path}" for path in where.files] == [where.http, where.grpc, where.metrics]
+    assert "--grpc-address=unix:/run/x/grpc.sock" in where.options and "--grpc-port=1" in where.options
+    assert where.grpc == "unix:/run/x/grpc.sock:1"
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_an_error_with_its_remedy() -> None:
+    longest = Path("/" + "x" * (107 - len("/metrics.sock") - 1))
+    assert max(len(str(path)) for path in addresses.sockets(longest).files) == 107
+    with pytest.raises(ServeError, match=r"107 bytes.*TMPDIR.*SCHWIFT_TRITON_PORTS"):
+        addresses.sockets(longest.with_name(longest.name + "x"))
+
+
+def test_both_protocols_are_shut_alike() -> None:
+    http, grpc = restricted_apis.options()
+    apis = "model-repository,shared-memory,trace,logging,statistics:schwift-key={access-key}"
+    assert (http, grpc) == (f"--http-restricted-api={apis}", f"--grpc-restricted-protocol={apis}")
