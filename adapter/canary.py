@@ -11,7 +11,6 @@ import logging
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
 from adapter.codec import Codec
-from adapter.features import example_rows
 from converter.spec.manifest import ModelEntry
 
 _log = logging.getLogger("schwift.adapter")
@@ -45,7 +44,7 @@ async def _ask(backend: InferenceBackend, entry: ModelEntry, triton_model: str, 
     """One call with as many rows as show that rows are kept apart."""
     rows = 1 if triton_model == entry.front else min(2, entry.direct_max_rows)
     codec = Codec(entry)
-    arrays = codec.request.to_arrays([tuple(example_rows(tensor, rows) for tensor in entry.inputs)])
+    arrays = codec.request.example(rows)
     outputs = await backend.infer(triton_model, entry.inputs, arrays, entry.outputs, timeout)
     codec.answer.check_shapes(outputs, rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -9,6 +10,9 @@ from pydantic import BaseModel, Field
 from adapter.features import example_rows
 from adapter.statuses import STATUS_OF
 from converter.spec.manifest import ModelEntry
+
+# A model of more numbers a row has no example in the documents.
+_MOST_EXAMPLE_VALUES = 1000
 
 
 class PredictRequest(BaseModel):
@@ -77,15 +81,19 @@ def example_features(entry: ModelEntry, rows: int) -> Any:
     return {tensor.name: example_rows(tensor, rows) for tensor in entry.inputs}
 
 
+def _example(entry: ModelEntry, rows: int) -> dict[str, Any]:
+    """Without its value where that would be most of the document."""
+    summary = f"{entry.name}: {entry.spec.description}" if entry.spec.description else entry.name
+    values = rows * sum(math.prod(map(abs, tensor.dims)) for tensor in entry.inputs)
+    if values > _MOST_EXAMPLE_VALUES:
+        shapes = ", ".join(f"{tensor.name} {tensor.dtype}{['rows', *tensor.dims]}" for tensor in entry.inputs)
+        return {"summary": summary, "description": f"Too large to be shown: {shapes}".replace("'", "")}
+    return {"summary": summary, "value": {"features": example_features(entry, rows)}}
+
+
 def request_body(entries: list[ModelEntry], rows: int) -> dict[str, Any]:
     """The OpenAPI request body of a predict endpoint, with an example for each model."""
-    examples = {
-        entry.name: {
-            "summary": f"{entry.name}: {entry.spec.description}" if entry.spec.description else entry.name,
-            "value": {"features": example_features(entry, rows)},
-        }
-        for entry in entries
-    }
+    examples = {entry.name: _example(entry, rows) for entry in entries}
     return {
         "required": True,
         "content": {"application/json": {"schema": PredictRequest.model_json_schema(), "examples": examples}},

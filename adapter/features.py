@@ -8,6 +8,7 @@ Arrays are made later, of all the requests of a call at once.
 from __future__ import annotations
 
 import gc
+import json
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from adapter.decoding import duplicate_keys
 from adapter.errors import BadFeatures, MalformedJson
 from converter.spec import dtypes
 from converter.spec.manifest import ModelEntry, Tensor
@@ -50,6 +52,8 @@ class FeaturesParser:
     def __init__(self, entry: ModelEntry) -> None:
         self._inputs = entry.inputs
         self._decoder = msgspec.json.Decoder(self._body_type())
+        # `features`, and in it the inputs where they are several.
+        self._keys = 1 if len(entry.inputs) == 1 else 1 + len(entry.inputs)
         # A one-dimensional list is one row; only for a single input whose rows are one-dimensional.
         one_row = len(entry.inputs) == 1 and len(entry.inputs[0].dims) == 1
         # The width that the rows of most models have: checked without a loop in Python.
@@ -86,9 +90,9 @@ class FeaturesParser:
             raise BadFeatures(f"Every input needs the same number of rows: {_short(listed)}.")
         return parts
 
-    def example(self) -> dict[str, Array]:
-        """One row of made-up values, of the right shape and dtypes."""
-        return self.to_arrays([tuple(example_rows(tensor, 1) for tensor in self._inputs)])
+    def example(self, rows: int = 1) -> dict[str, Array]:
+        """So many rows of made-up values, of the right shape and dtypes: what `example_rows` has, without its lists."""
+        return {tensor.name: _example_array(tensor, rows) for tensor in self._inputs}
 
     def to_arrays(self, requests: Sequence[Features]) -> dict[str, Array]:
         """The rows of all requests in order, as one tensor for each input: (rows, *dims), of the model's dtype.
@@ -150,11 +154,17 @@ class FeaturesParser:
             except UnicodeDecodeError as error:
                 raise MalformedJson(f"The body is not UTF-8 at byte {error.start}.") from error
         try:
-            return self._decoder.decode(body).features
+            features = self._decoder.decode(body).features
         except msgspec.ValidationError as error:
             complaints = [error]
         except (msgspec.DecodeError, RecursionError) as error:
             raise _malformed(error) from error
+        else:
+            # The usual case, without a call: all keys were found, and there are no more.
+            if body.count(b":") != self._keys and duplicate_keys.may_have_more(body, self._keys):
+                # The typed decoder passes over what it does not know.
+                _check_syntax(body)
+            return features
         if "out of range" not in str(complaints[0]):
             _check_syntax(body)
         for decoder, is_one_row in self._others:
@@ -267,9 +277,12 @@ def _place_of(index: int, shape: tuple[int, ...], where: str) -> str:
 
 
 def _check_syntax(body: bytes) -> None:
-    """MalformedJson if the rest of the body is not JSON; the typed decoder stops at its first complaint."""
+    """MalformedJson if the rest of the body is not JSON, or has a key twice; a typed decoder stops at its complaint."""
     try:
         msgspec.json.decode(body)
+        duplicate_keys.check(body)
+    except duplicate_keys.DuplicateKey as error:
+        raise MalformedJson(f"The body has the key {_short(json.dumps(str(error)))} twice in an object.") from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise _malformed(error) from error
 
@@ -288,6 +301,20 @@ def _malformed(error: Exception) -> MalformedJson:
 
 def _short(text: str) -> str:
     return text if len(text) <= _MOST_DETAIL else text[:_MOST_DETAIL] + "…"
+
+
+def _example_array(tensor: Tensor, rows: int) -> Array:
+    dtype = dtypes.by_name(tensor.dtype)
+    # Small enough for a byte at each step: a row may be large.
+    row: Array = np.zeros(tuple(map(abs, tensor.dims)), dtype=np.uint8)
+    for axis, size in enumerate(row.shape):
+        steps = (np.arange(size) % 100).astype(np.uint8)
+        row += steps.reshape([-1 if i == axis else 1 for i in range(row.ndim)])
+        row %= 100
+    row += 1
+    if dtype.json == "string":
+        row = _text_array(np.char.add("text ", row.astype(str)).tolist())
+    return np.repeat(row[np.newaxis].astype(dtype.numpy), rows, axis=0)
 
 
 def example_rows(tensor: Tensor, rows: int) -> list[Any]:

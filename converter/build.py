@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 import secrets
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from converter.artifacts import Facts, inspect_all
 from converter.discover import ModelSource, check_names, discover
 from converter.errors import ConfigError, RepositoryError
 from converter.plan import BuildOptions, Plan, joined, plan_model
+from converter.repository.lock import SCRATCH, locked, reading
 from converter.spec.manifest import Manifest, ModelEntry, wake_key_path
 
 _KEY_BYTES = 16
@@ -42,42 +46,85 @@ def build_repository(
 ) -> Build:
     """Build the repository of `models` at `output`; with `check`, only say what would change.
 
-    With `only`, the other models stay in the repository as they were built before. With `skip_missing`, a model
-    whose library is not installed is left out, and a note says so. `write` gets the plan where something changes.
+    Other builds of it wait meanwhile: each is made of what the one before left. With `only`, the other models stay in
+    the repository as they were built before. With `skip_missing`, a model whose library is not installed is left out,
+    and a note says so. `write` gets the plan where something changes.
     Raises ConfigError and RepositoryError; either leaves the repository as it was.
     """
+    with reading(output) if check else locked(output, tidy=True) as builds, _scratch(builds) as scratch:
+        return _build(models, output, options, only, check, skip_missing, write, scratch)
+
+
+def _build(
+    models: Path,
+    output: Path,
+    options: BuildOptions,
+    only: Sequence[str],
+    check: bool,
+    skip_missing: bool,
+    write: writer.Write,
+    scratch: Path,
+) -> Build:
     discovery = discover(models)
     check_names(only, discovery)
     sources = tuple(source for source in discovery.sources if not only or source.spec.name in only)
     old = writer.existing(output, tolerant=not only)
     kept = _kept(old, output, only)
-    notes = list(discovery.passed_over)
-    for source in sources:
-        if source.spec.instances > options.cores:
-            notes.append(
-                f"{source.config}: {source.spec.instances} instances on {options.cores} cores: each runs one thread"
-            )
-    with tempfile.TemporaryDirectory(prefix="schwift-build-") as scratch:
-        left_out: list[str] = []
-        facts = inspect_all(sources, Path(scratch), options.cores, left_out if skip_missing else None)
-        sources = tuple(source for source in sources if source.spec.name in facts)
-        if not sources:
-            raise ConfigError(left_out)
-        notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in left_out]
-        before = old or Manifest(models=())
-        notes += [note for name in sorted(facts) for note in facts[name].notes]
-        plans, said = _plans(sources, facts, options, before, output.resolve())
-        plan = joined([*plans, *kept])
-        manifest = plan.manifest(writer.digests(plan), before.numbers)
-        changes = writer.compare(old, manifest)
-        if changes and not check:
-            write(plan, manifest, output)
+    notes = [*discovery.passed_over, *(note for source in sources for note in _notes(source, options))]
+    left_out: list[str] = []
+    facts = inspect_all(sources, scratch, options.cores, left_out if skip_missing else None)
+    sources = tuple(source for source in sources if source.spec.name in facts)
+    if not sources:
+        raise ConfigError(left_out)
+    notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in left_out]
+    before = old or Manifest(models=())
+    notes += [note for name in sorted(facts) for note in facts[name].notes]
+    plans, said = _plans(sources, facts, options, before, output.resolve())
+    plan = joined([*plans, *kept])
+    manifest = plan.manifest(writer.digests(plan), before.numbers)
+    changes = writer.compare(old, manifest)
+    if changes and not check:
+        write(plan, manifest, output)
     built = tuple(entry for entry in manifest.models if not only or entry.name in only)
     return Build(manifest, built, changes, (*notes, *said))
 
 
+def _notes(source: ModelSource, options: BuildOptions) -> Iterator[str]:
+    """What the config and the settings make of each other."""
+    spec = source.spec
+    if spec.instances > options.cores:
+        yield f"{source.config}: {spec.instances} instances on {options.cores} cores: each runs one thread"
+    # Each value is a digit and what stands behind it, at least.
+    least = 2 * sum(math.prod(map(abs, tensor.row_dims)) for tensor in spec.input)
+    if options.max_body_bytes is not None and least > options.max_body_bytes:
+        yield (
+            f"{source.config}: one row of model.input is at least {least} bytes of JSON, so no request has room "
+            f"for it: set SCHWIFT_MAX_BODY_BYTES, which is {options.max_body_bytes}, higher"
+        )
+
+
+@contextlib.contextmanager
+def _scratch(builds: Path | None) -> Iterator[Path]:
+    """A folder for what is compiled: beside the builds, where the next one removes it if this one is killed."""
+    if builds is None:
+        with tempfile.TemporaryDirectory(prefix="schwift-build-") as made:
+            yield Path(made)
+        return
+    folder = builds / SCRATCH
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def roll_back(output: Path, name: str, write: writer.Write = writer.write) -> Build:
     """Serve the version of a model before the one that is served. ConfigError where there is none."""
+    with locked(output):
+        return _roll_back(output, name, write)
+
+
+def _roll_back(output: Path, name: str, write: writer.Write) -> Build:
     old = writer.existing(output)
     if old is None:
         raise RepositoryError(f"{output}: nothing is built here: `schwift build-repo` builds")

@@ -33,6 +33,7 @@ class BuildOptions:
     max_ml_workers: int
     cores: int
     debug_model: bool = False
+    max_body_bytes: int | None = None
 
     @classmethod
     def of(cls, settings: Settings, cores: int) -> BuildOptions:
@@ -43,6 +44,7 @@ class BuildOptions:
             settings.max_ml_workers,
             cores,
             settings.debug_model,
+            settings.max_body_bytes,
         )
 
 

@@ -15,6 +15,7 @@ from converter.build import Build, build_repository, roll_back
 from converter.control import Control, connected
 from converter.errors import ReloadError, RepositoryError
 from converter.plan import BuildOptions, Plan
+from converter.repository.lock import locked
 from converter.spec.manifest import Manifest
 from converter.spec.settings import Settings
 from converter.staging import trial_names
@@ -31,13 +32,15 @@ def reload(
     """
     _check_server(settings)
     take = _Taking(settings, say)
-    build = build_repository(
-        settings.model_directory, settings.repository, options, names, skip_missing=skip_missing, write=take.build
-    )
-    if not build.changes:
-        # The server may be behind: it was started before the last build, or has given a model up.
-        take.current(build.manifest, names)
-    return build
+    # Other builds wait until the server is at its end with this one.
+    with locked(settings.repository):
+        build = build_repository(
+            settings.model_directory, settings.repository, options, names, skip_missing=skip_missing, write=take.build
+        )
+        if not build.changes:
+            # The server may be behind: it was started before the last build, or has given a model up.
+            take.current(build.manifest, names)
+        return build
 
 
 def rollback(settings: Settings, name: str, say: Say) -> Build:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from converter.digest import digest
 from converter.errors import RepositoryError
 from converter.plan import Plan
+from converter.repository.lock import builds_path, locked
 from converter.spec.manifest import FILENAME, Manifest, entry_json, read_manifest
 
 _AT_FDCWD = -100
@@ -54,7 +54,7 @@ def existing(output: Path, tolerant: bool = False) -> Manifest | None:
     """
     if not os.path.lexists(output):
         return None
-    ours = output.is_symlink() and output.resolve().parent == _builds_path(output).resolve()
+    ours = output.is_symlink() and output.resolve().parent == builds_path(output).resolve()
     if ours or (output / FILENAME).is_file():
         try:
             manifest = read_manifest(output) if output.exists() else None
@@ -126,7 +126,7 @@ def prepared(plan: Plan, manifest: Manifest, output: Path) -> Iterator[Prepared]
     It is removed in the end unless it was switched to. RepositoryError leaves the old one as it was.
     """
     try:
-        with _locked(_builds_of(output)) as builds:
+        with locked(output) as builds:
             new = Prepared(output, _write_new(plan, manifest, builds))
             try:
                 yield new
@@ -220,24 +220,6 @@ def _exchange(one: Path, other: Path) -> None:
     if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{os.strerror(code)}, moving away the plain folder that is there: remove it")
-
-
-def _builds_path(output: Path) -> Path:
-    return output.with_name(f".{output.name}.builds")
-
-
-def _builds_of(output: Path) -> Path:
-    builds = _builds_path(output)
-    builds.mkdir(parents=True, exist_ok=True)
-    return builds
-
-
-@contextlib.contextmanager
-def _locked(builds: Path) -> Iterator[Path]:
-    """Two builds of one repository take turns."""
-    with open(builds / "lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield builds
 
 
 def _sync_folder(folder: Path) -> None:

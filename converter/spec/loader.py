@@ -6,6 +6,8 @@ bounds what anchors may expand to.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from converter.spec.model import MisplacedError, ModelArgs, ModelFile, ModelSpec
 
 _MAX_BYTES = 64 * 1024
 _MAX_NODES = 10_000
+# A message has what the user wrote in it.
+_MOST_MESSAGE = 1000
 
 Path_ = tuple[str | int, ...]
 
@@ -39,12 +43,7 @@ def load_spec(path: Path, shown: Path | str | None = None) -> ModelSpec:
     Raises ConfigError with a line for each problem.
     """
     label = str(shown if shown is not None else path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{label}: cannot be read: {error.strerror}") from error
-    if len(raw) > _MAX_BYTES:
-        raise ConfigError(f"{label}: {len(raw)} bytes: a model's config is at most {_MAX_BYTES} bytes")
+    raw = _read(path, label)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -60,6 +59,23 @@ def load_spec(path: Path, shown: Path | str | None = None) -> ModelSpec:
         raise ConfigError(problems) from error
 
 
+def _read(path: Path, label: str) -> bytes:
+    """At most so much as a config may have, of a file that is one."""
+    try:
+        # A pipe that nobody writes to must not keep the build waiting.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            size = os.fstat(descriptor).st_size
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigError(f"{label}: not a regular file: write the config into one")
+            raw = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{label}: cannot be read: {error.strerror}") from error
+    if len(raw) > _MAX_BYTES:
+        raise ConfigError(f"{label}: {size} bytes: a model's config is at most {_MAX_BYTES} bytes")
+    return raw
+
+
 class _Reader:
     """Builds plain values from YAML nodes, and notes the line of every path."""
 
@@ -69,7 +85,14 @@ class _Reader:
         self._nodes = 0
 
     def read(self, text: str) -> tuple[Any, dict[Path_, int]]:
-        loader = yaml.SafeLoader(text)
+        try:
+            loader = yaml.SafeLoader(text)
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise ConfigError(
+                f"{self._label}:{line}: the character {_shown(text[error.position])} cannot stand in YAML: remove it, "
+                "or write it as an escape in double quotes"
+            ) from error
         try:
             node = loader.get_single_node()
             if node is None:
@@ -78,7 +101,10 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigError(f"{self._label}:{line}: not valid YAML: {error.problem}") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except RecursionError as error:
+            line = loader.line + 1
+            raise ConfigError(f"{self._label}:{line}: nested too deeply, or an anchor within itself") from error
+        except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"{self._label}:1: not valid YAML: {type(error).__name__}") from error
         finally:
             loader.dispose()
@@ -129,6 +155,10 @@ class _Reader:
         return result
 
 
+def _shown(character: str) -> str:
+    return f"U+{ord(character):04X}"
+
+
 def _is_utf8(text: str) -> bool:
     try:
         text.encode()
@@ -156,10 +186,12 @@ def _problem(label: str, loc: Sequence[str | int], kind: str, message: str, data
     elif kind == "missing":
         message = "this key is missing"
     message = message.removeprefix("Value error, ")
+    if len(message) > _MOST_MESSAGE:
+        message = message[:_MOST_MESSAGE] + "…"
     return f"{label}:{lines.get(known, 1)}: {_dotted(path)}: {message}"
 
 
-def _place_below(item: ErrorDetails) -> tuple[str, ...]:
+def _place_below(item: ErrorDetails) -> Path_:
     """Where below its place pydantic's error really is."""
     error = item.get("ctx", {}).get("error")
     return error.place if isinstance(error, MisplacedError) else ()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -34,6 +35,11 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 # Triton keeps a dimension as int64; what fits a batch is far below.
 _MOST_ROWS = 1_000_000
+# numpy's own bound, the axis of the rows included.
+_MOST_AXES = 32
+# Of one row, all inputs or all outputs together: its numbers as JSON are more than the largest body that is usual, and
+# made-up rows are asked of every model.
+MOST_ROW_BYTES = 64 * 1024 * 1024
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -45,7 +51,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 class MisplacedError(ValueError):
     """A problem that a whole model shows, at the key below it that the user has to change."""
 
-    def __init__(self, place: tuple[str, ...], message: str) -> None:
+    def __init__(self, place: tuple[str | int, ...], message: str) -> None:
         super().__init__(message)
         self.place = place
 
@@ -75,6 +81,16 @@ class TensorSpec(_Strict):
         _one_of(value, dtypes.NAMES)
         return dtypes.by_name(value).name
 
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _whole_numbers(cls, value: Any) -> Any:
+        for size in value if isinstance(value, list | tuple) else ():
+            if isinstance(size, bool | float):
+                raise ValueError(f"{size!r} is not a size: an axis is a whole number, -1 for any")
+        if isinstance(value, list | tuple) and len(value) > _MOST_AXES:
+            raise ValueError(f"{len(value)} axes: a tensor has at most {_MOST_AXES}")
+        return value
+
     @field_validator("shape")
     @classmethod
     def _batch_first(cls, value: tuple[int, ...]) -> tuple[int, ...]:
@@ -93,6 +109,12 @@ class TensorSpec(_Strict):
     def row_dims(self) -> tuple[int, ...]:
         """The shape of one row; a row of `[-1]` is one value, so (1,)."""
         return self.shape[1:] or (1,)
+
+    @property
+    def row_bytes(self) -> int:
+        """What one row takes as a tensor; a free axis counts 1, a string as a short one does in memory."""
+        itemsize = {"string": 64, "bool": 1}.get(self.dtype) or int("".join(filter(str.isdigit, self.dtype))) // 8
+        return itemsize * math.prod(max(1, size) for size in self.row_dims)
 
 
 class ModelArgs(_Strict):
@@ -262,6 +284,14 @@ class ModelSpec(_Strict):
                 raise MisplacedError((key,), "several tensors need a name each")
             if len(set(names)) != len(names):
                 raise MisplacedError((key,), "two tensors have the same name")
+            size = sum(tensor.row_bytes for tensor in tensors)
+            if size > MOST_ROW_BYTES:
+                largest = max(range(len(tensors)), key=lambda i: tensors[i].row_bytes)
+                raise MisplacedError(
+                    (key, largest, "shape"),
+                    f"one row takes {size} bytes, and {MOST_ROW_BYTES} are the most: write the shape of one row, with "
+                    "-1 in the place of rows, or divide what the model takes into several rows",
+                )
         return self
 
 

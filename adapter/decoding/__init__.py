@@ -1,0 +1,1 @@
+"""What a body of JSON needs beyond its decoder: keys that stand twice, and large bodies off the event loop."""
