@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import socket
+import ssl
 import sys
 from importlib import metadata
 
@@ -22,8 +23,10 @@ from adapter.sharing import Sharing
 from adapter.timings import Traces
 from converter.errors import ConfigError, PortInUse, SchwiftError
 from converter.spec import triton_key
+from converter.spec.api_keys import read_keys
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings, load_settings
+from converter.spec.tls import server_context
 
 # After this, what is still in flight is cut off; nothing takes longer than its deadline.
 _DRAIN_SECONDS = 15
@@ -40,7 +43,11 @@ def main() -> int:
         if settings.triton_key_file is not None:
             # Without it nothing would ever be loaded.
             triton_key.read(settings.triton_key_file)
-        exposure.warn(settings.reachable_at, has_keys=getattr(settings, "api_keys_file", None) is not None)
+        exposure.warn(settings.reachable_at, has_keys=settings.api_keys_file is not None)
+        tls = server_context(settings)
+        if settings.api_keys_file is not None:
+            # An error here, and not in each worker.
+            read_keys(settings.api_keys_file)
         manifest = read_manifest(settings.repository)
         sharing = Sharing([entry.name for entry in manifest.models], settings.workers)
         with _listener(settings) as sock:
@@ -53,7 +60,7 @@ def main() -> int:
             def serve(worker: int) -> int:
                 logs.add_files(settings, worker)
                 uvloop.install()
-                asyncio.run(_serve(settings, manifest, sock, sharing, worker))
+                asyncio.run(_serve(settings, manifest, sock, sharing, worker, tls))
                 return 0
 
             return serve(0) if settings.workers == 1 else workers.run(settings.workers, serve, sock.close)
@@ -62,7 +69,14 @@ def main() -> int:
         return error.exit_code
 
 
-async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sharing: Sharing, worker: int) -> None:
+async def _serve(
+    settings: Settings,
+    manifest: Manifest,
+    sock: socket.socket,
+    sharing: Sharing,
+    worker: int,
+    tls: ssl.SSLContext | None,
+) -> None:
     traces = None if settings.otlp_endpoint is None else _traces(settings.otlp_endpoint, worker)
     call_headers = None if traces is None else traceparent.call_headers
     key = functools.partial(triton_key.grpc_metadata, settings.triton_key_path)
@@ -84,10 +98,13 @@ async def _serve(settings: Settings, manifest: Manifest, sock: socket.socket, sh
         log_config=None,
         access_log=False,
         server_header=False,
-        # A client's address is its own, whatever X-Forwarded-For says: quotas go by it.
+        # SCHWIFT_TRUSTED_HOPS says what is believed of X-Forwarded-For, and quotas go by it: not uvicorn's business.
         proxy_headers=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
+    config.load()
+    # Ours, since uvicorn's own takes its protocols and ciphers from elsewhere.
+    config.ssl = tls
     await DrainingServer(config, app.drain).serve(sockets=[sock])
 
 

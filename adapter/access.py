@@ -40,24 +40,29 @@ class AccessLog:
         status: int,
         code: str,
         seconds: float,
+        key: str | None = None,
     ) -> None:
-        """A request on a predict endpoint; `seconds` from its head to its answer."""
+        """A request on a predict endpoint; `seconds` from its head to its answer, `key` the name of what it showed."""
         line = Line(
             request_id=request_id, endpoint=endpoint, model=model, rows=timings.rows, regime=timings.regime or "-",
             status=status, code=code, client=client, ms=_ms(seconds),
             queue_ms=_ms(timings.queue), model_ms=_ms(timings.model),
         )  # fmt: skip
+        if key is not None:
+            line["key"] = key
         if self._stages:
             line["parse_ms"] = _ms(timings.parse)
             line["write_ms"] = _ms(timings.write)
         _log.log(_level(status), line)
 
-    def other(self, request_id: str, endpoint: str, client: str, status: int, seconds: float) -> None:
+    def other(
+        self, request_id: str, endpoint: str, client: str, status: int, seconds: float, key: str | None = None
+    ) -> None:
         """Any other request; `endpoint` is the pattern that its address fits, or `-`."""
-        _log.log(
-            _level(status),
-            Line(request_id=request_id, endpoint=endpoint, status=status, client=client, ms=_ms(seconds)),
-        )
+        line = Line(request_id=request_id, endpoint=endpoint, status=status, client=client, ms=_ms(seconds))
+        if key is not None:
+            line["key"] = key
+        _log.log(_level(status), line)
 
 
 def _level(status: int) -> int:

@@ -6,12 +6,14 @@ import contextlib
 from collections.abc import Callable
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from adapter import VERSION
 from adapter.access import AccessLog
 from adapter.backend.protocol import InferenceBackend
 from adapter.background import running
 from adapter.hot import HotPath
+from adapter.http.access_guard import AccessGuard
 from adapter.http_errors import HANDLERS
 from adapter.middleware import RequestId
 from adapter.parts import Parts, make_parts
@@ -40,9 +42,15 @@ def create_app(
     parts = make_parts(settings, manifest, make_backend, sharing, worker)
     app = _framework(parts, lambda: running(parts, controlled, traces))
     access = AccessLog(stages=settings.debug_mode)
-    app.add_middleware(RequestId, access=access)
+    app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
+    inner: ASGIApp = app
+    if parts.keys is not None:
+        inner = AccessGuard(app, parts.keys, parts.audit, access, settings.trusted_hops)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
-    return HotPath(app, parts.service, parts.quota, settings.max_body_bytes, access, traces)
+    return HotPath(
+        inner, parts.service, parts.quota, settings.max_body_bytes, access, traces,
+        parts.keys, parts.audit, settings.trusted_hops,
+    )  # fmt: skip
 
 
 def _framework(parts: Parts, lifespan: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> FastAPI:

@@ -12,6 +12,8 @@ from adapter import tally
 from adapter.control import Control
 from adapter.front_key import canary_id
 from adapter.keeper import Keeper
+from adapter.limits.api_keys import ApiKeys
+from adapter.limits.audit import Audit
 from adapter.outliving import Outliving
 from adapter.parts import Parts
 from adapter.reload import Reloader, adopt
@@ -22,6 +24,7 @@ from adapter.turns import Turns
 from adapter.watch import Watch
 
 _REFRESH_SECONDS = 0.5
+_KEYS_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
@@ -35,6 +38,7 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
     tasks = [
         asyncio.create_task(keeper.run(), name="keeper"),
         asyncio.create_task(_refresh(parts.service), name="refresh"),
+        asyncio.create_task(_follow_keys(parts.keys, parts.audit), name="keys"),
         asyncio.create_task(adopt(parts.registry, parts.service, adopted), name="adopt"),
     ]
     if controlled:
@@ -91,6 +95,16 @@ def _control(parts: Parts, supervisor: Supervisor | None, turns: Turns, outlivin
         outliving=outliving,
     )
     return Control(reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.news.follow)
+
+
+async def _follow_keys(keys: ApiKeys | None, audit: Audit) -> None:
+    """Changes of the keys' file count within a second or so, and refusals that were not said are."""
+    while True:
+        await asyncio.sleep(_KEYS_SECONDS)
+        audit.tell()
+        if keys is not None:
+            # The disk may be slow, and there may be many keys.
+            await asyncio.to_thread(keys.refresh)
 
 
 async def _refresh(service: PredictService) -> None:

@@ -1,6 +1,9 @@
 """What can go wrong with a request, free of the web. adapter/http_errors.py maps each class to its status.
 
 AdapterError
+├── Refused                   who sent it
+│   ├── Unauthenticated       no key, or none that is valid
+│   └── Forbidden             a key that does not allow this
 ├── BadRequest                what the client sent
 │   ├── MalformedJson
 │   ├── BadHeader
@@ -42,6 +45,23 @@ class AdapterError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.inside = inside
+
+
+class Refused(AdapterError):
+    """For the log: `why` in one word, and the name of the key that was shown."""
+
+    def __init__(self, detail: str, inside: str = "", why: str = "", key: str = "") -> None:
+        super().__init__(detail, inside)
+        self.why = why
+        self.key = key
+
+
+class Unauthenticated(Refused):
+    pass
+
+
+class Forbidden(Refused):
+    pass
 
 
 class BadRequest(AdapterError):

@@ -58,6 +58,11 @@ class _Cycle:
         self._client = client
 
     @property
+    def path(self) -> bytes:
+        # What HotPath.known took apart.
+        return f"/{self.endpoint}/{self.name}".encode("latin-1")
+
+    @property
     def client(self) -> str:
         return self._client[0] if self._client else "-"
 
@@ -180,9 +185,9 @@ class ExpressProtocol(HttpProtocol):
         if answer.status == LEFT:
             return
         defaults, content = _defaults.text(self.server_state.default_headers), answer.content
-        again = b"" if answer.retry_after is None else b"retry-after: %d\r\n" % answer.retry_after
+        more = b"".join([b"%b: %b\r\n" % header for header in answer.more]) if answer.more else b""
         lines = b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (
-            STATUS_LINE[answer.status], defaults, len(content), answer.request_id.encode(), again
+            STATUS_LINE[answer.status], defaults, len(content), answer.request_id.encode(), more
         )  # fmt: skip
         # Not held back for what may follow, as the head of an answer in pieces is.
         self.transport.write(lines + content)

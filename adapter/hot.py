@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,10 +18,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapter import errors
 from adapter.access import AccessLog
 from adapter.bodies import LARGE_BYTES, LargeBodies
+from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED, raw_path
 from adapter.http_errors import error_body, log_unexpected
 from adapter.http_protocol import CLIENT_LEFT
+from adapter.limits.access_policy import policy
+from adapter.limits.api_keys import ApiKeys, Caller
+from adapter.limits.audit import Audit
+from adapter.limits.client_address import client_address
+from adapter.limits.rate_limit import Account, Quota
 from adapter.middleware import accepted_request_id, client_of
-from adapter.ratelimit import Quota
 from adapter.service import PredictService
 from adapter.statuses import STATUS_OF
 from adapter.timings import Timings, Traces
@@ -84,6 +89,10 @@ class Request(Protocol):
         """None where it is still to be read, with `receive`."""
 
     @property
+    def path(self) -> bytes:
+        """As it stands in the request's first line, without its query."""
+
+    @property
     def client(self) -> str:
         """The connection's address, without its port."""
 
@@ -97,15 +106,15 @@ class Request(Protocol):
 
 
 class Answer:
-    """What is to be sent, unless `status` is LEFT: a JSON body."""
+    """What is to be sent, unless `status` is LEFT: a JSON body. `more` are headers that not every answer has."""
 
-    __slots__ = ("content", "request_id", "retry_after", "status")
+    __slots__ = ("content", "more", "request_id", "status")
 
-    def __init__(self, status: int, content: bytes, request_id: str, retry_after: int | None) -> None:
+    def __init__(self, status: int, content: bytes, request_id: str, more: Sequence[tuple[bytes, bytes]]) -> None:
         self.status = status
         self.content = content
         self.request_id = request_id
-        self.retry_after = retry_after
+        self.more = more
 
 
 class _Scoped:
@@ -120,6 +129,10 @@ class _Scoped:
         self.body = None
         self.receive = receive
         self._scope = scope
+
+    @property
+    def path(self) -> bytes:
+        return raw_path(self._scope)
 
     @property
     def client(self) -> str:
@@ -146,8 +159,14 @@ class HotPath:
         max_body_bytes: int,
         access: AccessLog,
         traces: Traces | None = None,
+        keys: ApiKeys | None = None,
+        audit: Audit | None = None,
+        trusted_hops: int = 0,
     ) -> None:
         self._app = app
+        self._keys = keys
+        self._audit = audit or Audit()
+        self._hops = trusted_hops
         self._access = access
         self._traces = traces
         self._service = service
@@ -197,10 +216,17 @@ class HotPath:
         if self._traces is not None:
             known = None if target is None else name
             timings.trace = self._traces.begin(request.named, endpoint, known, request_id)
-        status, code, retry_after = 200, "ok", None
+        status, code = 200, "ok"
+        more: list[tuple[bytes, bytes]] = []
+        caller: Caller | None = None
+        account: Account | None = None
         try:
+            if self._keys is not None:
+                caller = self._keys.admit(request.named, policy(request.path))
             if self._quota is not None:
-                self._quota.take(request.client)
+                timings.account = account = self._quota.account(self._client(request), caller)
+                if account is not None:
+                    account.take_request()
             if target is None:
                 raise self._service.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
@@ -213,6 +239,12 @@ class HotPath:
         except errors.AdapterError as error:
             status, code = STATUS_OF[type(error)]
             content, retry_after = error_body(error, request_id)
+            if retry_after is not None:
+                more.append((b"retry-after", b"%d" % retry_after))
+            if status in REFUSALS:
+                self._refused(error, status, request, name if target else "-", caller, request_id)
+                if status == UNAUTHENTICATED:
+                    more.append(CHALLENGE)
         except _ClientLeft:
             status, code, content = LEFT, "client_left", b""
         except Exception as error:
@@ -232,12 +264,33 @@ class HotPath:
             else:
                 target.tally.failed(code)
         if self._access.wants(status):
+            key = None if self._keys is None else "-" if caller is None else caller.name
             self._access.predict(
-                request_id, endpoint, name if target else "-", request.client, timings, status, code, now - arrived
-            )
+                request_id, endpoint, name if target else "-", self._client(request), timings, status, code,
+                now - arrived, key,
+            )  # fmt: skip
         if timings.trace is not None:
             timings.trace.finish(timings, status, code)
-        return Answer(status, content, request_id, retry_after)
+        if account is not None:
+            more += account.headers()
+        return Answer(status, content, request_id, more)
+
+    def _client(self, request: Request) -> str:
+        """Its address, where trusted proxies say it."""
+        return client_address(request.client, request.named, self._hops)
+
+    def _refused(
+        self,
+        error: errors.AdapterError,
+        status: int,
+        request: Request,
+        model: str,
+        caller: Caller | None,
+        request_id: str,
+    ) -> None:
+        why, key = (error.why, error.key) if isinstance(error, errors.Refused) else ("quota", "")
+        key = key or ("" if caller is None else caller.name)
+        self._audit.refused(status, why, request.endpoint, model, self._client(request), key, request_id)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes:
         """The whole body. BodyTooLarge before more than the limit is held."""
@@ -292,7 +345,6 @@ def _timeout(text: bytes) -> float:
 async def _send(send: Send, answer: Answer) -> None:
     # An id is letters, digits and a few signs, whoever chose it.
     headers = [_JSON, (b"content-length", b"%d" % len(answer.content)), (b"x-request-id", answer.request_id.encode())]
-    if answer.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % answer.retry_after))
+    headers += answer.more
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.content})

@@ -10,7 +10,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapter.access import AccessLog
+from adapter.limits.client_address import client_address
 
+# In the scope of a request: the name of the key that it showed, where keys are on.
+KEY_NAME = "schwift.key_name"
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -28,9 +31,10 @@ def client_of(scope: Scope) -> str:
 class RequestId:
     """Gives each request an id, the client's X-Request-Id where it is harmless, sends it back, and logs the request."""
 
-    def __init__(self, app: ASGIApp, access: AccessLog) -> None:
+    def __init__(self, app: ASGIApp, access: AccessLog, trusted_hops: int = 0) -> None:
         self._app = app
         self._access = access
+        self._hops = trusted_hops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,7 +51,9 @@ class RequestId:
                 status = message["status"]
                 if self._access.wants(status):
                     endpoint = getattr(scope.get("route"), "path", "-")
-                    self._access.other(request_id, endpoint, client_of(scope), status, time.monotonic() - started)
+                    client = client_address(client_of(scope), scope["headers"], self._hops)
+                    seconds = time.monotonic() - started
+                    self._access.other(request_id, endpoint, client, status, seconds, scope.get(KEY_NAME))
             await send(message)
 
         await self._app(scope, receive, send_with_id)

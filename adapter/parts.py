@@ -9,9 +9,11 @@ from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.guard import Guards
+from adapter.limits.api_keys import ApiKeys
+from adapter.limits.audit import Audit
+from adapter.limits.rate_limit import Quota
 from adapter.metrics import Bounds, Metrics
 from adapter.news import News
-from adapter.ratelimit import Quota
 from adapter.registry import Registry
 from adapter.service import PredictService
 from adapter.sharing import Sharing
@@ -34,6 +36,8 @@ class Parts:
     metrics: Metrics
     service: PredictService
     quota: Quota | None
+    keys: ApiKeys | None
+    audit: Audit
     stubs: Stubs | None
 
 
@@ -61,10 +65,14 @@ def make_parts(
     )  # fmt: skip
     metrics = Metrics(registry, board, guards, bounds)
     quota = _quota(settings, sharing)
-    return Parts(settings, sharing, worker, registry, news, backend, guards, metrics, service, quota, stubs)
+    keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file, settings.internal_key)
+    return Parts(
+        settings, sharing, worker, registry, news, backend, guards, metrics, service, quota, keys, Audit(), stubs
+    )
 
 
 def _quota(settings: Settings, sharing: Sharing) -> Quota | None:
-    if not settings.max_requests:
+    # A key may have a quota of its own.
+    if settings.max_requests is None and settings.api_keys_file is None:
         return None
     return Quota(settings.max_requests, settings.requests_period_seconds, sharing.clients)

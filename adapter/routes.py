@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Request
@@ -25,6 +25,7 @@ from adapter.contract import (
 )
 from adapter.guard import Guards
 from adapter.hot import TIMEOUT_HEADER
+from adapter.http.access_guard import BRIEF
 from adapter.metrics import Metrics, regime_of
 from adapter.registry import Model, Registry
 from converter.spec.model import Endpoint
@@ -113,8 +114,10 @@ def status_router(
         return _health(registry, board, guards)
 
     @router.get("/health/ready", response_model=Health, summary="The same, for a load balancer")
-    async def ready() -> Response:
+    async def ready(request: Request) -> Response:
         catch_up()
+        if request.scope.get(BRIEF, False):
+            return _as_it_is(registry, {"status": _status(registry)})
         return _health(registry, board, guards)
 
     @router.get("/health/live", summary="200 while this process answers at all")
@@ -152,9 +155,13 @@ def _info(model: Model) -> ModelInfo:
     )
 
 
+def _status(registry: Registry) -> Literal["ok", "draining", "unavailable"]:
+    return "ok" if registry.ready else "draining" if registry.draining else "unavailable"
+
+
 def _health(registry: Registry, board: Board, guards: Guards) -> Response:
     health = Health(
-        status="ok" if registry.ready else "draining" if registry.draining else "unavailable",
+        status=_status(registry),
         triton="up" if registry.triton_up else "down",
         breaker=guards.triton.state,
         models={
@@ -168,9 +175,13 @@ def _health(registry: Registry, board: Board, guards: Guards) -> Response:
             for name, model in registry.models.items()
         },
     )
+    return _as_it_is(registry, health.model_dump())
+
+
+def _as_it_is(registry: Registry, body: dict[str, Any]) -> Response:
     headers = {} if registry.ready else {"Retry-After": "1"}
     return Response(
-        orjson.dumps(health.model_dump()),
+        orjson.dumps(body),
         200 if registry.ready else 503,
         headers,
         media_type="application/json",

@@ -181,6 +181,8 @@ class PredictService:
                 f"/predict_batched takes one row a request and batches them itself; this one has {rows}: "
                 "send them to /predict."
             )
+        if timings.account is not None:
+            timings.account.take_rows(rows)
         parts = await target.lane.infer(target.endpoint, features, started + seconds, timings)
         inferred = self._clock()
         answer = codec.answer.body(parts)

@@ -8,8 +8,8 @@ from adapter import tally
 from adapter.board import Board
 from adapter.breaker import Boards
 from adapter.bulletin import Bulletin
+from adapter.limits.rate_limit import Clients
 from adapter.lock import Lock
-from adapter.ratelimit import Clients
 
 
 class Sharing:
@@ -22,4 +22,4 @@ class Sharing:
         # Who holds it keeps the models loaded, and tells the others.
         self.lead = Lock("schwift-lead")
         # Their quotas.
-        self.clients = Clients()
+        self.clients = Clients(shared=workers > 1)

@@ -10,6 +10,8 @@ from adapter import errors
 STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
     errors.MalformedJson: (400, "malformed_json"),
     errors.BadHeader: (400, "bad_header"),
+    errors.Unauthenticated: (401, "unauthenticated"),
+    errors.Forbidden: (403, "forbidden"),
     errors.UnknownModel: (404, "unknown_model"),
     errors.EndpointOff: (404, "endpoint_off"),
     errors.BodyTooLarge: (413, "body_too_large"),

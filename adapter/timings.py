@@ -34,16 +34,24 @@ class Traces(Protocol):
         """Send what is left, within some seconds."""
 
 
+class RowQuota(Protocol):
+    """What a client may send (adapter/limits/rate_limit.py)."""
+
+    def take_rows(self, rows: int) -> None:
+        """Raise QuotaExceeded if these are too many now."""
+
+
 class Timings:
     """Rows, and the seconds that each stage took; 0 for what did not begin.
 
     `queue` is the wait in the adapter for a call, `model` the time in calls of Triton.
     """
 
-    __slots__ = ("model", "parse", "queue", "regime", "rows", "trace", "write")
+    __slots__ = ("account", "model", "parse", "queue", "regime", "rows", "trace", "write")
 
     def __init__(self) -> None:
         self.rows = 0
         self.parse = self.queue = self.model = self.write = 0.0
         self.regime: RegimeName | None = None
         self.trace: RequestTrace | None = None
+        self.account: RowQuota | None = None

@@ -10,10 +10,12 @@ import click
 
 from converter.cores import available_cores
 from converter.errors import ConfigError, SchwiftError
+from converter.keys.commands import keys
 from converter.spec import triton_key
 from converter.spec.settings import load_settings
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
 _SKIP_MISSING = click.option(
     "--skip-missing", is_flag=True, help="Leave out a model whose library is not installed, and say so."
@@ -41,6 +43,9 @@ def main() -> None:
 
     Settings come from the environment and from .env in the current folder; options win.
     """
+
+
+main.add_command(keys)
 
 
 @main.command("build-repo")
@@ -122,6 +127,8 @@ def rollback(name: str, repository: Path | None) -> None:
 @click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; a free one]")
 @click.option("--triton-grpc-port", type=_PORT, help="[env: SCHWIFT_TRITON_GRPC_PORT; a free one]")
 @click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; a free one]")
+@click.option("--tls-cert", type=_FILE, help="Serve HTTPS with this certificate chain (PEM). [env: SCHWIFT_TLS_CERT]")
+@click.option("--tls-key", type=_FILE, help="The certificate's private key (PEM). [env: SCHWIFT_TLS_KEY]")
 @click.option("--watch", is_flag=True, help="Reload when a file in the folder of the models changes.")
 def serve(models: Path | None, watch: bool, **options: Any) -> None:
     """Build the repository, start Triton and the adapter, and serve until Ctrl-C."""

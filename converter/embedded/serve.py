@@ -12,10 +12,12 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,10 @@ from converter.embedded.supervisor import Supervisor
 from converter.embedded.triton import EmbeddedTriton, bind, choose_addresses
 from converter.embedded.watch import snapshot, watching
 from converter.embedded.wishes import Wishes
+from converter.spec.api_keys import make_key, read_keys
 from converter.spec.manifest import Manifest, read_manifest
-from converter.spec.settings import Settings
+from converter.spec.settings import Settings, env_name
+from converter.spec.tls import server_context
 from schwift.triton.addresses import Addresses
 
 _POLL_SECONDS = 0.1
@@ -50,6 +54,11 @@ def serve(settings: Settings, watch: bool = False) -> int:
     Raises SchwiftError where something is missing, a port is taken, or Triton or the adapter cannot start.
     """
     found = locate()
+    # What is wrong with these is said before anything is built.
+    tls = server_context(settings)
+    if settings.api_keys_file is not None:
+        read_keys(settings.api_keys_file)
+    internal_key = make_key()
     family.adopt_orphans()
     for pid in remains.clear():
         _say(f"removed what an earlier serve left that was killed (process {pid})")
@@ -66,10 +75,11 @@ def serve(settings: Settings, watch: bool = False) -> int:
             manifest = read_manifest(settings.repository)
             caching = any(entry.spec.caching for entry in manifest.models)
             triton = EmbeddedTriton(found, settings, where, workdir, caching)
-            supervisor = _supervisor(settings, triton, where, listener, workdir, stack)
-            host, port = listener.getsockname()[:2]
+            supervisor = _supervisor(settings, triton, where, listener, workdir, internal_key, stack)
             supervisor.start()
-            _announce(supervisor, stop, manifest, host, port, where)
+            host, port = listener.getsockname()[:2]
+            address = _Address(host, port, tls is not None, internal_key)
+            _announce(supervisor, stop, manifest, address, where)
             if triton.shows_its_key():
                 _say("warning: other users of this machine can read the key of Triton's control (`schwift doctor`)")
             if watch:
@@ -89,13 +99,14 @@ def _supervisor(
     where: Addresses,
     listener: socket.socket,
     workdir: Workdir,
+    internal_key: str,
     stack: contextlib.ExitStack,
 ) -> Supervisor:
     """Its end is the stack's."""
     wishes = stack.enter_context(contextlib.closing(Wishes()))
     fds = (listener.fileno(), wishes.write_end)
     mark = f"{workdir.mark}/adapter"
-    environment = family.marked(_adapter_environment(settings, where, triton.key_file, *fds), mark)
+    environment = family.marked(_adapter_environment(settings, where, triton.key_file, internal_key, *fds), mark)
     command = [sys.executable, "-I", "-m", "adapter"]
     supervisor = Supervisor(
         Kept("Triton", triton.start, triton.clean, _say),
@@ -144,18 +155,36 @@ def _build(settings: Settings, workdir: Workdir, stop: threading.Event) -> int:
         build.stop(patience=2)
 
 
+@dataclass(frozen=True)
+class _Address:
+    """Where the adapter listens, and with which key it says how it is."""
+
+    bound: str
+    port: int
+    tls: bool
+    key: str
+
+    @property
+    def host(self) -> str:
+        return "127.0.0.1" if self.bound in ("0.0.0.0", "::") else self.bound
+
+    @property
+    def url(self) -> str:
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{shown}:{self.port}"
+
+
 def _announce(
-    supervisor: Supervisor, stop: threading.Event, manifest: Manifest, host: str, port: int, where: Addresses
+    supervisor: Supervisor, stop: threading.Event, manifest: Manifest, address: _Address, where: Addresses
 ) -> None:
     """A line for each model as it becomes ready or fails, then the addresses."""
-    shown_host = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     settled: dict[str, str] = {}
     works = False
     width = max(len(entry.name) for entry in manifest.models)
     while len(settled) < len(manifest.models):
         _pause(stop)
         supervisor.tick()
-        states = _states(shown_host.strip("[]"), port)
+        states = _states(address)
         if states:
             supervisor.adapter_works()
         if not works and any(status["state"] == "ready" for status in states.values()):
@@ -168,17 +197,23 @@ def _announce(
                 _say(f"{status['state']:<6}  {name:<{width}}  {detail}")
     ready = sum(state == "ready" for state in settled.values())
     word = "ready" if ready == len(settled) else "not ready"
-    url = f"http://{shown_host}:{port}"
+    url = address.url
     metrics = where.metrics.removeprefix("http://").removesuffix("/metrics")
     _say(f"Triton: http {where.http}, grpc {where.grpc}, metrics {metrics}")
     _say(f"{word}: {ready} of {len(settled)} models at {url} (try {url}/docs; Ctrl-C stops)")
 
 
-def _states(host: str, port: int) -> Mapping[str, Any]:
+def _states(address: _Address) -> Mapping[str, Any]:
     """Each model's part of the adapter's /health; empty while it does not answer."""
-    connection = http.client.HTTPConnection(host, port, timeout=1)
+    if address.tls:
+        # Not verified: the socket is ours, and the certificate is made for the name that clients know.
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            address.host, address.port, timeout=1, context=ssl._create_unverified_context()
+        )
+    else:
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=1)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", "/health", headers={"X-API-Key": address.key})
         models: Mapping[str, Any] = json.loads(connection.getresponse().read())["models"]
         return models
     except (OSError, http.client.HTTPException, ValueError, KeyError):
@@ -195,11 +230,18 @@ def _pause(stop: threading.Event) -> None:
 
 
 def _adapter_environment(
-    settings: Settings, where: Addresses, key_file: Path, listener: int, wishes: int
+    settings: Settings, where: Addresses, key_file: Path, internal_key: str, listener: int, wishes: int
 ) -> dict[str, str]:
     """The adapter reads the same settings; what was decided here is passed on."""
+    files = {
+        env_name(field): str(path)
+        for field in ("api_keys_file", "tls_cert", "tls_key")
+        if (path := getattr(settings, field)) is not None
+    }
     return {
         **os.environ,
+        **files,
+        "SCHWIFT_INTERNAL_KEY": internal_key,
         "MODEL_DIRECTORY": str(settings.model_directory),
         "SCHWIFT_HOST": settings.host,
         "SCHWIFT_LISTEN_FD": str(listener),

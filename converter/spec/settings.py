@@ -148,12 +148,34 @@ class Settings(BaseSettings):
         description="the address of a collector of traces (OTLP over HTTP); no traces unless set",
     )  # fmt: skip
 
+    api_keys_file: Path | None = Field(
+        None, validation_alias="SCHWIFT_API_KEYS_FILE",
+        description="the file of the API keys that clients need; none unless set",
+    )  # fmt: skip
+    internal_key: str | None = Field(
+        None, min_length=32, repr=False, validation_alias="SCHWIFT_INTERNAL_KEY",
+        description="a key that may read; set by `schwift serve`, which asks the adapter how it is",
+    )  # fmt: skip
+    trusted_hops: int = Field(
+        0, ge=0, le=16, validation_alias="SCHWIFT_TRUSTED_HOPS",
+        description="proxies in front that write X-Forwarded-For; the client is the so-manieth address from the right",
+    )  # fmt: skip
+    tls_cert: Path | None = Field(
+        None, validation_alias="SCHWIFT_TLS_CERT", description="the certificate chain (PEM) of HTTPS; HTTP unless set"
+    )
+    tls_key: Path | None = Field(
+        None, validation_alias="SCHWIFT_TLS_KEY", description="the private key (PEM) of that certificate"
+    )
+
     @field_validator("otlp_endpoint")
     @classmethod
     def _without_slash(cls, value: str | None) -> str | None:
         return value if value is None else value.rstrip("/")
 
-    @field_validator("log_directory", "model_directory", "repository", "control_socket", "triton_key_file")
+    @field_validator(
+        "log_directory", "model_directory", "repository", "control_socket", "triton_key_file", "api_keys_file",
+        "tls_cert", "tls_key",
+    )  # fmt: skip
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         if value is None:

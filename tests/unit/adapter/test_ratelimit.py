@@ -8,7 +8,7 @@ import os
 import pytest
 
 from adapter.errors import QuotaExceeded
-from adapter.ratelimit import Quota
+from adapter.limits.rate_limit import Quota
 
 
 class Clock:
@@ -18,24 +18,30 @@ class Clock:
         return self.now
 
 
+def take(quota: Quota, client: str) -> None:
+    account = quota.account(client)
+    assert account is not None
+    account.take_request()
+
+
 def refused(quota: Quota, client: str) -> float:
     """The seconds that the client is told to wait."""
     with pytest.raises(QuotaExceeded) as caught:
-        quota.take(client)
+        take(quota, client)
     return caught.value.retry_after
 
 
 def test_the_quota_is_available_at_once_and_then_refused() -> None:
     quota = Quota(3, 60, clock=Clock())
     for _ in range(3):
-        quota.take("a")
+        take(quota, "a")
     assert refused(quota, "a") == pytest.approx(20)
 
 
 def test_each_client_has_its_own() -> None:
     quota = Quota(1, 60, clock=Clock())
-    quota.take("a")
-    quota.take("b")
+    take(quota, "a")
+    take(quota, "b")
     assert refused(quota, "a") == pytest.approx(60)
     assert refused(quota, "b") == pytest.approx(60)
 
@@ -43,23 +49,23 @@ def test_each_client_has_its_own() -> None:
 def test_tokens_come_back_evenly_and_a_refusal_costs_none() -> None:
     clock = Clock()
     quota = Quota(2, 10, clock=clock)
-    quota.take("a")
-    quota.take("a")
+    take(quota, "a")
+    take(quota, "a")
     clock.now += 4
     assert refused(quota, "a") == pytest.approx(1)
     assert refused(quota, "a") == pytest.approx(1)
     clock.now += 1
-    quota.take("a")
+    take(quota, "a")
     assert refused(quota, "a") == pytest.approx(5)
 
 
 def test_a_long_pause_does_not_save_up_more_than_the_quota() -> None:
     clock = Clock()
     quota = Quota(2, 10, clock=clock)
-    quota.take("a")
+    take(quota, "a")
     clock.now += 10_000
-    quota.take("a")
-    quota.take("a")
+    take(quota, "a")
+    take(quota, "a")
     assert refused(quota, "a") == pytest.approx(5)
 
 
@@ -67,23 +73,23 @@ def test_waiting_as_long_as_told_is_enough() -> None:
     clock = Clock()
     quota = Quota(7, 60, clock=clock)
     for _ in range(7):
-        quota.take("a")
+        take(quota, "a")
     clock.now += refused(quota, "a") + 1e-6
-    quota.take("a")
+    take(quota, "a")
     assert refused(quota, "a") == pytest.approx(60 / 7)
 
 
 def test_many_clients_are_bounded_and_the_active_one_is_not_forgotten() -> None:
     clock = Clock()
     quota = Quota(1, 1e9, clock=clock)
-    quota.take("idle")
-    quota.take("active")
+    take(quota, "idle")
+    take(quota, "active")
     for i in range(100_000):
         clock.now += 1e-6
-        quota.take(f"client {i}")
+        take(quota, f"client {i}")
         if i % 10 == 0:
             assert refused(quota, "active") == pytest.approx(1e9)
-    quota.take("idle")  # forgotten: a full bucket again
+    take(quota, "idle")  # forgotten: a full bucket again
     assert refused(quota, "active") == pytest.approx(1e9)
 
 
@@ -99,7 +105,7 @@ def test_all_worker_processes_take_from_one_bucket() -> None:
             try:
                 for _ in range(1000):
                     with contextlib.suppress(QuotaExceeded):
-                        quota.take("a")
+                        take(quota, "a")
                         taken += 1
             finally:
                 os.write(writing, str(taken).encode())

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from adapter.app import create_app
 from adapter.hot import HotPath
+from adapter.http.access_guard import AccessGuard
 from converter.spec.manifest import ModelEntry
 from converter.spec.settings import load_settings
 from tests.fakes.backend import FakeBackend
@@ -29,6 +30,8 @@ def make_app(backend: FakeBackend, *entries: ModelEntry, **settings: Any) -> Hot
 def framework(app: HotPath) -> FastAPI:
     """The framework behind the hot path; its lifespan is the application's."""
     inner = app._app
+    if isinstance(inner, AccessGuard):
+        inner = inner.app
     assert isinstance(inner, FastAPI)
     return inner
 
@@ -79,12 +82,16 @@ def post(
 
 
 def get(
-    path: str, backend: FakeBackend | None = None, *entries: ModelEntry, headers: dict[str, str] | None = None
+    path: str,
+    backend: FakeBackend | None = None,
+    *entries: ModelEntry,
+    headers: dict[str, str] | None = None,
+    **settings: Any,
 ) -> httpx.Response:
     async def use(client: httpx.AsyncClient) -> httpx.Response:
         return await client.get(path, headers=headers)
 
-    return visit(use, backend, *entries)
+    return visit(use, backend, *entries, **settings)
 
 
 def assert_error(response: httpx.Response, status: int, code: str) -> str:

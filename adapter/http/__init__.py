@@ -1,0 +1,1 @@
+"""Sockets, ASGI, the endpoints and their documents."""

@@ -1,0 +1,84 @@
+"""Lets in, or answers 401 and 403, in front of the framework: on every path, whatever the method.
+
+Predictions are checked by the same policy where they are answered (adapter/hot.py), since they never come here.
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+import uuid
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapter.access import AccessLog
+from adapter.errors import Refused
+from adapter.http_errors import error_body
+from adapter.limits.access_policy import FREE, READ, policy
+from adapter.limits.api_keys import ApiKeys, Caller
+from adapter.limits.audit import Audit
+from adapter.limits.client_address import client_address
+from adapter.middleware import KEY_NAME, accepted_request_id, client_of
+from adapter.statuses import STATUS_OF
+
+UNAUTHENTICATED = 401
+# Statuses because of who asked: each gets an audit line.
+REFUSALS = frozenset({UNAUTHENTICATED, 403, 429})
+CHALLENGE = (b"www-authenticate", b'Bearer realm="schwift"')
+# In the scope of a request that may not know more than one word.
+BRIEF = "schwift.brief"
+
+
+def raw_path(scope: Scope) -> bytes:
+    """The path as the client wrote it, without its query."""
+    written: bytes | None = scope.get("raw_path")
+    return urllib.parse.quote(scope["path"]).encode() if written is None else written
+
+
+class AccessGuard:
+    """An ASGI application in front of another."""
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys, audit: Audit, access: AccessLog, trusted_hops: int) -> None:
+        self.app = app
+        self._keys = keys
+        self._audit = audit
+        self._access = access
+        self._hops = trusted_hops
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        arrived = time.monotonic()
+        need = policy(raw_path(scope))
+        try:
+            caller: Caller | None = self._keys.admit(scope["headers"], need)
+        except Refused as error:
+            if need is not FREE:
+                await self._refuse(scope, send, error, need.scope, arrived)
+                return
+            caller = None
+        scope[BRIEF] = need is FREE and not (caller is not None and caller.may(READ))
+        scope[KEY_NAME] = "-" if caller is None else caller.name
+        await self.app(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, send: Send, error: Refused, need: str, arrived: float) -> None:
+        """Before a byte of the body is read."""
+        headers = Headers(scope=scope)
+        request_id = accepted_request_id(headers.get("x-request-id", "").encode("latin-1")) or uuid.uuid4().hex
+        status, _ = STATUS_OF[type(error)]
+        client = client_address(client_of(scope), scope["headers"], self._hops)
+        self._audit.refused(status, error.why, need, "-", client, error.key, request_id)
+        if self._access.wants(status):
+            self._access.other(request_id, "-", client, status, time.monotonic() - arrived, error.key or "-")
+        body, _ = error_body(error, request_id)
+        sent = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if status == UNAUTHENTICATED:
+            sent.append(CHALLENGE)
+        await send({"type": "http.response.start", "status": status, "headers": sent})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,42 @@
+"""What a request needs to be let in: one function of its path, whoever serves it, whatever its method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Scope = Literal["free", "predict", "read", "metrics", "everything"]
+
+_FREE = frozenset({b"/health/live", b"/health/ready"})
+_METRICS = b"/metrics"
+_PREDICT = frozenset({b"predict", b"predict_batched"})
+
+
+@dataclass(frozen=True)
+class Need:
+    """`model` is the name that the path gives, as it stands there; only with the scope `predict`."""
+
+    scope: Scope
+    model: str = ""
+
+
+FREE, READ, METRICS = Need("free"), Need("read"), Need("metrics")
+EVERYTHING = Need("everything")
+_OF_PATH = {**dict.fromkeys(_FREE, FREE), _METRICS: METRICS}
+
+
+def policy(path: bytes) -> Need:
+    """Decide by the path as the client wrote it, without its query.
+
+    A path that is not known needs `read`, so that a new address is closed until somebody opens it. One with a percent
+    sign could be another address in disguise (names and addresses need none): it needs every scope there is.
+    """
+    need = _OF_PATH.get(path)
+    if need is not None:
+        return need
+    if b"%" in path:
+        return EVERYTHING
+    head, _, name = path[1:].partition(b"/")
+    if head in _PREDICT and path[:1] == b"/" and name and b"/" not in name:
+        return Need("predict", name.decode("latin-1"))
+    return READ

@@ -1,0 +1,149 @@
+"""The keys that clients show: who they are, and what they may do.
+
+A key is looked up by the SHA-256 of the bytes that came, whatever they are. How long that takes says nothing of the
+keys that there are: nobody can choose the hash of what he sends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from adapter.errors import Forbidden, Unauthenticated
+from adapter.limits.access_policy import Need
+from converter.errors import ConfigError
+from converter.spec.api_keys import ApiKey, read_keys
+
+_log = logging.getLogger("schwift.adapter")
+
+Named = Iterable[tuple[bytes, bytes]]
+INTERNAL_NAME = "schwift serve"
+# Longer than any key: not worth hashing.
+_MOST_BYTES = 512
+_MISSING = "This needs a key: send it as X-API-Key, or as Authorization: Bearer."
+_WRONG = "The key is not valid: it is unknown, was revoked, or has expired."
+_TWO = "The request shows more than one key, or another kind of authorization: send one."
+_FORBIDDEN = "The key does not allow this."
+
+
+class Caller:
+    """Who shows a key. `requests` and `rows` are its own quotas, None where it has none."""
+
+    __slots__ = ("_end", "_metrics", "_models", "_read", "digest", "name", "requests", "rows")
+
+    def __init__(self, key: ApiKey) -> None:
+        self.name = key.name
+        self.digest = bytes.fromhex(key.sha256)
+        self.requests, self.rows = key.requests, key.rows
+        # None for all of them.
+        self._models = None if key.predict is True else frozenset(key.predict or ())
+        self._read, self._metrics = key.read, key.metrics
+        self._end = math.inf if key.expires is None else key.expires.timestamp()
+
+    @classmethod
+    def internal(cls, key: str) -> Caller:
+        """`schwift serve`, which asks for /health."""
+        caller = cls.__new__(cls)
+        caller.name, caller.digest = INTERNAL_NAME, hashlib.sha256(key.encode()).digest()
+        caller.requests = caller.rows = None
+        caller._models, caller._read, caller._metrics, caller._end = frozenset(), True, False, math.inf
+        return caller
+
+    def expired(self, now: float) -> bool:
+        return now >= self._end
+
+    def may_predict(self, model: str) -> bool:
+        return self._models is None or model in self._models
+
+    def may(self, need: Need) -> bool:
+        match need.scope:
+            case "free":
+                return True
+            case "predict":
+                return self.may_predict(need.model)
+            case "read":
+                return self._read
+            case "metrics":
+                return self._metrics
+            case "everything":
+                return self._models is None and self._read and self._metrics
+
+
+class ApiKeys:
+    """The keys of a file, which `refresh` follows. A file that is broken at the start leaves `internal` alone."""
+
+    def __init__(self, path: Path, internal: str | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._internal = [] if internal is None else [Caller.internal(internal)]
+        self._seen: tuple[int, ...] | None = ()
+        self._callers = {caller.digest: caller for caller in self._internal}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over the file if it changed; while it is broken, what was read before holds, and that is said once."""
+        seen = _signature(self._path)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            callers = [*map(Caller, read_keys(self._path)), *self._internal]
+        except ConfigError as error:
+            _log.error("the API keys stay as they were: %s", error)
+            return
+        self._callers = {caller.digest: caller for caller in callers}
+
+    def admit(self, named: Named, need: Need) -> Caller:
+        """Raise Unauthenticated or Forbidden unless a valid key is shown that allows this."""
+        caller = self._identify(named)
+        if not caller.may(need):
+            raise Forbidden(_FORBIDDEN, why="scope", key=caller.name)
+        return caller
+
+    def _identify(self, named: Named) -> Caller:
+        key = credential(named)
+        digest = hashlib.sha256(key).digest()
+        caller = self._callers.get(digest)
+        if caller is None or not hmac.compare_digest(caller.digest, digest):
+            raise Unauthenticated(_WRONG, why="unknown")
+        if caller.expired(self._clock()):
+            raise Unauthenticated(_WRONG, why="expired")
+        return caller
+
+
+def credential(named: Named) -> bytes:
+    """The one key that these headers show, as it came. Raises Unauthenticated."""
+    found: bytes | None = None
+    for name, value in named:
+        if name == b"x-api-key":
+            key = value
+        elif name == b"authorization":
+            scheme, _, key = value.partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise Unauthenticated(_TWO, why="scheme")
+            key = key.strip(b" ")
+        else:
+            continue
+        if found is not None and found != key:
+            raise Unauthenticated(_TWO, why="several")
+        found = key
+    if not found:
+        raise Unauthenticated(_MISSING, why="missing")
+    if len(found) > _MOST_BYTES:
+        raise Unauthenticated(_WRONG, why="unknown")
+    return found
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """What tells one state of the file from the next; None while there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

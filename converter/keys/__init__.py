@@ -1,0 +1,1 @@
+"""API keys, from the command line: made, listed, revoked."""
