@@ -122,12 +122,13 @@ def credential(named: Named) -> bytes:
     found: bytes | None = None
     for name, value in named:
         if name == b"x-api-key":
-            key = value
+            # White space around a value is none of it (RFC 9110 §5.5), and not every parser takes it off.
+            key = value.strip(b" \t")
         elif name == b"authorization":
             scheme, _, key = value.partition(b" ")
             if scheme.lower() != b"bearer":
                 raise Unauthenticated(_TWO, why="scheme")
-            key = key.strip(b" ")
+            key = key.strip(b" \t")
         else:
             continue
         if found is not None and found != key:

@@ -46,7 +46,8 @@ class Clients:
     def take(self, client: bytes, amount: float, size: float, rate: float, now: float) -> tuple[bool, float]:
         """Take tokens from a client's bucket, which holds `size` and gets `rate` a second.
 
-        Return whether they were there, and what is left. More than a bucket holds may be taken from a full one, which owes the rest.
+        Return whether they were there, and what is left. More than a bucket holds may be taken from a full one,
+        which owes the rest.
         """
         with self._lock.held() if self._lock is not None else contextlib.nullcontext():
             return self._take(client, amount, size, rate, now)
