@@ -23,8 +23,9 @@ from adapter.lock import Lock
 # Clients that are known at a time: as many groups, of as many places each.
 _GROUPS = 2048
 _PLACES = 8
-_GROUP = struct.Struct("=" + "Qdd" * _PLACES)
-_PLACE = struct.Struct("=Qdd")
+# Of each: its key, what was left, when it asked last, and until when it has less than one token.
+_GROUP = struct.Struct("=" + "Qddd" * _PLACES)
+_PLACE = struct.Struct("=Qddd")
 _KEY = struct.Struct("=Q")
 # The names of the quotas in the headers, and what they count.
 _REQUESTS, _ROWS = (b"default", "requests"), (b"rows", "rows")
@@ -34,7 +35,8 @@ class Clients:
     """What each client has left: a table in shared memory, made before the workers fork.
 
     A client's group follows from a hash that nobody outside can compute, so nobody can aim at another's place. In its
-    group a new client takes the place of whoever asked longest ago.
+    group a new client takes the place of whoever asked longest ago, but of one that has tokens left before one that has
+    none: nobody has his bucket filled by sending others.
     """
 
     def __init__(self, shared: bool = True) -> None:
@@ -58,17 +60,19 @@ class Clients:
         key = key or 1
         start = key % _GROUPS * _GROUP.size
         group = _GROUP.unpack_from(self._table, start)
-        keys, times = group[::3], group[2::3]
+        keys, times = group[::4], group[2::4]
         if key in keys:
             place = keys.index(key)
-            tokens = min(size, group[3 * place + 1] + max(0.0, now - times[place]) * rate)
+            tokens = min(size, group[4 * place + 1] + max(0.0, now - times[place]) * rate)
         else:
-            place = times.index(min(times))
+            spent = group[3::4]
+            place = min(range(_PLACES), key=lambda i: (spent[i] > now, times[i]))
             tokens = size
         allowed = tokens >= min(amount, size)
         if allowed:
             tokens -= amount
-        _PLACE.pack_into(self._table, start + place * _PLACE.size, key, tokens, now)
+        until = now + (1 - tokens) / rate if tokens < 1 else 0.0
+        _PLACE.pack_into(self._table, start + place * _PLACE.size, key, tokens, now, until)
         return allowed, tokens
 
 
@@ -138,7 +142,8 @@ class Account:
 class Quota:
     """A token bucket for each client: `requests` at once, refilled evenly over the period; None for no bound.
 
-    Of more clients than the table holds, some that were quiet for long are forgotten, and start with a full bucket.
+    Of more clients than the table holds (16,384), some that were quiet for long are forgotten, and start with a full
+    bucket.
     """
 
     def __init__(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
 from adapter.errors import QuotaExceeded
-from adapter.limits.rate_limit import Quota
+from adapter.limits.api_keys import Caller
+from adapter.limits.rate_limit import Account, Quota
+from converter.spec.api_keys import ApiKey, hash_key
 
 
 class Clock:
@@ -119,3 +124,124 @@ def test_all_worker_processes_take_from_one_bucket() -> None:
             counts.append(int(pipe.read()))
     assert sum(counts) == 1000
     refused(quota, "a")
+
+
+def caller(**quotas: int) -> Caller:
+    now = datetime(2030, 1, 1, tzinfo=timezone.utc)
+    return Caller(ApiKey(name="k", sha256=hash_key("k"), predict=True, created=now, **quotas))
+
+
+def account(quota: Quota, address: str, key: Caller | None = None) -> Account:
+    found = quota.account(address, key)
+    assert found is not None
+    return found
+
+
+def test_a_key_has_one_bucket_wherever_it_comes_from_and_its_own_size() -> None:
+    quota = Quota(1, 60, clock=Clock())
+    key = caller(requests=3)
+    for address in ("a", "b", "c"):
+        account(quota, address, key).take_request()
+    with pytest.raises(QuotaExceeded):
+        account(quota, "d", key).take_request()
+    # The addresses have theirs still.
+    take(quota, "a")
+
+
+def test_without_max_requests_only_a_keys_own_quotas_hold() -> None:
+    quota = Quota(None, 60, clock=Clock())
+    assert quota.account("a") is None
+    assert quota.account("a", caller()) is None
+    account(quota, "a", caller(requests=1)).take_request()
+    with pytest.raises(QuotaExceeded):
+        account(quota, "a", caller(requests=1)).take_request()
+
+
+def test_rows_are_a_quota_of_their_own() -> None:
+    clock = Clock()
+    quota = Quota(None, 60, clock=clock)
+    key = caller(rows=10)
+    account(quota, "a", key).take_rows(7)
+    with pytest.raises(QuotaExceeded) as caught:
+        account(quota, "a", key).take_rows(4)
+    assert caught.value.retry_after == pytest.approx(6)
+    assert "rows" in caught.value.detail
+    account(quota, "a", key).take_rows(3)
+    # Nothing is owed, so it may come, but not with rows.
+    account(quota, "a", key).take_request()
+    clock.now += 6
+    account(quota, "a", key).take_rows(1)
+
+
+def test_more_rows_than_the_quota_pass_when_all_of_it_is_there_and_are_owed() -> None:
+    clock = Clock()
+    quota = Quota(None, 60, clock=clock)
+    key = caller(rows=10)
+    account(quota, "a", key).take_rows(25)
+    with pytest.raises(QuotaExceeded) as caught:
+        account(quota, "a", key).take_request()
+    assert caught.value.retry_after == pytest.approx(90)
+    clock.now += 90
+    account(quota, "a", key).take_request()
+    clock.now += 30
+    with pytest.raises(QuotaExceeded):
+        account(quota, "a", key).take_rows(25)
+    clock.now += 30
+    account(quota, "a", key).take_rows(25)
+
+
+def test_the_headers_say_what_is_left() -> None:
+    clock = Clock()
+    quota = Quota(250, 60, clock=clock)
+    first = account(quota, "a")
+    first.take_request()
+    assert first.headers() == [(b"ratelimit-policy", b'"default";q=250;w=60'), (b"ratelimit", b'"default";r=249;t=1')]
+    both = account(quota, "a", caller(requests=2, rows=100))
+    both.take_request()
+    both.take_rows(30)
+    assert both.headers() == [
+        (b"ratelimit-policy", b'"default";q=2;w=60, "rows";q=100;w=60'),
+        (b"ratelimit", b'"default";r=1;t=30, "rows";r=70;t=18'),
+    ]
+    spent = account(quota, "a", caller(requests=2))
+    spent.take_request()
+    with pytest.raises(QuotaExceeded):
+        spent.take_request()
+    assert spent.headers()[1] == (b"ratelimit", b'"default";r=0;t=60')
+
+
+def test_addresses_of_one_ipv6_network_are_one_client() -> None:
+    quota = Quota(1, 60, clock=Clock())
+    take(quota, "2001:db8::1")
+    refused(quota, "2001:db8::ffff:1")
+    take(quota, "2001:db8:0:1::1")
+
+
+def test_who_is_over_the_quota_is_not_forgotten_for_those_who_are_not() -> None:
+    """Though it asks no more, while as many others come as the table could hold four times over."""
+    clock = Clock()
+    quota = Quota(2, 1e9, clock=clock)
+    take(quota, "abuser")
+    take(quota, "abuser")
+    for i in range(65_000):
+        clock.now += 1e-6
+        take(quota, f"client {i}")
+    refused(quota, "abuser")
+
+
+def test_the_table_is_as_large_however_many_come() -> None:
+    """Many times what it holds, and one that is over its quota still is, since it asked lately."""
+    quota = Quota(1, 1e9)
+    take(quota, "abuser")
+    before = rss()
+    for i in range(200_000):
+        account(quota, f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}").take_request()
+        if i % 1000 == 0:
+            refused(quota, "abuser")
+    assert rss() - before < 4 << 20
+
+
+def rss() -> int:
+    """Of this process, in bytes."""
+    (line,) = re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    return int(line) * 1024
