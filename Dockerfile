@@ -14,7 +14,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils && 
 # /opt/schwift goes into the images; the pip that fills it does not.
 RUN python3 -m venv /opt/pip \
     && python3 -m venv --without-pip /opt/schwift \
-    && mkdir -p /srv/skeleton/models /srv/skeleton/repository /srv/skeleton/logs /srv/skeleton/control
+    && mkdir -p /srv/skeleton/models /srv/skeleton/repository /srv/skeleton/logs /srv/skeleton/control /srv/skeleton/keys
 WORKDIR /build
 COPY constraints.txt ./
 COPY deploy/requirements deploy/slim.sh ./

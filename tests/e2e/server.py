@@ -85,7 +85,7 @@ def start(models: Path | None, folder: Path, *options: str, python: str = sys.ex
     text = log.read_text(encoding="utf-8", errors="replace")
     marks(folder)
     triton = re.search(r"^Triton: http (\S+), grpc (\S+), metrics (\S+)$", text, re.MULTILINE)
-    address = re.search(r"models at (http://\S+)", text)
+    address = re.search(r"models at (https?://\S+)", text)
     assert triton and address, text
     return Server(
         process=process,

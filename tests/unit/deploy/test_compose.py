@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from converter.embedded.standalone import standard_ports
 from converter.spec.settings import Settings, env_name
@@ -17,6 +18,9 @@ OURS = ("logs", "builder", "triton", "adapter")
 NAMES = {env_name(field): field for field in Settings.model_fields}
 # Of the build, not of the programs.
 BUILD_ARGUMENTS = {"EXTRAS", "PIP_EXTRA_INDEX_URL", "TRITON_IMAGE"}
+
+# Of compose alone: a file on this machine that the programs do not read.
+COMPOSE_ONLY = {"SCHWIFT_METRICS_KEY_FILE"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,7 @@ def test_every_environment_name_is_a_setting(services: dict[str, Any]) -> None:
 @pytest.mark.parametrize("file", [compose.MAIN, compose.NVIDIA])
 def test_every_variable_is_a_setting_or_a_build_argument(file: Any) -> None:
     found = compose.variables(file.read_text(encoding="utf-8"))
-    assert set(found) - set(NAMES) - BUILD_ARGUMENTS == set()
+    assert set(found) - set(NAMES) - BUILD_ARGUMENTS - COMPOSE_ONLY == set()
     arguments = set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE))
     assert set(found) & BUILD_ARGUMENTS <= arguments
     for name in set(found) & {"PORT", "MODEL_DIRECTORY", "LOG_DIRECTORY"}:
@@ -140,6 +144,30 @@ def test_monitoring_is_a_profile_and_reads_deploy(services: dict[str, Any]) -> N
     sources = [mount.source for mount in compose.mounts(services["grafana"])]
     assert sources == ["./deploy/grafana/provisioning", "./deploy/grafana/dashboards", "grafana"]
     assert all(services[name]["ports"][0].startswith("127.0.0.1:") for name in ("prometheus", "grafana"))
+
+
+def test_keys_are_made_by_the_builder_and_read_by_the_adapter(services: dict[str, Any]) -> None:
+    """In a volume, since what replaces a file is not seen through a mount of the file alone."""
+    given = {"SCHWIFT_API_KEYS_FILE": "/srv/keys/keys.json"}
+    for name, read_only in (("builder", False), ("adapter", True)):
+        settings = settings_in(services[name], **given)
+        assert compose.Mount("keys", str(settings.api_keys_file and settings.api_keys_file.parent), read_only) in (
+            compose.mounts(services[name])
+        )
+    assert "/srv/skeleton/keys" in DOCKERFILE
+    assert not [name for name in ("logs", "triton") if "keys" in str(services[name]["volumes"])]
+
+
+def test_prometheus_shows_the_key_of_a_file(services: dict[str, Any]) -> None:
+    """Of this machine, in the place of the one that is no key."""
+    target = "/etc/prometheus/metrics_key"
+    mine = compose.load(dotenv={"SCHWIFT_METRICS_KEY_FILE": "./my_key"})
+    for found, source in ((services, "./deploy/prometheus/metrics_key"), (mine, "./my_key")):
+        assert compose.Mount(source, target, True) in compose.mounts(found["prometheus"])
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    (job,) = [job for job in config["scrape_configs"] if job["job_name"] == "schwift"]
+    assert job["authorization"] == {"credentials_file": "metrics_key"}
+    assert (ROOT / "deploy" / "prometheus" / "metrics_key").read_text(encoding="utf-8").strip() == "no key"
 
 
 def test_nvidias_image_takes_tritons_place_and_nothing_else() -> None:
