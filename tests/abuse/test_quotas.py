@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.exchange import Reply, head, post, send
+from tests.abuse.raw_request import Reply, head, post, send
 from tests.abuse.keyed import add_key
 from tests.abuse.many_clients import come, memory
 from tests.e2e.server import ROOT, Server, wait_for
