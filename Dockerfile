@@ -3,8 +3,9 @@
 
 # A Python 3.10 to 3.12 with its shared library and venv, on glibc 2.35 or newer.
 ARG BASE=python:3.11-slim-bookworm
-# 26.04 or newer.
-ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.06-py3
+# 26.08 or newer: the security bulletins of 2026 are complete from 26.07 on, 26.08 cures a leak of counts in queues with a
+# policy, which slowed them down over minutes, and 26.11 a use after free in the dynamic batcher.
+ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.11-py3
 
 # Nothing of this stage is in an image but what is copied from it.
 FROM ${BASE} AS tools
@@ -14,7 +15,8 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils && 
 # /opt/schwift goes into the images; the pip that fills it does not.
 RUN python3 -m venv /opt/pip \
     && python3 -m venv --without-pip /opt/schwift \
-    && mkdir -p /srv/skeleton/models /srv/skeleton/repository /srv/skeleton/logs /srv/skeleton/control /srv/skeleton/keys
+    && mkdir -p /srv/skeleton/models /srv/skeleton/repository /srv/skeleton/logs /srv/skeleton/control \
+      /srv/skeleton/keys
 WORKDIR /build
 COPY constraints.txt ./
 COPY deploy/requirements deploy/slim.sh ./
@@ -66,7 +68,8 @@ ENV PATH=/opt/schwift/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     MODEL_DIRECTORY=/srv/models \
     LOG_DIRECTORY=/srv/logs \
-    SCHWIFT_REPOSITORY=/srv/repository/current
+    SCHWIFT_REPOSITORY=/srv/repository/current \
+    SCHWIFT_TRITON_KEY_FILE=/srv/keys/triton.key
 COPY --from=tools --chown=10001:10001 /srv/skeleton /srv
 WORKDIR /srv
 USER 10001:10001
@@ -92,7 +95,7 @@ ENV PATH=/opt/schwift/bin:${PATH} \
     OPENBLAS_NUM_THREADS=1 \
     PYTHONDONTWRITEBYTECODE=1
 COPY --from=nvidia-packages /opt/schwift /opt/schwift
-COPY deploy/nvidia.sh /opt/schwift/
+COPY deploy/nvidia.sh schwift/triton/sealed_start.py /opt/schwift/
 WORKDIR /srv
 USER 10001:10001
 EXPOSE 8000 8001 8002

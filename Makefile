@@ -53,6 +53,8 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.nvidia.yml
+	$(BIN)/docker-compose config -q
+	$(BIN)/docker-compose -f docker-compose.yml -f deploy/compose.nvidia.yml config -q
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py
 
 images: venv

@@ -20,6 +20,8 @@ info=false
 if is_true "${DEBUG_MODE:-}" || is_true "${DEBUG_MODEL:-}"; then
   info=true
 fi
+# As schwift/triton/restricted_apis.py has it.
+apis=model-repository,shared-memory,trace,logging,statistics
 set -- \
   "--model-repository=${SCHWIFT_REPOSITORY:-/srv/repository/current}" \
   --model-control-mode=explicit \
@@ -29,6 +31,8 @@ set -- \
   --exit-timeout-secs=10 \
   "--cache-config=local,size=${SCHWIFT_CACHE_BYTES:-67108864}" \
   --http-port=8000 --grpc-port=8001 --metrics-port=8002 \
+  "--http-restricted-api=$apis:schwift-key={access-key}" \
+  "--grpc-restricted-protocol=$apis:schwift-key={access-key}" \
   "--log-info=$info"
 if [ -n "${SCHWIFT_OTLP_ENDPOINT:-}" ]; then
   set -- "$@" \
@@ -40,7 +44,9 @@ if [ -n "${SCHWIFT_OTLP_ENDPOINT:-}" ]; then
 fi
 if is_true "${DEBUG_MODE:-}"; then
   log=${LOG_DIRECTORY:-/srv/logs}/triton.log
+  # With the rights of the other logs; what Triton writes from now on is for its user alone.
+  : >>"$log"
   keep_small "$log" &
   set -- "$@" "--log-file=$log"
 fi
-exec tritonserver "$@"
+exec python3 -I "${0%/*}/sealed_start.py" "${SCHWIFT_TRITON_KEY_FILE:-/srv/keys/triton.key}" tritonserver "$@"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dotenv import dotenv_values
 
 from tests.e2e.server import ROOT
 
@@ -46,9 +47,12 @@ def variables(text: str) -> dict[str, str]:
 
 
 def environment(service: Mapping[str, Any], dotenv: Mapping[str, str]) -> dict[str, str]:
-    """What compose sets in the container: .env, then `environment`, which wins."""
-    from_file = dotenv if "env_file" in service else {}
-    return {**from_file, **{name: str(value) for name, value in service.get("environment", {}).items()}}
+    """What compose sets in the container: .env, the other files, then `environment`, which wins."""
+    from_files: dict[str, str] = {}
+    for file in service.get("env_file", ()):
+        there = dotenv_values(ROOT / file["path"]) if file["path"] != ".env" else dotenv
+        from_files |= {name: value or "" for name, value in there.items()}
+    return {**from_files, **{name: str(value) for name, value in service.get("environment", {}).items()}}
 
 
 def mounts(service: Mapping[str, Any]) -> list[Mount]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,9 +54,11 @@ def clear_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_environment_name_is_a_setting(services: dict[str, Any]) -> None:
     for name in OURS:
-        assert set(services[name]["environment"]) - set(NAMES) == set(), name
+        assert set(compose.environment(services[name], {})) - set(NAMES) == set(), name
     in_images = set(re.findall(r"\b((?:SCHWIFT|MODEL|LOG)_[A-Z_]+)=", DOCKERFILE))
-    assert in_images == {"MODEL_DIRECTORY", "LOG_DIRECTORY", "SCHWIFT_REPOSITORY", "SCHWIFT_HOST"}
+    assert in_images == {
+        "MODEL_DIRECTORY", "LOG_DIRECTORY", "SCHWIFT_REPOSITORY", "SCHWIFT_HOST", "SCHWIFT_TRITON_KEY_FILE",
+    }  # fmt: skip
     assert in_images <= set(NAMES)
 
 
@@ -69,7 +77,7 @@ def test_a_users_dotenv_moves_what_is_outside_and_not_what_is_inside() -> None:
     dotenv = {"PORT": "9000", "MODEL_DIRECTORY": "./Models", "LOG_DIRECTORY": "/var/log/schwift"}
     dotenv |= {"MAX_BATCH_SIZE": "64", "SCHWIFT_HOST": "127.0.0.1", "SCHWIFT_TRITON_HTTP_PORT": "9001"}
     services = compose.load(dotenv=dotenv)
-    assert services["adapter"]["ports"] == ["9000:8005"]
+    assert services["adapter"]["ports"] == ["127.0.0.1:9000:8005"]
     assert services["triton"]["ports"] == ["127.0.0.1:9001:8000", "127.0.0.1:8001:8001"]
     assert compose.mounts(services["builder"])[0] == compose.Mount("./Models", "/srv/models", True)
     assert compose.Mount("/var/log/schwift", "/srv/logs", False) in compose.mounts(services["adapter"])
@@ -112,7 +120,7 @@ def test_the_adapter_asks_triton_where_it_listens(services: dict[str, Any]) -> N
     published = [port.rsplit(":", 1)[1] for port in services["triton"]["ports"]]
     assert published == [str(ports.http), str(ports.grpc)]
     assert all(port.startswith("127.0.0.1:") for port in services["triton"]["ports"])
-    assert services["adapter"]["ports"] == [f"8005:{adapter.port}"]
+    assert services["adapter"]["ports"] == [f"127.0.0.1:8005:{adapter.port}"]
 
 
 def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -> None:
@@ -131,7 +139,7 @@ def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -
 def test_every_service_is_bounded(services: dict[str, Any], name: str) -> None:
     service = services[name]
     assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"]
-    assert service["pids_limit"] > 0 and service["mem_limit"] and service["logging"]["options"]["max-size"]
+    assert int(service["pids_limit"]) > 0 and service["mem_limit"] and service["logging"]["options"]["max-size"]
     if name in OURS:
         assert service["read_only"] is True and service["tmpfs"][0].startswith("/tmp:")
         assert "USER 10001:10001" in stage("runtime")
@@ -176,7 +184,7 @@ def test_nvidias_image_takes_tritons_place_and_nothing_else() -> None:
     base = theirs["triton"]["build"]["args"]["TRITON_IMAGE"]
     assert base in DOCKERFILE
     tag = re.fullmatch(r"nvcr\.io/nvidia/tritonserver:(\d+\.\d+)-py3", base)
-    assert tag and float(tag[1]) >= 26.04
+    assert tag and float(tag[1]) >= 26.08
     for services in (ours, theirs):
         services["triton"].pop("build"), services["triton"].pop("image")
     assert ours == theirs
@@ -188,3 +196,62 @@ def stage(name: str) -> str:
     found = [text for text in stages if re.match(rf"FROM \S+ AS {name}\n", text)]
     assert len(found) == 1
     return found[0]
+
+
+@pytest.mark.parametrize("file", [compose.MAIN, compose.NVIDIA])
+def test_docker_compose_itself_takes_the_file(file: Path, tmp_path: Path) -> None:
+    """The real command, which needs no engine to read."""
+    files = [option for each in dict.fromkeys((compose.MAIN, file)) for option in ("-f", str(each))]
+    command = [str(Path(sys.executable).with_name("docker-compose")), *files, "config", "--format", "json"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stderr
+    adapter = json.loads(done.stdout)["services"]["adapter"]
+    (port,) = adapter["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8005", 8005)
+    assert (adapter["stop_grace_period"], adapter["platform"]) == ("45s", "linux/amd64")
+    assert adapter["environment"]["PORT"] == "8005"
+
+
+def test_A27_the_adapter_is_published_to_this_machine_alone_unless_asked(services: dict[str, Any]) -> None:
+    assert services["adapter"]["ports"] == ["127.0.0.1:8005:8005"]
+    assert settings_in(services["adapter"]).reachable_at == "127.0.0.1"
+    opened = compose.load(dotenv={"SCHWIFT_PUBLISH": "0.0.0.0"})["adapter"]
+    assert opened["ports"] == ["0.0.0.0:8005:8005"]
+    # What it listens on in the container says nothing; this does.
+    assert settings_in(opened, SCHWIFT_PUBLISH="0.0.0.0").reachable_at == "0.0.0.0"
+
+
+def test_A26_the_key_of_tritons_control_is_with_those_who_need_it(services: dict[str, Any]) -> None:
+    """The builder writes it, Triton and the adapter read it, and nobody else has the volume."""
+    mounted = {
+        name: mount.read_only
+        for name in services
+        for mount in compose.mounts(services[name])
+        if mount.source == "keys" and mount.target == "/srv/keys"
+    }
+    assert mounted == {"builder": False, "triton": True, "adapter": True}
+    for name in ("builder", "triton", "adapter"):
+        assert str(settings_in(services[name]).triton_key_path) == "/srv/keys/triton.key"
+
+
+def test_podman_compose_can_read_the_file() -> None:
+    """It takes integers in mappings for texts, and what a service sets for what is filled in elsewhere in it."""
+    for file in (compose.MAIN, compose.NVIDIA):
+        text = file.read_text(encoding="utf-8")
+        for name, service in yaml.safe_load(text)["services"].items():
+            assert [value for value in scalars(service) if type(value) is int] == [], name
+            own = service.get("environment", {})
+            for variable in compose.variables(yaml.safe_dump(service)):
+                # Set to what it stands for anyway, it does no harm.
+                assert str(own.get(variable, f"${{{variable}")).startswith(f"${{{variable}"), (name, variable)
+
+
+def scalars(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from scalars(item)
+    else:
+        yield value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from converter.embedded.doctor import Installation
 from converter.embedded.standalone import standalone_command, standard_ports
 from converter.spec.settings import Settings, load_settings
+from schwift.triton import sealed_start
 from tests.e2e.server import ROOT
 
 SCRIPT = ROOT / "deploy" / "nvidia.sh"
@@ -32,7 +34,13 @@ def told(folder: Path, **settings: str) -> list[str]:
     server.write_text(SERVER, encoding="utf-8")
     server.chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "TOLD": str(folder / "told"), **settings}
-    process = subprocess.Popen(["sh", str(SCRIPT)], env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+    for path in (SCRIPT, Path(sealed_start.__file__)):
+        shutil.copy(path, folder / path.name)
+    environment["SCHWIFT_TRITON_KEY_FILE"] = str(folder / "triton.key")
+    (folder / "triton.key").write_text(sealed_start.KEY, encoding="ascii")
+    process = subprocess.Popen(
+        ["sh", str(folder / SCRIPT.name)], env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         assert process.wait(60) == 0
     finally:

@@ -36,7 +36,7 @@ def written(path: str) -> Any:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_dotenv_is_read_where_there_is_one(services: dict[str, Any], name: str) -> None:
-    assert services[name]["env_file"] == [{"path": ".env", "required": False}]
+    assert services[name]["env_file"] == [{"path": ".env", "required": False}, {"path": "deploy/container.env"}]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -143,4 +143,12 @@ def test_the_build_is_given_what_it_copies() -> None:
     # A name that stands for a folder lets in all below it.
     assert {source for source in copied if source not in given} == set()
     # What makes the package of it.
-    assert {"pyproject.toml", "README.md", "LICENSE", "adapter", "converter", "triton_repo_template"} <= given
+    assert {
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "adapter",
+        "converter",
+        "schwift",
+        "triton_repo_template",
+    } <= given
