@@ -152,10 +152,10 @@ def triton(host: str, **options: Any) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say whether this machine can run Triton from the wheel; starts nothing."""
+    """Say whether this machine can run Triton from the wheel, and what is to be known of it; starts no Triton."""
     from converter.embedded.doctor import examine
 
     checks = examine()
     for check in checks:
-        click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.what}: {check.said}")
+        click.echo(f"{'FAIL' if not check.ok else 'note' if check.note else 'ok  '}  {check.what}: {check.said}")
     sys.exit(0 if all(check.ok for check in checks) else 1)

@@ -1,4 +1,4 @@
-"""What the embedded Triton needs of this machine, each a check with its remedy. Starts nothing."""
+"""What the embedded Triton needs of this machine, each a check with its remedy. Starts no Triton."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from importlib import metadata
 from pathlib import Path
 
 from converter.errors import RuntimeMissing
+from schwift.triton import sealed_probe
 
 _GLIBC = (2, 35)
 _SHM_BYTES = 64 * 1024 * 1024
+# What nvidia-pytriton 0.7.0 brings.
+_TRITON = "2.51.0", "24.10"
 
 
 @dataclass(frozen=True)
 class Check:
+    """`note` is of one that is well, and worth knowing."""
+
     what: str
     ok: bool
     said: str
+    note: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def examine() -> list[Check]:
         ("onnxruntime", _onnxruntime),
         ("shared memory", _shared_memory),
     )
-    return [_run(what, check) for what, check in checks]
+    return [*(_run(what, check) for what, check in checks), _age(), _sealing()]
 
 
 def _run(what: str, check: Callable[[], object]) -> Check:
@@ -69,6 +75,30 @@ def _run(what: str, check: Callable[[], object]) -> Check:
         return Check(what, True, str(check()))
     except RuntimeMissing as error:
         return Check(what, False, str(error))
+
+
+def _age() -> Check:
+    version, release = _TRITON
+    return Check(
+        "Triton's age", True,
+        f"{version} (release {release}) is the newest that PyPI has, and behind on security patches: those of 2026 "
+        "came with 26.07. `schwift serve` keeps it on 127.0.0.1 with its control shut; let nobody else reach it. The "
+        "container of NVIDIA is newer (deploy/compose.nvidia.yml)",
+        note=True,
+    )  # fmt: skip
+
+
+def _sealing() -> Check:
+    sealing = sealed_probe.probe()
+    open_to_others = []
+    if not sealing.key:
+        open_to_others.append("the key of Triton's control, on its command line (no process may trace another here)")
+    if not sealing.memory:
+        open_to_others.append("the shared memory with clients' rows (this kernel has no seccomp filters)")
+    if open_to_others:
+        said = f"other users of this machine can read {', and '.join(open_to_others)}"
+        return Check("privacy", True, said, note=True)
+    return Check("privacy", True, "other users of this machine read neither Triton's key nor its shared memory")
 
 
 def _glibc() -> str:

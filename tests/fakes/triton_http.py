@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,11 +91,14 @@ class FakeTritonHttp:
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        """The address while it listens; every connection is closed at the end."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def serving(self, path: Path | None = None) -> AsyncIterator[str]:
+        """The address while it listens, on a Unix socket at `path`; every connection is closed at the end."""
+        if path is None:
+            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        else:
+            server = await asyncio.start_unix_server(self._serve, path)
         try:
-            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}" if path is None else f"unix:{path}"
         finally:
             server.close()
             tasks = list(self._tasks)

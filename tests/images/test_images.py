@@ -128,6 +128,7 @@ def test_the_contract_in_the_images(images: dict[str, Image], tmp_path: Path) ->
         report(contract(pod, tmp_path, "-k", "not torch_mlp and not eager"))
         for service in ("triton", "adapter"):
             assert_hardened(pod, service)
+        assert_control_is_shut(pod)
         config = tmp_path / "Models" / "multiply" / "model_config.yaml"
         config.write_text(config.read_text(encoding="utf-8").replace("2.5", "4.0"), encoding="utf-8")
         pod.run("builder", variables_of(TEST_DOTENV), "schwift", "reload", "--skip-missing")
@@ -166,6 +167,21 @@ def assert_hardened(pod: Pod, service: str) -> None:
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE) and re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
 
 
+def assert_control_is_shut(pod: Pod) -> None:
+    """Triton asks for the key that the builder made, which its own user alone can read, and which it does not show."""
+    file = pod.exec("triton", "stat", "-c", "%a %u", "/srv/keys/triton.key").stdout
+    assert file.split() == ["600", "10001"]
+    key = pod.exec("adapter", "cat", "/srv/keys/triton.key").stdout.strip()
+    assert len(key) == 64
+    command = pod.exec("triton", "cat", "/proc/1/cmdline").stdout
+    assert "tritonserver" in command and "--http-restricted-api=sealed" in command and key not in command
+    code = (
+        "import http.client as h\nfor k in ('', '{key}'):\n c = h.HTTPConnection('triton', 8000); "
+        "c.request('POST', '/v2/repository/index', '', {{'schwift-key': k}}); print(c.getresponse().status)"
+    )
+    assert pod.exec("adapter", "python", "-c", code.format(key=key)).stdout.split() == ["403", "200"]
+
+
 def test_the_contract_with_torch(torch_images: dict[str, Image], tmp_path: Path) -> None:
     with composed(tmp_path, torch_images, dotenv=TEST_DOTENV) as pod:
         assert "left out" not in pod.output("builder")
@@ -178,6 +194,7 @@ def test_the_contract_on_nvidias_target(nvidia_images: dict[str, Image], tmp_pat
     assert (image.config["User"], image.config["Entrypoint"]) == ("10001:10001", [])
     with composed(tmp_path, nvidia_images, compose.MAIN, compose.NVIDIA, dotenv=TEST_DOTENV) as pod:
         report(contract(pod, tmp_path, "-k", "not torch_mlp and not eager"))
+        assert_control_is_shut(pod)
         assert_traced(pod)
         triton_log.assert_is_rotated(tmp_path / "logs")
         # Compose ends first what depends on others.

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -49,9 +50,12 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     live: bool = True
     index: Any = field(default_factory=pb.RepositoryIndexResponse)
     requests: list[Any] = field(default_factory=list)
+    # What each call carried of Triton's key.
+    keys: dict[str, Any] = field(default_factory=dict)
 
     async def _answer(self, request: Any, context: Any, response: Any) -> Any:
         self.requests.append(request)
+        self._note(request, context)
         if self.hang:
             await asyncio.Event().wait()
         if self.fault is not None:
@@ -64,7 +68,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     async def ServerLive(self, request: Any, context: Any) -> Any:
         return await self._answer(request, context, pb.ServerLiveResponse(live=self.live))
 
+    def _note(self, request: Any, context: Any) -> None:
+        self.keys[type(request).__name__] = dict(context.invocation_metadata()).get("triton-grpc-protocol-schwift-key")
+
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        self._note(request, context)
         if isinstance(self.index, list):
             return self.index.pop(0) if len(self.index) > 1 else self.index[0]
         return self.index
@@ -96,6 +104,27 @@ def talk(triton: FakeTriton, use: Callable[[InferenceBackend], Awaitable[T]]) ->
             return await use(backend)
 
     return asyncio.run(main())
+
+
+def test_control_carries_the_key_and_inference_does_not() -> None:
+    """Asked for each time, as it may be another by then."""
+    keys = iter(("first", "second", "third", "fourth", "fifth"))
+    triton = FakeTriton(response=answer())
+
+    async def use(backend: InferenceBackend) -> None:
+        assert isinstance(backend, TritonGrpc)
+        backend._key = lambda: (("triton-grpc-protocol-schwift-key", next(keys)),)
+        await backend.states(5)
+        await backend.load("m", 5)
+        await backend.unload("m", 5)
+        await infer(backend)
+
+    talk(triton, use)
+    assert triton.keys.pop("ModelInferRequest") is None
+    assert triton.keys == {
+        "RepositoryIndexRequest": "second", "RepositoryModelLoadRequest": "third",
+        "RepositoryModelUnloadRequest": "fourth",
+    }  # fmt: skip
 
 
 def talk_to_nobody(use: Callable[[InferenceBackend], Awaitable[T]]) -> T:
@@ -384,3 +413,24 @@ def test_metrics_are_fetched_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> 
                 await backend.close()
 
     assert asyncio.run(main()) == b"nv 1\n"
+
+
+def test_metrics_come_from_a_unix_socket_too(tmp_path: Path) -> None:
+    """One answer, to whoever connects first."""
+    path = tmp_path / "metrics.sock"
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nnv_x\n")
+        writer.close()
+
+    async def main() -> tuple[bytes, bytes]:
+        backend = TritonGrpc("127.0.0.1:1", f"unix:{path}")
+        async with await asyncio.start_unix_server(reply, path):
+            there = await backend.metrics(5)
+        path.unlink(missing_ok=True)
+        gone = await backend.metrics(5)
+        await backend.close()
+        return there, gone
+
+    assert asyncio.run(main()) == (b"nv_x\n", b"")

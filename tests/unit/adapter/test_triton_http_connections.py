@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -235,3 +236,27 @@ def test_a_refused_connection_is_tried_once_more() -> None:
             await asyncio.sleep(0.01)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_triton_on_a_unix_socket_is_asked_there(
+    tmp_path: Path, make_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Kept connections as with ports, and a server that is not there is one that is down."""
+    fake = FakeTritonHttp(echo)
+
+    async def main() -> None:
+        async with fake.serving(tmp_path / "http.sock") as address:
+            backend = TritonHttp(address)
+            assert [await ask(backend, value) for value in (1, 2, 3)] == [1, 2, 3]
+        with pytest.raises(errors.UpstreamDown):
+            await ask(backend, 4)
+        backend.close()
+
+    loop = make_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert len(fake.writers) == 1
+    assert b"\r\nHost: localhost\r\n" in fake.requests[0].head

@@ -15,6 +15,8 @@ import pytest
 
 from converter.embedded.doctor import examine, locate
 from converter.errors import RuntimeMissing
+from schwift.triton import sealed_probe
+from schwift.triton.sealed_probe import Sealing
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -47,7 +49,8 @@ def said(what: str) -> str:
 
 
 def test_machine_that_has_everything_passes_every_check(machine: Path) -> None:
-    assert [(check.what, check.ok, check.said) for check in examine()] == [
+    *checks, age, privacy = examine()
+    assert [(check.what, check.ok, check.said) for check in checks] == [
         ("glibc", True, "2.36"),
         ("Triton's wheel", True, str(machine)),
         ("Python stub", True, str(machine / "python_backend_stubs" / PYTHON / "triton_python_backend_stub")),
@@ -56,6 +59,32 @@ def test_machine_that_has_everything_passes_every_check(machine: Path) -> None:
         ("onnxruntime", True, "1.23.2"),
         ("shared memory", True, "64 MiB free"),
     ]
+    # The old Triton is no fault of the machine.
+    assert (age.what, age.ok, age.note) == ("Triton's age", True, True)
+    assert age.said.startswith("2.51.0 (release 24.10)") and "behind on security patches" in age.said
+    assert (privacy.ok, privacy.note) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("sealing", "words"),
+    [
+        (Sealing(False, True), ["the key of Triton's control"]),
+        (Sealing(True, False), ["clients' rows"]),
+        (Sealing(False, False), ["the key of Triton's control", "clients' rows"]),
+    ],
+)
+def test_what_others_can_read_is_said_and_fails_nothing(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, sealing: Sealing, words: list[str]
+) -> None:
+    monkeypatch.setattr(sealed_probe, "probe", lambda: sealing)
+    privacy = examine()[-1]
+    assert (privacy.what, privacy.ok, privacy.note) == ("privacy", True, True)
+    assert [word for word in ("the key of Triton's control", "clients' rows") if word in privacy.said] == words
+
+
+def test_the_version_is_that_of_the_wheel_that_is_pinned() -> None:
+    """Its Triton says so itself in tests/abuse/test_triton_doors.py."""
+    assert metadata.version("nvidia-pytriton") == "0.7.0"
 
 
 def test_parts_are_located(machine: Path) -> None:
@@ -165,6 +194,8 @@ def test_no_shared_memory(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_nothing_is_started(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # But for the small program that tries what others can see of it.
+    monkeypatch.setattr(sealed_probe, "probe", lambda: Sealing(True, True))
     monkeypatch.setattr("subprocess.Popen", _raise(AssertionError("a process was started")))
     monkeypatch.setattr(os, "posix_spawn", _raise(AssertionError("a process was started")))
     assert all(check.ok for check in examine())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +122,22 @@ def test_another_triton_begins_anew(asked: Asked) -> None:
     asked.pulse.tick()
     asked.pulse.forget()
     assert (asked.pulse.answered, asked.pulse.silent_seconds, asked.pulse._socket) == (False, 0, None)
+
+
+def test_a_triton_on_a_unix_socket_is_asked_there(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "http.sock"))
+        listening.listen()
+        pulse = Pulse(f"unix:{tmp_path / 'http.sock'}", lambda: 100.0)
+        pulse.tick()
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+
+            def answered() -> bool:
+                pulse.tick()
+                return pulse.answered
+
+            wait_until(answered)
+        pulse.close()
+    assert pulse.silent_seconds == 0

@@ -38,9 +38,8 @@ def told(folder: Path, **settings: str) -> list[str]:
         shutil.copy(path, folder / path.name)
     environment["SCHWIFT_TRITON_KEY_FILE"] = str(folder / "triton.key")
     (folder / "triton.key").write_text(sealed_start.KEY, encoding="ascii")
-    process = subprocess.Popen(
-        ["sh", str(folder / SCRIPT.name)], env=environment, stdin=subprocess.DEVNULL, start_new_session=True
-    )
+    command = ["sh", str(folder / SCRIPT.name)]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         assert process.wait(60) == 0
     finally:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from schwift.triton import sealed_start
+from schwift.triton import sealed_probe, sealed_start
+from schwift.triton.sealed_probe import Sealing
 from schwift.triton.sealed_start import KEY
 
 # Says what it has, and lives until its input ends.
@@ -33,7 +34,8 @@ sys.stdin.read()
 # Takes the place of `ptrace` where it is forbidden, as in some containers.
 FORBIDDEN = """
 import sys
-from schwift.triton import sealed_start
+from schwift.triton import sealed_probe, sealed_start
+from schwift.triton.sealed_probe import Sealing
 sealed_start._ptrace = lambda *_: False
 sealed_start.main(sys.argv[1:])
 """
@@ -121,3 +123,7 @@ def test_a_key_that_cannot_be_read_names_the_setting(tmp_path: Path) -> None:
         assert process.stderr
         assert "SCHWIFT_TRITON_KEY_FILE" in process.stderr.read()
     assert process.returncode == 1
+
+
+def test_the_probe_of_the_doctor_sees_what_these_tests_see() -> None:
+    assert sealed_probe.probe() == Sealing(key=True, memory=True)

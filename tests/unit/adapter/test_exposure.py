@@ -1,0 +1,24 @@
+"""The warning of an address that others reach without a key."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapter.limits import exposure
+
+
+@pytest.mark.parametrize(
+    ("address", "alone"),
+    [
+        ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True), ("localhost", True),
+        ("0.0.0.0", False), ("::", False), ("10.0.0.7", False), ("models.example.org", False), ("", False),
+    ],
+)  # fmt: skip
+def test_A27_a_warning_where_others_reach_it_without_a_key(
+    caplog: pytest.LogCaptureFixture, address: str, alone: bool
+) -> None:
+    assert exposure.is_loopback(address) is alone
+    exposure.warn(address, has_keys=True)
+    assert caplog.messages == []
+    exposure.warn(address, has_keys=False)
+    assert [message.split(" is not the loopback")[0] for message in caplog.messages] == ([] if alone else [address])
