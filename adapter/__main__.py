@@ -43,7 +43,7 @@ def main() -> int:
         if settings.triton_key_file is not None:
             # Without it nothing would ever be loaded.
             triton_key.read(settings.triton_key_file)
-        exposure.warn(settings.reachable_at, has_keys=settings.api_keys_file is not None)
+        exposure.warn(exposure.reached_at(settings.host, settings.publish), has_keys=settings.api_keys_file is not None)
         tls = server_context(settings)
         if settings.api_keys_file is not None:
             # An error here, and not in each worker.

@@ -17,6 +17,11 @@ def is_loopback(address: str) -> bool:
         return bare == "localhost"
 
 
+def reached_at(host: str, publish: str | None) -> str:
+    """Where clients come in: a container listens on all its addresses, and is published at one of the machine's."""
+    return host if publish is None or is_loopback(host) else publish
+
+
 def warn(address: str, has_keys: bool) -> None:
     """Say so where the address is open to others and nobody is asked for a key."""
     if not has_keys and not is_loopback(address):

@@ -204,11 +204,6 @@ class Settings(BaseSettings):
         """Of a Triton that runs alone; `schwift serve` names one of its own to the adapter."""
         return self.triton_key_file or self.repository.with_name(f".{self.repository.name}.key")
 
-    @property
-    def reachable_at(self) -> str:
-        """The address that clients come by: behind compose it is not the one that the adapter listens on."""
-        return self.publish or self.host
-
 
 def env_name(field: str) -> str:
     """The environment variable that sets a field of `Settings`."""

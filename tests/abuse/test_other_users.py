@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from converter.spec.triton_key import HEADER
 from tests.abuse.as_nobody import readable, tried
 from tests.abuse.open_folder import open_folder
-from tests.e2e.server import Server, shared_memory
+from tests.e2e.server import Server, environment, shared_memory
 from tests.faults import pids
 from tests.faults.serving import serving
 
@@ -88,3 +90,18 @@ def test_B4_models_gain_no_rights_and_leave_no_core_dumps(server: Server) -> Non
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8")
         (core,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
         assert core.split()[4:6] == ["0", "0"]
+
+
+def test_A31_a_repository_that_is_built_by_hand_is_its_users_alone() -> None:
+    """With the key of Triton's control, where one is asked for."""
+    with open_folder() as folder:
+        (folder / "models" / "multiply" / "notes.txt").write_text("rows of a client's")
+        settings = environment(folder, {"SCHWIFT_TRITON_KEY_FILE": str(folder / "keys" / "triton.key")})
+        command = [sys.executable, "-m", "converter", "build-repo"]
+        subprocess.run(command, cwd=folder, env=settings, check=True, stdout=subprocess.DEVNULL, timeout=60)
+        theirs = {Path(path).relative_to(folder).parts[0] for path in tried(folder)["readable"]}
+        assert theirs == {"models"}
+        written = {path.name: path for path in (folder / "model_repository").rglob("*")}
+        assert {"wake_key", "notes.txt", "config.pbtxt", "schwift.json"} <= set(written)
+        for path in (written["wake_key"], written["notes.txt"], folder / "keys" / "triton.key"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -50,10 +50,15 @@ class Server(Served):
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     @property
-    def triton_key(self) -> str:
-        """What its Triton's control is asked with; each serve has its own."""
+    def triton_key_file(self) -> Path:
+        """Each serve has its own."""
         (path,) = self.log.parent.glob("tmp/schwift-serve-*/triton.key")
-        return triton_key.read(path)
+        return path
+
+    @property
+    def triton_key(self) -> str:
+        """What its Triton's control is asked with."""
+        return triton_key.read(self.triton_key_file)
 
 
 def elsewhere() -> Served | None:

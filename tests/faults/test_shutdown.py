@@ -145,6 +145,7 @@ def test_R21_the_adapter_alone_ends_in_the_same_way(tmp_path: Path, workers: str
             "SCHWIFT_REPOSITORY": str(server.repository),
             "SCHWIFT_TRITON_HTTP": server.triton_http,
             "SCHWIFT_TRITON_GRPC": server.triton_grpc,
+            "SCHWIFT_TRITON_KEY_FILE": str(server.triton_key_file),
         }
         adapter = subprocess.Popen(
             [sys.executable, "-m", "adapter"],

@@ -22,3 +22,17 @@ def test_A27_a_warning_where_others_reach_it_without_a_key(
     assert caplog.messages == []
     exposure.warn(address, has_keys=False)
     assert [message.split(" is not the loopback")[0] for message in caplog.messages] == ([] if alone else [address])
+
+
+@pytest.mark.parametrize(
+    ("host", "publish", "where"),
+    [
+        ("127.0.0.1", None, "127.0.0.1"), ("0.0.0.0", None, "0.0.0.0"),
+        # In a container.
+        ("0.0.0.0", "127.0.0.1", "127.0.0.1"), ("0.0.0.0", "10.0.0.7", "10.0.0.7"),
+        # A .env that is for docker, and no docker.
+        ("127.0.0.1", "0.0.0.0", "127.0.0.1"),
+    ],
+)  # fmt: skip
+def test_A27_clients_come_by_what_is_published_where_anything_is(host: str, publish: str | None, where: str) -> None:
+    assert exposure.reached_at(host, publish) == where

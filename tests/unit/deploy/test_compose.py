@@ -217,11 +217,12 @@ def test_docker_compose_itself_takes_the_file(file: Path, tmp_path: Path) -> Non
 
 def test_A27_the_adapter_is_published_to_this_machine_alone_unless_asked(services: dict[str, Any]) -> None:
     assert services["adapter"]["ports"] == ["127.0.0.1:8005:8005"]
-    assert settings_in(services["adapter"]).reachable_at == "127.0.0.1"
+    settings = settings_in(services["adapter"])
+    assert (settings.host, settings.publish) == ("0.0.0.0", "127.0.0.1")
     opened = compose.load(dotenv={"SCHWIFT_PUBLISH": "0.0.0.0"})["adapter"]
     assert opened["ports"] == ["0.0.0.0:8005:8005"]
     # What it listens on in the container says nothing; this does.
-    assert settings_in(opened, SCHWIFT_PUBLISH="0.0.0.0").reachable_at == "0.0.0.0"
+    assert settings_in(opened, SCHWIFT_PUBLISH="0.0.0.0").publish == "0.0.0.0"
 
 
 def test_A26_the_key_of_tritons_control_is_with_those_who_need_it(services: dict[str, Any]) -> None:
