@@ -18,6 +18,7 @@ from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.draining import DrainingServer
 from adapter.express import ExpressProtocol
+from adapter.http.connection_bounds import HeadBounds
 from adapter.limits import exposure
 from adapter.sharing import Sharing
 from adapter.timings import Traces
@@ -92,7 +93,7 @@ async def _serve(
     config = uvicorn.Config(
         app,
         loop="none",
-        http=ExpressProtocol,
+        http=_protocol(settings),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -100,12 +101,22 @@ async def _serve(
         server_header=False,
         # SCHWIFT_TRUSTED_HOPS says what is believed of X-Forwarded-For, and quotas go by it: not uvicorn's business.
         proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     config.load()
     # Ours, since uvicorn's own takes its protocols and ciphers from elsewhere.
     config.ssl = tls
     await DrainingServer(config, app.drain).serve(sockets=[sock])
+
+
+def _protocol(settings: Settings) -> type[ExpressProtocol]:
+    """The protocol of each connection, with the bounds of the settings."""
+
+    class Protocol(ExpressProtocol):
+        head_bounds = HeadBounds(settings.max_head_bytes, settings.max_headers)
+
+    return Protocol
 
 
 def _traces(endpoint: str, worker: int) -> Traces:

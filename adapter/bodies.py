@@ -1,6 +1,6 @@
 """How much of large bodies may be in memory at a time: as numbers they take some twenty times their size.
 
-A place is taken before the body is read, and kept until its request is answered.
+Room is taken as the bytes come, and kept until their request is answered.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ class LargeBodies:
     def __init__(self, largest: int) -> None:
         self._room = _MOST_LARGEST * largest
 
-    def enter(self, size: int) -> int:
-        """Take room for a body of so many bytes, to be given back with `leave`. Raises Overloaded."""
+    def check(self, size: int) -> None:
+        """Raise Overloaded where a body of so many bytes has no room now; takes none."""
         if size > self._room:
             raise Overloaded("Too many large requests are in flight; try again shortly, or send fewer rows a request.")
+
+    def enter(self, size: int) -> int:
+        """Take room for so many bytes, to be given back with `leave`. Raises Overloaded."""
+        self.check(size)
         self._room -= size
         return size
 

@@ -5,6 +5,9 @@ AdapterError
 │   ├── Unauthenticated       no key, or none that is valid
 │   └── Forbidden             a key that does not allow this
 ├── BadRequest                what the client sent
+│   ├── MalformedRequest      not HTTP/1.x
+│   ├── HeadTooLarge
+│   ├── SlowRequest           its head or body did not come in time
 │   ├── MalformedJson
 │   ├── BadHeader
 │   ├── UnknownModel
@@ -65,6 +68,18 @@ class Forbidden(Refused):
 
 
 class BadRequest(AdapterError):
+    pass
+
+
+class MalformedRequest(BadRequest):
+    pass
+
+
+class HeadTooLarge(BadRequest):
+    pass
+
+
+class SlowRequest(BadRequest):
     pass
 
 

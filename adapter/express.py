@@ -16,7 +16,7 @@ from starlette.types import Message, Receive
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from adapter.hot import LEFT, Answer, Headers, HotPath
-from adapter.http_protocol import HttpProtocol
+from adapter.http_protocol import BODY, BOUNDARY, HEAD, HttpProtocol
 from converter.spec.model import Endpoint
 
 
@@ -102,18 +102,10 @@ class ExpressProtocol(HttpProtocol):
         # Its head was read, and its body may have been.
         self._pending: _Cycle | None = None
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._pending is not None:
-            # It ends in another packet, or is broken.
-            pending, self._pending = self._pending, None
-            if not self.transport.is_closing():
-                self._usual_way()
-                if pending.body:
-                    super().on_body(pending.body)
-
     def on_message_begin(self) -> None:
         # uvicorn's makes the scope, which is made where it is needed.
+        self._stage = HEAD
+        self._hosts = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -122,6 +114,15 @@ class ExpressProtocol(HttpProtocol):
         self._pending = self._express()
         if self._pending is None:
             self._usual_way()
+
+    def _leave_short_cut(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None and not self.transport.is_closing():
+            left = self._left
+            self._usual_way()
+            self._left = left
+            if pending.body:
+                super().on_body(pending.body)
 
     def on_body(self, body: bytes) -> None:
         if self._pending is None:
@@ -135,6 +136,7 @@ class ExpressProtocol(HttpProtocol):
             super().on_message_complete()
             return
         self._pending = None
+        self._stage = BOUNDARY
         self.cycle = cast(Any, cycle)
         cycle.task = self.loop.create_task(self._serve(cycle))
         self.tasks.add(cycle.task)
@@ -144,8 +146,7 @@ class ExpressProtocol(HttpProtocol):
         hot, parser = self._hot, self.parser
         if (found := hot.known(self.url)) is None or parser.get_method() != b"POST":
             return None
-        before = self.cycle
-        if before is not None and not before.response_complete:
+        if self._hosts != 1:
             return None
         if self.expect_100_continue or not parser.should_keep_alive() or parser.should_upgrade():
             return None
@@ -155,13 +156,14 @@ class ExpressProtocol(HttpProtocol):
             return None
         if parser.get_http_version() != "1.1":
             return None
+        self._stage, self._left, self._chunked = BODY, int(length), False
         return _Cycle(*found, headers, self.headers, self.client)
 
     def _usual_way(self) -> None:
         """uvicorn's, for the request whose head was read."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url, headers, expects, hosts = self.url, self.headers, self.expect_100_continue, self._hosts
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
+        self.url, self.expect_100_continue, self._hosts = url, expects, hosts
         # The scope has this very list.
         self.headers += headers
         super().on_headers_complete()

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -67,7 +68,8 @@ class Headers:
             elif name == b"content-length":
                 self.length = value
             elif name == b"content-encoding":
-                self.encoding = value
+                # Several are one list, whatever the lines they stand in.
+                self.encoding = self.encoding + b", " + value if self.encoding else value
             elif name == b"x-request-id":
                 self.request_id = value
             elif name == b"x-request-timeout-ms":
@@ -184,14 +186,18 @@ class HotPath:
         self._service.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            head, _, name = scope["path"][1:].partition("/")
-            endpoint = _ENDPOINTS.get(head)
-            if endpoint is not None and name and "/" not in name:
-                answer = await self.answer(_Scoped(endpoint, name, scope, receive))
-                if answer.status != LEFT:
-                    await _send(send, answer)
-                return
+        if scope["type"] == "http":
+            path = _path_as_sent(scope)
+            if scope["method"] == "POST":
+                head, _, name = path[1:].partition("/")
+                endpoint = _ENDPOINTS.get(head)
+                if endpoint is not None and name and "/" not in name:
+                    answer = await self.answer(_Scoped(endpoint, unquote(name), scope, receive))
+                    if answer.status != LEFT:
+                        await _send(send, answer)
+                    return
+            if "%" in path:
+                scope = {**scope, "path": path}
         await self._app(scope, receive, send)
 
     def known(self, path: bytes) -> tuple[Endpoint, str] | None:
@@ -299,10 +305,10 @@ class HotPath:
             if len(length) > _MOST_DIGITS or int(length) > self._limit:
                 raise self._too_large()
             if int(length) > LARGE_BYTES:
-                headers.held = self._bodies.enter(int(length))
+                self._bodies.check(int(length))
         message = await receive()
         body: bytes = message.get("body", b"")
-        if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= self._limit:
+        if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= self.small:
             return body
         chunks: list[bytes] = []
         size = 0
@@ -313,9 +319,9 @@ class HotPath:
             size += len(chunk)
             if size > self._limit:
                 raise self._too_large()
-            if size > LARGE_BYTES and not headers.held:
-                # It did not say how large it will be.
-                headers.held = self._bodies.enter(self._limit)
+            if size > LARGE_BYTES:
+                # As it comes, and not as it was announced: who sends nothing takes no room.
+                headers.held += self._bodies.enter(size - headers.held)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
@@ -323,6 +329,13 @@ class HotPath:
 
     def _too_large(self) -> errors.BodyTooLarge:
         return errors.BodyTooLarge(f"The body is over the limit of {self._limit} bytes: send fewer rows a request.")
+
+
+def _path_as_sent(scope: Scope) -> str:
+    """The path with its escapes: decoded, `%2F` would be taken for a separator, as no proxy takes it."""
+    raw: bytes | None = scope.get("raw_path")
+    path: str = scope["path"] if raw is None else raw.decode("latin-1")
+    return path
 
 
 def _check_media(headers: Headers) -> None:

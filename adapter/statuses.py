@@ -8,6 +8,9 @@ from adapter import errors
 
 # The most specific class wins; a test fails on a class of adapter.errors that has no row here.
 STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
+    errors.MalformedRequest: (400, "malformed_request"),
+    errors.HeadTooLarge: (431, "head_too_large"),
+    errors.SlowRequest: (408, "slow_request"),
     errors.MalformedJson: (400, "malformed_json"),
     errors.BadHeader: (400, "bad_header"),
     errors.Unauthenticated: (401, "unauthenticated"),

@@ -109,6 +109,17 @@ class Settings(BaseSettings):
         16 * 1024 * 1024, ge=1024, validation_alias="SCHWIFT_MAX_BODY_BYTES",
         description="the largest request body, in bytes",
     )  # fmt: skip
+    max_head_bytes: int = Field(
+        64 * 1024, ge=1024, le=1024 * 1024, validation_alias="SCHWIFT_MAX_HEAD_BYTES",
+        description="the largest head of a request (first line and headers), in bytes",
+    )  # fmt: skip
+    max_headers: int = Field(
+        100, ge=8, le=10_000, validation_alias="SCHWIFT_MAX_HEADERS", description="the most headers of a request"
+    )
+    keep_alive_seconds: int = Field(
+        75, ge=1, le=3600, validation_alias="SCHWIFT_KEEP_ALIVE_SECONDS",
+        description="how long an idle connection is kept; longer than a load balancer in front keeps its own",
+    )  # fmt: skip
     model_load_timeout_seconds: float = Field(
         60, gt=0, validation_alias="SCHWIFT_MODEL_LOAD_TIMEOUT_SECONDS",
         description="how long one model may take to load",

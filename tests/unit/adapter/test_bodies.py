@@ -66,10 +66,9 @@ def test_over_the_room_a_large_body_is_refused_before_it_is_read_and_small_ones_
         return await zeros(model, arrays, outputs)
 
     async def main() -> None:
-        # Four at a time where they do not say how large they are.
         app = make_app(FakeBackend(wait), max_body_bytes=LIMIT)
         async with running(app) as client:
-            held = [Client(LARGE, length) for _ in range(4 if not length else 4 * LIMIT // len(LARGE))]
+            held = [Client(LARGE, length) for _ in range(4 * LIMIT // len(LARGE))]
             tasks = [asyncio.create_task(app(one.scope, one.receive, one.send)) for one in held]
             await asyncio.sleep(0.05)
             refused = Client(LARGE, length)
@@ -85,6 +84,29 @@ def test_over_the_room_a_large_body_is_refused_before_it_is_read_and_small_ones_
             again = Client(LARGE, length)
             await app(again.scope, again.receive, again.send)
             assert again.status == 200
+            assert app._bodies._room == 4 * LIMIT
+
+    asyncio.run(main())
+
+
+def test_A13_who_declares_a_large_body_and_sends_a_byte_takes_no_room() -> None:
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        app = make_app(FakeBackend(), max_body_bytes=LIMIT)
+        async with running(app):
+            silent = [Client(b" ", True) for _ in range(8)]
+            for one in silent:
+                one.scope["headers"] = [(b"content-length", b"%d" % LIMIT)]
+            tasks = [asyncio.create_task(app(one.scope, never, one.send)) for one in silent]
+            await asyncio.sleep(0.01)
+            served = [Client(LARGE, True) for _ in range(4)]
+            await asyncio.gather(*(app(one.scope, one.receive, one.send) for one in served))
+            assert [one.status for one in served] == [200] * 4
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             assert app._bodies._room == 4 * LIMIT
 
     asyncio.run(main())

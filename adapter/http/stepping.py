@@ -1,0 +1,94 @@
+"""Where heads and bodies end in what a connection sends, before the parser sees it.
+
+The parser tells what a head says, but keeps all that comes of one, goes on into the next request, stops at an
+`Upgrade`, and takes RTSP for HTTP. So the bytes are cut here first: a head ends at the first empty line (the parser
+takes no line that does not end in CRLF), and a body as its head says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import httptools
+
+from adapter import errors
+
+HEAD_END = b"\r\n\r\n"
+_VERSION = b" HTTP/1.1\r\n"
+_LINE = re.compile(rb"[\r\n]*[^\r\n]+ HTTP/1\.[01]\r\n")
+
+
+def is_one_request(packet: bytes, most: int) -> bool:
+    """Whether a packet that begins a request has one whole head of HTTP/1.1 and no other, of at most `most` bytes."""
+    end = packet.find(HEAD_END)
+    return 0 < end <= most - 4 and packet.find(_VERSION) + 9 == packet.find(b"\r\n") and packet.rfind(HEAD_END) == end
+
+
+class HeadCutter:
+    """The head that is coming, in whatever pieces. Nothing of it is kept but its first line, and that until it ends."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._begin()
+
+    def _begin(self) -> None:
+        self._size = 0
+        self._tail = b""
+        self._line: bytearray | None = bytearray()
+
+    def cut(self, data: bytes, start: int) -> tuple[int, bool]:
+        """Where the head's part of `data` ends, and whether the head ends there.
+
+        Raises HeadTooLarge and MalformedRequest.
+        """
+        end, whole = find_end(data, start, self._tail)
+        self._size += end - start
+        if self._size > self._most:
+            raise errors.HeadTooLarge(f"The request's head is over the limit of {self._most} bytes: send less in it.")
+        piece = data[start:end]
+        self._tail = (self._tail + piece)[-3:]
+        if self._line is not None:
+            self._check_line(self._line, piece)
+        if whole:
+            self._begin()
+        return end, whole
+
+    def _check_line(self, line: bytearray, piece: bytes) -> None:
+        seen = len(line)
+        line += piece
+        if line[:1] in b"\r\n":
+            # Empty lines before a request are let pass.
+            del line[: len(line) - len(line.lstrip(b"\r\n"))]
+            seen = 0
+        if line.find(b"\r\n", max(0, seen - 1)) < 0:
+            return
+        if _LINE.match(line) is None:
+            raise errors.MalformedRequest("The request's first line is not one of HTTP/1.1 or HTTP/1.0.")
+        self._line = None
+
+
+def find_end(data: bytes, start: int, tail: bytes) -> tuple[int, bool]:
+    """Where the first empty line ends that is in `data` from `start` on, or began in `tail`, what came before."""
+    if tail:
+        found = (tail + data[start : start + 3]).find(HEAD_END)
+        if found >= 0:
+            return start + found + 4 - len(tail), True
+    found = data.find(HEAD_END, start)
+    return (len(data), False) if found < 0 else (found + 4, True)
+
+
+class _BodyCallbacks:
+    def __init__(self, on_body: Callable[[bytes], None], on_complete: Callable[[], None]) -> None:
+        self.on_body = on_body
+        self.on_message_complete = on_complete
+
+
+def body_parser(
+    length: int, chunked: bool, on_body: Callable[[bytes], None], on_complete: Callable[[], None]
+) -> httptools.HttpRequestParser:
+    """A parser that has read a head already, with a body to come: for a request whose own parser stopped there."""
+    parser = httptools.HttpRequestParser(_BodyCallbacks(on_body, on_complete))
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % length
+    parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + HEAD_END)
+    return parser
