@@ -82,8 +82,7 @@ class ConnectionSweep:
         now = self._loop.time()
         for connection in tuple(self._connections):
             connection.check(now)
-        self.refusals.flush()
-        if self._connections:
+        if self.refusals.flush() or self._connections:
             self.start()
 
 

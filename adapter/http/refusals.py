@@ -35,15 +35,16 @@ class RefusalLog:
         self._written += 1
         _log.warning("request %s of %s refused: %d %s: %s", request_id, client, status, code, why)
 
-    def flush(self) -> None:
-        """Say how many lines were left out, once their second is over."""
+    def flush(self) -> bool:
+        """Say how many lines were left out, once their second is over. Whether that is still to be said."""
         second = int(self._clock())
         if second == self._second:
-            return
+            return self._left_out > 0
         self._second, self._written = second, 0
         if self._left_out:
             _log.warning("%d more requests were refused, whose lines are left out", self._left_out)
             self._left_out = 0
+        return False
 
 
 def refuse(error: errors.AdapterError, client: str, defaults: Iterable[tuple[bytes, bytes]], log: RefusalLog) -> bytes:
