@@ -2,6 +2,7 @@
 # make test    all tests but those of the next three, against a real Triton
 # make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc, ss; README)
 # make test-abuse    hostile input, sent to a real server: malformed, oversized, from other users of this machine
+#              (needs curl, and a JDK: default-jdk-headless)
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)

@@ -94,10 +94,8 @@ def test_A30_a_broken_body_behind_an_offer_is_refused_as_any(server: Server) -> 
 def test_A30_the_jdks_default_client_is_answered(server: Server) -> None:
     java = shutil.which("java")
     assert java, "needs a JDK: apt-get install default-jdk-headless"
-    done = subprocess.run(
-        [java, "-Xshare:auto", "-XX:TieredStopAtLevel=1", str(JAVA), f"{server.url}/predict/multiply", GOOD.decode(), "5"],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    command = [java, "-XX:TieredStopAtLevel=1", str(JAVA), f"{server.url}/predict/multiply", GOOD.decode(), "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     wanted = '200 HTTP_1_1 {"model":"multiply","predictions":' + str(PREDICTIONS).replace(" ", "") + "}"
     assert done.stdout.splitlines() == [wanted] * 5

@@ -59,15 +59,12 @@ def test_R23_few_file_descriptors(tmp_path: Path, connected: bool) -> None:
             stack.enter_context(socket.create_connection((address.hostname, address.port), 10))
         with ThreadPoolExecutor(16) as pool:
             seen = Counter(pool.map(lambda _: answer_of(server), range(100)))
+        # Silent connections make room for those that ask.
+        assert seen["200"] >= 90, seen
         assert set(seen) <= {"200", "503", *REFUSED}
-        assert sum(seen[kind] for kind in REFUSED) > 0
-        # Who was there before is answered, with what there is.
+        # Who was there before is answered: descriptors are kept back for connections to Triton.
         answer = predict(kept, server)
-        if connected:
-            assert (answer.status_code, answer.json()["predictions"]) == (200, [[2.5, 5.0, 7.5]])
-        else:
-            assert (answer.status_code, answer.json()["code"]) == (503, "upstream_down")
-            assert int(answer.headers["Retry-After"]) >= 1
+        assert (answer.status_code, answer.json()["predictions"]) == (200, [[2.5, 5.0, 7.5]])
         # It waits for a descriptor, and does not ask for one all the time.
         before = pids.cpu_seconds(process)
         time.sleep(2)
