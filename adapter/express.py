@@ -146,15 +146,13 @@ class ExpressProtocol(HttpProtocol):
         hot, parser = self._hot, self.parser
         if (found := hot.known(self.url)) is None or parser.get_method() != b"POST":
             return None
-        if self._hosts != 1:
+        if self._hosts != 1 or len(self.headers) > self._most_headers or self._head.is_old:
             return None
         if self.expect_100_continue or not parser.should_keep_alive() or parser.should_upgrade():
             return None
         headers = Headers(self.headers)
         length = headers.length
         if headers.chunked or not length.isdigit() or len(length) > self._most_digits or int(length) > hot.small:
-            return None
-        if parser.get_http_version() != "1.1":
             return None
         self._stage, self._left, self._chunked = BODY, int(length), False
         return _Cycle(*found, headers, self.headers, self.client)

@@ -25,54 +25,16 @@ from adapter.http.connection_bounds import (
     HeadBounds,
     sweep_of,
 )
+from adapter.http.joining_transport import JoiningTransport
 from adapter.http.refusals import refuse
-from adapter.http.stepping import HEAD_END, HeadCutter, body_parser, find_end, is_one_request
+from adapter.http.stepping import HEAD_END, HeadCutter, body_parser, find_end, framing_of, is_one_request
 
 # What a connection is at.
 BOUNDARY, HEAD, BODY = range(3)
 # A packet that is no larger has few requests in it.
 _SMALL_PACKET = 4096
-_HEAD_END = b"\r\n\r\n"
-_INTERIM = b"HTTP/1.1 1"
 # In the scope of a request whose connection ended before its answer.
 CLIENT_LEFT = "schwift.client_left"
-
-
-class _JoiningTransport:
-    """A transport that holds back the head of an answer until what follows it is written too.
-
-    At the latest it goes out on the loop's next turn, so that nothing depends on a body coming.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._head: bytes | None = None
-        # Asked for with every answer: not through __getattr__.
-        self.is_closing = transport.is_closing
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        head = self._head
-        if head is not None:
-            self._head = None
-            self._transport.write(head + data)
-        elif data.endswith(_HEAD_END) and not data.startswith(_INTERIM):
-            self._head = data
-            self._loop.call_soon(self._flush)
-        else:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        head, self._head = self._head, None
-        if head is not None:
-            self._transport.write(head)
 
 
 class _Flow(FlowControl):
@@ -125,7 +87,7 @@ class HttpProtocol(HttpToolsProtocol):
     # Of the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        joining = cast(asyncio.Transport, _JoiningTransport(cast(asyncio.Transport, transport), self.loop))
+        joining = cast(asyncio.Transport, JoiningTransport(cast(asyncio.Transport, transport), self.loop))
         sock = transport.get_extra_info("socket")
         has_room = sock is None or self.sweep.has_room(sock.fileno())
         super().connection_made(joining)
@@ -171,7 +133,7 @@ class HttpProtocol(HttpToolsProtocol):
             and not self._deaf
             and ((cycle := self.cycle) is None or cycle.response_complete)
             and self._unread is None
-            and is_one_request(data, self._small)
+            and is_one_request(data)
         ):
             self._feed(data)
             if self._stage != BOUNDARY:
@@ -197,6 +159,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _take_head(self, data: bytes, at: int) -> int:
         end, whole = self._head.cut(data, at)
         self._feed(data[at:end])
+        self._check_count()
         if whole and self._stage == HEAD and not self._deaf:
             raise errors.MalformedRequest("The request's head is not one of HTTP/1.1.")
         return end
@@ -317,19 +280,17 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        headers = self.headers
-        if len(headers) >= self._most_headers:
-            raise errors.HeadTooLarge(f"The request has more than {self._most_headers} headers: send fewer.")
         name = name.lower()
         if name == b"host":
             self._hosts += 1
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        headers.append((name, value))
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         parser = self.parser
-        old = parser.get_http_version() == "1.0"
+        old = self._head.is_old
+        self._check_count()
         if self._hosts != 1 and (self._hosts or not old):
             raise errors.MalformedRequest("A request has one Host header.")
         if parser.get_method() == b"CONNECT":
@@ -341,6 +302,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._stage = BODY
         # Trailers are dropped: what was said in the head stands.
         self.headers = []
+
+    def _check_count(self) -> None:
+        if len(self.headers) > self._most_headers:
+            raise errors.HeadTooLarge(f"The request has more than {self._most_headers} headers: send fewer.")
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -417,22 +382,6 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse(errors.SlowRequest("The request's head did not come in time: send it at once."))
         elif idle >= self.timeout_keep_alive or (self.cycle is None and idle >= HEAD_SECONDS):
             self.close_idle()
-
-
-def framing_of(headers: list[tuple[bytes, bytes]], old: bool) -> tuple[int, bool]:
-    """The length of the body that a head announces, and whether it comes in chunks. Raises MalformedRequest.
-
-    The parser has refused what is ambiguous; `old` is HTTP/1.0, which has no chunks.
-    """
-    length, chunked = 0, False
-    for name, value in headers:
-        if name == b"content-length":
-            length = int(value)
-        elif name == b"transfer-encoding":
-            if old or value.strip().lower() != b"chunked":
-                raise errors.MalformedRequest("The only Transfer-Encoding is chunked, and that in HTTP/1.1.")
-            chunked = True
-    return length, chunked
 
 
 def _cause_of(error: httptools.HttpParserError) -> errors.AdapterError:

@@ -19,10 +19,9 @@ _VERSION = b" HTTP/1.1\r\n"
 _LINE = re.compile(rb"[\r\n]*[^\r\n]+ HTTP/1\.[01]\r\n")
 
 
-def is_one_request(packet: bytes, most: int) -> bool:
-    """Whether a packet that begins a request has one whole head of HTTP/1.1 and no other, of at most `most` bytes."""
-    end = packet.find(HEAD_END)
-    return 0 < end <= most - 4 and packet.find(_VERSION) + 9 == packet.find(b"\r\n") and packet.rfind(HEAD_END) == end
+def is_one_request(packet: bytes) -> bool:
+    """Whether a packet that begins a request has one whole head of HTTP/1.1 and no other."""
+    return packet.count(HEAD_END) == 1 and packet.find(b"\r\n") == packet.find(_VERSION) + 9 > 8
 
 
 class HeadCutter:
@@ -30,6 +29,8 @@ class HeadCutter:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        # Whether the last head was one of HTTP/1.0.
+        self.is_old = False
         self._begin()
 
     def _begin(self) -> None:
@@ -65,6 +66,7 @@ class HeadCutter:
             return
         if _LINE.match(line) is None:
             raise errors.MalformedRequest("The request's first line is not one of HTTP/1.1 or HTTP/1.0.")
+        self.is_old = line.find(b" HTTP/1.0\r\n") == line.find(b"\r\n") - 9
         self._line = None
 
 
@@ -76,6 +78,22 @@ def find_end(data: bytes, start: int, tail: bytes) -> tuple[int, bool]:
             return start + found + 4 - len(tail), True
     found = data.find(HEAD_END, start)
     return (len(data), False) if found < 0 else (found + 4, True)
+
+
+def framing_of(headers: list[tuple[bytes, bytes]], old: bool) -> tuple[int, bool]:
+    """The length of the body that a head announces, and whether it comes in chunks. Raises MalformedRequest.
+
+    The parser has refused what is ambiguous; `old` is HTTP/1.0, which has no chunks.
+    """
+    length, chunked = 0, False
+    for name, value in headers:
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            if old or value.strip().lower() != b"chunked":
+                raise errors.MalformedRequest("The only Transfer-Encoding is chunked, and that in HTTP/1.1.")
+            chunked = True
+    return length, chunked
 
 
 class _BodyCallbacks:

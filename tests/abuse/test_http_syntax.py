@@ -54,6 +54,7 @@ REFUSED = {
     "RTSP/1.1 that names HTTP/1.1": post("A: HTTP/1.1").replace(b" HTTP/1.1\r\n", b" RTSP/1.1\r\n", 1),
     "ICE/1.0": post().replace(b"HTTP/1.1", b"ICE/1.0"),
     "no version": b"GET /\r\n\r\n",
+    "no version, and as long as one": b"GET /abc\r\nHost: x\r\n\r\n",
     "HTTP/2 at once": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "CONNECT": b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
     "an unknown method": post().replace(b"POST", b"BLAH"),

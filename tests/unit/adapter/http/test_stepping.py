@@ -64,8 +64,8 @@ def test_an_empty_line_is_found_across_packets() -> None:
         (b"\r\n" + HEAD, False),
         (HEAD.replace(b"HTTP/1.1", b"RTSP/1.1"), False),
         (b"GET / RTSP/1.1\r\nA: HTTP/1.1\r\n\r\n", False),
-        (HEAD.replace(b"Host: x", b"Host: " + b"x" * 100), False),
+        (b"GET /abc\r\nHost: x\r\n\r\n", False),
     ],
 )
 def test_what_is_one_request_is_known_from_its_bytes(packet: bytes, wanted: bool) -> None:
-    assert is_one_request(packet, 60) is wanted
+    assert is_one_request(packet) is wanted

@@ -1,0 +1,46 @@
+"""The head and the body of an answer in one packet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+_HEAD_END = b"\r\n\r\n"
+_INTERIM = b"HTTP/1.1 1"
+
+
+class JoiningTransport:
+    """A transport that holds back the head of an answer until what follows it is written too.
+
+    At the latest it goes out on the loop's next turn, so that nothing depends on a body coming.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        # Asked for with every answer: not through __getattr__.
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        head = self._head
+        if head is not None:
+            self._head = None
+            self._transport.write(head + data)
+        elif data.endswith(_HEAD_END) and not data.startswith(_INTERIM):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        head, self._head = self._head, None
+        if head is not None:
+            self._transport.write(head)
