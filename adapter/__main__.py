@@ -16,9 +16,9 @@ import uvloop
 from adapter import logs, traceparent, workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
-from adapter.draining import DrainingServer
 from adapter.express import ExpressProtocol
 from adapter.http.connection_bounds import HeadBounds
+from adapter.http.graceful import GracefulServer
 from adapter.limits import exposure
 from adapter.sharing import Sharing
 from adapter.timings import Traces
@@ -29,8 +29,8 @@ from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings, load_settings
 from converter.spec.tls import server_context
 
-# After this, what is still in flight is cut off; nothing takes longer than its deadline.
-_DRAIN_SECONDS = 15
+# After the drain, so long for what is in flight; then it is answered that the server ends.
+_ANSWER_SECONDS = 15
 # Requests make no cycles to speak of; the youngest generation is looked at less often than by default.
 _GC_THRESHOLDS = (20_000, 20, 20)
 _OTEL_PACKAGE = "opentelemetry-exporter-otlp-proto-http"
@@ -102,12 +102,12 @@ async def _serve(
         # SCHWIFT_TRUSTED_HOPS says what is believed of X-Forwarded-For, and quotas go by it: not uvicorn's business.
         proxy_headers=False,
         timeout_keep_alive=settings.keep_alive_seconds,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=_ANSWER_SECONDS,
     )
     config.load()
     # Ours, since uvicorn's own takes its protocols and ciphers from elsewhere.
     config.ssl = tls
-    await DrainingServer(config, app.drain).serve(sockets=[sock])
+    await GracefulServer(config, app.drain, settings.drain_seconds).serve(sockets=[sock])
 
 
 def _protocol(settings: Settings) -> type[ExpressProtocol]:

@@ -182,7 +182,7 @@ class HotPath:
         self._numbers = itertools.count(1)
 
     def drain(self) -> None:
-        """Refuse new requests from now on; those in flight finish."""
+        """Say from now on that this process is about to end; it serves on."""
         self._service.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -150,7 +150,7 @@ class Registry:
         self.generation = 0
         self.models = {entry.name: self._made(entry) for entry in manifest.models}
         self.triton_up = False
-        # This process is about to end: it takes no new requests.
+        # This process is about to end: it is not ready, and serves on for a while.
         self.draining = False
 
     @property

@@ -111,7 +111,7 @@ class PredictService:
         return errors.EndpointOff(f"This model is not served on /{endpoint}: see /available_models.")
 
     def drain(self) -> None:
-        """Take no new requests from now on; those in flight go on."""
+        """Be not ready from now on; requests are served until the server cuts them off."""
         self._registry.draining = True
 
     def _current(self, target: Target) -> Target:
@@ -137,8 +137,6 @@ class PredictService:
             target = self._current(target)
         model, guard = target.model, target.guard
         loads, undead = model.loads, model.undead_mended
-        if self._registry.draining:
-            raise errors.Draining(errors.DRAINING)
         if not model.ready:
             raise self._unavailable(model)
         self._admission.enter()

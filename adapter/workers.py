@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable
 
 _log = logging.getLogger("schwift.adapter")
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # A worker that dies at once is not started in a busy loop.
 _PAUSE_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -35,9 +36,12 @@ class _Workers:
         self._count = count
         self._pids: dict[int, int] = {}
         self._stopping = False
+        # Under nohup the end of a terminal is none of ours.
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._signals = _STOP_SIGNALS[:-1] if ignored else _STOP_SIGNALS
 
     def run(self) -> int:
-        before = {number: signal.signal(number, self._stop) for number in _STOP_SIGNALS}
+        before = {number: signal.signal(number, self._stop) for number in self._signals}
         try:
             for worker in range(self._count):
                 self._start(worker)
@@ -74,7 +78,7 @@ class _Workers:
         code = 1
         try:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            for number in _STOP_SIGNALS:
+            for number in self._signals:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
             code = self._serve(worker)
@@ -89,4 +93,6 @@ class _Workers:
         self._stopping = True
         self._on_stop()
         for pid in self._pids:
-            os.kill(pid, number)
+            # It may have ended just now.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)

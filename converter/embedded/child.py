@@ -78,6 +78,10 @@ class Child:
         kept = [line for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
         return "\n".join(kept[-lines:])
 
+    def send(self, number: int) -> None:
+        """A signal to the process itself, if it still runs."""
+        self._process.send_signal(number)
+
     def stop(self, patience: float) -> None:
         """SIGTERM, and after `patience` seconds SIGKILL to the whole group, which may outlive its leader."""
         if self._process.poll() is None:

@@ -76,6 +76,15 @@ class Kept:
             raise ServeError(f"{self.name} {why}\n{words}".rstrip())
         self._schedule(why, words)
 
+    def send(self, number: int) -> None:
+        """A signal to this life of it, if there is one."""
+        if self._process is not None:
+            self._process.send(number)
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.exit_code() is None
+
     def stop(self, patience: float) -> None:
         """SIGTERM, after `patience` seconds SIGKILL to all of it, and nothing left behind."""
         if self._process is not None:

@@ -14,7 +14,6 @@ import signal
 import socket
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from converter.embedded.doctor import locate
 from converter.embedded.kept import Kept
 from converter.embedded.pulse import Pulse
 from converter.embedded.remains import Workdir
-from converter.embedded.supervisor import Supervisor
+from converter.embedded.supervisor import StopSignals, Supervisor
 from converter.embedded.triton import EmbeddedTriton, bind, choose_addresses
 from converter.embedded.watch import snapshot, watching
 from converter.embedded.wishes import Wishes
@@ -75,7 +74,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
             manifest = read_manifest(settings.repository)
             caching = any(entry.spec.caching for entry in manifest.models)
             triton = EmbeddedTriton(found, settings, where, workdir, caching)
-            supervisor = _supervisor(settings, triton, where, listener, workdir, internal_key, stack)
+            supervisor = _supervisor(settings, triton, where, listener, workdir, internal_key, stop, stack)
             supervisor.start()
             host, port = listener.getsockname()[:2]
             address = _Address(host, port, tls is not None, internal_key)
@@ -88,7 +87,8 @@ def serve(settings: Settings, watch: bool = False) -> int:
                 _pause(stop)
                 supervisor.tick()
         except _Stopped:
-            _say("stopping")
+            served = settings.drain_seconds if stop.first != signal.SIGINT else 0
+            _say("stopping" if not served else f"stopping: requests are served for {served:g} s more")
     _say("stopped")
     return 0
 
@@ -100,6 +100,7 @@ def _supervisor(
     listener: socket.socket,
     workdir: Workdir,
     internal_key: str,
+    stop: StopSignals,
     stack: contextlib.ExitStack,
 ) -> Supervisor:
     """Its end is the stack's."""
@@ -122,15 +123,19 @@ def _supervisor(
         triton.tend,
         settings.triton_hang_seconds,
         _say,
+        settings.drain_seconds,
     )
-    stack.callback(supervisor.stop, listener)
+    stack.callback(supervisor.stop, listener, stop)
     return supervisor
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in _STOP_SIGNALS}
+def _signals() -> Iterator[StopSignals]:
+    stop = StopSignals()
+    # Under nohup the end of a terminal is none of ours.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    numbers = _STOP_SIGNALS[:-1] if ignored else _STOP_SIGNALS
+    before = {number: signal.signal(number, lambda number, _: stop.note(number)) for number in numbers}
     try:
         yield stop
     finally:
@@ -138,7 +143,7 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _build(settings: Settings, workdir: Workdir, stop: threading.Event) -> int:
+def _build(settings: Settings, workdir: Workdir, stop: StopSignals) -> int:
     """In a process of its own: what the build imports is not kept in memory while serving.
 
     Isolated (-I), as the adapter is: modules in the current folder must not stand in for ours.
@@ -175,7 +180,7 @@ class _Address:
 
 
 def _announce(
-    supervisor: Supervisor, stop: threading.Event, manifest: Manifest, address: _Address, where: Addresses
+    supervisor: Supervisor, stop: StopSignals, manifest: Manifest, address: _Address, where: Addresses
 ) -> None:
     """A line for each model as it becomes ready or fails, then the addresses."""
     settled: dict[str, str] = {}
@@ -222,10 +227,9 @@ def _states(address: _Address) -> Mapping[str, Any]:
         connection.close()
 
 
-def _pause(stop: threading.Event) -> None:
-    # sleep, not stop.wait: a signal handler must not find the event's lock held by the code it interrupts.
+def _pause(stop: StopSignals) -> None:
     time.sleep(_POLL_SECONDS)
-    if stop.is_set():
+    if stop.count:
         raise _Stopped
 
 

@@ -5,6 +5,8 @@ Triton is always started on the same ports, and the adapter on the same listenin
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -15,17 +17,33 @@ from converter.embedded.kept import Kept, Say
 from converter.embedded.pulse import Pulse
 from converter.embedded.triton import EXIT_SECONDS
 from converter.embedded.wishes import Wishes
+from converter.errors import ServeError
 
 # How long a Triton may take to its first answer, where a hung one is given less.
 _START_SECONDS = 60.0
-# The adapter drains for 15 s (adapter/draining.py). All together ends within 20 s.
+# After the drain the adapter answers what is in flight for 15 s (adapter/__main__.py). All ends within 20 s of it.
 _ADAPTER_STOP_SECONDS = 16.5
 _STOP_SECONDS = 19.0
 _LEAST_SECONDS = 1.0
+_POLL_SECONDS = 0.05
+
+
+class StopSignals:
+    """What asked us to end: the `first` signal and the `last` one, None while there was none, and how many came."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.last: int | None = None
+        self.count = 0
+
+    def note(self, number: int) -> None:
+        self.first = self.first or number
+        self.last = number
+        self.count += 1
 
 
 class Supervisor:
-    """`tick` is called every moment, and does not wait; `stop` does, for 20 s at most.
+    """`tick` is called every moment, and does not wait; `stop` does, for the drain and 20 s at most.
 
     `kill_stubs` kills the processes of a Triton model, or the one with this number if it is of any, and says how many
     they were; each tick calls `tend_triton`.
@@ -41,6 +59,7 @@ class Supervisor:
         tend_triton: Callable[[], None],
         hang_seconds: float,
         say: Say,
+        drain_seconds: float = 0.0,
     ) -> None:
         self._triton = triton
         self._adapter = adapter
@@ -50,6 +69,7 @@ class Supervisor:
         self._tend_triton = tend_triton
         self._hang_seconds = hang_seconds
         self._say = say
+        self._drain_seconds = drain_seconds
         # Which Triton the pulse is of.
         self._asked: Child | None = None
 
@@ -59,8 +79,12 @@ class Supervisor:
 
     def tick(self) -> None:
         """ServeError where Triton or the adapter ended before it ever worked."""
-        self._triton.tick()
         self._adapter.tick()
+        self._tend()
+
+    def _tend(self) -> None:
+        """All but the adapter."""
+        self._triton.tick()
         self._look_at_pulse()
         family.reap_adopted(OWN)
         self._tend_triton()
@@ -79,14 +103,30 @@ class Supervisor:
         """A model was ready in it; its pulse, which is asked for each second, may not have been heard yet."""
         self._triton.works()
 
-    def stop(self, listener: socket.socket) -> None:
-        """The adapter first, which finishes what it accepted, then Triton."""
-        deadline = time.monotonic() + _STOP_SECONDS
+    def stop(self, listener: socket.socket, signals: StopSignals) -> None:
+        """The adapter first, which drains after SIGTERM or SIGHUP and finishes what it accepted, then Triton."""
+        drain = self._drain_seconds if signals.first in (signal.SIGTERM, signal.SIGHUP) else 0.0
+        deadline = time.monotonic() + drain + _STOP_SECONDS
         # Its last copy is the adapter's now: when that stops listening, clients are refused and do not wait.
         listener.close()
-        self._adapter.stop(_ADAPTER_STOP_SECONDS)
+        self._await_adapter(signals, drain + _ADAPTER_STOP_SECONDS)
+        self._adapter.stop(0)
         self._triton.stop(min(EXIT_SECONDS, max(_LEAST_SECONDS, deadline - time.monotonic())))
         self._pulse.close()
+
+    def _await_adapter(self, signals: StopSignals, seconds: float) -> None:
+        """Have it end, pass on the signals that come meanwhile, and look after Triton, which it still uses."""
+        ends = time.monotonic() + seconds
+        passed_on = signals.count
+        # Where no signal came, there is a fault: nobody is to be served for longer.
+        self._adapter.send(signals.first or signal.SIGINT)
+        while self._adapter.runs and time.monotonic() < ends:
+            time.sleep(_POLL_SECONDS)
+            if signals.last is not None and signals.count != passed_on:
+                passed_on = signals.count
+                self._adapter.send(signals.last)
+            with contextlib.suppress(ServeError):
+                self._tend()
 
     def _look_at_pulse(self) -> None:
         if self._triton.process is not self._asked:

@@ -124,6 +124,10 @@ class Settings(BaseSettings):
         60, gt=0, validation_alias="SCHWIFT_MODEL_LOAD_TIMEOUT_SECONDS",
         description="how long one model may take to load",
     )  # fmt: skip
+    drain_seconds: float = Field(
+        5, ge=0, le=3600, validation_alias="SCHWIFT_DRAIN_SECONDS",
+        description="how long requests are served after SIGTERM, while load balancers notice that it ends",
+    )  # fmt: skip
     triton_hang_seconds: float = Field(
         60, ge=1, validation_alias="SCHWIFT_TRITON_HANG_SECONDS",
         description="how long Triton may not answer before `schwift serve` kills it and starts it again",

@@ -132,6 +132,8 @@ def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("SCHWIFT_")}
     for name in ("PORT", "MODEL_DIRECTORY", "MAX_REQUESTS", "DEBUG_MODE", "PREDICT_TIMEOUT_SECONDS"):
         ours.pop(name, None)
+    # Where no load balancer is, nobody needs the time to notice that a server ends.
+    ours |= {"SCHWIFT_DRAIN_SECONDS": "0"}
     ours |= {"TMPDIR": str(folder / "tmp"), "SCHWIFT_REPOSITORY": str(folder / "model_repository")}
     return {**ours, **settings}
 

@@ -69,8 +69,7 @@ def test_triton_and_the_adapter_apart(tmp_path: Path) -> None:
         assert os.readlink(f"/proc/{processes[0].pid}/exe").endswith("tritonserver")
         regions = region_prefix(processes[0].pid)
         assert list(Path("/dev/shm").glob(f"{regions}*")) != []
-        # uvicorn drains, and then ends by the signal that it was sent.
-        assert stop(processes[1]) in (0, -signal.SIGTERM)
+        assert stop(processes[1]) == 0
         assert stop(processes[0]) == 0
     finally:
         for process in processes:

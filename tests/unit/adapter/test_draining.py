@@ -1,4 +1,4 @@
-"""The end of the adapter's server, on real sockets: who is refused, who is answered, and how."""
+"""The end of the adapter's server, on real sockets: who is answered, who is refused, and how."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import uvloop
 
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
-from adapter.draining import DrainingServer
 from adapter.express import ExpressProtocol
+from adapter.http.graceful import GracefulServer
 from converter.spec.manifest import Tensor
 from converter.spec.settings import load_settings
 from tests.fakes.backend import FakeBackend, zeros
@@ -27,6 +27,8 @@ from tests.fakes.connections import WholeConnection
 from tests.fakes.entries import make_manifest
 
 SECONDS = 10.0
+# After so long a signal is another one.
+AGAIN = 1.1
 BODY = json.dumps({"features": [[1, 2, 3, 4]]})
 
 
@@ -39,11 +41,11 @@ class Running:
         self.port = 0
         self._gate = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._server: DrainingServer | None = None
+        self._server: GracefulServer | None = None
         self._thread: threading.Thread | None = None
         self._connections = contextlib.ExitStack()
 
-    def start(self, linger: float, drain_seconds: int) -> None:
+    def start(self, drain: float, answer_seconds: int = 15) -> None:
         sock = socket.create_server(("127.0.0.1", 0))
         self.port = sock.getsockname()[1]
 
@@ -52,9 +54,9 @@ class Running:
             app = create_app(load_settings(None), make_manifest(), lambda: self.backend)
             config = uvicorn.Config(
                 app, loop="none", http=ExpressProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
-                proxy_headers=False, timeout_graceful_shutdown=drain_seconds,
+                proxy_headers=False, timeout_graceful_shutdown=answer_seconds,
             )  # fmt: skip
-            self._server = DrainingServer(config, app.drain, linger)
+            self._server = GracefulServer(config, app.drain, drain)
             await self._server.serve(sockets=[sock])
 
         def run() -> None:
@@ -65,10 +67,26 @@ class Running:
         self._thread.start()
         wait_until(lambda: self.ready().status == 200)
 
-    def signal(self) -> None:
+    def signal(self, number: int = signal.SIGTERM) -> None:
         """As the handler of a signal is called."""
-        assert self._server is not None
-        self._server.handle_exit(signal.SIGTERM, None)
+        assert self._server is not None and self._loop is not None
+        self._loop.call_soon_threadsafe(self._server.handle_exit, number, None)
+        wait_until(lambda: self._server is not None and self._server.draining)
+
+    @contextlib.contextmanager
+    def blocked(self) -> Iterator[None]:
+        """For the length of a block the loop does not turn, from the moment of the signal on."""
+        assert self._server is not None and self._loop is not None
+        server, done = self._server, threading.Event()
+
+        def block() -> None:
+            server.handle_exit(signal.SIGTERM, None)
+            done.wait(SECONDS)
+
+        self._loop.call_soon_threadsafe(block)
+        wait_until(lambda: server.draining)
+        yield
+        done.set()
 
     def let_go(self) -> None:
         assert self._loop is not None
@@ -134,6 +152,11 @@ def post(connection: HTTPConnection) -> None:
     connection.request("POST", "/predict/m", BODY, {"Content-Type": "application/json"})
 
 
+def assert_predicted(answer: HTTPResponse) -> None:
+    assert (answer.status, json.loads(answer.read())) == (200, {"model": "m", "predictions": [[0.0, 0.0]]})
+    assert answer.headers["Connection"] == "close"
+
+
 def assert_draining(answer: HTTPResponse) -> None:
     assert (answer.status, json.loads(answer.read())["code"]) == (503, "draining")
     assert answer.headers["Connection"] == "close"
@@ -148,8 +171,8 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     assert server.backend.closed
 
 
-def test_who_comes_after_the_signal_is_told_and_who_was_there_is_answered(running: Running) -> None:
-    running.start(linger=SECONDS, drain_seconds=15)
+def test_for_the_drain_everybody_is_served_and_told_to_close(running: Running) -> None:
+    running.start(drain=1000)
     waiting, kept = running.in_flight(), running.connect()
     assert ask_ready(kept).status == 200
     running.signal()
@@ -157,37 +180,89 @@ def test_who_comes_after_the_signal_is_told_and_who_was_there_is_answered(runnin
     answer = kept.getresponse()
     assert (answer.status, json.loads(answer.read())["status"]) == (503, "draining")
     assert answer.headers["Connection"] == "close"
+    running.let_go()
     new = running.connect()
     post(new)
-    assert_draining(new.getresponse())
+    for connection in (waiting, new):
+        assert_predicted(connection.getresponse())
     new.request("GET", "/health/live")
     assert new.getresponse().status == 200
-    running.let_go()
-    answer = waiting.getresponse()
-    assert (answer.status, json.loads(answer.read())) == (200, {"model": "m", "predictions": [[0.0, 0.0]]})
-    assert answer.headers["Connection"] == "close"
-    for connection in (waiting, kept, new):
-        connection.close()
+    assert not refused(running)
+    # Another one a moment later may be the same, sent to a whole group of processes.
+    running.signal()
+    time.sleep(0.3)
+    assert not refused(running)
+    running.signal(signal.SIGINT)
     running.join()
     assert refused(running)
 
 
-def test_after_a_moment_nobody_may_connect_and_kept_connections_are_told(running: Running) -> None:
-    running.start(linger=0, drain_seconds=15)
-    waiting, kept = running.in_flight(), running.connect()
-    assert ask_ready(kept).status == 200
+def test_another_signal_ends_the_drain_and_what_is_in_flight_is_answered(running: Running) -> None:
+    running.start(drain=1000)
+    waiting = running.in_flight()
     running.signal()
-
+    time.sleep(AGAIN)
+    running.signal()
     wait_until(lambda: refused(running))
-    post(kept)
-    assert_draining(kept.getresponse())
     running.let_go()
-    assert waiting.getresponse().status == 200
+    assert_predicted(waiting.getresponse())
+    running.join()
+
+
+def test_the_interrupt_of_a_terminal_has_no_drain(running: Running) -> None:
+    running.start(drain=1000)
+    waiting = running.in_flight()
+    running.signal(signal.SIGINT)
+    wait_until(lambda: refused(running))
+    running.let_go()
+    assert_predicted(waiting.getresponse())
+    running.join()
+
+
+def test_who_was_accepted_last_is_served_though_its_request_comes_later(running: Running) -> None:
+    running.start(drain=0)
+    running.let_go()
+    with contextlib.closing(running.connect()) as late:
+        late.connect()
+        running.signal()
+        wait_until(lambda: refused(running))
+        post(late)
+        assert_predicted(late.getresponse())
+    running.join()
+
+
+def test_connections_that_nobody_has_accepted_yet_are_served(running: Running) -> None:
+    """A loop that is blocked meanwhile finds them in the kernel's queue at its end."""
+    running.start(drain=0)
+    running.let_go()
+    queued = [running.connect() for _ in range(20)]
+    with running.blocked():
+        for connection in queued:
+            post(connection)
+    wait_until(lambda: refused(running))
+    for connection in queued:
+        assert_predicted(connection.getresponse())
+    running.join()
+
+
+def test_after_a_moment_nobody_may_connect_and_kept_connections_are_told(running: Running) -> None:
+    """Without a drain a client that keeps its connection has a moment for its next request."""
+    running.start(drain=0)
+    waiting, kept, idle = running.in_flight(), running.connect(), running.connect()
+    assert ask_ready(kept).status == 200
+    assert ask_ready(idle).status == 200
+    running.signal()
+    post(kept)
+    wait_until(lambda: refused(running))
+    running.let_go()
+    for connection in (waiting, kept):
+        assert_predicted(connection.getresponse())
+    assert idle.sock.recv(1) == b""
     running.join()
 
 
 def test_what_outlasts_the_drain_is_told_so(running: Running) -> None:
-    running.start(linger=0, drain_seconds=1)
+    running.start(drain=0, answer_seconds=2)
     waiting = running.in_flight()
     running.signal()
     assert_draining(waiting.getresponse())
@@ -195,7 +270,7 @@ def test_what_outlasts_the_drain_is_told_so(running: Running) -> None:
 
 
 def test_without_connections_it_ends_at_once(running: Running) -> None:
-    running.start(linger=1000, drain_seconds=1000)
+    running.start(drain=0, answer_seconds=1000)
     running.signal()
     running.join()
     assert refused(running)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from converter.embedded.child import Child
 from converter.embedded.kept import Kept
 from converter.embedded.pulse import Pulse
-from converter.embedded.supervisor import Supervisor
+from converter.embedded.supervisor import StopSignals, Supervisor
 from converter.embedded.wishes import Wishes
 from converter.errors import ServeError
 from tests.unit.converter.processes import alive, wait_until
@@ -28,6 +29,38 @@ def end(*_):
         file.write(sys.argv[2] + "\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
+pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
+while True:
+    signal.pause()
+"""
+
+
+# Notes the signal that ended it.
+WHICH = """
+import pathlib, signal, sys
+def end(number, _):
+    with open(sys.argv[1], "a") as file:
+        file.write(f"{sys.argv[2]} {number}\\n")
+    sys.exit(0)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, end)
+pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
+while True:
+    signal.pause()
+"""
+# An adapter that ends at the second signal, and a Triton that ends at once.
+SECOND = """
+import pathlib, signal, sys
+notes = []
+def end(number, _):
+    if sys.argv[2] == "Triton":
+        sys.exit(0)
+    notes.append(number)
+    pathlib.Path(sys.argv[1]).write_text("".join(f"{number}\\n" for number in notes))
+    if len(notes) == 2:
+        sys.exit(0)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, end)
 pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
 while True:
     signal.pause()
@@ -99,11 +132,19 @@ class Owned:
         return 0 if wanted == 1 else len(self.killed)
 
 
+def signals(*numbers: int) -> StopSignals:
+    """Those that came, SIGTERM if none is named."""
+    came = StopSignals()
+    for number in numbers or (signal.SIGTERM,):
+        came.note(number)
+    return came
+
+
 @pytest.fixture
 def owned(tmp_path: Path) -> Iterator[Owned]:
     it = Owned(tmp_path)
     yield it
-    it.supervisor.stop(it.listener)
+    it.supervisor.stop(it.listener, signals())
     it.wishes.close()
     assert not [child for children in it.children.values() for child in children if alive(child.pid)]
 
@@ -210,7 +251,7 @@ def test_the_adapter_ends_before_triton_and_nobody_may_connect_any_more(tmp_path
     owned.ready()
     for name in owned.children:
         wait_until(Path(f"{owned.notes}{name}").exists)
-    owned.supervisor.stop(owned.listener)
+    owned.supervisor.stop(owned.listener, signals())
     owned.wishes.close()
     assert owned.notes.read_text() == "the adapter\nTriton\n"
     assert [children[0].exit_code() for children in owned.children.values()] == [0, 0]
@@ -218,8 +259,40 @@ def test_the_adapter_ends_before_triton_and_nobody_may_connect_any_more(tmp_path
         socket.create_connection(address)
 
 
+def test_the_signal_that_came_is_passed_on_and_without_one_nobody_is_served_longer(tmp_path: Path) -> None:
+    for came, expected in ((signals(signal.SIGHUP), "1"), (signals(signal.SIGINT), "2"), (StopSignals(), "2")):
+        folder = tmp_path / f"{came.first}"
+        folder.mkdir()
+        owned = Owned(folder, WHICH)
+        owned.ready()
+        for name in owned.children:
+            wait_until(Path(f"{owned.notes}{name}").exists)
+        owned.supervisor.stop(owned.listener, came)
+        owned.wishes.close()
+        assert owned.notes.read_text().splitlines()[0] == f"the adapter {expected}"
+
+
+def test_a_signal_during_the_drain_is_passed_on_and_triton_is_looked_after_meanwhile(tmp_path: Path) -> None:
+    owned = Owned(tmp_path, SECOND)
+    owned.ready()
+    wait_until(Path(f"{owned.notes}the adapter").exists)
+    came = signals()
+    stopping = threading.Thread(target=owned.supervisor.stop, args=(owned.listener, came))
+    stopping.start()
+    wait_until(lambda: owned.notes.exists() and owned.notes.read_text() == "15\n")
+    before = owned.tended
+    wait_until(lambda: owned.tended > before)
+    os.write(owned.wishes.write_end, b"kill m\n")
+    wait_until(lambda: owned.killed == ["m"])
+    came.note(signal.SIGINT)
+    stopping.join(20)
+    assert not stopping.is_alive()
+    owned.wishes.close()
+    assert owned.notes.read_text() == "15\n2\n"
+
+
 def test_a_stop_before_the_start_is_a_stop(tmp_path: Path) -> None:
     owned = Owned(tmp_path)
-    owned.supervisor.stop(owned.listener)
+    owned.supervisor.stop(owned.listener, signals())
     owned.wishes.close()
     assert owned.children == {"Triton": [], "the adapter": []}

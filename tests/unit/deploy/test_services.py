@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from adapter.__main__ import _DRAIN_SECONDS
+from adapter.__main__ import _ANSWER_SECONDS
 from converter.embedded.triton import EXIT_SECONDS
+from converter.spec.settings import Settings
 from tests.e2e.server import ROOT
 from tests.images import compose
 from tests.unit.deploy.test_compose import DOCKERFILE, OURS, settings_in, stage
@@ -48,7 +49,8 @@ def test_build_arguments_come_from_the_dotenv(name: str) -> None:
 
 
 def test_servers_are_started_again_and_have_the_time_to_end(services: dict[str, Any]) -> None:
-    for name, seconds in zip(SERVERS, (EXIT_SECONDS, _DRAIN_SECONDS), strict=True):
+    adapter_seconds = Settings.model_fields["drain_seconds"].default + _ANSWER_SECONDS
+    for name, seconds in zip(SERVERS, (EXIT_SECONDS, adapter_seconds), strict=True):
         assert services[name]["restart"] == "unless-stopped"
         assert int(services[name]["stop_grace_period"].removesuffix("s")) > seconds
     assert all("restart" not in services[name] for name in OURS if name not in SERVERS)

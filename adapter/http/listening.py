@@ -1,0 +1,62 @@
+"""The end of a listening socket without a lost connection.
+
+The kernel resets connections that nobody has accepted when the last copy of a listening socket is closed. A client that
+is reset may have sent its request already, and then no load balancer may send that request again. So the socket first
+stops taking connections, while those that it has taken are accepted, and is closed after that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import select
+import socket
+
+_SO_ATTACH_FILTER = 26
+# Of a TCP header: where the flags are, and those of the packet that asks for a connection.
+_FLAGS_AT = 13
+_SYN, _SYN_ACK = 0x02, 0x12
+# Classic BPF (linux/filter.h): load a byte, and, jump if equal, return.
+_LOAD_BYTE, _AND, _JUMP_EQUAL, _RETURN = 0x30, 0x54, 0x15, 0x06
+_WHOLE_PACKET = 0xFFFFFFFF
+
+
+class _Instruction(ctypes.Structure):
+    _fields_ = (
+        ("code", ctypes.c_ushort),
+        ("if_true", ctypes.c_ubyte),
+        ("if_false", ctypes.c_ubyte),
+        ("value", ctypes.c_uint32),
+    )
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.POINTER(_Instruction)))
+
+
+# A packet that asks for a connection is dropped; all others pass, and so do the last packets of handshakes under way.
+_NO_SYN = (_Instruction * 5)(
+    _Instruction(_LOAD_BYTE, 0, 0, _FLAGS_AT),
+    _Instruction(_AND, 0, 0, _SYN_ACK),
+    _Instruction(_JUMP_EQUAL, 0, 1, _SYN),
+    _Instruction(_RETURN, 0, 0, 0),
+    _Instruction(_RETURN, 0, 0, _WHOLE_PACKET),
+)
+
+
+def take_no_more(sock: socket.socket) -> None:
+    """Let no new connection into the queue of this socket, in any process that has a copy of it.
+
+    A client that tries meanwhile is refused as soon as the socket is closed, when it asks again after a second. If the
+    kernel has no such filters, nothing changes.
+    """
+    program = _Program(len(_NO_SYN), _NO_SYN)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+
+
+def is_readable(fd: int) -> bool:
+    """Whether a listening socket has a connection to accept, or any other one has bytes or its end to read."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))

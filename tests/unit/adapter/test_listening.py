@@ -1,0 +1,50 @@
+"""The end of a listening socket: who is in its queue is accepted, and nobody is reset."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+
+import pytest
+
+from adapter.http import listening
+
+
+def test_what_the_kernel_has_taken_is_served_and_what_comes_later_is_refused_and_not_reset() -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = listener.getsockname()
+        assert not listening.is_readable(listener.fileno())
+        queued = stack.enter_context(socket.create_connection(address))
+        queued.sendall(b"asked")
+
+        listening.take_no_more(listener)
+        late = stack.enter_context(socket.socket())
+        late.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            late.connect(address)
+        assert listening.is_readable(listener.fileno())
+        accepted = stack.enter_context(listener.accept()[0])
+        assert not listening.is_readable(listener.fileno())
+        listener.close()
+
+        assert accepted.recv(5) == b"asked"
+        accepted.sendall(b"answered")
+        assert queued.recv(8) == b"answered"
+        # The kernel asks again by itself.
+        assert select.select([], [late], [], 10)[1] == [late]
+        assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+
+
+def test_a_copy_in_another_process_takes_no_more_either() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(fileno=listener.dup().detach()) as copy:
+        listening.take_no_more(listener)
+        listener.close()
+        with socket.socket() as late:
+            late.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                late.connect(copy.getsockname())
