@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import time
 from collections.abc import AsyncIterator
 
 from adapter import tally
@@ -36,6 +35,7 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
     keeper = _keeper(parts, supervisor, turns, outliving)
     adopted = tally.Gauge(parts.sharing.board, tally.ALL, parts.worker, tally.ADOPTED)
     tasks = [
+        asyncio.create_task(parts.awake.beat(), name="awake clock"),
         asyncio.create_task(keeper.run(), name="keeper"),
         asyncio.create_task(_refresh(parts.service), name="refresh"),
         asyncio.create_task(_follow_keys(parts.keys, parts.audit), name="keys"),
@@ -62,7 +62,7 @@ def _keeper(parts: Parts, supervisor: Supervisor | None, turns: Turns, outliving
         parts.sharing.board,
         parts.backend,
         settings.predict_timeout_seconds,
-        time.monotonic,
+        parts.awake.time,
         functools.partial(canary_id, settings.repository),
     )
     return Keeper(
@@ -78,6 +78,7 @@ def _keeper(parts: Parts, supervisor: Supervisor | None, turns: Turns, outliving
         news=parts.news,
         outliving=outliving,
         watch=watch,
+        slept_since=parts.awake.slept_since,
     )
 
 

@@ -52,7 +52,8 @@ class Guard:
         """Count it where it is a fault of what is guarded.
 
         What the client sent, a full queue and a long one, a model that raised or answered nonsense are not; nor is the
-        deadline that a client set for itself (`own_deadline`), which may be as short as it likes.
+        deadline that a client set for itself, which may be as short as it likes, or that passed while our own event
+        loop stood still (`own_deadline`).
         """
         if isinstance(error, errors.UpstreamDown):
             self.triton.failed(now, probes.triton, connecting=True)

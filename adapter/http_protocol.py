@@ -15,6 +15,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapter import errors
+from adapter.http import listening
 from adapter.http.connection_bounds import (
     BODY_BYTES_A_SECOND,
     BODY_SECONDS,
@@ -368,7 +369,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._seen = (self.cycle, now, self._body_bytes)
         elif now - since >= BODY_SECONDS:
             if self._body_bytes - before < BODY_BYTES_A_SECOND * (now - since):
-                self._refuse(errors.SlowRequest("The request's body comes too slowly: send it at 1 KiB/s or more."))
+                self._refuse_unless_unread(
+                    errors.SlowRequest("The request's body comes too slowly: send it at 1 KiB/s or more.")
+                )
             else:
                 self._seen = (what, now, self._body_bytes)
 
@@ -379,9 +382,17 @@ class HttpProtocol(HttpToolsProtocol):
             if what is not self.headers:
                 self._seen = (self.headers, now, 0)
             elif now - since >= HEAD_SECONDS - SWEEP_SECONDS:
-                self._refuse(errors.SlowRequest("The request's head did not come in time: send it at once."))
+                self._refuse_unless_unread(
+                    errors.SlowRequest("The request's head did not come in time: send it at once.")
+                )
         elif idle >= self.timeout_keep_alive or (self.cycle is None and idle >= HEAD_SECONDS):
-            self.close_idle()
+            if not listening.has_unread(self.transport):
+                self.close_idle()
+
+    def _refuse_unless_unread(self, error: errors.AdapterError) -> None:
+        """Refuse what came too slowly, unless the loop itself stood still and has not read what came in time."""
+        if not listening.has_unread(self.transport):
+            self._refuse(error)
 
 
 def _cause_of(error: httptools.HttpParserError) -> errors.AdapterError:

@@ -55,12 +55,15 @@ class Keeper:
         news: News | None = None,
         outliving: Outliving | None = None,
         watch: Watch | None = None,
+        slept_since: Callable[[float], bool] = lambda moment: False,
     ) -> None:
         names = list(registry.models)
         self._registry = registry
         self._backend = backend
         self._load_timeout = load_timeout
         self._clock = clock
+        # Whether the event loop has stood still since a moment: answers that we were too late for prove nothing.
+        self._slept_since = slept_since
         self._sharing = sharing or Sharing(names)
         self._news = news or News(registry, self._sharing.bulletin)
         self._guards = guards or Guards(self._sharing.breakers)
@@ -111,9 +114,12 @@ class Keeper:
     async def _look(self) -> None:
         # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
         models = [model for name, model in self._registry.models.items() if self._turns.free(name)]
+        asked = self._clock()
         try:
             states = await self._backend.states(_CALL_SECONDS)
         except errors.UpstreamDown:
+            if self._slept_since(asked):
+                return
             self._registry.triton_up = False
             for model in self._registry.models.values():
                 if model.ready:
@@ -243,6 +249,10 @@ class Keeper:
                 self._set_unavailable(model, error.detail)
                 return
             except errors.ModelUnavailable as error:
+                if self._slept_since(started):
+                    # It may have loaded in good time; the next pass sees that, or loads it again.
+                    self._set_unavailable(model, "its load was not followed to its end")
+                    return
                 model.status.state = "failed"
                 model.status.reason = load_reason(error.inside)
                 _log.error("model %s did not load: %s", model.entry.name, error.inside)

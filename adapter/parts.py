@@ -9,6 +9,7 @@ from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.guard import Guards
+from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.limits.api_keys import ApiKeys
 from adapter.limits.audit import Audit
 from adapter.limits.rate_limit import Quota
@@ -39,6 +40,7 @@ class Parts:
     keys: ApiKeys | None
     audit: Audit
     stubs: Stubs | None
+    awake: AwakeClock
 
 
 def make_parts(
@@ -58,16 +60,16 @@ def make_parts(
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
     guards = Guards(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
     bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
-    backend = make_backend()
+    backend, awake = make_backend(), AwakeClock()
     service = PredictService(
         registry, backend, board, worker, admission, guards, settings.predict_timeout_seconds, settings.regime,
-        catch_up=news.follow,
+        catch_up=news.follow, slept_since=awake.slept_since,
     )  # fmt: skip
     metrics = Metrics(registry, board, guards, bounds)
     quota = _quota(settings, sharing)
     keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file, settings.internal_key)
     return Parts(
-        settings, sharing, worker, registry, news, backend, guards, metrics, service, quota, keys, Audit(), stubs
+        settings, sharing, worker, registry, news, backend, guards, metrics, service, quota, keys, Audit(), stubs, awake
     )
 
 

@@ -36,7 +36,8 @@ class Target:
 class PredictService:
     """`timeout` is the deadline of every request, in seconds.
 
-    `catch_up` takes over what another worker knows of the models, before anybody is refused.
+    `catch_up` takes over what another worker knows of the models, before anybody is refused. `slept_since` says whether
+    the event loop has stood still since a moment of `clock`: a deadline that passed meanwhile is nobody's fault.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PredictService:
         regime: RegimeName | None = None,
         clock: Callable[[], float] = time.monotonic,
         catch_up: Callable[[], None] = lambda: None,
+        slept_since: Callable[[float], bool] = lambda moment: False,
     ) -> None:
         self._backend = backend
         self._board = board
@@ -61,6 +63,7 @@ class PredictService:
         self._regime = regime
         self._clock = clock
         self._catch_up = catch_up
+        self._slept_since = slept_since
         self._lanes: dict[str, Lane] = {}
         self._left: list[Lane] = []
         self._targets: dict[tuple[str, str], Target] = {}
@@ -156,7 +159,8 @@ class PredictService:
             guard.succeeded(ended, probes)
             return answer
         except errors.AdapterError as error:
-            guard.failed(error, self._clock(), probes, own_deadline=seconds < self._timeout)
+            no_fault = seconds < self._timeout or self._slept_since(started)
+            guard.failed(error, self._clock(), probes, own_deadline=no_fault)
             if isinstance(error, errors.ModelProcessDead) and not target.lane.left:
                 model.mark_dead(loads)
             raise

@@ -141,7 +141,7 @@ class GracefulServer(uvicorn.Server):
             cycle, transport = connection.cycle, connection.transport
             if transport.is_closing() or not (cycle is None or cycle.response_complete):
                 continue
-            if not (new if cycle is None else kept) or _has_more(transport):
+            if not (new if cycle is None else kept) or listening.has_unread(transport):
                 left += 1
             else:
                 connection.shutdown()
@@ -168,9 +168,3 @@ class GracefulServer(uvicorn.Server):
             headers = getattr(cycle, "default_headers", None)
             if headers is not None and _CLOSE not in headers:
                 cycle.default_headers = [*headers, _CLOSE]
-
-
-def _has_more(transport: asyncio.Transport) -> bool:
-    """Whether something has arrived that the loop has not read."""
-    sock = transport.get_extra_info("socket")
-    return sock is not None and listening.is_readable(sock.fileno())

@@ -1,4 +1,4 @@
-"""The end of a listening socket without a lost connection.
+"""The end of a socket without a lost request.
 
 The kernel resets connections that nobody has accepted when the last copy of a listening socket is closed. A client that
 is reset may have sent its request already, and then no load balancer may send that request again. So the socket first
@@ -7,6 +7,7 @@ stops taking connections, while those that it has taken are accepted, and is clo
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import select
@@ -53,6 +54,12 @@ def take_no_more(sock: socket.socket) -> None:
     program = _Program(len(_NO_SYN), _NO_SYN)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+
+
+def has_unread(transport: asyncio.BaseTransport) -> bool:
+    """Whether something has arrived on a connection that the loop has not read."""
+    sock = transport.get_extra_info("socket")
+    return sock is not None and is_readable(sock.fileno())
 
 
 def is_readable(fd: int) -> bool:

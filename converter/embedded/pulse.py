@@ -27,6 +27,7 @@ class Pulse:
         self._clock = clock
         self._silent = 0
         self._next = 0.0
+        self._ticked = 0.0
         self._socket: socket.socket | None = None
         self._asked = False
 
@@ -49,7 +50,11 @@ class Pulse:
     def tick(self) -> None:
         """Go on with the question that is asked, or begin one when it is time."""
         now = self._clock()
+        slept, self._ticked = now - self._ticked > _PERIOD_SECONDS, now
         if self._socket is not None:
+            if slept:
+                # Nobody was here to read an answer: the question has its whole time again.
+                self._next = now + _PERIOD_SECONDS
             self._go_on(self._socket, now >= self._next)
         elif now >= self._next:
             self._next = now + _PERIOD_SECONDS

@@ -1,0 +1,47 @@
+"""Time as the event loop lives it: while the loop stands still, so does this clock.
+
+Whatever stops the loop (SIGSTOP, a machine that is suspended, a step that takes seconds) keeps it from reading answers
+that have come. Silence in that time is our own: no model may be called hung for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+# The clock is read at least so often while the loop turns.
+_BEAT_SECONDS = 0.25
+# The most that it goes on from one reading to the next: more is our own sleep.
+MOST_SECONDS = 1.0
+
+
+class AwakeClock:
+    """One event loop's; `beat` is a task in it. `clock` goes on all the while."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._read = clock()
+        self._slept = 0.0
+        # When the last sleep ended.
+        self._woke = float("-inf")
+
+    def time(self) -> float:
+        """Seconds that the loop was awake."""
+        now = self._clock()
+        over = now - self._read - MOST_SECONDS
+        if over > 0:
+            self._slept += over
+            self._woke = now
+        self._read = now
+        return now - self._slept
+
+    def slept_since(self, moment: float) -> bool:
+        """Whether the loop has stood still since a moment of the underlying clock."""
+        self.time()
+        return self._woke > moment
+
+    async def beat(self) -> None:
+        while True:
+            self.time()
+            await asyncio.sleep(_BEAT_SECONDS)
