@@ -13,7 +13,7 @@ from importlib import metadata
 import uvicorn
 import uvloop
 
-from adapter import logs, traceparent, workers
+from adapter import logs, tally, traceparent, workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.express import ExpressProtocol
@@ -23,7 +23,7 @@ from adapter.limits import exposure
 from adapter.sharing import Sharing
 from adapter.timings import Traces
 from converter.errors import ConfigError, PortInUse, SchwiftError
-from converter.spec import triton_key
+from converter.spec import lossy, triton_key
 from converter.spec.api_keys import read_keys
 from converter.spec.manifest import Manifest, read_manifest
 from converter.spec.settings import Settings, load_settings
@@ -60,6 +60,7 @@ def main() -> int:
 
             def serve(worker: int) -> int:
                 logs.add_files(settings, worker)
+                logs.count_lost(tally.Gauge(sharing.board, tally.ALL, worker, tally.LINES_LOST).add)
                 uvloop.install()
                 asyncio.run(_serve(settings, manifest, sock, sharing, worker, tls))
                 return 0
@@ -155,4 +156,5 @@ def _listener(settings: Settings) -> socket.socket:
 
 
 if __name__ == "__main__":
+    lossy.take_over_standard_streams()
     sys.exit(main())

@@ -385,14 +385,16 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse_unless_unread(
                     errors.SlowRequest("The request's head did not come in time: send it at once.")
                 )
-        elif idle >= self.timeout_keep_alive or (self.cycle is None and idle >= HEAD_SECONDS):
-            if not listening.has_unread(self.transport):
-                self.close_idle()
+        elif idle >= (HEAD_SECONDS if self.cycle is None else self.timeout_keep_alive) and not self._has_unread():
+            self.close_idle()
 
     def _refuse_unless_unread(self, error: errors.AdapterError) -> None:
-        """Refuse what came too slowly, unless the loop itself stood still and has not read what came in time."""
-        if not listening.has_unread(self.transport):
+        """Refuse what came too slowly, unless it came in time to a loop that stood still."""
+        if not self._has_unread():
             self._refuse(error)
+
+    def _has_unread(self) -> bool:
+        return listening.has_unread(self.transport)
 
 
 def _cause_of(error: httptools.HttpParserError) -> errors.AdapterError:

@@ -7,22 +7,27 @@ file without losing lines. A line is a line: what others wrote cannot begin a ne
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import logging.handlers
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
 from adapter import access
 from converter.errors import ConfigError
+from converter.spec import lossy
 from converter.spec.settings import Settings
 
 _FILE_BYTES = 10 * 1024 * 1024
 _OLD_FILES = 5
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What a full disk answers.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ACCESS_LEVELS = {"off": logging.CRITICAL + 1, "errors": logging.WARNING, "all": logging.INFO}
 
 
@@ -31,6 +36,8 @@ def set_up(settings: Settings) -> None:
     _try_files(settings)
     console = _handler(logging.StreamHandler(), settings)
     console.setLevel(logging.WARNING)
+    for file in lossy.standard_files():
+        file.note = _note(settings)
     root = logging.getLogger()
     root.setLevel(logging.INFO if settings.debug_mode else logging.WARNING)
     root.addHandler(console)
@@ -46,10 +53,20 @@ def add_files(settings: Settings, worker: int) -> None:
     """This worker's file, with DEBUG_MODE."""
     if settings.debug_mode:
         path = log_file(settings, worker)
-        file = _File(path, maxBytes=_FILE_BYTES, backupCount=_OLD_FILES, encoding="utf-8", errors="backslashreplace")
+        file = _File(path, _note(settings))
         _handler(file, settings)
         for name in (None, access.LOGGER):
             logging.getLogger(name).addHandler(file)
+
+
+def count_lost(count: Callable[[int], None]) -> None:
+    """Have lines counted that this process cannot write, to a full disk or a closed pipe; after `add_files`."""
+    for name in (None, access.LOGGER):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, _File):
+                handler.on_lost = count
+    for file in lossy.standard_files():
+        file.on_lost = count
 
 
 def log_file(settings: Settings, worker: int) -> Path:
@@ -64,7 +81,21 @@ def _try_files(settings: Settings) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.open("a").close()
         except OSError as error:
-            raise ConfigError(f"LOG_DIRECTORY: {path} cannot be written: {error.strerror}: choose another") from error
+            if error.errno not in _FULL:
+                raise ConfigError(
+                    f"LOG_DIRECTORY: {path} cannot be written: {error.strerror}: choose another"
+                ) from error
+            # Its lines are lost until there is room.
+            print(f"warning: LOG_DIRECTORY: {path} cannot be written: {error.strerror}", file=sys.stderr)
+
+
+def _note(settings: Settings) -> Callable[[int, str], str]:
+    """What is said of lost lines, in the form of the others."""
+    return _json_note if settings.log_format == "json" else lossy.plain_note
+
+
+def _json_note(lines: int, reason: str) -> str:
+    return json.dumps({"level": "warning", "message": lossy.plain_note(lines, reason), "lines_lost": lines})
 
 
 def _handler(handler: logging.Handler, settings: Settings) -> logging.Handler:
@@ -73,14 +104,31 @@ def _handler(handler: logging.Handler, settings: Settings) -> logging.Handler:
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """Says once that it cannot write, and not with a traceback for each line."""
+    """Loses a line that it cannot write, says so once, and goes on; `on_lost` is told how many lines each time."""
 
+    on_lost: Callable[[int], None] = staticmethod(lambda lines: None)
     _said = False
 
+    def __init__(self, path: Path, note: Callable[[int, str], str]) -> None:
+        self._note = note
+        # Opened with its first line: a full disk may have no room for it now.
+        super().__init__(path, maxBytes=_FILE_BYTES, backupCount=_OLD_FILES, encoding="utf-8", delay=True)
+
+    def _open(self) -> io.TextIOWrapper:
+        file = lossy.LossyFile(self.baseFilename, "a")
+        file.note = self._note
+        file.on_lost = lambda lines: self._lose(lines, file.reason)
+        return lossy.open_text(file)
+
     def handleError(self, record: logging.LogRecord) -> None:
+        """It could not be opened, or not be rotated."""
+        self._lose(1, str(sys.exc_info()[1]))
+
+    def _lose(self, lines: int, reason: str) -> None:
+        self.on_lost(lines)
         if not self._said:
             self._said = True
-            print(f"error: {self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
+            print(f"error: {self.baseFilename} cannot be written: {reason}", file=sys.stderr)
 
 
 class TextLines(logging.Formatter):

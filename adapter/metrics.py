@@ -133,6 +133,8 @@ class Metrics(Collector):
         board = self._board
         in_flight = tally.total(board, tally.ALL, tally.IN_FLIGHT)
         yield GaugeMetricFamily("schwift_in_flight", "Requests in flight, all models together.", in_flight)
+        lost = tally.total(board, tally.ALL, tally.LINES_LOST)
+        yield CounterMetricFamily("schwift_log_lines_lost", "Log lines that could not be written.", lost)
         yield GaugeMetricFamily("schwift_triton_up", "1 while Triton answers.", float(self._models.triton_up))
         ready = GaugeMetricFamily("schwift_model_ready", "1 while a model is served.", labels=("model_name",))
         queued = GaugeMetricFamily(

@@ -51,9 +51,11 @@ MEMORY = IN_FLIGHT + 11
 ADOPTED = IN_FLIGHT + 12
 # Of the deaths seen, those of processes that were there.
 UNDEAD_SEEN = IN_FLIGHT + 13
+# Lines of logs that could not be written; of the adapter as a whole.
+LINES_LOST = IN_FLIGHT + 14
 # Times that the model was loaded again, by the reason.
 RECOVERY_REASONS = ("died", "hung", "memory")
-RECOVERIES = IN_FLIGHT + 14
+RECOVERIES = IN_FLIGHT + 15
 BREAKER = RECOVERIES + len(RECOVERY_REASONS)
 # How long the calls of `m_direct` and of the front took: a histogram each.
 _CALL_MS_AT = BREAKER + breaker.WIDTH

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import signal
@@ -29,12 +30,26 @@ def set_aside(path: Path) -> None:
 def cut(path: Path) -> None:
     """The same while somebody has it open for appending: its content goes to `path`.1, and it is empty again.
 
-    A line that is written in the very moment between the two is lost.
+    A line that is written in the very moment between the two is lost. If the disk has no room for the copy, the oldest
+    log makes room for the next try; without any, the content is given up.
     """
-    if _is_large(path):
+    if not _is_large(path):
+        return
+    copy = path.with_name(f"{path.name}.copy")
+    try:
+        shutil.copyfile(path, copy)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        old = [log for i in range(1, _KEPT + 1) if (log := _numbered(path, i)).is_file()]
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        if old:
+            old[-1].unlink()
+            return
+    else:
         _make_room(path)
-        shutil.copyfile(path, _numbered(path, 1))
-        os.truncate(path, 0)
+        copy.replace(_numbered(path, 1))
+    os.truncate(path, 0)
 
 
 def keep_cutting(path: Path) -> None:
