@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import subprocess
 import sys
@@ -93,3 +94,24 @@ def test_what_a_process_becomes_has_its_log_kept_small_until_it_ends(tmp_path: P
         "triton.log.1": "b" * 2000 + "\n",
         "triton.log.2": "a" * 2000 + "\n",
     }
+
+
+def test_a_full_disk_costs_the_oldest_log_and_then_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not each of them, one a try."""
+    monkeypatch.setattr(old_logs, "_MOST_BYTES", 4)
+
+    def full(source: Path, copy: Path) -> None:
+        copy.write_text("part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(old_logs.shutil, "copyfile", full)
+    log = tmp_path / "triton.log"
+    log.write_text("large")
+    for i in (1, 2):
+        log.with_name(f"triton.log.{i}").write_text(f"old {i}")
+    old_logs.cut(log)
+    assert contents(tmp_path) == {"triton.log": "large", "triton.log.1": "old 1"}
+    old_logs.cut(log)
+    assert contents(tmp_path) == {"triton.log": "large"}
+    old_logs.cut(log)
+    assert contents(tmp_path) == {"triton.log": ""}
