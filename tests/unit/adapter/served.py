@@ -45,6 +45,8 @@ class Served:
         self.board = tally.make_board([entry.name])
         self.admission = Admission(limit, tally.Gauge(self.board, tally.ALL, 0, tally.IN_FLIGHT))
         self.now = 100.0
+        # Whether the event loop has stood still lately.
+        self.slept = False
         self._regime = regime
         self._timeout = timeout
         self._clock = clock or (lambda: self.now)
@@ -55,7 +57,7 @@ class Served:
     def make_service(self) -> PredictService:
         return PredictService(
             self.registry, self.backend, self.board, 0, self.admission, self.guards, self._timeout, self._regime,
-            self._clock,
+            self._clock, slept_since=lambda moment: self.slept,
         )  # fmt: skip
 
     async def send(self, body: bytes, endpoint: Endpoint, timeout: float | None) -> bytes:

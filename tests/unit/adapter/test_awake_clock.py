@@ -118,6 +118,27 @@ class Sleepy(FakeBackend):
             raise errors.UpstreamDown(errors.UNREACHABLE)
         return await super().states(timeout)
 
+    async def load(self, model: str, timeout: float) -> None:
+        if self.sleep and not self.loads:
+            self.loads.append(model)
+            self._clock.now += self.sleep
+            raise errors.ModelUnavailable(errors.UNAVAILABLE, "not loaded within 10 s")
+        await super().load(model, timeout)
+
+
+@pytest.mark.parametrize(("sleep", "state"), [(27.0, "ready"), (0.5, "failed")])
+def test_a_load_whose_time_passed_asleep_has_not_failed(sleep: float, state: str) -> None:
+    async def main() -> str:
+        clock = Clock()
+        registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])))
+        keeper = Keeper(registry, Sleepy(clock, sleep), 10, clock=clock, slept_since=AwakeClock(clock).slept_since)
+        for _ in range(2):
+            await keeper.look()
+            await keeper.settle()
+        return registry.models["m"].status.state
+
+    assert asyncio.run(main()) == state
+
 
 @pytest.mark.parametrize(("sleep", "state"), [(27.0, "ready"), (0.5, "unavailable")])
 def test_an_answer_that_was_missed_asleep_says_nothing_of_triton(sleep: float, state: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_a_full_disk_costs_the_oldest_log_and_then_the_content(tmp_path: Path, m
         copy.write_text("part")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(old_logs.shutil, "copyfile", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
     log = tmp_path / "triton.log"
     log.write_text("large")
     for i in (1, 2):
