@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from adapter.hot import LEFT, Answer, Headers, HotPath
 from adapter.http_protocol import BODY, BOUNDARY, HEAD, HttpProtocol
+from adapter.limits.access_policy import Need
 from converter.spec.model import Endpoint
 
 
@@ -58,9 +59,9 @@ class _Cycle:
         self._client = client
 
     @property
-    def path(self) -> bytes:
-        # What HotPath.known took apart.
-        return f"/{self.endpoint}/{self.name}".encode("latin-1")
+    def need(self) -> Need:
+        # Its path has this form alone: HotPath.known took it apart.
+        return Need("predict", self.name)
 
     @property
     def client(self) -> str:

@@ -22,7 +22,7 @@ from adapter.bodies import LARGE_BYTES, LargeBodies
 from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED, raw_path
 from adapter.http_errors import error_body, log_unexpected
 from adapter.http_protocol import CLIENT_LEFT
-from adapter.limits.access_policy import policy
+from adapter.limits.access_policy import Need, policy
 from adapter.limits.api_keys import ApiKeys, Caller
 from adapter.limits.audit import Audit
 from adapter.limits.client_address import client_address
@@ -91,8 +91,8 @@ class Request(Protocol):
         """None where it is still to be read, with `receive`."""
 
     @property
-    def path(self) -> bytes:
-        """As it stands in the request's first line, without its query."""
+    def need(self) -> Need:
+        """What `policy` says of its path."""
 
     @property
     def client(self) -> str:
@@ -133,8 +133,8 @@ class _Scoped:
         self._scope = scope
 
     @property
-    def path(self) -> bytes:
-        return raw_path(self._scope)
+    def need(self) -> Need:
+        return policy(raw_path(self._scope))
 
     @property
     def client(self) -> str:
@@ -228,7 +228,7 @@ class HotPath:
         account: Account | None = None
         try:
             if self._keys is not None:
-                caller = self._keys.admit(request.named, policy(request.path))
+                caller = self._keys.admit(request.named, request.need)
             if self._quota is not None:
                 timings.account = account = self._quota.account(self._client(request), caller)
                 if account is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Scope = Literal["free", "predict", "read", "metrics", "everything"]
 
@@ -12,8 +11,7 @@ _METRICS = b"/metrics"
 _PREDICT = frozenset({b"predict", b"predict_batched"})
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(NamedTuple):
     """`model` is the name that the path gives, as it stands there; only with the scope `predict`."""
 
     scope: Scope

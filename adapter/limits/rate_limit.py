@@ -7,11 +7,9 @@ rows.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import mmap
 import secrets
-import struct
 import time
 from collections.abc import Callable
 
@@ -23,10 +21,11 @@ from adapter.lock import Lock
 # Clients that are known at a time: as many groups, of as many places each.
 _GROUPS = 2048
 _PLACES = 8
-# Of each: its key, what was left, when it asked last, and until when it has less than one token.
-_GROUP = struct.Struct("=" + "Qddd" * _PLACES)
-_PLACE = struct.Struct("=Qddd")
-_KEY = struct.Struct("=Q")
+# Words of a group: the hash of each place, then of each what was left, when it asked last, and until when it has less
+# than one token.
+_FIELDS = 3
+_GROUP = _PLACES * (1 + _FIELDS)
+_WORD_BYTES = 8
 # The names of the quotas in the headers, and what they count.
 _REQUESTS, _ROWS = (b"default", "requests"), (b"rows", "rows")
 
@@ -40,7 +39,8 @@ class Clients:
     """
 
     def __init__(self, shared: bool = True) -> None:
-        self._table = mmap.mmap(-1, _GROUPS * _GROUP.size)
+        table = memoryview(mmap.mmap(-1, _GROUPS * _GROUP * _WORD_BYTES))
+        self._hashes, self._values = table.cast("q"), table.cast("d")
         # One process alone has one thread that comes here: it needs no lock.
         self._lock = Lock("schwift-clients") if shared else None
         self._secret = secrets.token_bytes(16)
@@ -55,25 +55,30 @@ class Clients:
             return self._take(client, amount, size, rate, now)
 
     def _take(self, client: bytes, amount: float, size: float, rate: float, now: float) -> tuple[bool, float]:
-        # 0 is an empty place.
-        (key,) = _KEY.unpack(hashlib.blake2b(client, digest_size=8, key=self._secret).digest())
-        key = key or 1
-        start = key % _GROUPS * _GROUP.size
-        group = _GROUP.unpack_from(self._table, start)
-        keys, times = group[::4], group[2::4]
+        # The same in every worker, since they are forks of one process; 0 is an empty place.
+        key = hash(self._secret + client) or 1
+        start = key % _GROUPS * _GROUP
+        values = self._values
+        keys = self._hashes[start : start + _PLACES].tolist()
         if key in keys:
-            place = keys.index(key)
-            tokens = min(size, group[4 * place + 1] + max(0.0, now - times[place]) * rate)
+            at = start + _PLACES + keys.index(key) * _FIELDS
+            tokens = min(size, values[at] + max(0.0, now - values[at + 1]) * rate)
         else:
-            spent = group[3::4]
-            place = min(range(_PLACES), key=lambda i: (spent[i] > now, times[i]))
+            place = self._free_place(start, now)
+            self._hashes[start + place] = key
+            at = start + _PLACES + place * _FIELDS
             tokens = size
         allowed = tokens >= min(amount, size)
         if allowed:
             tokens -= amount
-        until = now + (1 - tokens) / rate if tokens < 1 else 0.0
-        _PLACE.pack_into(self._table, start + place * _PLACE.size, key, tokens, now, until)
+        values[at], values[at + 1] = tokens, now
+        values[at + 2] = now + (1 - tokens) / rate if tokens < 1 else 0.0
         return allowed, tokens
+
+    def _free_place(self, start: int, now: float) -> int:
+        asked = self._values[start + _PLACES + 1 : start + _GROUP : _FIELDS].tolist()
+        spent_until = self._values[start + _PLACES + 2 : start + _GROUP : _FIELDS].tolist()
+        return min(range(_PLACES), key=lambda place: (spent_until[place] > now, asked[place]))
 
 
 class _Bucket:

@@ -12,12 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapter.access import AccessLog
 from adapter.errors import Forbidden, Unauthenticated
+from adapter.hot import HotPath
 from adapter.limits.access_policy import EVERYTHING, FREE, METRICS, READ, Need, policy
 from adapter.limits.api_keys import ApiKeys, credential
 from adapter.limits.audit import LOGGER, Audit
 from converter.keys.store import add_key, revoke_key
 from converter.spec.api_keys import make_key
+from tests.fakes.entries import make_entry
+from tests.unit.adapter.served import Served
 
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 M = Need("predict", "m")
@@ -80,6 +84,22 @@ def test_whatever_is_shown_is_a_key_or_unauthenticated(named: list[tuple[bytes, 
     else:
         assert 0 < len(key) <= 60
         assert any(key in value for _, value in named)
+
+
+@given(st.sampled_from(["/predict/", "/predict_batched/", "/", "//predict/"]), st.text("m%/?.\xe9", max_size=6))
+def test_what_the_short_cut_takes_is_what_the_policy_says(prefix: str, rest: str) -> None:
+    """It asks for no policy, since the path has one form alone."""
+    served = Served(entry=make_entry("m"))
+    path = (prefix + rest).encode("latin-1")
+    hot = HotPath(not_here, served.service, None, 1024, AccessLog(stages=False))
+    if (found := hot.known(path)) is not None:
+        assert policy(path) == Need("predict", found[1])
+    else:
+        assert path not in (b"/predict/m", b"/predict_batched/m")
+
+
+async def not_here(*_: Any) -> None:
+    raise AssertionError
 
 
 def test_each_scope_allows_its_own(tmp_path: Path) -> None:
