@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -13,10 +14,19 @@ from converter.spec.manifest import ModelEntry
 
 # A model of more numbers a row has no example in the documents.
 _MOST_EXAMPLE_VALUES = 1000
+# What any address may answer, whichever part of the server refuses the request.
+_ANYWHERE = {
+    400: "not HTTP as it should be",
+    401: "the key is missing, wrong or expired",
+    403: "the key does not allow this",
+    405: "another method is needed: see Allow",
+    408: "the request did not come in time",
+    431: "the head of the request is too large",
+}
 
 
 class PredictRequest(BaseModel):
-    features: Any = Field(
+    features: list[Any] | dict[str, list[Any]] = Field(
         description="A list of rows; one flat list is one row. For a model with several inputs, an object: one "
         "list of rows for each input's name."
     )
@@ -24,7 +34,7 @@ class PredictRequest(BaseModel):
 
 class PredictResponse(BaseModel):
     model: str
-    predictions: Any = Field(
+    predictions: list[Any] | dict[str, list[Any]] = Field(
         description="A list of rows. For a model with several outputs, an object: one list for each output's name."
     )
 
@@ -101,10 +111,18 @@ def request_body(entries: list[ModelEntry], rows: int) -> dict[str, Any]:
 
 
 def error_responses() -> dict[int | str, dict[str, Any]]:
-    """Every status of the error table, with its codes."""
+    """Every status of the error table, with its codes, and those that any address may answer."""
     codes: dict[int, list[str]] = {}
     for status, code in STATUS_OF.values():
         codes.setdefault(status, []).append(code)
-    return {
-        status: {"model": ErrorResponse, "description": ", ".join(names)} for status, names in sorted(codes.items())
-    }
+    texts = _ANYWHERE | {status: ", ".join(names) for status, names in codes.items()}
+    return _documented(texts)
+
+
+def refusals() -> dict[int | str, dict[str, Any]]:
+    """The statuses that any address may answer."""
+    return _documented(_ANYWHERE)
+
+
+def _documented(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorResponse, "description": text} for status, text in sorted(texts.items())}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import orjson
 from fastapi import APIRouter, Path, Request
 from fastapi.openapi.models import Example
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from adapter import models_page
 from adapter.backend.protocol import InferenceBackend
@@ -21,6 +21,7 @@ from adapter.contract import (
     PredictResponse,
     TensorInfo,
     error_responses,
+    refusals,
     request_body,
 )
 from adapter.guard import Guards
@@ -97,9 +98,13 @@ def status_router(
 
     `catch_up` takes over what another worker knows of the models.
     """
-    router = APIRouter()
+    router = APIRouter(responses=refusals())
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not every model answers"}}
+    page: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 
-    @router.get("/available_models", response_model=AvailableModels, summary="The models, as JSON or HTML")
+    @router.get(
+        "/available_models", response_model=AvailableModels, responses=page, summary="The models, as JSON or HTML"
+    )
     async def available_models(request: Request) -> Response:
         catch_up()
         available = _available(registry)
@@ -108,12 +113,12 @@ def status_router(
             return HTMLResponse(models_page.render(available), headers=headers)
         return JSONResponse(available.model_dump(), headers=headers)
 
-    @router.get("/health", response_model=Health, summary="200 if every model answers, else 503")
+    @router.get("/health", response_model=Health, responses=unready, summary="200 if every model answers, else 503")
     async def health() -> Response:
         catch_up()
         return _health(registry, board, guards)
 
-    @router.get("/health/ready", response_model=Health, summary="The same, for a load balancer")
+    @router.get("/health/ready", response_model=Health, responses=unready, summary="The same, for a load balancer")
     async def ready(request: Request) -> Response:
         catch_up()
         if request.scope.get(BRIEF, False):
@@ -124,7 +129,7 @@ def status_router(
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/metrics", response_class=Response, summary="Prometheus: ours, then Triton's own")
+    @router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus: ours, then Triton's own")
     async def prometheus() -> Response:
         catch_up()
         return Response(metrics.render() + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
