@@ -104,7 +104,7 @@ def replies(content: bytes, head_only: bool = False) -> list[Reply]:
         version, status = first.split(" ")[:2]
         assert end and version == "HTTP/1.1", content[:300]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if head_only:
+        if head_only or int(status) < 200:
             length = 0
         elif "content-length" in headers:
             length = int(headers["content-length"])
@@ -113,6 +113,7 @@ def replies(content: bytes, head_only: bool = False) -> list[Reply]:
             assert headers.get("connection") == "close", head
             length = len(rest)
         assert len(rest) >= length, content[:300]
-        found.append(Reply(int(status), headers, rest[:length]))
+        if int(status) >= 200:
+            found.append(Reply(int(status), headers, rest[:length]))
         content = rest[length:]
     return found
