@@ -226,6 +226,19 @@ def test_every_answer_has_a_request_id(path: str) -> None:
     assert first != second
 
 
+def test_the_openapi_document_says_what_any_address_may_answer() -> None:
+    paths = get("/openapi.json").json()["paths"]
+    for path, operations in paths.items():
+        for operation in operations.values():
+            missing = {"400", "401", "403", "405", "408", "431"} - set(operation["responses"])
+            assert not missing, f"{path}: {missing}"
+    assert paths["/health"]["get"]["responses"]["503"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/Health"
+    }
+    assert set(paths["/available_models"]["get"]["responses"]["200"]["content"]) == {"application/json", "text/html"}
+    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
+
+
 def every_kind_of_model() -> list[ModelEntry]:
     entries = [
         make_entry(f"m_{dtype.name}_{i}", inputs=[("x", dtype.name, dims)])
