@@ -51,6 +51,7 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        parts.off_loop.close()
         await parts.backend.close()
         if traces is not None:
             await asyncio.to_thread(traces.close)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import re
 import struct
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,8 @@ from converter.spec import dtypes
 from converter.spec.manifest import ModelEntry, Tensor
 
 Array = npt.NDArray[Any]
-# One request's features: for each input of the model its rows, as nested lists of the right type and shape.
+# One request's features: for each input of the model its rows, as nested lists of the right type and shape; of a large
+# body, as an array.
 Features = tuple[list[Any], ...]
 
 _SCALARS: Mapping[dtypes.JsonKind, type] = {"number": float, "integer": int, "boolean": bool, "string": str}
@@ -42,6 +44,10 @@ _STRUCT_CODES = {
 # Integers below this are the same as float64.
 _EXACT = 2.0**53
 _MOST_DETAIL = 300
+# Of a body of one row: for what is around the values, for a number with its comma and spaces, and for a text.
+_ROW_BYTES = 64 * 1024
+_NUMBER_BYTES = 32
+_TEXT_BYTES = 256 * 1024
 # The event loop does nothing else while a body is read: a quarter of a second for 15 MiB, where it took a whole one.
 _LARGE_BYTES = 256 * 1024
 
@@ -67,6 +73,17 @@ class FeaturesParser:
             for axes in ((0, -1) if one_row else (0,))
             if as_float or axes
         ]
+
+    def most_bytes_of_a_row(self) -> int | None:
+        """What a body of one row may have, however its numbers are written; None where a row may be of any length."""
+        dims = [size for tensor in self._inputs for size in tensor.dims]
+        if -1 in dims:
+            return None
+        values = sum(
+            math.prod(tensor.dims) * (_TEXT_BYTES if tensor.dtype == "string" else _NUMBER_BYTES)
+            for tensor in self._inputs
+        )
+        return _ROW_BYTES + values
 
     def parse(self, body: bytes) -> Features:
         """The rows of a request, of the right JSON types and shape.
@@ -102,10 +119,8 @@ class FeaturesParser:
         """
         single = len(self._inputs) == 1
         return {
-            tensor.name: _to_array(
-                requests[0][i] if len(requests) == 1 else list(chain.from_iterable([item[i] for item in requests])),
-                tensor,
-                "features" if single else f"features.{tensor.name}",
+            tensor.name: _joined(
+                [item[i] for item in requests], tensor, "features" if single else f"features.{tensor.name}"
             )
             for i, tensor in enumerate(self._inputs)
         }
@@ -193,6 +208,16 @@ class FeaturesParser:
         if wanted == "a number" and self._integers:
             wanted = "an integer"
         return BadFeatures(f"{_short(where)}: expected {wanted}, got {_MSGSPEC_NAMES.get(got, got)}.")
+
+
+def _joined(parts: Sequence[Any], tensor: Tensor, where: str) -> Array:
+    """The rows of all parts; a large body's came as an array (adapter/decoding), which was checked."""
+    if len(parts) == 1:
+        part = parts[0]
+        return part if isinstance(part, np.ndarray) else _to_array(part, tensor, where)
+    if any([isinstance(part, np.ndarray) for part in parts]):
+        return np.concatenate([_joined([part], tensor, where) for part in parts])
+    return _to_array(list(chain.from_iterable(parts)), tensor, where)
 
 
 def _to_array(values: Sequence[Any], tensor: Tensor, where: str) -> Array:

@@ -239,7 +239,9 @@ class HotPath:
             _check_media(headers)
             body = request.body
             if body is None:
-                body = await self._read(headers, request.receive)
+                body = await self._read(headers, request.receive, min(self._limit, target.most_bytes))
+            elif len(body) > target.most_bytes:
+                raise _too_large(target.most_bytes)
             started = time.monotonic()
             content = await self._service.predict(target, body, timeout, timings)
         except errors.AdapterError as error:
@@ -298,17 +300,18 @@ class HotPath:
         key = key or ("" if caller is None else caller.name)
         self._audit.refused(status, why, request.endpoint, model, self._client(request), key, request_id)
 
-    async def _read(self, headers: Headers, receive: Receive) -> bytes:
+    async def _read(self, headers: Headers, receive: Receive, limit: int) -> bytes:
         """The whole body. BodyTooLarge before more than the limit is held."""
         length = headers.length
         if length.isdigit():
-            if len(length) > _MOST_DIGITS or int(length) > self._limit:
-                raise self._too_large()
+            if len(length) > _MOST_DIGITS or int(length) > limit:
+                raise _too_large(limit)
             if int(length) > LARGE_BYTES:
                 self._bodies.check(int(length))
         message = await receive()
         body: bytes = message.get("body", b"")
-        if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= self.small:
+        is_whole = message["type"] == "http.request" and not message.get("more_body", False)
+        if is_whole and len(body) <= min(self.small, limit):
             return body
         chunks: list[bytes] = []
         size = 0
@@ -317,8 +320,8 @@ class HotPath:
                 raise _ClientLeft
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
-            if size > self._limit:
-                raise self._too_large()
+            if size > limit:
+                raise _too_large(limit)
             if size > LARGE_BYTES:
                 # As it comes, and not as it was announced: who sends nothing takes no room.
                 headers.held += self._bodies.enter(size - headers.held)
@@ -327,8 +330,9 @@ class HotPath:
                 return b"".join(chunks)
             message = await receive()
 
-    def _too_large(self) -> errors.BodyTooLarge:
-        return errors.BodyTooLarge(f"The body is over the limit of {self._limit} bytes: send fewer rows a request.")
+
+def _too_large(limit: int) -> errors.BodyTooLarge:
+    return errors.BodyTooLarge(f"The body is over the limit of {limit} bytes: send fewer rows a request.")
 
 
 def _path_as_sent(scope: Scope) -> str:

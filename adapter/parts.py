@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from adapter import tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
+from adapter.decoding.off_loop import OffLoop
 from adapter.guard import Guards
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.limits.api_keys import ApiKeys
@@ -41,6 +42,7 @@ class Parts:
     audit: Audit
     stubs: Stubs | None
     awake: AwakeClock
+    off_loop: OffLoop
 
 
 def make_parts(
@@ -60,17 +62,18 @@ def make_parts(
     admission = Admission(settings.max_concurrent_requests, tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT))
     guards = Guards(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
     bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
-    backend, awake = make_backend(), AwakeClock()
+    backend, awake, off_loop = make_backend(), AwakeClock(), OffLoop()
     service = PredictService(
         registry, backend, board, worker, admission, guards, settings.predict_timeout_seconds, settings.regime,
-        catch_up=news.follow, slept_since=awake.slept_since,
+        catch_up=news.follow, slept_since=awake.slept_since, off_loop=off_loop,
     )  # fmt: skip
     metrics = Metrics(registry, board, guards, bounds)
     quota = _quota(settings, sharing)
     keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file, settings.internal_key)
     return Parts(
-        settings, sharing, worker, registry, news, backend, guards, metrics, service, quota, keys, Audit(), stubs, awake
-    )
+        settings, sharing, worker, registry, news, backend, guards, metrics, service, quota, keys, Audit(), stubs,
+        awake, off_loop,
+    )  # fmt: skip
 
 
 def _quota(settings: Settings, sharing: Sharing) -> Quota | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,7 +11,10 @@ from adapter import errors, tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.board import Board
+from adapter.bodies import LARGE_BYTES
+from adapter.decoding.off_loop import OffLoop
 from adapter.dispatch import ANSWERS
+from adapter.features import Features
 from adapter.guard import NO_PROBES, Guard, Guards
 from adapter.lanes import Lane
 from adapter.regime import RegimeName
@@ -23,7 +27,7 @@ from converter.spec.model import ENDPOINTS, Endpoint
 class Target:
     """One endpoint of one model, with all that serves it."""
 
-    __slots__ = ("endpoint", "guard", "lane", "model", "tally")
+    __slots__ = ("endpoint", "guard", "lane", "model", "most_bytes", "tally")
 
     def __init__(self, model: Model, endpoint: Endpoint, lane: Lane, counts: tally.Tally, guard: Guard) -> None:
         self.model = model
@@ -31,6 +35,9 @@ class Target:
         self.lane = lane
         self.tally = counts
         self.guard = guard
+        # Of a body: one row is not large.
+        a_row = model.codec.request.most_bytes_of_a_row() if endpoint == "predict_batched" else None
+        self.most_bytes = sys.maxsize if a_row is None else a_row
 
 
 class PredictService:
@@ -38,6 +45,7 @@ class PredictService:
 
     `catch_up` takes over what another worker knows of the models, before anybody is refused. `slept_since` says whether
     the event loop has stood still since a moment of `clock`: a deadline that passed meanwhile is nobody's fault.
+    `off_loop` reads large bodies; without one they are read here.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class PredictService:
         clock: Callable[[], float] = time.monotonic,
         catch_up: Callable[[], None] = lambda: None,
         slept_since: Callable[[float], bool] = lambda moment: False,
+        off_loop: OffLoop | None = None,
     ) -> None:
         self._backend = backend
         self._board = board
@@ -64,6 +73,7 @@ class PredictService:
         self._clock = clock
         self._catch_up = catch_up
         self._slept_since = slept_since
+        self._off_loop = off_loop
         self._lanes: dict[str, Lane] = {}
         self._left: list[Lane] = []
         self._targets: dict[tuple[str, str], Target] = {}
@@ -175,7 +185,11 @@ class PredictService:
 
     async def _answer(self, target: Target, body: bytes, started: float, seconds: float, timings: Timings) -> bytes:
         codec = target.model.codec
-        features = codec.request.parse(body)
+        unfit = None
+        if len(body) > LARGE_BYTES and self._off_loop is not None:
+            features, unfit = await self._parse_large(self._off_loop, target, body, started + seconds - self._clock())
+        else:
+            features = codec.request.parse(body)
         timings.rows = rows = len(features[0])
         timings.parse = self._clock() - started
         if rows > 1 and target.endpoint == "predict_batched":
@@ -183,6 +197,8 @@ class PredictService:
                 f"/predict_batched takes one row a request and batches them itself; this one has {rows}: "
                 "send them to /predict."
             )
+        if unfit is not None:
+            raise unfit
         if timings.account is not None:
             timings.account.take_rows(rows)
         parts = await target.lane.infer(target.endpoint, features, started + seconds, timings)
@@ -190,6 +206,17 @@ class PredictService:
         answer = codec.answer.body(parts)
         timings.write = self._clock() - inferred
         return answer
+
+    async def _parse_large(
+        self, off_loop: OffLoop, target: Target, body: bytes, timeout: float
+    ) -> tuple[Features, errors.BadFeatures | None]:
+        lane = target.lane
+        # Its version is not to go meanwhile.
+        lane.active += 1
+        try:
+            return await off_loop.parse(target.model.entry, body, timeout)
+        finally:
+            lane.active -= 1
 
     def _died_late(self, triton_model: str, began: float) -> None:
         for model in self._registry.models.values():

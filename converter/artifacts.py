@@ -6,19 +6,26 @@ import ast
 import json
 import os
 import pickletools
+import stat
 import subprocess
 import sys
 import zipfile
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from converter import pickles
 from converter.discover import ModelSource
 from converter.errors import ArtifactError, MissingLibrary
+from converter.inspect import bounded, external_data
 from converter.needs import check_backend, check_imports, check_pickle
 from converter.spec.model import nearest
+
+# Opens a model's file as its library does, and answers what it found.
+Probe = Callable[..., dict[str, Any]]
 
 _PROBE_SECONDS = 120
 # What a state dict's pickle refers to; a whole module refers to its own class too.
@@ -57,13 +64,22 @@ def inspect_all(
 
     With `left_out`, a model whose library is not installed has no facts, and its problem goes there.
     """
-    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        futures = {source.spec.name: pool.submit(inspect, source, scratch) for source in sources}
+    # A process starts as long as a few models take.
+    lanes = max(1, min(jobs, -(-len(sources) // 2)))
+    shares = [sources[i::lanes] for i in range(lanes)]
+    with ThreadPoolExecutor(max_workers=lanes) as pool:
+        answers = list(pool.map(lambda share: bounded.ask_all(share, scratch), shares))
+    said = {
+        source.spec.name: (source, answer)
+        for share, known in zip(shares, answers, strict=True)
+        for source, answer in zip(share, known, strict=True)
+    }
     facts: dict[str, Facts] = {}
     problems: list[str] = []
-    for name, future in futures.items():
+    for source in sources:
+        name = source.spec.name
         try:
-            facts[name] = future.result()
+            facts[name] = _facts(*said[name])
         except MissingLibrary as error:
             (problems if left_out is None else left_out).extend(error.problems)
         except ArtifactError as error:
@@ -73,8 +89,40 @@ def inspect_all(
     return facts
 
 
-def inspect(source: ModelSource, scratch: Path) -> Facts:
-    """The facts of one model; what is compiled is written below `scratch`."""
+def _facts(source: ModelSource, answer: bounded.Answer) -> Facts:
+    """What a bounded process found, or ArtifactError with what became of it."""
+    where = f"{source.config}: {source.spec.model_args.model_file or 'the model'}"
+    if "facts" in answer:
+        found = answer["facts"]
+        return Facts(
+            inputs=tuple(_tensor(item) for item in found["inputs"]),
+            outputs=tuple(_tensor(item) for item in found["outputs"]),
+            compiled=Path(found["compiled"]) if found["compiled"] else None,
+            package=found["package"],
+            notes=tuple(found["notes"]),
+        )
+    if "missing" in answer:
+        raise MissingLibrary(answer["missing"])
+    if "problems" in answer:
+        raise ArtifactError(answer["problems"])
+    if "memory" in answer:
+        raise ArtifactError(
+            f"{where} takes over {answer['memory']} MiB of memory to read, which is the bound for files of this size: "
+            "save the model without what it does not need"
+        )
+    if "seconds" in answer:
+        raise ArtifactError(
+            f"{where} took over {answer['seconds']} s to read, which is the bound for files of this size: save the "
+            "model uncompressed, and without what it does not need"
+        )
+    raise ArtifactError(
+        f"{where} is damaged: reading it ended the process with code {answer['ended']}: write the model's file again"
+    )
+
+
+def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> Facts:
+    """The facts of one model; what is compiled is written below `scratch`. `probe` opens it as its library does."""
+    probe = probe or probe_apart
     check_backend(source)
     if source.spec.backend == "python":
         return Facts(package=_class_package(source))
@@ -82,18 +130,19 @@ def inspect(source: ModelSource, scratch: Path) -> Facts:
     if name not in source.files:
         hint = nearest(name, source.files)
         raise ArtifactError(f"{source.config}: model.model_args.model_file: {name} is not beside this file{hint}")
-    path = source.folder.resolve() / name
+    path = source.path_of(name)
     if path.stat().st_size == 0:
         raise ArtifactError(f"{source.config}: {name} is empty: write the model's file again")
     if source.spec.backend == "onnx":
-        found = _probe(source, "onnx", str(path))
+        _check_external_data(source, path)
+        found = probe(source, "onnx", str(path))
         return Facts(
             inputs=tuple(_tensor(item) for item in found["inputs"]),
             outputs=tuple(_tensor(item) for item in found["outputs"]),
             package=source.models_name,
         )
     if source.spec.backend == "torch":
-        return Facts(compiled=_torch(source, path, scratch), package=source.models_name)
+        return Facts(compiled=_torch(source, path, scratch, probe), package=source.models_name)
     return Facts(package=source.models_name, notes=check_pickle(source, path))
 
 
@@ -101,7 +150,8 @@ def _tensor(item: dict[str, Any]) -> GraphTensor:
     return GraphTensor(item["name"], item["type"], tuple(item["shape"]))
 
 
-def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
+def probe_apart(source: ModelSource, *arguments: str) -> dict[str, Any]:
+    """Have a process of its own open the model's file. ArtifactError where it cannot."""
     name = source.spec.model_args.model_file
     try:
         done = subprocess.run(
@@ -124,16 +174,39 @@ def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
             f"{source.config}: {name} is damaged: reading it ended the process with code {done.returncode}: "
             "write the model's file again"
         ) from error
+    return checked(source, answer)
+
+
+def checked(source: ModelSource, answer: dict[str, Any]) -> dict[str, Any]:
+    """A probe's answer. ArtifactError where it is an error."""
     if "error" in answer:
-        raise ArtifactError(f"{source.config}: {name}: {answer['error']}")
+        raise ArtifactError(f"{source.config}: {source.spec.model_args.model_file}: {answer['error']}")
     return answer
 
 
-def _torch(source: ModelSource, path: Path, scratch: Path) -> Path | None:
+def _check_external_data(source: ModelSource, path: Path) -> None:
+    """ArtifactError where a graph takes weights from elsewhere than a file of the model's folder."""
+    name = source.spec.model_args.model_file or ""
+    try:
+        locations = external_data.locations(path)
+    except external_data.DamagedGraph as error:
+        raise ArtifactError(f"{source.config}: {name} is damaged: {error}: write the model's file again") from error
+    for location in sorted(locations):
+        beside = PurePosixPath(name).parent / location
+        plain = location and not PurePosixPath(location).is_absolute() and ".." not in PurePosixPath(location).parts
+        if not plain or "\0" in location or beside.as_posix() not in source.files:
+            raise ArtifactError(
+                f"{source.config}: {name} takes weights from {location[:200]!r}, which is no file of the model's "
+                "folder: save the model with its data beside it, under a plain name, or without external data"
+            )
+
+
+def _torch(source: ModelSource, path: Path, scratch: Path, probe: Probe) -> Path | None:
     """None for TorchScript; the compiled file for an eager module, where it is trusted."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            _check_inflated(source, path, sum(item.file_size for item in archive.infolist()))
             if (broken := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"{broken} does not fit its checksum")
             if any(name.endswith("/constants.pkl") for name in names):
@@ -161,8 +234,19 @@ def _torch(source: ModelSource, path: Path, scratch: Path) -> Path | None:
     examples = [
         {"shape": [2, *(abs(size) for size in tensor.row_dims)], "dtype": tensor.dtype} for tensor in source.spec.input
     ]
-    _probe(source, "torch", str(path), str(target.resolve()), str(source.folder.resolve()), json.dumps(examples))
+    probe(source, "torch", str(path), str(target.resolve()), str(source.folder.resolve()), json.dumps(examples))
+    # It is the model's file in another form: who may not read that may not read this.
+    target.chmod(stat.S_IMODE(target.stat().st_mode) & path.stat().st_mode | stat.S_IRUSR)
     return target
+
+
+def _check_inflated(source: ModelSource, path: Path, size: int) -> None:
+    most = pickles.most_inflated(path.stat().st_size)
+    if size > most:
+        raise ArtifactError(
+            f"{source.config}: {path.name} inflates to {size} bytes, and {most} are the most for a file of its size: "
+            "save the model uncompressed"
+        )
 
 
 def _modules(data: bytes) -> set[str]:

@@ -16,6 +16,7 @@ from converter import versions, writer
 from converter.artifacts import Facts, inspect_all
 from converter.discover import ModelSource, check_names, discover
 from converter.errors import ConfigError, RepositoryError
+from converter.inspect.model_folder import check_unchanged
 from converter.plan import BuildOptions, Plan, joined, plan_model
 from converter.repository.lock import SCRATCH, locked, reading
 from converter.spec.manifest import Manifest, ModelEntry, wake_key_path
@@ -65,7 +66,7 @@ def _build(
     write: writer.Write,
     scratch: Path,
 ) -> Build:
-    discovery = discover(models)
+    discovery = discover(models, options.model_links)
     check_names(only, discovery)
     sources = tuple(source for source in discovery.sources if not only or source.spec.name in only)
     old = writer.existing(output, tolerant=not only)
@@ -82,6 +83,8 @@ def _build(
     plans, said = _plans(sources, facts, options, before, output.resolve())
     plan = joined([*plans, *kept])
     manifest = plan.manifest(writer.digests(plan), before.numbers)
+    for source in sources:
+        check_unchanged(source.originals)
     changes = writer.compare(old, manifest)
     if changes and not check:
         write(plan, manifest, output)

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from converter.errors import ConfigError
+from converter.inspect.model_folder import LEFT_OUT, SourceFile, files_below
 from converter.spec.loader import load_spec
 from converter.spec.manifest import DIRECT_SUFFIX, FILENAME
 from converter.spec.model import ModelSpec, nearest
 
 CONFIG_NAME = "model_config.yaml"
-_LEFT_OUT = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model's folder. `files` are relative to it, sorted; `config` is the YAML's path as users see it."""
+    """A model's folder. `files` are relative to it, sorted; `config` is the YAML's path as users see it.
+
+    `originals` are the files as they were when they were found, where links end.
+    """
 
     spec: ModelSpec
     config: str
     folder: Path
     files: tuple[str, ...]
+    originals: Mapping[str, SourceFile] = field(default_factory=dict, compare=False)
+
+    def path_of(self, name: str) -> Path:
+        """Where a file of it really is."""
+        original = self.originals.get(name)
+        return (self.folder / name).resolve() if original is None else original.path
 
     @property
     def models_name(self) -> str:
@@ -39,18 +47,19 @@ class Discovery:
     passed_over: tuple[str, ...]
 
 
-def discover(models: Path) -> Discovery:
-    """Read every `models/<folder>/*.yaml`.
+def discover(models: Path, links: Path | None = None) -> Discovery:
+    """Read every `models/<folder>/*.yaml`. Links may end in `models`, and in the folder `links`.
 
     Raises ConfigError with all problems of all files at once, so that one run shows them all.
     """
     if not models.is_dir():
         raise ConfigError(f"{models}: no such folder: name the folder that holds the models with --models")
     problems: list[str] = []
+    allowed = [folder.resolve() for folder in (models, links) if folder is not None]
     sources: list[ModelSource] = []
     passed_over: list[str] = []
     for folder in sorted(path for path in models.iterdir() if path.is_dir()):
-        if folder.name.startswith(".") or folder.name in _LEFT_OUT:
+        if folder.name.startswith(".") or folder.name in LEFT_OUT:
             continue
         try:
             config = _config_of(folder)
@@ -59,7 +68,8 @@ def discover(models: Path) -> Discovery:
                 passed_over.append(f"{models.name}/{folder.name}: no .yaml file, so not a model{yml}")
                 continue
             shown = f"{models.name}/{folder.name}/{config.name}"
-            sources.append(ModelSource(load_spec(config, shown), shown, folder, _files_of(folder)))
+            found = files_below(folder, allowed)
+            sources.append(ModelSource(load_spec(config, shown), shown, folder, tuple(found), found))
         except ConfigError as error:
             problems.extend(error.problems)
     problems.extend(_name_problems(sources))
@@ -95,24 +105,6 @@ def _config_of(folder: Path) -> Path | None:
             f"{folder.parent.name}/{folder.name}: several .yaml files ({names}): call the model's {CONFIG_NAME}"
         )
     return found[0] if found else None
-
-
-def _files_of(folder: Path) -> tuple[str, ...]:
-    """Every file below the folder; a link to a file counts as the file, a link to a folder is an error."""
-    found: list[str] = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
-        for name in folders:
-            if Path(where, name).is_symlink():
-                raise ConfigError(f"{Path(where, name)}: a link to a folder is not copied: put the folder itself here")
-        for name in sorted(files):
-            path = Path(where, name)
-            if name in _LEFT_OUT or name.endswith((".pyc", ".pyo")):
-                continue
-            if not path.is_file():
-                raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it")
-            found.append(path.relative_to(folder).as_posix())
-    return tuple(found)
 
 
 def _name_problems(sources: Sequence[ModelSource]) -> list[str]:

@@ -26,6 +26,11 @@ def check_pickle(source: ModelSource, path: Path) -> tuple[str, ...]:
     where = f"{source.config}: {path.name}"
     try:
         contents = pickles.read(path)
+    except pickles.TooLarge as error:
+        raise ArtifactError(
+            f"{where} inflates to more than {error} bytes, which is the most for a file of its size: save the model "
+            "uncompressed"
+        ) from error
     except pickles.DamagedPickle as error:
         raise ArtifactError(f"{where} is damaged, or not a pickle: write the model's file again") from error
     written = ", ".join(sorted(contents.sklearn))

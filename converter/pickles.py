@@ -13,6 +13,7 @@ import gzip
 import io
 import lzma
 import math
+import os
 import pickle
 import zlib
 from collections.abc import Callable, Mapping
@@ -27,13 +28,27 @@ _OPENERS: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"BZ", bz2.BZ2File),
     (b"\xfd7zXZ", lzma.LZMAFile),
     (b"]\x00", lzma.LZMAFile),
-    (b"x", lambda file: io.BytesIO(zlib.decompress(file.read()))),
+    (b"x", lambda file: io.BufferedReader(_ZlibFile(file))),
 )
 _LZ4 = b"\x04\x22\x4d\x18"
 
 
+# How much a compressed file may inflate to: what models of a usual size do, and what dense numbers ever do.
+_FREE_INFLATED = 1024 * 1024 * 1024
+_MOST_RATIO = 20
+
+
 class DamagedPickle(Exception):
     """The file ends too early, or is not a pickle at all."""
+
+
+class TooLarge(Exception):
+    """The file inflates to more than so many bytes."""
+
+
+def most_inflated(size: int) -> int:
+    """The bytes that a file of this size may inflate to."""
+    return _FREE_INFLATED + _MOST_RATIO * size
 
 
 class Contents:
@@ -45,7 +60,7 @@ class Contents:
 
 
 def read(path: Path) -> Contents:
-    """DamagedPickle where the file is none, is cut short, or fails the checksum of its compression."""
+    """DamagedPickle where the file is none, is cut short, or fails the checksum of its compression; TooLarge."""
     contents = Contents()
     try:
         with open(path, "rb") as raw:
@@ -54,14 +69,60 @@ def read(path: Path) -> Contents:
             if start.startswith(_LZ4):
                 # Needs a library that is not ours; joblib has it where the model loads at all.
                 return contents
-            file = next((opener(raw) for prefix, opener in _OPENERS if start.startswith(prefix)), raw)
+            opener = next((opener for prefix, opener in _OPENERS if start.startswith(prefix)), None)
+            size = os.fstat(raw.fileno()).st_size
+            file = _Counted(raw, size) if opener is None else _Counted(opener(raw), most_inflated(size))
             _Reader(file, contents).load()
             # To the end, where the checksum is.
             while file.read(_CHUNK):
                 pass
+    except (TooLarge, MemoryError):
+        raise
     except Exception as error:
         raise DamagedPickle(f"{type(error).__name__}: {error}") from error
     return contents
+
+
+class _ZlibFile(io.RawIOBase):
+    """Inflates a file of zlib's format as it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._inflate = zlib.decompressobj()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._inflate.eof:
+            data = self._inflate.unconsumed_tail or self._file.read(_CHUNK)
+            found = self._inflate.decompress(data, len(buffer))
+            if found:
+                buffer[: len(found)] = found
+                return len(found)
+            if not data:
+                raise EOFError("the compressed data ends too early")
+        return 0
+
+
+class _Counted:
+    """A file of which no more than so many bytes are read. TooLarge where it has more."""
+
+    def __init__(self, file: Any, most: int) -> None:
+        self._file = file
+        self._most = self._left = most
+
+    def read(self, size: int = -1) -> bytes:
+        return self._take(self._file.read(self._left + 1 if size < 0 else min(size, self._left + 1)))
+
+    def readline(self) -> bytes:
+        return self._take(self._file.readline(self._left + 1))
+
+    def _take(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            raise TooLarge(self._most)
+        return data
 
 
 class _StandIn:
@@ -82,7 +143,7 @@ _PythonUnpickler: Any = pickle._Unpickler
 class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
     dispatch: dict[int, Any] = dict(_PythonUnpickler.dispatch)  # noqa: RUF012  (the base class reads it here)
 
-    def __init__(self, file: IO[bytes], contents: Contents) -> None:
+    def __init__(self, file: _Counted, contents: Contents) -> None:
         super().__init__(file)
         self.proto = 0
         self._file = file

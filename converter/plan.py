@@ -34,6 +34,8 @@ class BuildOptions:
     cores: int
     debug_model: bool = False
     max_body_bytes: int | None = None
+    # Outside of the folder of the models, the one that links may end in.
+    model_links: Path | None = None
 
     @classmethod
     def of(cls, settings: Settings, cores: int) -> BuildOptions:
@@ -45,6 +47,7 @@ class BuildOptions:
             cores,
             settings.debug_model,
             settings.max_body_bytes,
+            settings.model_links,
         )
 
 
@@ -207,7 +210,7 @@ def _files_of_direct(direct: TritonModel, source: ModelSource, facts: Facts) -> 
         prefix = f"{version}/{_SOURCE}/{facts.package}/{source.folder.name}"
         files[f"{version}/model.py"] = entry_point("model")
         files.update({f"{version}/{name}": path for name, path in runtime_files().items()})
-    files.update({f"{prefix}/{name}": source.folder / name for name in source.files})
+    files.update({f"{prefix}/{name}": source.path_of(name) for name in source.files})
     if facts.compiled is not None:
         files[f"{prefix}/{source.spec.model_args.model_file}"] = facts.compiled
     return files

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from converter.spec.manifest import FILENAME, Manifest, entry_json, read_manifes
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_CHUNK = 1024 * 1024
 
 # What `write` is: it makes the plan, with its manifest, the repository at a path.
 Write = Callable[[Plan, Manifest, Path], None]
@@ -183,7 +185,7 @@ def _write_file(path: Path, content: bytes | Path, expected: str | None) -> None
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        shutil.copyfile(content, path)
+        _copy(content, path)
         if expected is not None and digest(path) != expected:
             raise RepositoryError(f"{content} changed while it was copied: build again")
     descriptor = os.open(path, os.O_RDONLY)
@@ -191,6 +193,22 @@ def _write_file(path: Path, content: bytes | Path, expected: str | None) -> None
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _copy(source: Path, path: Path) -> None:
+    """What the file has now, without following a link; nobody may read the copy who may not read the file."""
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file, open(path, "wb") as copy:
+        seen = os.fstat(descriptor)
+        if not stat.S_ISREG(seen.st_mode):
+            raise RepositoryError(f"{source} is not a regular file any more: build again")
+        mode = stat.S_IMODE(os.fstat(copy.fileno()).st_mode)
+        os.fchmod(copy.fileno(), mode & seen.st_mode | stat.S_IRUSR)
+        left = seen.st_size
+        # No more than it had: a file that grows would have no end.
+        while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+            copy.write(chunk)
+            left -= len(chunk)
 
 
 def _points_at(output: Path, folder: Path) -> bool:

@@ -140,6 +140,10 @@ class Settings(BaseSettings):
         None, validation_alias="SCHWIFT_REGIME",
         description="one regime whatever the load, for measuring; chosen by load unless set",
     )  # fmt: skip
+    model_links: Path | None = Field(
+        None, validation_alias="SCHWIFT_MODEL_LINKS",
+        description="the folder outside of MODEL_DIRECTORY that links in it may point into; none unless set",
+    )  # fmt: skip
     control_socket: Path | None = Field(
         None, validation_alias="SCHWIFT_CONTROL_SOCKET",
         description="the Unix socket that `schwift reload` speaks over; beside the repository unless set",
@@ -188,8 +192,8 @@ class Settings(BaseSettings):
         return value if value is None else value.rstrip("/")
 
     @field_validator(
-        "log_directory", "model_directory", "repository", "control_socket", "triton_key_file", "api_keys_file",
-        "tls_cert", "tls_key",
+        "log_directory", "model_directory", "repository", "control_socket", "model_links", "triton_key_file",
+        "api_keys_file", "tls_cert", "tls_key",
     )  # fmt: skip
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

@@ -98,9 +98,26 @@ def test_hidden_folders_and_caches_are_passed_over_in_silence(models: Path, name
 
 def test_link_to_a_file_counts_as_the_file(models: Path, tmp_path: Path) -> None:
     folder = add_joblib(models, "a")
-    (tmp_path / "weights").write_text("w")
-    (folder / "weights.bin").symlink_to(tmp_path / "weights")
-    assert "weights.bin" in only_source(models).files
+    (models / "weights").write_text("w")
+    (folder / "weights.bin").symlink_to(models / "weights")
+    source = only_source(models)
+    assert "weights.bin" in source.files
+    assert source.path_of("weights.bin") == models.resolve() / "weights"
+
+
+def test_link_out_of_the_folder_of_the_models_needs_a_folder_that_is_named(models: Path, tmp_path: Path) -> None:
+    folder = add_joblib(models, "a")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "weights").write_text("w")
+    (folder / "weights.bin").symlink_to(tmp_path / "shared" / "weights")
+    with pytest.raises(ConfigError) as caught:
+        discover(models)
+    assert caught.value.problems == (
+        f"{folder}/weights.bin: a link to {tmp_path}/shared/weights, outside of {models}: copy it here, or let "
+        "SCHWIFT_MODEL_LINKS name the folder that such links may point into",
+    )
+    (source,) = discover(models, tmp_path / "shared").sources
+    assert source.path_of("weights.bin") == (tmp_path / "shared" / "weights").resolve()
 
 
 def test_model_folder_may_be_a_link(models: Path, tmp_path: Path) -> None:

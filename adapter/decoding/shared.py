@@ -1,0 +1,82 @@
+"""What the adapter and its helper say to each other: a short message with a descriptor of anonymous memory."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+NICE = 5
+# What the loop reads of texts in one turn.
+SLICE_BYTES = 128 * 1024
+_MOST_MESSAGE = 4096
+
+
+class Request(msgspec.Struct, array_like=True):
+    """The memory has a model's manifest entry of so many bytes, then a body of so many."""
+
+    entry: int
+    body: int
+
+
+class Reply(msgspec.Struct, array_like=True):
+    """The memory has a Head of `head` bytes, then what it says, `size` in all."""
+
+    head: int
+    size: int
+
+
+class PartOf(msgspec.Struct, array_like=True):
+    """One input: numbers of a dtype and shape, or where the dtype is empty rows of texts. `sizes` are in bytes."""
+
+    dtype: str
+    shape: list[int]
+    sizes: list[int]
+
+
+class Head(msgspec.Struct, array_like=True):
+    """`error` is empty or the name of a class; its rows are known all the same where only a number does not fit."""
+
+    rows: int
+    parts: list[PartOf]
+    error: str
+    detail: str
+
+
+_Message = TypeVar("_Message", Request, Reply)
+
+
+def send(sock: socket.socket, message: Request | Reply, pieces: Iterable[bytes]) -> None:
+    """Put the pieces into new memory, one after the other, and pass it on with the message."""
+    memory = os.memfd_create("schwift-body", os.MFD_CLOEXEC)
+    try:
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(memory, rest) :]
+        socket.send_fds(sock, [msgspec.json.encode(message)], [memory])
+    finally:
+        os.close(memory)
+
+
+def receive(sock: socket.socket, kind: type[_Message]) -> tuple[_Message, int] | None:
+    """A message and the descriptor of its memory; None at the end."""
+    raw, descriptors, _, _ = socket.recv_fds(sock, _MOST_MESSAGE, 1)
+    if not raw or not descriptors:
+        return None
+    return msgspec.json.decode(raw, type=kind), descriptors[0]
+
+
+@contextlib.contextmanager
+def map_bytes(descriptor: int, size: int) -> Iterator[memoryview]:
+    """The memory of a descriptor, which is closed; what refers to the view keeps it."""
+    try:
+        mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
+    finally:
+        os.close(descriptor)
+    yield memoryview(mapped)

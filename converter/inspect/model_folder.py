@@ -1,0 +1,111 @@
+"""The files of a model's folder as they really are: where links end, and whether they stay what they were.
+
+What goes into the repository is served, so nothing may come along that is not the operator's to give: a link ends in
+the folder of the models or in one that SCHWIFT_MODEL_LINKS names, and everything is a regular file that can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from converter.errors import ConfigError
+
+LEFT_OUT = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
+# Of all files of a model together: more is not a lite model, but a data set or a file with holes.
+MOST_BYTES = 16 * 1024**3
+_MOST_DEPTH = 64
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """`path` has no link in it; `stamp` changes with the file or its content."""
+
+    path: Path
+    stamp: tuple[int, ...]
+
+
+def files_below(folder: Path, allowed: Sequence[Path]) -> dict[str, SourceFile]:
+    """Every file below a model's folder, by its path there; links may end in the `allowed` folders, which have none.
+
+    The folder may be a link itself, as the operator put it there: then links may end in it too.
+
+    ConfigError for what cannot be copied, naming it and the remedy.
+    """
+    found: dict[str, SourceFile] = {}
+    allowed = [*allowed, folder.resolve()]
+    total = 0
+    for where, folders, files in os.walk(folder, onerror=_cannot_be_read):
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
+        for name in folders:
+            if Path(where, name).is_symlink():
+                raise ConfigError(f"{Path(where, name)}: a link to a folder is not copied: put the folder itself here")
+        if len(Path(where).relative_to(folder).parts) > _MOST_DEPTH:
+            raise ConfigError(f"{folder}: folders in folders, over {_MOST_DEPTH} deep: remove them")
+        for name in sorted(files):
+            if name in LEFT_OUT or name.endswith((".pyc", ".pyo")):
+                continue
+            path = Path(where, name)
+            file = _look_at(path, allowed)
+            total += file.stamp[2]
+            if total > MOST_BYTES:
+                raise ConfigError(
+                    f"{path}: with it the model's files are {total} bytes, and {MOST_BYTES} are the most: keep what "
+                    "the model does not load elsewhere"
+                )
+            found[path.relative_to(folder).as_posix()] = file
+    return found
+
+
+def check_unchanged(files: Mapping[str, SourceFile]) -> None:
+    """ConfigError where one is not what it was when it was looked at: what was inspected is what is copied."""
+    for file in files.values():
+        try:
+            same = _stamp(os.stat(file.path, follow_symlinks=False)) == file.stamp
+        except OSError:
+            same = False
+        if not same:
+            raise ConfigError(f"{file.path}: changed while it was inspected: build again when nothing writes to it")
+
+
+def _look_at(path: Path, allowed: Sequence[Path]) -> SourceFile:
+    try:
+        real = Path(os.path.realpath(path, strict=True))
+        if path.is_symlink():
+            _check_inside(path, real, allowed)
+        if not stat.S_ISREG(os.stat(real, follow_symlinks=False).st_mode):
+            # Opening a device may do something, and opening a pipe waits.
+            raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it")
+        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            seen = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}: let the build's user read it, or remove it"
+        ) from error
+    if not stat.S_ISREG(seen.st_mode):
+        raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it")
+    return SourceFile(real, _stamp(seen))
+
+
+def _check_inside(path: Path, real: Path, allowed: Sequence[Path]) -> None:
+    if not any(real.is_relative_to(folder) for folder in allowed):
+        raise ConfigError(
+            f"{path}: a link to {real}, outside of {allowed[0]}: copy it here, or let SCHWIFT_MODEL_LINKS name the "
+            "folder that such links may point into"
+        )
+
+
+def _stamp(seen: os.stat_result) -> tuple[int, ...]:
+    return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def _cannot_be_read(error: OSError) -> None:
+    raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}: let the build's user read it, or remove it")
