@@ -79,6 +79,8 @@ def inspect_all(
     for source in sources:
         name = source.spec.name
         try:
+            # Said in the place of what its file is: without its library nobody knows.
+            check_backend(source)
             facts[name] = _facts(*said[name])
         except MissingLibrary as error:
             (problems if left_out is None else left_out).extend(error.problems)

@@ -113,7 +113,12 @@ class _Counted:
         self._most = self._left = most
 
     def read(self, size: int = -1) -> bytes:
-        return self._take(self._file.read(self._left + 1 if size < 0 else min(size, self._left + 1)))
+        if 0 <= size <= self._left:
+            return self._take(self._file.read(size))
+        # More than may be there: which it is shows without keeping any of it.
+        while chunk := self._file.read(_CHUNK):
+            self._take(chunk)
+        return b""
 
     def readline(self) -> bytes:
         return self._take(self._file.readline(self._left + 1))
