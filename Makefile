@@ -5,6 +5,8 @@
 #              (needs curl, and a JDK: default-jdk-headless)
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
+# make coverage  branch coverage of `make test`, with all processes that it starts (10 minutes)
+# make audit   known vulnerabilities of our dependencies, and bandit's findings in our code (needs PyPI's advisories)
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
 # make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 40 minutes)
@@ -27,23 +29,40 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
 MINUTES ?= 5
 SEED ?= 1
 BAR ?= 0.98
+# pytest workers of a run. More than the two cores of the machines that CI has, since tests mostly wait: for a Triton that
+# starts, for a deadline that passes, for a recovery. Unit tests wait less than faults do.
+TEST_WORKERS ?= 3
+FAULT_WORKERS ?= 4
+ABUSE_WORKERS ?= 3
+SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test test-faults test-abuse test-observability check images models
-.PHONY: bench bench-stall bench-soak bench-overload bench-abuse bench-pair fuzz chaos clean venv
+.PHONY: serve test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability check images
+.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
 	exec $(BIN)/schwift serve
 
 test: venv
-	$(BIN)/python -m pytest -m "not faults and not abuse and not observability"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TEST_WORKERS) -m "not faults and not abuse and not observability"
 
-test-faults: venv
-	$(BIN)/python -m pytest tests/faults
+test-faults: test-faults-untimed
+	$(BIN)/python -m pytest -m timed tests/faults
 
-test-abuse: venv
-	$(BIN)/python -m pytest tests/abuse
+test-faults-untimed: venv
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(FAULT_WORKERS) -m "not timed" tests/faults
+
+# No test yet is code 5, which is no failure.
+test-abuse: test-abuse-untimed
+	$(BIN)/python -m pytest -m timed tests/abuse || [ $$? = 5 ]
+
+test-abuse-untimed: venv
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ABUSE_WORKERS) -m "not timed" tests/abuse || [ $$? = 5 ]
+
+# What measures how long something takes, one after the other and beside nothing else.
+test-timed: venv
+	$(BIN)/python -m pytest -m timed tests/faults tests/abuse
 
 test-observability: venv
 	$(BIN)/python -m pytest tests/observability
@@ -60,6 +79,21 @@ check: venv
 
 images: venv
 	$(BIN)/python -m pytest -q -s tests/images
+
+# Branches, of the processes that the tests start too; not of those that they kill, so it is a little less than is run.
+coverage: venv
+	rm -f .coverage .coverage.*
+	COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q $(SIDE_BY_SIDE) $(TEST_WORKERS) \
+	  -m "not faults and not abuse and not observability"
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+# The tools come on demand: nothing but this needs them. --strict, as an index without advisories is no clean bill: a
+# package that it does not know fails the audit.
+audit: venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt bandit pip-audit
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml adapter converter triton_repo_template
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done
@@ -99,6 +133,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) *.egg-info build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf model_repository .model_repository.builds
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -2,6 +2,9 @@
 
 A neighbour that takes the core for 20 ms makes any answer late. So what is measured may be repeated, up to three times
 on the same server, and once on time is enough; whatever else is wrong fails at once.
+
+Where the promise leaves less than a second, or the test itself takes a core, it is marked `timed`: such tests have the
+machine for themselves (`make test-timed`), the others run side by side.
 """
 
 from __future__ import annotations

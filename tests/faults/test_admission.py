@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.e2e.server import Server, wait_for
 from tests.faults import moods
 from tests.faults.asking import Answer, ask, at_once, codes, metric
@@ -34,6 +36,7 @@ def connect(server: Server) -> socket.socket:
     return socket.create_connection((address.hostname, address.port), timeout=30)
 
 
+@pytest.mark.timed
 def test_R12_of_a_burst_exactly_the_overflow_is_refused_at_once(tmp_path: Path) -> None:
     """Connections first, then a request on each as fast as one client can write.
 
@@ -51,6 +54,7 @@ def test_R12_of_a_burst_exactly_the_overflow_is_refused_at_once(tmp_path: Path) 
         one_of_three(attempt)
 
 
+@pytest.mark.timed
 def test_R12_in_debug_mode_each_refusal_has_its_line(tmp_path: Path) -> None:
     """Writing the lines takes a while, which the client sees; the time in a line is the server's own."""
     settings = {"MAX_CONCURRENT_REQUESTS": str(ROOM), "DEBUG_MODE": "True", "LOG_DIRECTORY": str(tmp_path / "logs")}
@@ -114,6 +118,7 @@ def check(sock: socket.socket, number: int) -> int:
     return status
 
 
+@pytest.mark.timed
 def test_R13_who_waits_past_its_deadline_is_told_on_time_and_not_sent(tmp_path: Path) -> None:
     with serving(moods.write(tmp_path), tmp_path) as server:
 

@@ -12,6 +12,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.open_files import open_files
 from tests.e2e.server import ROOT, environment
 from tests.faults.on_time import one_of_three, within
@@ -61,6 +63,7 @@ def test_what_is_lost_is_found() -> None:
     assert open_files(os.getpid(), unused_ms=500) == before
 
 
+@pytest.mark.timed
 def test_five_times_the_load_that_saturates(tmp_path: Path) -> None:
     """What does not hang on how busy the machine is; the bench itself holds the times.
 

@@ -56,6 +56,7 @@ def recoveries(server: Server, **labels: str) -> float:
     return metric(server, "schwift_model_recoveries_total", **labels)
 
 
+@pytest.mark.timed
 def test_R2_a_stopped_triton_opens_the_breaker_and_resumes(tmp_path: Path) -> None:
     with moody(tmp_path) as server:
         opened = 0
@@ -94,6 +95,7 @@ def stopped_and_resumed(server: Server, opened: int) -> tuple[list[Answer], list
     return answers, refused
 
 
+@pytest.mark.timed
 def test_R3_a_slow_model_is_504_on_time_and_leaks_no_place(tmp_path: Path) -> None:
     with moody(tmp_path) as server:
 
@@ -198,6 +200,7 @@ def test_R5_with_several_workers_all_know_of_it(tmp_path: Path) -> None:
         assert recoveries(server, model_name="moody", reason="died") == 1
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("mood", [moods.LOOPS, moods.LOOPS_IN_C], ids=["loop", "loop in C"])
 @pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
 def test_R6_a_model_that_loops_is_ended_and_loaded_again(tmp_path: Path, mood: float, endpoint: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ class Times:
         {at_call}
         return X * {factor}
 '''
+# Between two requests of a client: 8 of them ask some 300 times a second.
+_PAUSE_SECONDS = 0.02
 BROKEN = {
     "raises at load": ({"at_load": "raise ValueError('no such file')"}, "does not load: the model's code raised"),
     "hangs at load": ({"at_load": "time.sleep(600)"}, "does not load: loading took over 3 s"),
@@ -68,7 +71,10 @@ def answer(server: Server, name: str = "times", endpoint: str = "predict") -> An
 
 
 class Load:
-    """Clients that never pause. `answers` counts what each endpoint made of 1.0; anything but a 200 is its text."""
+    """Clients that leave a reload its share of the cores, and see a gap of milliseconds.
+
+    `answers` counts what each endpoint made of 1.0; anything but a 200 is its text.
+    """
 
     def __init__(self, server: Server, clients: int = 8) -> None:
         self.answers: Counter[Any] = Counter()
@@ -83,6 +89,7 @@ class Load:
                 response = client.post(f"{self._server.url}/{endpoint}/times", json={"features": [[1.0, 1.0]]})
                 good = response.status_code == 200
                 self.answers[response.json()["predictions"][0][0] if good else response.text] += 1
+                time.sleep(_PAUSE_SECONDS)
 
     def start(self) -> None:
         for thread in self._threads:

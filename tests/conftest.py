@@ -1,0 +1,46 @@
+"""Which tests stay together where several pytest workers share a run: those that share a server or costly files."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.server import ROOT
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+# Their tests ask the one server of tests/e2e/conftest.py, which takes ten seconds to start with all its models.
+ONE_SERVER = frozenset(f"tests/e2e/test_{name}.py" for name in ("examples", "load_test", "readme", "requests"))
+SHARED_SCOPES = ('scope="module"', 'scope="session"')
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Hand out tests by `group_of`; the largest groups first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroup(config, log)
+
+
+def group_of(nodeid: str) -> str:
+    """What the test must share a worker with: its file, files that use one server, or nothing but itself.
+
+    Unit tests stay together by the file since most take milliseconds: handing them out one by one would cost more.
+    """
+    file = nodeid.partition("::")[0]
+    if file in ONE_SERVER:
+        return "one server"
+    return file if file.startswith("tests/unit/") or has_shared_fixture(file) else nodeid
+
+
+@functools.cache
+def has_shared_fixture(file: str) -> bool:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    return any(scope in text for scope in SHARED_SCOPES)
