@@ -65,7 +65,7 @@ test-timed: venv
 	$(BIN)/python -m pytest -m timed tests/faults tests/abuse
 
 test-observability: venv
-	$(BIN)/python -m pytest tests/observability
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) 2 tests/observability
 
 check: venv
 	$(BIN)/ruff check .

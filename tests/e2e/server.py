@@ -20,7 +20,8 @@ import httpx
 from converter.spec import triton_key
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 120
+# A bound on hangs: the server of all models takes a minute where others have the cores.
+READY_SECONDS = 240
 _SHM = Path("/dev/shm")
 
 

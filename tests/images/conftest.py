@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,7 @@ def engine(workshop: Path) -> Buildah:
     return buildah
 
 
-@pytest.fixture(scope="session")
-def images(engine: Buildah) -> dict[str, Image]:
+def build_all(engine: Buildah) -> dict[str, Image]:
     """By the name that compose gives them."""
     names = ("builder", "triton", "adapter")
     built = {f"schwift-{name}": engine.build(f"localhost/schwift-{name}", name, BASE=_BASE) for name in names}
@@ -43,18 +43,42 @@ def images(engine: Buildah) -> dict[str, Image]:
     return built | {"schwift-logs": built["schwift-adapter"]}
 
 
-@pytest.fixture(scope="session")
-def torch_images(engine: Buildah, images: dict[str, Image]) -> dict[str, Image]:
-    """The same with EXTRAS=torch."""
-    return images | {
+def build_with_torch(engine: Buildah) -> dict[str, Image]:
+    return {
         f"schwift-{name}": engine.build(f"localhost/schwift-{name}-torch", name, BASE=_BASE, EXTRAS="torch")
         for name in ("builder", "triton")
     }
 
 
-@pytest.fixture(scope="session")
-def nvidia_images(engine: Buildah, images: dict[str, Image]) -> dict[str, Image]:
-    """The same, and triton-nvidia on a stand-in for NVIDIA's image."""
+def build_for_nvidia(engine: Buildah) -> dict[str, Image]:
+    """triton-nvidia on a stand-in for NVIDIA's image, which is made from our own."""
     engine.build("localhost/nvidia", file=_NVIDIA, BASE=_BASE, TRITON="localhost/schwift-triton")
     image = engine.build("localhost/schwift-triton-nvidia", "triton-nvidia", TRITON_IMAGE="localhost/nvidia")
-    return images | {"schwift-triton-nvidia": image}
+    return {"schwift-triton-nvidia": image}
+
+
+@pytest.fixture(scope="session")
+def builds(engine: Buildah) -> Iterator[list[Future[dict[str, Image]]]]:
+    """One after the other in the background: tests of the first images run while the others are built."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        yield [pool.submit(build, engine) for build in (build_all, build_with_torch, build_for_nvidia)]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def images(builds: list[Future[dict[str, Image]]]) -> dict[str, Image]:
+    return builds[0].result()
+
+
+@pytest.fixture(scope="session")
+def torch_images(builds: list[Future[dict[str, Image]]], images: dict[str, Image]) -> dict[str, Image]:
+    """The same with EXTRAS=torch."""
+    return images | builds[1].result()
+
+
+@pytest.fixture(scope="session")
+def nvidia_images(builds: list[Future[dict[str, Image]]], images: dict[str, Image]) -> dict[str, Image]:
+    """The same, and triton-nvidia."""
+    return images | builds[2].result()

@@ -126,7 +126,8 @@ def test_the_last_batch_is_followed_at_each_of_the_times(sent: Sent) -> None:
     wake.note()
     last = time.monotonic()
     assert [sent.again() for _ in range(3)] == [True] * 3
-    assert [round((at - last) / QUIET) for at in sent.times] == pytest.approx([1, 3, 5], abs=0.9)
+    # None before its time; a busy machine makes them later.
+    assert [at - last > (quiets - 0.5) * QUIET for at, quiets in zip(sent.times, (1, 3, 5), strict=True)] == [True] * 3
     assert not sent.again(3 * QUIET)
     wake.stop()
 
