@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.raw_request import Reply, head, post, send
 from tests.abuse.keyed import add_key, keys_command
+from tests.abuse.raw_request import Reply, head, post, send
 from tests.e2e.server import ROOT, Server, wait_for
 from tests.faults.serving import serving
 

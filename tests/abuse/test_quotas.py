@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.raw_request import Reply, head, post, send
 from tests.abuse.keyed import add_key
 from tests.abuse.many_clients import come, memory
+from tests.abuse.raw_request import Reply, head, post, send
 from tests.e2e.server import ROOT, Server, wait_for
 from tests.faults.asking import get
 from tests.faults.serving import serving
