@@ -102,7 +102,8 @@ class _Reader:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigError(f"{self._label}:{line}: not valid YAML: {error.problem}") from error
         except RecursionError as error:
-            line = loader.line + 1
+            # Of the last value that was reached, or of where the parser was before there was any.
+            line = next(reversed(self._lines.values()), loader.line + 1)
             raise ConfigError(f"{self._label}:{line}: nested too deeply, or an anchor within itself") from error
         except (yaml.YAMLError, ValueError) as error:
             raise ConfigError(f"{self._label}:1: not valid YAML: {type(error).__name__}") from error
