@@ -185,7 +185,7 @@ def _write_file(path: Path, content: bytes | Path, expected: str | None) -> None
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
-        _copy(content, path)
+        copy_regular_file(content, path)
         if expected is not None and digest(path) != expected:
             raise RepositoryError(f"{content} changed while it was copied: build again")
     descriptor = os.open(path, os.O_RDONLY)
@@ -195,7 +195,7 @@ def _write_file(path: Path, content: bytes | Path, expected: str | None) -> None
         os.close(descriptor)
 
 
-def _copy(source: Path, path: Path) -> None:
+def copy_regular_file(source: Path, path: Path) -> None:
     """What the file has now, without following a link; nobody may read the copy who may not read the file."""
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file, open(path, "wb") as copy:
