@@ -16,7 +16,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils && 
 RUN python3 -m venv /opt/pip \
     && python3 -m venv --without-pip /opt/schwift \
     && mkdir -p /srv/skeleton/models /srv/skeleton/repository /srv/skeleton/logs /srv/skeleton/control \
-      /srv/skeleton/keys
+      /srv/skeleton/keys /srv/skeleton/api-keys
 WORKDIR /build
 COPY constraints.txt ./
 COPY deploy/requirements deploy/slim.sh ./

@@ -170,9 +170,16 @@ def test_kept_models_stand_beside_new_ones_in_order(tmp_path: Path) -> None:
 
 def test_options_are_taken_from_the_settings() -> None:
     settings = load_settings(
-        None, max_batch_size=5, max_concurrent_requests=6, predict_timeout_seconds=7, max_ml_workers=8, debug_model=True
+        None,
+        max_batch_size=5,
+        max_concurrent_requests=6,
+        predict_timeout_seconds=7,
+        max_ml_workers=8,
+        debug_model=True,
+        max_body_bytes=2048,
+        model_links=Path("/links"),
     )
-    assert BuildOptions.of(settings, 9) == BuildOptions(5, 6, 7, 8, 9, True)
+    assert BuildOptions.of(settings, 9) == BuildOptions(5, 6, 7, 8, 9, True, 2048, Path("/links"))
 
 
 @pytest.mark.parametrize(

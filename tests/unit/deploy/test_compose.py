@@ -156,14 +156,14 @@ def test_monitoring_is_a_profile_and_reads_deploy(services: dict[str, Any]) -> N
 
 def test_keys_are_made_by_the_builder_and_read_by_the_adapter(services: dict[str, Any]) -> None:
     """In a volume, since what replaces a file is not seen through a mount of the file alone."""
-    given = {"SCHWIFT_API_KEYS_FILE": "/srv/keys/keys.json"}
+    given = {"SCHWIFT_API_KEYS_FILE": "/srv/api-keys/keys.json"}
     for name, read_only in (("builder", False), ("adapter", True)):
         settings = settings_in(services[name], **given)
-        assert compose.Mount("keys", str(settings.api_keys_file and settings.api_keys_file.parent), read_only) in (
+        assert compose.Mount("api-keys", str(settings.api_keys_file and settings.api_keys_file.parent), read_only) in (
             compose.mounts(services[name])
         )
-    assert "/srv/skeleton/keys" in DOCKERFILE
-    assert not [name for name in ("logs", "triton") if "keys" in str(services[name]["volumes"])]
+    assert "/srv/skeleton/api-keys" in DOCKERFILE
+    assert not [name for name in ("logs", "triton") if "api-keys" in str(services[name]["volumes"])]
 
 
 def test_prometheus_shows_the_key_of_a_file(services: dict[str, Any]) -> None:
@@ -178,13 +178,16 @@ def test_prometheus_shows_the_key_of_a_file(services: dict[str, Any]) -> None:
     assert (ROOT / "deploy" / "prometheus" / "metrics_key").read_text(encoding="utf-8").strip() == "no key"
 
 
+def test_A28_nvidias_image_has_the_patches_of_this_year() -> None:
+    base = compose.load(compose.MAIN, compose.NVIDIA)["triton"]["build"]["args"]["TRITON_IMAGE"]
+    assert f"ARG TRITON_IMAGE={base}\n" in DOCKERFILE
+    tag = re.fullmatch(r"nvcr\.io/nvidia/tritonserver:(\d+\.\d+)-py3", base)
+    assert tag and float(tag[1]) >= 26.11
+
+
 def test_nvidias_image_takes_tritons_place_and_nothing_else() -> None:
     ours, theirs = compose.load(), compose.load(compose.MAIN, compose.NVIDIA)
     assert theirs["triton"]["build"]["target"] == "triton-nvidia"
-    base = theirs["triton"]["build"]["args"]["TRITON_IMAGE"]
-    assert base in DOCKERFILE
-    tag = re.fullmatch(r"nvcr\.io/nvidia/tritonserver:(\d+\.\d+)-py3", base)
-    assert tag and float(tag[1]) >= 26.08
     for services in (ours, theirs):
         services["triton"].pop("build"), services["triton"].pop("image")
     assert ours == theirs
