@@ -17,6 +17,7 @@ from adapter import logs, tally, traceparent, workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.express import ExpressProtocol
+from adapter.http import listening
 from adapter.http.connection_bounds import HeadBounds
 from adapter.http.graceful import GracefulServer
 from adapter.limits import exposure
@@ -65,7 +66,14 @@ def main() -> int:
                 asyncio.run(_serve(settings, manifest, sock, sharing, worker, tls))
                 return 0
 
-            return serve(0) if settings.workers == 1 else workers.run(settings.workers, serve, sock.close)
+            def end() -> None:
+                sharing.ending.set()
+                sock.close()
+
+            if settings.workers == 1:
+                sharing.ending.set()
+                return serve(0)
+            return workers.run(settings.workers, serve, end)
     except SchwiftError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -108,7 +116,8 @@ async def _serve(
     config.load()
     # Ours, since uvicorn's own takes its protocols and ciphers from elsewhere.
     config.ssl = tls
-    await GracefulServer(config, app.drain, settings.drain_seconds).serve(sockets=[sock])
+    server = GracefulServer(config, app.drain, settings.drain_seconds, sharing.ending.is_set)
+    await server.serve(sockets=[sock])
 
 
 def _protocol(settings: Settings) -> type[ExpressProtocol]:
@@ -141,7 +150,10 @@ def _check_extras(settings: Settings) -> None:
 def _listener(settings: Settings) -> socket.socket:
     """The socket that `schwift serve` bound for us, or one of our own."""
     if settings.listen_fd is not None:
-        return socket.socket(fileno=settings.listen_fd)
+        sock = socket.socket(fileno=settings.listen_fd)
+        # The adapter before this one may have begun its end.
+        listening.take_again(sock)
+        return sock
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

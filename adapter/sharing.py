@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 
 from adapter import tally
@@ -10,6 +11,19 @@ from adapter.breaker import Boards
 from adapter.bulletin import Bulletin
 from adapter.limits.rate_limit import Clients
 from adapter.lock import Lock
+
+
+class SharedFlag:
+    """Whether something is so, as all processes see it that were forked since."""
+
+    def __init__(self) -> None:
+        self._byte = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        self._byte[0] = 1
+
+    def is_set(self) -> bool:
+        return self._byte[0] == 1
 
 
 class Sharing:
@@ -21,5 +35,7 @@ class Sharing:
         self.breakers = Boards(self.board, tally.BREAKER)
         # Who holds it keeps the models loaded, and tells the others.
         self.lead = Lock("schwift-lead")
+        # Whether all of them are to end, and not one alone.
+        self.ending = SharedFlag()
         # Their quotas.
         self.clients = Clients(shared=workers > 1)

@@ -15,6 +15,7 @@ import lzma
 import math
 import os
 import pickle
+import struct
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -196,6 +197,14 @@ class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
         elif isinstance(state, dict) and isinstance(state.get("_sklearn_version"), str):
             self._contents.sklearn.add(state["_sklearn_version"])
 
+    def load_bytearray8(self) -> None:
+        """Python's own makes room for as many bytes as the file claims before it reads one."""
+        (size,) = struct.unpack("<Q", self._file.read(8))
+        data = self._file.read(size)
+        if len(data) != size:
+            raise EOFError("the file ends within a bytearray")
+        self.append(bytearray(data))
+
     def load_append(self) -> None:
         self._extend([self.stack.pop()])
 
@@ -243,6 +252,7 @@ class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
         pickle.REDUCE[0]: load_reduce, pickle.NEWOBJ[0]: load_newobj, pickle.NEWOBJ_EX[0]: load_newobj_ex,
         pickle.BUILD[0]: load_build, pickle.APPEND[0]: load_append, pickle.APPENDS[0]: load_appends,
         pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.ADDITEMS[0]: load_additems,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
     }  # fmt: skip
 
 

@@ -46,10 +46,18 @@ class GracefulServer(uvicorn.Server):
     and its protocol is an HttpProtocol.
 
     The drain lasts `drain_seconds` after SIGTERM and SIGHUP, and no time after SIGINT. Another signal ends it.
+    `port_ends` says whether the port ends with this process, or others go on to serve it.
     """
 
-    def __init__(self, config: uvicorn.Config, on_drain: Callable[[], None], drain_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_drain: Callable[[], None],
+        drain_seconds: float,
+        port_ends: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(config)
+        self._port_ends = port_ends
         self._on_drain = on_drain
         self._drain_seconds = drain_seconds
         # When the first signal came, and when the drain ends.
@@ -109,8 +117,9 @@ class GracefulServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _close_port(self, sockets: list[socket.socket]) -> None:
-        for sock in sockets:
-            listening.take_no_more(sock)
+        if self._port_ends():
+            for sock in sockets:
+                listening.take_no_more(sock)
         deadline = time.monotonic() + _ACCEPT_SECONDS
         await asyncio.sleep(_HANDSHAKE_SECONDS)
         # The loop accepts meanwhile, and so do other workers.

@@ -13,7 +13,7 @@ import ctypes
 import select
 import socket
 
-_SO_ATTACH_FILTER = 26
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 # Of a TCP header: where the flags are, and those of the packet that asks for a connection.
 _FLAGS_AT = 13
 _SYN, _SYN_ACK = 0x02, 0x12
@@ -54,6 +54,13 @@ def take_no_more(sock: socket.socket) -> None:
     program = _Program(len(_NO_SYN), _NO_SYN)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+
+
+def take_again(sock: socket.socket) -> None:
+    """Undo `take_no_more`, for a socket that outlives the process which was to end with it."""
+    # There is no filter on a socket that nobody has used before.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 
 def has_unread(transport: asyncio.BaseTransport) -> bool:

@@ -47,6 +47,10 @@ def parent(pid: int) -> int:
     return int(_stat(pid)[1])
 
 
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
 def state(pid: int) -> str:
     """As ps shows it: T is stopped, Z ended; '' where there is none."""
     try:

@@ -55,6 +55,7 @@ def adapter(server: Server, folder: Path, **settings: str) -> Iterator[tuple[sub
         "SCHWIFT_CONTROL_SOCKET": str(folder / "control"),
         "SCHWIFT_TRITON_HTTP": server.triton_http,
         "SCHWIFT_TRITON_GRPC": server.triton_grpc,
+        "SCHWIFT_TRITON_KEY_FILE": str(server.triton_key_file),
         **settings,
     }
     process = subprocess.Popen(
@@ -64,8 +65,8 @@ def adapter(server: Server, folder: Path, **settings: str) -> Iterator[tuple[sub
         wait_for(lambda: takes_connections(port) and ready(port) == 200)
         yield process, port
     finally:
-        process.kill()
-        process.wait()
+        # Its workers with it, where the test has failed.
+        e2e.stop(process, signal.SIGINT)
 
 
 def ready(port: int) -> int:

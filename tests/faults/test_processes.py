@@ -183,6 +183,24 @@ def test_the_adapter_is_killed(tmp_path: Path, workers: str) -> None:
         assert pids.adapter(server) != old
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_R34_an_adapter_that_is_told_to_end_alone_leaves_an_open_port(tmp_path: Path, workers: str) -> None:
+    """By whoever sends SIGTERM to it, or to one of its workers, and not to the server: another takes its place."""
+    with serving(one_example(tmp_path), tmp_path, SCHWIFT_WORKERS=workers) as server:
+        first = pids.adapter(server)
+        told = first if workers == "1" else pids.children(first)[0]
+        os.kill(told, signal.SIGTERM)
+        wait_for(lambda: not pids.alive(told))
+        # Where a sibling serves on, it does so all the time.
+        for _ in range(20 if workers == "2" else 0):
+            assert httpx.get(f"{server.url}/health/live", timeout=20).status_code == 200
+        wait_for(lambda: len(pids.children(pids.adapter(server))) == 2 if workers == "2" else pids.adapters(server))
+        for _ in range(20):
+            assert httpx.get(f"{server.url}/health/live", timeout=20).status_code == 200
+        wait_for(lambda: healthy(server))
+        assert_serves(server)
+
+
 def test_a_stuck_process_of_a_model_is_killed_on_demand(tmp_path: Path) -> None:
     """As the adapter demands it: a line in the pipe that it inherited."""
     with serving(one_example(tmp_path), tmp_path) as server:

@@ -26,7 +26,7 @@ from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.connections import WholeConnection
 from tests.fakes.entries import make_manifest
 
-SECONDS = 10.0
+SECONDS = 60.0
 # After so long a signal is another one.
 AGAIN = 1.1
 BODY = json.dumps({"features": [[1, 2, 3, 4]]})

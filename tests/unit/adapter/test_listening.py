@@ -40,6 +40,17 @@ def test_what_the_kernel_has_taken_is_served_and_what_comes_later_is_refused_and
             socket.create_connection(address)
 
 
+def test_a_socket_that_outlives_its_process_can_be_opened_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        listening.take_again(port)  # which nothing was done to
+        listening.take_no_more(port)
+        listening.take_again(port)
+        with socket.create_connection(port.getsockname(), timeout=5) as client:
+            accepted, address = port.accept()
+            with accepted:
+                assert address == client.getsockname()
+
+
 def test_a_copy_in_another_process_takes_no_more_either() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(fileno=listener.dup().detach()) as copy:
         listening.take_no_more(listener)

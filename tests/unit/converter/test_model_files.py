@@ -228,3 +228,12 @@ def test_R17_missing_library_of_a_python_model_is_named_with_its_line(tmp_path: 
     )
     optional = b"try:\n    import cv2\nexcept ImportError:\n    cv2 = None\n"
     assert facts_of(tmp_path, {**files, "helper.py": optional}, "python", **keys) == Facts()
+
+
+def test_a_pickle_that_claims_more_bytes_than_it_has_is_damaged(tmp_path: Path) -> None:
+    """Python's own reader would make room for them before it reads one."""
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x05\x96" + (1 << 60).to_bytes(8, "little") + b"x.")
+    with pytest.raises(pickles.DamagedPickle, match="ends within a bytearray"):
+        pickles.read(tmp_path / "m.pkl")
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x05\x96" + (3).to_bytes(8, "little") + b"abc.")
+    assert pickles.read(tmp_path / "m.pkl").names == set()
