@@ -199,8 +199,8 @@ class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
 
     def load_bytearray8(self) -> None:
         """Python's own makes room for as many bytes as the file claims before it reads one."""
-        (size,) = struct.unpack("<Q", self._file.read(8))
-        data = self._file.read(size)
+        (size,) = struct.unpack("<Q", self.read(8))
+        data = self.read(size)
         if len(data) != size:
             raise EOFError("the file ends within a bytearray")
         self.append(bytearray(data))

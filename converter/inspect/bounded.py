@@ -95,10 +95,12 @@ def _line(process: subprocess.Popen[bytes], ends: float) -> bytes | None:
     """Its next line, or what it wrote before its end; None where there is none in time."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
+    # Not select, which knows no descriptor over 1023.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
     found = bytearray()
     while not found.endswith(b"\n") and len(found) < _MOST_ANSWER:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, ends - time.monotonic()))
-        if not ready:
+        if not poll.poll(max(0.0, ends - time.monotonic()) * 1000):
             return None
         chunk = os.read(descriptor, 65536)
         if not chunk:
