@@ -102,6 +102,8 @@ class Supervisor:
     def triton_works(self) -> None:
         """A model was ready in it; its pulse, which is asked for each second, may not have been heard yet."""
         self._triton.works()
+        # From now on silence is a hang, and no start that takes long.
+        self._pulse.answered = True
 
     def stop(self, listener: socket.socket, signals: StopSignals) -> None:
         """The adapter first, which drains after SIGTERM or SIGHUP and finishes what it accepted, then Triton."""

@@ -59,7 +59,12 @@ def adapter(server: Server, folder: Path, **settings: str) -> Iterator[tuple[sub
         **settings,
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "adapter"], cwd=folder, env=environment(folder, settings), stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "adapter"],
+        cwd=folder,
+        env=environment(folder, settings),
+        stdin=subprocess.DEVNULL,
+        # Under nohup the tests ignore it, and what they start would too.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     try:
         wait_for(lambda: takes_connections(port) and ready(port) == 200)

@@ -118,6 +118,7 @@ def killed(server: Server, model: str) -> None:
     pids.kill(pids.stubs(server, model)[0])
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
 def test_R5_a_model_that_ends_its_own_process_is_loaded_again(tmp_path: Path, endpoint: str) -> None:
     """Triton takes a second or more to tell of it; it may be loaded again by then."""
@@ -135,6 +136,7 @@ def test_R5_a_model_that_ends_its_own_process_is_loaded_again(tmp_path: Path, en
         one_of_three(attempt)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("model", ["moody_direct", "moody"])
 def test_R5_a_model_whose_process_is_killed_is_loaded_again(tmp_path: Path, model: str) -> None:
     """Without any request that would show it; its front is as good as the model."""
@@ -222,6 +224,7 @@ def test_R6_a_model_that_loops_is_ended_and_loaded_again(tmp_path: Path, mood: f
         one_of_three(attempt)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("asked", [True, False], ids=["asked", "idle"])
 def test_R6_a_model_whose_process_is_stopped_is_ended_and_loaded_again(tmp_path: Path, asked: bool) -> None:
     """Of one its own, of another its front's, both at once: it takes a while to find out."""
@@ -282,6 +285,7 @@ def test_R6_clients_in_a_hurry_are_no_proof_that_a_model_hangs(tmp_path: Path) -
         assert recoveries(server) == 0
 
 
+@pytest.mark.timed
 def test_R11_a_model_that_grows_is_loaded_again_at_its_bound(tmp_path: Path) -> None:
     with moody(tmp_path, "  max_memory_mb: 300\n") as server, calm_goes_on(server):
         assert 10 * 2**20 < metric(server, "schwift_model_memory_bytes", model_name="moody") < 300 * 2**20
