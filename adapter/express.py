@@ -2,7 +2,8 @@
 
 uvicorn's way to an application, with its scope, cycle, events and messages, costs an eighth of the adapter's work on a
 request of one row (docs/performance.md). A request that came whole in one packet, on a predict endpoint of a model that
-is there, needs none of them. All others, and whatever is not plain about one, go the usual way: what is pipelined
+is there, needs none of them. Nor is its head parsed again where it is, to the byte, the last one that came on the
+connection, as most clients send it. All others, and whatever is not plain about one, go the usual way: what is pipelined
 behind another, a body that is large or comes in pieces, `Expect`, `Connection: close`, another form of the address.
 """
 
@@ -10,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from starlette.types import Message, Receive
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from adapter.hot import LEFT, Answer, Headers, HotPath
+from adapter.http.stepping import HEAD_END
 from adapter.http_protocol import BODY, BOUNDARY, HEAD, HttpProtocol
 from adapter.limits.access_policy import Need
 from converter.spec.model import Endpoint
@@ -90,6 +92,18 @@ class _Defaults:
 _defaults = _Defaults()
 
 
+class _Repeated(NamedTuple):
+    """What the last head of a connection said, for a packet that begins with the very same bytes."""
+
+    head: bytes
+    # Of the head and its body.
+    size: int
+    endpoint: Endpoint
+    name: str
+    headers: Headers
+    named: Iterable[tuple[bytes, bytes]]
+
+
 class ExpressProtocol(HttpProtocol):
     """For `uvicorn.Config(HotPath(…), http=ExpressProtocol, proxy_headers=False)`."""
 
@@ -102,6 +116,30 @@ class ExpressProtocol(HttpProtocol):
         self._most_digits = len(str(self._hot.small))
         # Its head was read, and its body may have been.
         self._pending: _Cycle | None = None
+        self._repeated: _Repeated | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._repeated = None
+
+    def data_received(self, data: bytes) -> None:
+        """As the protocol's, but a request whose head came on this connection before need not be parsed again."""
+        known, before = self._repeated, self.cycle
+        is_free = self._stage == BOUNDARY and self._unread is None and (before is None or before.response_complete)
+        if known is not None and is_free and len(data) == known.size and data.startswith(known.head) and not self._deaf:
+            cycle = _Cycle(known.endpoint, known.name, known.headers, known.named, self.client)
+            cycle.body = data[len(known.head) :]
+            self._start(cycle)
+            return
+        super().data_received(data)
+        cycle = cast(Any, self.cycle)
+        if is_free and cycle is not before and type(cycle) is _Cycle and len(data) <= self._small:
+            end = data.find(HEAD_END) + len(HEAD_END)
+            # One request, whole, and nothing else in the packet.
+            if end + len(cycle.body) == len(data) and data.endswith(cycle.body):
+                self._repeated = _Repeated(
+                    data[:end], len(data), cycle.endpoint, cycle.name, cycle.headers, cycle.named
+                )
 
     def on_message_begin(self) -> None:
         # uvicorn's makes the scope, which is made where it is needed.
@@ -138,6 +176,9 @@ class ExpressProtocol(HttpProtocol):
             return
         self._pending = None
         self._stage = BOUNDARY
+        self._start(cycle)
+
+    def _start(self, cycle: _Cycle) -> None:
         self.cycle = cast(Any, cycle)
         cycle.task = self.loop.create_task(self._serve(cycle))
         self.tasks.add(cycle.task)

@@ -261,6 +261,39 @@ def test_wherever_a_stream_of_requests_is_cut_the_answers_are_the_same(server: R
         assert [talk.answer() for _ in requests] == wanted
 
 
+def test_a_head_that_came_before_says_the_same_and_any_other_what_it_says(server: Running) -> None:
+    """Which a connection remembers; each request here differs from the first in what stands behind it."""
+    first, second = row(1), row(2)
+    assert len(first) == len(second) and first != second
+    with server.talk() as talk:
+
+        def ask(*pieces: bytes) -> tuple[int, dict[str, str], bytes]:
+            talk.send(*pieces)
+            return talk.answer()
+
+        wanted = [ask(first), ask(second)]
+        assert [json.loads(body)["predictions"][0] for _, _, body in wanted] == [[1.0, -1.0], [2.0, -2.0]]
+        # In pieces, and two in a packet.
+        assert ask(first[:-3], first[-3:]) == ask(first[:20], first[20:]) == wanted[0]
+        talk.send(first + second + first)
+        assert [talk.answer() for _ in range(3)] == [wanted[0], wanted[1], wanted[0]]
+        # One byte of the head is another, or the body is longer or shorter.
+        assert ask(first.replace(b"/predict/m ", b"/predict/n "))[0] == 404
+        assert ask(second) == wanted[1]
+        assert ask(first.replace(b"Host: x", b"Hast: x"))[0] == 400
+
+
+def test_a_head_that_came_before_is_of_its_own_connection(server: Running) -> None:
+    named = post(GOOD, "X-Request-Id: mine", "X-Request-Timeout-Ms: 5000")
+    with server.talk() as one, server.talk() as other:
+        for _ in range(2):
+            one.send(named)
+            other.send(row(3))
+            # `answer` puts ID in place of the id: what is compared is the rest.
+            assert one.answer()[0] == 200
+            assert other.predictions() == [[3.0, -3.0]]
+
+
 def test_thousands_of_different_rows_at_once_get_their_own_answers(server: Running) -> None:
     before = server.express
     with contextlib.ExitStack() as stack:
