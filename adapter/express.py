@@ -3,8 +3,9 @@
 uvicorn's way to an application, with its scope, cycle, events and messages, costs an eighth of the adapter's work on a
 request of one row (docs/performance.md). A request that came whole in one packet, on a predict endpoint of a model that
 is there, needs none of them. Nor is its head parsed again where it is, to the byte, the last one that came on the
-connection, as most clients send it. All others, and whatever is not plain about one, go the usual way: what is pipelined
-behind another, a body that is large or comes in pieces, `Expect`, `Connection: close`, another form of the address.
+connection, as most clients send it. All others, and whatever is not plain about one, go the usual way: what is
+pipelined behind another, a body that is large or comes in pieces, `Expect`, `Connection: close`, another form of the
+address.
 """
 
 from __future__ import annotations
