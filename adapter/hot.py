@@ -253,6 +253,9 @@ class HotPath:
                 self._refused(error, status, request, name if target else "-", caller, request_id)
                 if status == UNAUTHENTICATED:
                     more.append(CHALLENGE)
+            # Its frames hold the body, and some of them the error itself: without this, bodies of megabytes would stay
+            # until the collector of cycles comes by.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
         except _ClientLeft:
             status, code, content = LEFT, "client_left", b""
         except Exception as error:
