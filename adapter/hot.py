@@ -28,7 +28,7 @@ from adapter.limits.audit import Audit
 from adapter.limits.client_address import client_address
 from adapter.limits.rate_limit import Account, Quota
 from adapter.middleware import accepted_request_id, client_of
-from adapter.service import PredictService
+from adapter.service import PredictService, Target
 from adapter.statuses import STATUS_OF
 from adapter.timings import Timings, Traces
 from converter.spec.model import ENDPOINTS, Endpoint
@@ -220,8 +220,7 @@ class HotPath:
         target = self._service.find(name, endpoint)
         timings = Timings()
         if self._traces is not None:
-            known = None if target is None else name
-            timings.trace = self._traces.begin(request.named, endpoint, known, request_id)
+            timings.trace = self._traces.begin(request.named, endpoint, name if target else None, request_id)
         status, code = 200, "ok"
         more: list[tuple[bytes, bytes]] = []
         caller: Caller | None = None
@@ -238,21 +237,13 @@ class HotPath:
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
             _check_media(headers)
             body = request.body
-            if body is None:
-                body = await self._read(headers, request.receive, min(self._limit, target.most_bytes))
-            elif len(body) > target.most_bytes:
-                raise _too_large(target.most_bytes)
+            if body is None or len(body) > target.most_bytes:
+                body = await self._read(request, min(self._limit, target.most_bytes))
             started = time.monotonic()
             content = await self._service.predict(target, body, timeout, timings)
         except errors.AdapterError as error:
             status, code = STATUS_OF[type(error)]
-            content, retry_after = error_body(error, request_id)
-            if retry_after is not None:
-                more.append((b"retry-after", b"%d" % retry_after))
-            if status in REFUSALS:
-                self._refused(error, status, request, name if target else "-", caller, request_id)
-                if status == UNAUTHENTICATED:
-                    more.append(CHALLENGE)
+            content, more = self._explain(error, status, request, name if target else "-", caller, request_id)
             # Its frames hold the body, and some of them the error itself: without this, bodies of megabytes would stay
             # until the collector of cycles comes by.
             error.__traceback__ = error.__context__ = error.__cause__ = None
@@ -275,11 +266,7 @@ class HotPath:
             else:
                 target.tally.failed(code)
         if self._access.wants(status):
-            key = None if self._keys is None else "-" if caller is None else caller.name
-            self._access.predict(
-                request_id, endpoint, name if target else "-", self._client(request), timings, status, code,
-                now - arrived, key,
-            )  # fmt: skip
+            self._log_access(request, target, caller, timings, status, code, now - arrived, request_id)
         if timings.trace is not None:
             timings.trace.finish(timings, status, code)
         if account is not None:
@@ -290,7 +277,7 @@ class HotPath:
         """Its address, where trusted proxies say it."""
         return client_address(request.client, request.named, self._hops)
 
-    def _refused(
+    def _explain(
         self,
         error: errors.AdapterError,
         status: int,
@@ -298,13 +285,35 @@ class HotPath:
         model: str,
         caller: Caller | None,
         request_id: str,
-    ) -> None:
-        why, key = (error.why, error.key) if isinstance(error, errors.Refused) else ("quota", "")
-        key = key or ("" if caller is None else caller.name)
-        self._audit.refused(status, why, request.endpoint, model, self._client(request), key, request_id)
+    ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """The body of an error's answer and the headers that go with it; an audit line if it is about who asked."""
+        more: list[tuple[bytes, bytes]] = []
+        content, retry_after = error_body(error, request_id)
+        if retry_after is not None:
+            more.append((b"retry-after", b"%d" % retry_after))
+        if status in REFUSALS:
+            why, key = (error.why, error.key) if isinstance(error, errors.Refused) else ("quota", "")
+            key = key or ("" if caller is None else caller.name)
+            self._audit.refused(status, why, request.endpoint, model, self._client(request), key, request_id)
+            if status == UNAUTHENTICATED:
+                more.append(CHALLENGE)
+        return content, more
 
-    async def _read(self, headers: Headers, receive: Receive, limit: int) -> bytes:
+    def _log_access(
+        self, request: Request, target: Target | None, caller: Caller | None, timings: Timings, status: int, code: str,
+        seconds: float, request_id: str,
+    ) -> None:  # fmt: skip
+        key = None if self._keys is None else "-" if caller is None else caller.name
+        self._access.predict(
+            request_id, request.endpoint, request.name if target else "-", self._client(request), timings, status,
+            code, seconds, key,
+        )  # fmt: skip
+
+    async def _read(self, request: Request, limit: int) -> bytes:
         """The whole body. BodyTooLarge before more than the limit is held."""
+        if request.body is not None:
+            raise _too_large(limit)
+        headers, receive = request.headers, request.receive
         length = headers.length
         if length.isdigit():
             if len(length) > _MOST_DIGITS or int(length) > limit:

@@ -27,7 +27,7 @@ from adapter.http.connection_bounds import (
     sweep_of,
 )
 from adapter.http.joining_transport import JoiningTransport
-from adapter.http.refusals import refuse
+from adapter.http.refusals import cause_of, refuse
 from adapter.http.stepping import HEAD_END, HeadCutter, body_parser, find_end, framing_of, is_one_request
 
 # What a connection is at.
@@ -199,7 +199,7 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as stop:
             self._ignore_offer(bytes(piece[stop.args[0] :]))
         except httptools.HttpParserError as error:
-            self._refuse(_cause_of(error))
+            self._refuse(cause_of(error))
 
     def _ignore_offer(self, rest: bytes) -> None:
         """Read on: whoever offers another protocol sends its body in this one (RFC 9110, 7.8)."""
@@ -395,13 +395,3 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _has_unread(self) -> bool:
         return listening.has_unread(self.transport)
-
-
-def _cause_of(error: httptools.HttpParserError) -> errors.AdapterError:
-    """What a callback of ours raised, or the parser's own words: they are fixed, and echo nothing."""
-    cause = error.__context__
-    if isinstance(cause, errors.AdapterError):
-        return cause
-    if isinstance(error, httptools.HttpParserCallbackError):
-        return errors.MalformedRequest("The request's target is not a path.")
-    return errors.MalformedRequest(f"The request is not HTTP/1.1: {error}.")

@@ -48,7 +48,7 @@ class OffLoop:
 
     @property
     def process_id(self) -> int | None:
-        """Of the helper, while there is one."""
+        """The helper's, while there is one."""
         return None if self._process is None else self._process.pid
 
     async def parse(self, entry: ModelEntry, body: bytes, timeout: float) -> tuple[Features, errors.BadFeatures | None]:

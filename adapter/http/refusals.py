@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from adapter import errors
@@ -63,3 +64,13 @@ def refuse(error: errors.AdapterError, client: str, defaults: Iterable[tuple[byt
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % retry_after))
     return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n" + body
+
+
+def cause_of(error: httptools.HttpParserError) -> errors.AdapterError:
+    """What a callback of ours raised, or the parser's own words: they are fixed, and echo nothing."""
+    cause = error.__context__
+    if isinstance(cause, errors.AdapterError):
+        return cause
+    if isinstance(error, httptools.HttpParserCallbackError):
+        return errors.MalformedRequest("The request's target is not a path.")
+    return errors.MalformedRequest(f"The request is not HTTP/1.1: {error}.")

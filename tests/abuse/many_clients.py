@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.e2e.server import Server
@@ -45,10 +43,5 @@ def _come(url: str, clients: range) -> Counter[int]:
 
 
 def memory(server: Server) -> int:
-    """Of the largest of the adapter's processes, in bytes."""
-    return max(_resident(pid) for pid in pids.adapters(server))
-
-
-def _resident(pid: int) -> int:
-    (line,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
-    return int(line) * 1024
+    """That of the largest of the adapter's processes, in bytes."""
+    return max(pids.resident(pid) for pid in pids.adapters(server))

@@ -6,7 +6,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -56,8 +55,7 @@ def head_of(size: int) -> bytes:
 
 def memory(server: Server) -> int:
     """The adapter's, in bytes."""
-    pages = Path(f"/proc/{pids.adapter(server)}/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * 4096
+    return pids.resident(pids.adapter(server))
 
 
 @pytest.mark.parametrize("name", ENDLESS)

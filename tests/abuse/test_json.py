@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e import sample_models
 from tests.e2e.server import Server
+from tests.faults import pids
 from tests.faults.serving import serving
 
 TIMES = "class Times:\n    def predict(self, X):\n        return X * 2\n"
@@ -144,3 +145,21 @@ def test_A35_others_are_answered_while_a_large_body_is_read(server: Server, kind
     print(f"{kind}: {answer.status_code}; others waited {1e3 * max(waits):.0f} ms at most, "
           f"{1e3 * statistics.median(waits):.1f} ms as a rule, {len(waits)} times")  # fmt: skip
     assert max(waits) < MOST_SECONDS
+
+
+def test_A35_large_bodies_that_are_refused_leave_nothing(server: Server) -> None:
+    """Whether a value of theirs is wrong or they are no JSON; the first ones make room that is used again."""
+    refused = [b'{"features": [' + b"[1,2]," * (8 * MIB // 6) + end for end in (b'[1,"x"]]}', b"[1,2")]
+
+    def send() -> None:
+        for body, status in zip(refused, (422, 400), strict=True):
+            assert post(server, body).status_code == status
+
+    for _ in range(3):
+        send()
+    adapter = pids.adapter(server)
+    before = pids.resident(adapter)
+    for _ in range(15):
+        send()
+    # Those of 30 requests are 240 MiB.
+    assert pids.resident(adapter) - before < 80 * MIB

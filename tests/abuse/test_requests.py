@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -129,15 +128,10 @@ def test_A1_chunked_body_over_the_limit_is_refused_and_not_kept(server: Server) 
                 pass  # closed before the end: its answer is here
             return replies(received(sock))
 
-    before = resident_mb(adapter)
+    before = pids.resident(adapter)
     found = without_a_call(server, stream)
-    assert resident_mb(adapter) - before < 16
+    assert pids.resident(adapter) - before < 16 * 2**20
     assert [(reply.status, reply.code) for reply in found] == [(413, "body_too_large")]
-
-
-def resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)

@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -175,8 +174,7 @@ def test_A13_who_declares_a_large_body_and_sends_a_byte_takes_no_room(server: Se
 
 def memory(server: Server) -> int:
     """The adapter's, in bytes."""
-    pages = Path(f"/proc/{pids.adapter(server)}/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * 4096
+    return pids.resident(pids.adapter(server))
 
 
 def flood(server: Server, request: bytes, clients: int, seconds: float) -> int:

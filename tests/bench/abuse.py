@@ -30,7 +30,6 @@ from tests.bench.abusers import MODEL
 from tests.bench.results import Bar, Results, median
 from tests.e2e.server import ROOT, Server, serving, shared_memory, stop_on_sigterm
 from tests.faults import pids
-from tests.fuzz.survival import resident_mb
 from tests.load_test import percentile
 
 _RATE = 50.0
@@ -140,7 +139,7 @@ def _measure(server: Server, seconds: float, rounds: int, least: int, results: R
     asker = _Asker(server.url)
     asyncio.run(asker.run(_WARM_SECONDS))
     adapter, folder = pids.adapter(server), server.log.parent
-    resident, segments = resident_mb(adapter), sorted(shared_memory(folder))
+    resident, segments = pids.resident(adapter), sorted(shared_memory(folder))
     alone, beside, seen = [], [], dict[str, Counter[str]]()
     for _ in range(rounds):
         alone.append(asyncio.run(asker.run(seconds)))
@@ -151,7 +150,7 @@ def _measure(server: Server, seconds: float, rounds: int, least: int, results: R
     time.sleep(_SETTLE_SECONDS)
     if pids.adapter(server) != adapter:
         raise SystemExit("error: the adapter ended, and another took its place")
-    grown, kept = resident_mb(adapter) - resident, sorted(shared_memory(folder)) != segments
+    grown, kept = (pids.resident(adapter) - resident) / 2**20, sorted(shared_memory(folder)) != segments
     _show(alone, beside, seen, results)
     results.bars += [
         Bar("p99 beside the abuse / alone", _p99(beside) / _p99(alone), _SLOWER, False),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.chaos.open_files import open_files
 from tests.e2e.server import Server, shared_memory
@@ -64,14 +62,7 @@ def measure(server: Server) -> Footprint:
     owners = [server.process.pid, pids.adapter(server)]
     return Footprint(
         files=dict(sum((open_files(pid) for pid in owners), Counter[str]())),
-        resident=sum(_resident(pid) for pid in owners),
+        resident=sum(pids.resident(pid) for pid in owners) / 2**20,
         processes=len(pids.stubs(server)) + len(pids.tritons(server)) + len(owners),
         shared_memory=len(shared_memory(server.log.parent)),
     )
-
-
-def _resident(pid: int) -> float:
-    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", text, re.MULTILINE)
-    assert found is not None
-    return int(found[1]) / 1024

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.e2e.server import Server, shared_memory
 from tests.faults import pids
@@ -16,17 +14,12 @@ from tests.fuzz.oracle import Wrong
 _GROWTH_MB = 48.0
 
 
-def resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 @contextmanager
 def surviving(server: Server) -> Iterator[None]:
     """The same adapter and the same processes of models go on, ready, no larger and without a traceback."""
     server.post("predict", "multiply", [[1.0, 2.0, 3.0]])
     adapter, stubs, segments = pids.adapter(server), sorted(pids.stubs(server)), shared_memory(server.log.parent)
-    before = resident_mb(adapter)
+    before = pids.resident(adapter)
     yield
     if pids.adapter(server) != adapter or sorted(pids.stubs(server)) != stubs:
         raise Wrong("a process ended, and another took its place")
@@ -34,7 +27,7 @@ def surviving(server: Server) -> Iterator[None]:
         raise Wrong("the server is not ready")
     if sorted(shared_memory(server.log.parent)) != sorted(segments):
         raise Wrong("shared memory is not as before")
-    if (grown := resident_mb(adapter) - before) > _GROWTH_MB:
+    if (grown := (pids.resident(adapter) - before) / 2**20) > _GROWTH_MB:
         raise Wrong(f"the adapter grew by {grown:.0f} MiB")
     if "Traceback" in server.output or "unexpected error" in server.output:
         raise Wrong(server.output[-4000:])

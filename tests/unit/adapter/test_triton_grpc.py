@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -23,18 +22,12 @@ from adapter.backend.protocol import InferenceBackend
 from adapter.backend.triton_grpc import TritonGrpc
 from adapter.backend.wire import to_raw
 from tests.fakes.entries import tensor
+from tests.faults.ports import free_port
 
 T = TypeVar("T")
 X, TEXT = tensor(("x", "float32", (2,))), tensor(("text", "string", (1,)))
 Y, LABEL = tensor(("y", "float32", (2,))), tensor(("label", "string", (1,)))
 ARRAYS = {"x": np.array([[1, 2], [3, 4]], np.float32), "text": np.array([[b"a"], [b"bc"]], object)}
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -391,46 +384,3 @@ def test_an_unload_that_is_done_and_not_answered_is_done() -> None:
 def test_an_unload_that_is_not_done_is_upstream_down(states: Any) -> None:
     with pytest.raises(errors.UpstreamDown):
         talk(FakeTriton(hang=True, index=states), lambda backend: backend.unload("m", 0.9))
-
-
-def test_metrics_are_fetched_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.delenv("no_proxy", raising=False)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nnv 1\n")
-        await writer.drain()
-        writer.close()
-
-    async def main() -> bytes:
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            backend = TritonGrpc(f"127.0.0.1:{free_port()}", f"http://127.0.0.1:{port}/metrics")
-            try:
-                return await backend.metrics(5)
-            finally:
-                await backend.close()
-
-    assert asyncio.run(main()) == b"nv 1\n"
-
-
-def test_metrics_come_from_a_unix_socket_too(tmp_path: Path) -> None:
-    """One answer, to whoever connects first."""
-    path = tmp_path / "metrics.sock"
-
-    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nnv_x\n")
-        writer.close()
-
-    async def main() -> tuple[bytes, bytes]:
-        backend = TritonGrpc("127.0.0.1:1", f"unix:{path}")
-        async with await asyncio.start_unix_server(reply, path):
-            there = await backend.metrics(5)
-        path.unlink(missing_ok=True)
-        gone = await backend.metrics(5)
-        await backend.close()
-        return there, gone
-
-    assert asyncio.run(main()) == (b"nv_x\n", b"")
