@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -25,6 +26,10 @@ from schwift.triton.addresses import Addresses
 HOST = "127.0.0.1"
 EXIT_SECONDS = 10
 _BACKLOG = 2048
+# Free ports are looked for from this one on, so often.
+_LEAST_PORT, _TRIES = 20_000, 20
+# The first of the ports that the system gives out for connections: where it says so, and what it usually is.
+_PORT_RANGE, _USUAL_FIRST = Path("/proc/sys/net/ipv4/ip_local_port_range"), 32_768
 # Of calls that belong to no trace, one in so many has one of its own.
 _TRACE_RATE = 1000
 
@@ -54,10 +59,29 @@ def choose_ports(settings: Settings) -> Ports:
     with contextlib.ExitStack() as stack:
         chosen = [
             # Held until all are chosen, so that no two are the same.
-            stack.enter_context(bind(HOST, port, name)).getsockname()[1]
+            stack.enter_context(bind(HOST, port, name) if port else _bind_free(name)).getsockname()[1]
             for name, port in wanted.items()
         ]
     return Ports(*chosen)
+
+
+def _bind_free(what: str) -> socket.socket:
+    """A listening socket on a port that nobody has.
+
+    Triton binds the port a moment after it is let go. One below those that the system gives out for connections is not
+    taken meanwhile by any client on this machine.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(PortInUse):
+            return bind(HOST, _LEAST_PORT + secrets.randbelow(_first_given_out() - _LEAST_PORT), what)
+    return bind(HOST, 0, what)
+
+
+def _first_given_out() -> int:
+    try:
+        return max(_LEAST_PORT + 1, int(_PORT_RANGE.read_text(encoding="ascii").split()[0]))
+    except OSError:
+        return _USUAL_FIRST
 
 
 def bind(host: str, port: int, what: str) -> socket.socket:

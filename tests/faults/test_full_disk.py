@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -88,8 +89,16 @@ def kill_triton(server: Server) -> None:
     wait_for(lambda: server.post("predict", "multiply", [[1, 2, 3]]).status_code == 200, READY_SECONDS)
 
 
+def lost_in(server: Server, seconds: float) -> float:
+    before = metric(server, "schwift_log_lines_lost_total")
+    time.sleep(seconds)
+    return metric(server, "schwift_log_lines_lost_total") - before
+
+
 def test_R29_output_on_a_full_disk(models: Path, tmp_path: Path) -> None:
     with open("/dev/full", "wb") as full, serving(models, tmp_path, full, SCHWIFT_ACCESS_LOG="all") as server:
+        # The supervisor has asked how its models are for the last time.
+        wait_for(lambda: lost_in(server, 0.5) == 1)
         before = metric(server, "schwift_log_lines_lost_total")
         ask(server, REQUESTS)
         # One for each request, and for each look at the metrics.
@@ -123,6 +132,8 @@ def test_R29_logs_on_a_full_disk_that_has_room_again_later(models: Path, tmp_pat
             (logs / "filler").unlink()
             ask(server)
             kill_triton(server)
+            # Said before the end, and not in its midst.
+            wait_for(lambda: (logs / "output").read_text(encoding="utf-8").endswith("Triton is back\n"))
             lines = [json.loads(line) for line in (logs / "schwift.log").read_text(encoding="utf-8").splitlines()]
             assert sum(line.get("lines_lost", 0) for line in lines) >= lost
             assert "predict" in [line.get("endpoint") for line in lines]

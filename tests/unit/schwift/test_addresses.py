@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from converter.embedded.triton import choose_ports
 from converter.errors import ServeError
+from converter.spec.settings import load_settings
 from schwift.triton import addresses, restricted_apis
 
 
@@ -35,3 +37,12 @@ def test_both_protocols_are_shut_alike() -> None:
     http, grpc = restricted_apis.options()
     apis = "model-repository,shared-memory,trace,logging,statistics:schwift-key={access-key}"
     assert (http, grpc) == (f"--http-restricted-api={apis}", f"--grpc-restricted-protocol={apis}")
+
+
+def test_free_ports_are_none_that_clients_connections_take() -> None:
+    """The system gives those out from the first of its range on, and could do so before Triton binds one."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    for _ in range(20):
+        chosen = choose_ports(load_settings(None))
+        ports = {chosen.http, chosen.grpc, chosen.metrics}
+        assert len(ports) == 3 and all(20_000 <= port < first for port in ports)
