@@ -171,7 +171,8 @@ class FeaturesParser:
         try:
             features = self._decoder.decode(body).features
         except msgspec.ValidationError as error:
-            complaints = [error]
+            # Without its traceback, whose frames have this list and the body: a cycle.
+            complaints = [error.with_traceback(None)]
         except (msgspec.DecodeError, RecursionError) as error:
             raise _malformed(error) from error
         else:
@@ -186,7 +187,7 @@ class FeaturesParser:
             try:
                 features = decoder.decode(body).features
             except msgspec.ValidationError as error:
-                complaints.append(error)
+                complaints.append(error.with_traceback(None))
                 continue
             return [features] if is_one_row else features
         # Each decoder stops at its first complaint: the one that got furthest read the body as it was meant.

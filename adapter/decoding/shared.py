@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-NICE = 5
+NICE = 19
 # What the loop reads of texts in one turn.
 SLICE_BYTES = 128 * 1024
 _MOST_MESSAGE = 4096
