@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import functools
 import gc
 import socket
@@ -35,9 +34,6 @@ from converter.spec.tls import server_context
 _ANSWER_SECONDS = 15
 # Requests make no cycles to speak of; the youngest generation is looked at less often than by default.
 _GC_THRESHOLDS = (20_000, 20, 20)
-# Memory blocks from this size on are the system's own, and go back to it when they are freed. By itself the C library
-# raises the bound with each larger block that it sees, and then keeps those of large bodies.
-_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 1024 * 1024
 _OTEL_PACKAGE = "opentelemetry-exporter-otlp-proto-http"
 
 
@@ -62,7 +58,6 @@ def main() -> int:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*_GC_THRESHOLDS)
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
 
             def serve(worker: int) -> int:
                 logs.add_files(settings, worker)
