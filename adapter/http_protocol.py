@@ -11,7 +11,6 @@ import asyncio
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapter import errors
@@ -26,7 +25,7 @@ from adapter.http.connection_bounds import (
     HeadBounds,
     sweep_of,
 )
-from adapter.http.joining_transport import JoiningTransport
+from adapter.http.joining_transport import Flow, JoiningTransport
 from adapter.http.refusals import cause_of, refuse
 from adapter.http.stepping import HEAD_END, HeadCutter, body_parser, find_end, framing_of, is_one_request
 
@@ -34,25 +33,17 @@ from adapter.http.stepping import HEAD_END, HeadCutter, body_parser, find_end, f
 BOUNDARY, HEAD, BODY = range(3)
 # A packet that is no larger has few requests in it.
 _SMALL_PACKET = 4096
+# The rest of a body that nobody reads is parsed up to this size, for the next request of its connection.
+_MOST_SKIPPED = 64 * 1024
 # In the scope of a request whose connection ended before its answer.
 CLIENT_LEFT = "schwift.client_left"
-
-
-class _Flow(FlowControl):
-    """Reading goes on only when nothing waits to be parsed."""
-
-    held = False
-
-    def resume_reading(self) -> None:
-        if self.read_paused and not self.held:
-            super().resume_reading()
 
 
 class HttpProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=HttpProtocol)`. Requests are parsed one at a time: the next when one is answered."""
 
     head_bounds = HeadBounds()
-    flow: _Flow
+    flow: Flow
     # The request of a short cut, whose head was read (adapter/express.py).
     _pending: Any = None
 
@@ -92,7 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
         sock = transport.get_extra_info("socket")
         has_room = sock is None or self.sweep.has_room(sock.fileno())
         super().connection_made(joining)
-        self.flow = _Flow(joining)
+        self.flow = Flow(joining)
         self._idle_since = self.loop.time()
         self.sweep.start()
         if not has_room:
@@ -264,7 +255,15 @@ class HttpProtocol(HttpToolsProtocol):
             return
         client = self.client[0] if self.client else "-"
         self.transport.write(refuse(error, client, self.server_state.default_headers, self.sweep.refusals))
-        # Closed at once, what the client still sends would have the system drop the answer on its way.
+        self._linger()
+
+    def _linger(self) -> None:
+        """Write no more, and drop what comes for a moment.
+
+        If the connection were closed at once, what its client still sends would have the system drop the answer on its
+        way.
+        """
+        self._deaf = True
         if self.transport.can_write_eof():
             self._lingers_until = self.loop.time() + LINGER_SECONDS
             self.transport.write_eof()
@@ -328,7 +327,10 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._idle_since = self.loop.time()
         flow = self.flow
-        if flow.read_paused:
+        if self._stage == BODY and (self._chunked or self._left > _MOST_SKIPPED):
+            # It was answered before its body came: nobody needs to parse that.
+            self._linger()
+        elif flow.read_paused:
             if flow.held:
                 self.loop.call_soon(self._go_on)
             else:

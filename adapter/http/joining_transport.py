@@ -1,9 +1,11 @@
-"""The head and the body of an answer in one packet."""
+"""The two ways of a connection: answers go out in one packet, and nothing is read while something waits."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
+
+from uvicorn.protocols.http.flow_control import FlowControl
 
 _HEAD_END = b"\r\n\r\n"
 _INTERIM = b"HTTP/1.1 1"
@@ -44,3 +46,13 @@ class JoiningTransport:
         head, self._head = self._head, None
         if head is not None:
             self._transport.write(head)
+
+
+class Flow(FlowControl):
+    """Reading goes on only when nothing waits to be parsed."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if self.read_paused and not self.held:
+            super().resume_reading()
