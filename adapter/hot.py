@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 from urllib.parse import unquote
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapter import errors
 from adapter.access import AccessLog
-from adapter.bodies import LARGE_BYTES, LargeBodies
+from adapter.bodies import LARGE_BYTES, LargeBodies, LargeBody
 from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED, raw_path
 from adapter.http_errors import error_body, log_unexpected
 from adapter.http_protocol import CLIENT_LEFT
@@ -53,15 +53,13 @@ class Headers:
     Their names have small letters.
     """
 
-    __slots__ = ("chunked", "encoding", "held", "length", "media", "request_id", "timeout")
+    __slots__ = ("chunked", "encoding", "length", "media", "request_id", "timeout")
 
     def __init__(self, named: Iterable[tuple[bytes, bytes]]) -> None:
         self.media = b"application/json"
         self.length = self.encoding = self.request_id = b""
         self.timeout: bytes | None = None
         self.chunked = False
-        # Of the room for large bodies.
-        self.held = 0
         for name, value in named:
             if name == b"content-type":
                 self.media = value
@@ -222,6 +220,7 @@ class HotPath:
         if self._traces is not None:
             timings.trace = self._traces.begin(request.named, endpoint, name if target else None, request_id)
         status, code = 200, "ok"
+        body: bytes | LargeBody | None = request.body
         more: list[tuple[bytes, bytes]] = []
         caller: Caller | None = None
         account: Account | None = None
@@ -236,7 +235,6 @@ class HotPath:
                 raise self._service.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
             _check_media(headers)
-            body = request.body
             if body is None or len(body) > target.most_bytes:
                 body = await self._read(request, min(self._limit, target.most_bytes))
             started = time.monotonic()
@@ -253,8 +251,8 @@ class HotPath:
             status, code = 500, "internal_error"
             content = log_unexpected(error, request_id)
         finally:
-            if headers.held:
-                self._bodies.leave(headers.held)
+            if isinstance(body, LargeBody):
+                body.close()
         if request.disconnected:
             # It was answered all the same, since others may be in the same call; but not to anybody.
             status, code = LEFT, "client_left"
@@ -309,7 +307,7 @@ class HotPath:
             code, seconds, key,
         )  # fmt: skip
 
-    async def _read(self, request: Request, limit: int) -> bytes:
+    async def _read(self, request: Request, limit: int) -> bytes | LargeBody:
         """The whole body. BodyTooLarge before more than the limit is held."""
         if request.body is not None:
             raise _too_large(limit)
@@ -325,22 +323,39 @@ class HotPath:
         is_whole = message["type"] == "http.request" and not message.get("more_body", False)
         if is_whole and len(body) <= min(self.small, limit):
             return body
-        chunks: list[bytes] = []
-        size = 0
-        while True:
+        chunks = [body]
+        size = len(body)
+        while size <= min(LARGE_BYTES, limit):
             if message["type"] == "http.disconnect":
                 raise _ClientLeft
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
-            if size > LARGE_BYTES:
-                # As it comes, and not as it was announced: who sends nothing takes no room.
-                headers.held += self._bodies.enter(size - headers.held)
-            chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
             message = await receive()
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+        if size > limit:
+            raise _too_large(limit)
+        large = self._bodies.begin()
+        try:
+            # As it comes, and not as it was announced: who sends nothing takes no room.
+            large.append(b"".join(chunks))
+            await self._read_on(large, message, receive, limit)
+        except BaseException:
+            large.close()
+            raise
+        return large
+
+    async def _read_on(self, large: LargeBody, message: Message, receive: Receive, limit: int) -> None:
+        """Add what comes after `message`."""
+        while message.get("more_body", False):
+            await self._bodies.pace()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            piece: bytes = message.get("body", b"")
+            if len(large) + len(piece) > limit:
+                raise _too_large(limit)
+            large.append(piece)
 
 
 def _too_large(limit: int) -> errors.BodyTooLarge:

@@ -11,7 +11,7 @@ from adapter import errors, tally
 from adapter.admission import Admission
 from adapter.backend.protocol import InferenceBackend
 from adapter.board import Board
-from adapter.bodies import LARGE_BYTES
+from adapter.bodies import LargeBody
 from adapter.decoding.off_loop import OffLoop
 from adapter.dispatch import ANSWERS
 from adapter.features import Features
@@ -139,7 +139,7 @@ class PredictService:
         for lane in self._lanes.values():
             lane.refresh()
 
-    async def predict(self, target: Target, body: bytes, timeout: float | None, timings: Timings) -> bytes:
+    async def predict(self, target: Target, body: bytes | LargeBody, timeout: float | None, timings: Timings) -> bytes:
         """The body of a 200. `timeout` is the client's, if shorter than ours. Raises AdapterError."""
         started = self._clock()
         seconds = self._timeout if timeout is None or timeout > self._timeout else timeout
@@ -183,13 +183,15 @@ class PredictService:
             self._admission.leave()
             guard.release(probes)
 
-    async def _answer(self, target: Target, body: bytes, started: float, seconds: float, timings: Timings) -> bytes:
+    async def _answer(
+        self, target: Target, body: bytes | LargeBody, started: float, seconds: float, timings: Timings
+    ) -> bytes:
         codec = target.model.codec
         unfit = None
-        if len(body) > LARGE_BYTES and self._off_loop is not None:
+        if isinstance(body, LargeBody) and self._off_loop is not None:
             features, unfit = await self._parse_large(self._off_loop, target, body, started + seconds - self._clock())
         else:
-            features = codec.request.parse(body)
+            features = codec.request.parse(body if isinstance(body, bytes) else body.read())
         timings.rows = rows = len(features[0])
         timings.parse = self._clock() - started
         if rows > 1 and target.endpoint == "predict_batched":
@@ -208,7 +210,7 @@ class PredictService:
         return answer
 
     async def _parse_large(
-        self, off_loop: OffLoop, target: Target, body: bytes, timeout: float
+        self, off_loop: OffLoop, target: Target, body: LargeBody, timeout: float
     ) -> tuple[Features, errors.BadFeatures | None]:
         lane = target.lane
         # Its version is not to go meanwhile.

@@ -16,7 +16,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from adapter.decoding.shared import NICE, SLICE_BYTES, Head, PartOf, Reply, Request, map_bytes, receive, send
+from adapter.decoding.shared import (
+    NICE,
+    SLICE_BYTES,
+    Head,
+    PartOf,
+    Reply,
+    Request,
+    hand_over,
+    map_bytes,
+    new_memory,
+    receive,
+    write,
+)
 from adapter.errors import BadFeatures, MalformedJson
 from adapter.features import Features, FeaturesParser
 from converter.spec.manifest import ModelEntry
@@ -34,7 +46,7 @@ def main() -> None:
         while (received := receive(sock, Request)) is not None:
             request, content = received
             with map_bytes(content, request.entry + request.body) as data:
-                entry, body = bytes(data[: request.entry]), bytes(data[request.entry :])
+                entry, body = bytes(data[request.body :]), bytes(data[: request.body])
             parser = parsers.get(entry)
             if parser is None:
                 # One model's versions follow each other: there is no use in those before.
@@ -47,7 +59,10 @@ def main() -> None:
 def reply(sock: socket.socket, head: Head, pieces: list[bytes]) -> None:
     """Everything goes into the memory but how long its head is."""
     raw = msgspec.json.encode(head)
-    send(sock, Reply(len(raw), len(raw) + sum(map(len, pieces))), [raw, *pieces])
+    with new_memory() as memory:
+        for piece in (raw, *pieces):
+            write(memory, piece)
+        hand_over(sock, Reply(len(raw), len(raw) + sum(map(len, pieces))), memory)
 
 
 def decode(parser: FeaturesParser, body: bytes) -> tuple[Head, list[bytes]]:

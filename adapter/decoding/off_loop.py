@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 
 from adapter import errors
-from adapter.decoding.shared import Head, PartOf, Reply, Request, map_bytes, receive, send
+from adapter.bodies import LargeBody
+from adapter.decoding.shared import Head, PartOf, Reply, Request, hand_over, map_bytes, receive, write
 from adapter.features import Features
 from converter.spec.manifest import ModelEntry, entry_json
 
@@ -51,7 +52,9 @@ class OffLoop:
         """The helper's, while there is one."""
         return None if self._process is None else self._process.pid
 
-    async def parse(self, entry: ModelEntry, body: bytes, timeout: float) -> tuple[Features, errors.BadFeatures | None]:
+    async def parse(
+        self, entry: ModelEntry, body: LargeBody, timeout: float
+    ) -> tuple[Features, errors.BadFeatures | None]:
         """The rows of a body, as FeaturesParser reads it, and why a number of them does not fit the model's dtype.
 
         Raises MalformedJson, BadFeatures, DeadlineExceeded after `timeout` seconds, and Overloaded where it cannot run.
@@ -76,7 +79,7 @@ class OffLoop:
             with contextlib.suppress(RuntimeError):
                 asyncio.get_running_loop().run_in_executor(None, process.wait)
 
-    async def _parse(self, entry: ModelEntry, body: bytes) -> tuple[Features, errors.BadFeatures | None]:
+    async def _parse(self, entry: ModelEntry, body: LargeBody) -> tuple[Features, errors.BadFeatures | None]:
         async with self._turn:
             if self._idle is not None:
                 self._idle.cancel()
@@ -95,9 +98,10 @@ class OffLoop:
             return ([None] * head.rows,), error
         raise error
 
-    async def _ask(self, entry: bytes, body: bytes) -> tuple[Head, memoryview]:
+    async def _ask(self, entry: bytes, body: LargeBody) -> tuple[Head, memoryview]:
         sock = self._socket or self._start()
-        send(sock, Request(len(entry), len(body)), [entry, body])
+        write(body.memory, entry)
+        hand_over(sock, Request(len(body), len(entry)), body.memory)
         await _readable(sock)
         received = receive(sock, Reply)
         if received is None:

@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
@@ -18,10 +18,10 @@ _MOST_MESSAGE = 4096
 
 
 class Request(msgspec.Struct, array_like=True):
-    """The memory has a model's manifest entry of so many bytes, then a body of so many."""
+    """The memory has a body of so many bytes, then a model's manifest entry of so many."""
 
-    entry: int
     body: int
+    entry: int
 
 
 class Reply(msgspec.Struct, array_like=True):
@@ -51,17 +51,26 @@ class Head(msgspec.Struct, array_like=True):
 _Message = TypeVar("_Message", Request, Reply)
 
 
-def send(sock: socket.socket, message: Request | Reply, pieces: Iterable[bytes]) -> None:
-    """Put the pieces into new memory, one after the other, and pass it on with the message."""
+@contextlib.contextmanager
+def new_memory() -> Iterator[int]:
+    """The descriptor of anonymous memory, for the length of a block."""
     memory = os.memfd_create("schwift-body", os.MFD_CLOEXEC)
     try:
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(memory, rest) :]
-        socket.send_fds(sock, [msgspec.json.encode(message)], [memory])
+        yield memory
     finally:
         os.close(memory)
+
+
+def write(memory: int, piece: bytes) -> None:
+    """Add to what the memory has."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[os.write(memory, rest) :]
+
+
+def hand_over(sock: socket.socket, message: Request | Reply, memory: int) -> None:
+    """Pass the memory on with the message."""
+    socket.send_fds(sock, [msgspec.json.encode(message)], [memory])
 
 
 def receive(sock: socket.socket, kind: type[_Message]) -> tuple[_Message, int] | None:

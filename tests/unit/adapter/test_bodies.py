@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,13 +23,29 @@ LARGE = b'{"features": [[1,2,3,4]]' + b" " * LARGE_BYTES + b"}"
 
 def test_four_of_the_largest_have_room() -> None:
     bodies = LargeBodies(100)
-    taken = [bodies.enter(100) for _ in range(4)]
+    held = [bodies.begin() for _ in range(5)]
+    for body in held[:4]:
+        body.append(b"x" * 100)
     with pytest.raises(Overloaded):
-        bodies.enter(1)
-    bodies.leave(taken.pop())
-    assert bodies.enter(60) == 60
+        held[4].append(b"y")
+    held.pop(0).close()
+    held[-1].append(b"ab" * 30)
     with pytest.raises(Overloaded):
-        bodies.enter(41)
+        held[-1].append(b"z" * 41)
+    assert (held[-1].read(), len(held[-1])) == (b"ab" * 30, 60)
+    for body in held:
+        body.close()
+    bodies.check(400)
+
+
+def test_without_a_file_descriptor_a_large_body_is_refused() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(Overloaded):
+            LargeBodies(100).begin()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Client:

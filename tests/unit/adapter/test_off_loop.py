@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapter import errors
+from adapter.bodies import LargeBodies, LargeBody
 from adapter.codec import Codec
 from adapter.decoding.off_loop import OffLoop
 from converter.spec.manifest import ModelEntry
@@ -48,10 +50,22 @@ def outcome(entry: ModelEntry, body: bytes) -> Any:
         return type(error), error.detail, len(features[0])
 
 
+@contextlib.contextmanager
+def held(body: bytes) -> Iterator[LargeBody]:
+    """A body as requests have it."""
+    large = LargeBodies(1 << 26).begin()
+    try:
+        large.append(body)
+        yield large
+    finally:
+        large.close()
+
+
 async def through(off_loop: OffLoop, entry: ModelEntry, body: bytes) -> Any:
     """The same, by the helper."""
     try:
-        features, unfit = await off_loop.parse(entry, body, 60)
+        with held(body) as large:
+            features, unfit = await off_loop.parse(entry, large, 60)
     except (errors.BadFeatures, errors.MalformedJson) as error:
         return type(error), error.detail, 0
     if unfit is not None:
@@ -131,11 +145,12 @@ def test_the_loop_turns_while_the_helper_reads() -> None:
 
     async def ask(off_loop: OffLoop) -> int:
         turns = 0
-        task = asyncio.ensure_future(off_loop.parse(ENTRIES["float32"], body, 60))
-        while not task.done():
-            await asyncio.sleep(0.001)
-            turns += 1
-        features, unfit = await task
+        with held(body) as large:
+            task = asyncio.ensure_future(off_loop.parse(ENTRIES["float32"], large, 60))
+            while not task.done():
+                await asyncio.sleep(0.001)
+                turns += 1
+            features, unfit = await task
         assert (np.shape(features[0]), unfit) == ((1_000_000, 2), None)
         return turns
 
@@ -148,8 +163,8 @@ def test_a_helper_that_is_killed_is_replaced() -> None:
         first = off_loop.process_id
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        with pytest.raises(errors.Overloaded):
-            await off_loop.parse(ENTRIES["float32"], b"[]", 60)
+        with pytest.raises(errors.Overloaded), held(b"[]") as large:
+            await off_loop.parse(ENTRIES["float32"], large, 60)
         assert await through(off_loop, ENTRIES["float32"], b"[]") == outcome(ENTRIES["float32"], b"[]")
         assert off_loop.process_id not in (None, first)
 
@@ -161,8 +176,8 @@ def test_the_deadline_passes_while_the_helper_hangs_and_the_next_body_gets_anoth
         await through(off_loop, ENTRIES["float32"], b"[]")
         assert off_loop.process_id is not None
         os.kill(off_loop.process_id, signal.SIGSTOP)
-        with pytest.raises(errors.DeadlineExceeded):
-            await off_loop.parse(ENTRIES["float32"], b"[]", 0.2)
+        with pytest.raises(errors.DeadlineExceeded), held(b"[]") as large:
+            await off_loop.parse(ENTRIES["float32"], large, 0.2)
         assert await through(off_loop, ENTRIES["float32"], b"[]") == outcome(ENTRIES["float32"], b"[]")
 
     run(ask)
