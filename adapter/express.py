@@ -11,6 +11,7 @@ address.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
@@ -64,11 +65,16 @@ class _Cycle:
     @property
     def need(self) -> Need:
         # Its path has this form alone: HotPath.known took it apart.
-        return Need("predict", self.name)
+        return _need(self.name)
 
     @property
     def client(self) -> str:
         return self._client[0] if self._client else "-"
+
+
+@functools.lru_cache(maxsize=1024)
+def _need(name: str) -> Need:
+    return Need("predict", name)
 
 
 class _Defaults:

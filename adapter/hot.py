@@ -23,7 +23,7 @@ from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED, raw_
 from adapter.http_errors import error_body, log_unexpected
 from adapter.http_protocol import CLIENT_LEFT
 from adapter.limits.access_policy import Need, policy
-from adapter.limits.api_keys import ApiKeys, Caller
+from adapter.limits.api_keys import ApiKeys, Caller, digest_of
 from adapter.limits.audit import Audit
 from adapter.limits.client_address import client_address
 from adapter.limits.rate_limit import Account, Quota
@@ -53,13 +53,15 @@ class Headers:
     Their names have small letters.
     """
 
-    __slots__ = ("chunked", "encoding", "length", "media", "request_id", "timeout")
+    __slots__ = ("chunked", "digest", "encoding", "length", "media", "request_id", "timeout")
 
     def __init__(self, named: Iterable[tuple[bytes, bytes]]) -> None:
         self.media = b"application/json"
         self.length = self.encoding = self.request_id = b""
         self.timeout: bytes | None = None
         self.chunked = False
+        # Of the key that the request shows, where keys are on and it was looked at.
+        self.digest: bytes | None = None
         for name, value in named:
             if name == b"content-type":
                 self.media = value
@@ -226,9 +228,13 @@ class HotPath:
         account: Account | None = None
         try:
             if self._keys is not None:
-                caller = self._keys.admit(request.named, request.need)
+                if (digest := headers.digest) is None:
+                    digest = headers.digest = digest_of(request.named)
+                caller = self._keys.admit_digest(digest, request.need)
             if self._quota is not None:
-                timings.account = account = self._quota.account(self._client(request), caller)
+                timings.account = account = self._quota.account(
+                    "" if caller is not None else self._client(request), caller
+                )
                 if account is not None:
                     account.take_request()
             if target is None:

@@ -35,7 +35,7 @@ _FORBIDDEN = "The key does not allow this."
 class Caller:
     """Who shows a key. `requests` and `rows` are its own quotas, None where it has none."""
 
-    __slots__ = ("_end", "_metrics", "_models", "_read", "digest", "name", "requests", "rows")
+    __slots__ = ("_metrics", "_models", "_read", "digest", "end", "name", "requests", "rows")
 
     def __init__(self, key: ApiKey) -> None:
         self.name = key.name
@@ -44,7 +44,8 @@ class Caller:
         # None for all of them.
         self._models = None if key.predict is True else frozenset(key.predict or ())
         self._read, self._metrics = key.read, key.metrics
-        self._end = math.inf if key.expires is None else key.expires.timestamp()
+        # When it expires.
+        self.end = math.inf if key.expires is None else key.expires.timestamp()
 
     @classmethod
     def internal(cls, key: str) -> Caller:
@@ -52,21 +53,18 @@ class Caller:
         caller = cls.__new__(cls)
         caller.name, caller.digest = INTERNAL_NAME, hashlib.sha256(key.encode()).digest()
         caller.requests = caller.rows = None
-        caller._models, caller._read, caller._metrics, caller._end = frozenset(), True, False, math.inf
+        caller._models, caller._read, caller._metrics, caller.end = frozenset(), True, False, math.inf
         return caller
-
-    def expired(self, now: float) -> bool:
-        return now >= self._end
 
     def may_predict(self, model: str) -> bool:
         return self._models is None or model in self._models
 
     def may(self, need: Need) -> bool:
         match need.scope:
-            case "free":
-                return True
             case "predict":
                 return self.may_predict(need.model)
+            case "free":
+                return True
             case "read":
                 return self._read
             case "metrics":
@@ -101,20 +99,23 @@ class ApiKeys:
 
     def admit(self, named: Named, need: Need) -> Caller:
         """Raise Unauthenticated or Forbidden unless a valid key is shown that allows this."""
-        caller = self._identify(named)
+        return self.admit_digest(digest_of(named), need)
+
+    def admit_digest(self, digest: bytes, need: Need) -> Caller:
+        """`admit`, for one whose headers were looked at before: many requests of a connection have the same."""
+        caller = self._callers.get(digest)
+        if caller is None or not hmac.compare_digest(caller.digest, digest):
+            raise Unauthenticated(_WRONG, why="unknown")
+        if self._clock() >= caller.end:
+            raise Unauthenticated(_WRONG, why="expired")
         if not caller.may(need):
             raise Forbidden(_FORBIDDEN, why="scope", key=caller.name)
         return caller
 
-    def _identify(self, named: Named) -> Caller:
-        key = credential(named)
-        digest = hashlib.sha256(key).digest()
-        caller = self._callers.get(digest)
-        if caller is None or not hmac.compare_digest(caller.digest, digest):
-            raise Unauthenticated(_WRONG, why="unknown")
-        if caller.expired(self._clock()):
-            raise Unauthenticated(_WRONG, why="expired")
-        return caller
+
+def digest_of(named: Named) -> bytes:
+    """Of the key that these headers show. Raises Unauthenticated."""
+    return hashlib.sha256(credential(named)).digest()
 
 
 def credential(named: Named) -> bytes:

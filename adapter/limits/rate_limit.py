@@ -6,7 +6,6 @@ rows.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import mmap
 import secrets
@@ -45,35 +44,47 @@ class Clients:
         self._lock = Lock("schwift-clients") if shared else None
         self._secret = secrets.token_bytes(16)
 
-    def take(self, client: bytes, amount: float, size: float, rate: float, now: float) -> tuple[bool, float]:
-        """Take tokens from a client's bucket, which holds `size` and gets `rate` a second.
+    def take(self, client: bytes, amount: float, bucket: Bucket, now: float) -> tuple[bool, float]:
+        """Take tokens from a client's bucket.
 
         Return whether they were there, and what is left. More than a bucket holds may be taken from a full one,
         which owes the rest.
         """
-        with self._lock.held() if self._lock is not None else contextlib.nullcontext():
-            return self._take(client, amount, size, rate, now)
+        if self._lock is None:
+            return self._take(client, amount, bucket, now)
+        with self._lock.held():
+            return self._take(client, amount, bucket, now)
 
-    def _take(self, client: bytes, amount: float, size: float, rate: float, now: float) -> tuple[bool, float]:
+    def _take(self, client: bytes, amount: float, bucket: Bucket, now: float) -> tuple[bool, float]:
         # The same in every worker, since they are forks of one process; 0 is an empty place.
-        key = hash(self._secret + client) or 1
+        key = hash(self._secret + bucket.name + client) or 1
         start = key % _GROUPS * _GROUP
-        values = self._values
-        keys = self._hashes[start : start + _PLACES].tolist()
-        if key in keys:
-            at = start + _PLACES + keys.index(key) * _FIELDS
-            tokens = min(size, values[at] + max(0.0, now - values[at + 1]) * rate)
+        values, size, rate = self._values, bucket.size, bucket.rate
+        place = self._place(start, key)
+        if place is not None:
+            at = start + _PLACES + place * _FIELDS
+            passed = now - values[at + 1]
+            tokens = values[at] + passed * rate if passed > 0 else values[at]
+            if tokens > size:
+                tokens = size
         else:
             place = self._free_place(start, now)
             self._hashes[start + place] = key
             at = start + _PLACES + place * _FIELDS
             tokens = size
-        allowed = tokens >= min(amount, size)
+        allowed = tokens >= (amount if amount < size else size)
         if allowed:
             tokens -= amount
         values[at], values[at + 1] = tokens, now
         values[at + 2] = now + (1 - tokens) / rate if tokens < 1 else 0.0
         return allowed, tokens
+
+    def _place(self, start: int, key: int) -> int | None:
+        hashes = self._hashes
+        for place in range(_PLACES):
+            if hashes[start + place] == key:
+                return place
+        return None
 
     def _free_place(self, start: int, now: float) -> int:
         asked = self._values[start + _PLACES + 1 : start + _GROUP : _FIELDS].tolist()
@@ -81,67 +92,77 @@ class Clients:
         return min(range(_PLACES), key=lambda place: (spent_until[place] > now, asked[place]))
 
 
-class _Bucket:
+class Bucket:
     """One kind of quota, of `what`: `size` at once, refilled evenly over `period` seconds."""
 
-    __slots__ = ("name", "policy", "rate", "size", "what")
+    __slots__ = ("header", "name", "policy", "rate", "size", "what")
 
     def __init__(self, name: bytes, what: str, size: int, period: float) -> None:
         self.name, self.what = name, what
         self.size = float(size)
         self.rate = size / period
         self.policy = b'"%b";q=%d;w=%d' % (name, size, math.ceil(period))
+        self.header = b"ratelimit-policy", self.policy
 
     def state(self, left: float) -> bytes:
         """What is left, and the seconds until all is there again."""
-        return b'"%b";r=%d;t=%d' % (self.name, max(0.0, left), math.ceil((self.size - left) / self.rate))
+        return b'"%b";r=%d;t=%d' % (self.name, left if left > 0 else 0, math.ceil((self.size - left) / self.rate))
+
+
+def _exceeded(bucket: Bucket, amount: int, left: float) -> QuotaExceeded:
+    wait = (min(amount, bucket.size) - left) / bucket.rate
+    return QuotaExceeded(f"This client has used its quota of {bucket.what}; try again later.", retry_after=wait)
 
 
 class Account:
     """The quotas that one request is held to. `client` is who it comes from, in bytes that nobody else has."""
 
-    __slots__ = ("_client", "_clients", "_clock", "_left", "_requests", "_rows")
+    __slots__ = ("_client", "_clients", "_clock", "_requests", "_requests_left", "_rows", "_rows_left")
 
     def __init__(
         self,
         clients: Clients,
         clock: Callable[[], float],
         client: bytes,
-        requests: _Bucket | None,
-        rows: _Bucket | None = None,
+        requests: Bucket | None,
+        rows: Bucket | None = None,
     ) -> None:
         self._clients = clients
         self._clock = clock
         self._client = client
         self._requests, self._rows = requests, rows
-        self._left: dict[_Bucket, float] = {}
+        # None until they are asked.
+        self._requests_left: float | None = None
+        self._rows_left: float | None = None
 
     def take_request(self) -> None:
         """Raise QuotaExceeded, with the seconds until the next request, if there is none left or rows are owed."""
         if self._requests is not None:
-            self._take(self._requests, 1)
+            allowed, self._requests_left = self._clients.take(self._client, 1, self._requests, self._clock())
+            if not allowed:
+                raise _exceeded(self._requests, 1, self._requests_left)
         if self._rows is not None:
-            self._take(self._rows, 0)
+            self.take_rows(0)
 
     def take_rows(self, rows: int) -> None:
         """Raise QuotaExceeded if these are too many now. More than the whole quota pass when all of it is there."""
         if self._rows is not None:
-            self._take(self._rows, rows)
+            allowed, self._rows_left = self._clients.take(self._client, rows, self._rows, self._clock())
+            if not allowed:
+                raise _exceeded(self._rows, rows, self._rows_left)
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers has them."""
+        requests, left = self._requests, self._requests_left
+        rows, rows_left = self._rows, self._rows_left
+        if rows is None or rows_left is None:
+            return [] if requests is None or left is None else [requests.header, (b"ratelimit", requests.state(left))]
+        if requests is None or left is None:
+            return [rows.header, (b"ratelimit", rows.state(rows_left))]
         return [
-            (b"ratelimit-policy", b", ".join([bucket.policy for bucket in self._left])),
-            (b"ratelimit", b", ".join([bucket.state(left) for bucket, left in self._left.items()])),
+            (b"ratelimit-policy", b"%b, %b" % (requests.policy, rows.policy)),
+            (b"ratelimit", b"%b, %b" % (requests.state(left), rows.state(rows_left))),
         ]
-
-    def _take(self, bucket: _Bucket, amount: int) -> None:
-        client = bucket.name + self._client
-        allowed, left = self._clients.take(client, amount, bucket.size, bucket.rate, self._clock())
-        self._left[bucket] = left
-        if not allowed:
-            wait = (min(amount, bucket.size) - left) / bucket.rate
-            raise QuotaExceeded(f"This client has used its quota of {bucket.what}; try again later.", retry_after=wait)
 
 
 class Quota:
@@ -159,7 +180,9 @@ class Quota:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._period = period
-        self._default = None if requests is None else _Bucket(*_REQUESTS, requests, period)
+        self._default = None if requests is None else Bucket(*_REQUESTS, requests, period)
+        # Those of keys, by their sizes.
+        self._of_keys: dict[tuple[int | None, int | None], tuple[Bucket | None, Bucket | None]] = {}
         self._clients = clients or Clients()
         self._clock = clock
 
@@ -169,8 +192,16 @@ class Quota:
             if self._default is None:
                 return None
             return Account(self._clients, self._clock, quota_address(address).encode(), self._default)
-        requests = self._default if caller.requests is None else _Bucket(*_REQUESTS, caller.requests, self._period)
-        rows = None if caller.rows is None else _Bucket(*_ROWS, caller.rows, self._period)
+        sizes = caller.requests, caller.rows
+        requests, rows = self._of_keys.get(sizes) or self._buckets(*sizes)
         if requests is None and rows is None:
             return None
         return Account(self._clients, self._clock, caller.digest, requests, rows)
+
+    def _buckets(self, requests: int | None, rows: int | None) -> tuple[Bucket | None, Bucket | None]:
+        found = (
+            self._default if requests is None else Bucket(*_REQUESTS, requests, self._period),
+            None if rows is None else Bucket(*_ROWS, rows, self._period),
+        )
+        self._of_keys[requests, rows] = found
+        return found
