@@ -41,7 +41,7 @@ RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --n
     && sh slim.sh /opt/schwift numpy/distutils numpy/f2py
 COPY . /build/source
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-compile --no-deps ./source \
-    && /opt/schwift/bin/python -c "import adapter.__main__, adapter.tracing, requests"
+    && /opt/schwift/bin/python -c "import adapter.__main__, adapter.telemetry.tracing, requests"
 
 # The packages of models for the Python of NVIDIA's image.
 FROM ${TRITON_IMAGE} AS nvidia-packages

@@ -13,22 +13,23 @@ from importlib import metadata
 import uvicorn
 import uvloop
 
-from adapter import logs, tally, traceparent, workers
 from adapter.app import create_app
 from adapter.backend.triton import Triton
-from adapter.express import ExpressProtocol
-from adapter.http import listening
-from adapter.http.connection_bounds import HeadBounds
-from adapter.http.graceful import GracefulServer
 from adapter.limits import exposure
+from adapter.request_timings import Traces
 from adapter.sharing import Sharing
-from adapter.timings import Traces
+from adapter.sockets import listening
+from adapter.sockets.connection_bounds import HeadBounds
+from adapter.sockets.fast_protocol import ExpressProtocol
+from adapter.sockets.graceful import GracefulServer
+from adapter.telemetry import log_setup, trace_context
+from adapter.workers import counters, prefork
 from converter.errors import ConfigError, PortInUse, SchwiftError
-from converter.spec import lossy, triton_key
-from converter.spec.api_keys import read_keys
-from converter.spec.manifest import Manifest, read_manifest
-from converter.spec.settings import Settings, load_settings
-from converter.spec.tls import server_context
+from converter.schema import lossy_stream, triton_key
+from converter.schema.api_keys import read_keys
+from converter.schema.manifest import Manifest, read_manifest
+from converter.schema.settings import Settings, load_settings
+from converter.schema.tls import server_context
 
 # After the drain, so long for what is in flight; then it is answered that the server ends.
 _ANSWER_SECONDS = 15
@@ -40,7 +41,7 @@ _OTEL_PACKAGE = "opentelemetry-exporter-otlp-proto-http"
 def main() -> int:
     try:
         settings = load_settings()
-        logs.set_up(settings)
+        log_setup.set_up(settings)
         _check_extras(settings)
         if settings.triton_key_file is not None:
             # Without it nothing would ever be loaded.
@@ -60,8 +61,8 @@ def main() -> int:
             gc.set_threshold(*_GC_THRESHOLDS)
 
             def serve(worker: int) -> int:
-                logs.add_files(settings, worker)
-                logs.count_lost(tally.Gauge(sharing.board, tally.ALL, worker, tally.LINES_LOST).add)
+                log_setup.add_files(settings, worker)
+                log_setup.count_lost(counters.Gauge(sharing.board, counters.ALL, worker, counters.LINES_LOST).add)
                 uvloop.install()
                 asyncio.run(_serve(settings, manifest, sock, sharing, worker, tls))
                 return 0
@@ -73,7 +74,7 @@ def main() -> int:
             if settings.workers == 1:
                 sharing.ending.set()
                 return serve(0)
-            return workers.run(settings.workers, serve, end)
+            return prefork.run(settings.workers, serve, end)
     except SchwiftError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -88,7 +89,7 @@ async def _serve(
     tls: ssl.SSLContext | None,
 ) -> None:
     traces = None if settings.otlp_endpoint is None else _traces(settings.otlp_endpoint, worker)
-    call_headers = None if traces is None else traceparent.call_headers
+    call_headers = None if traces is None else trace_context.call_headers
     key = functools.partial(triton_key.grpc_metadata, settings.triton_key_path)
     app = create_app(
         settings,
@@ -131,7 +132,7 @@ def _protocol(settings: Settings) -> type[ExpressProtocol]:
 
 def _traces(endpoint: str, worker: int) -> Traces:
     # Imported where it is asked for: the extra may not be installed, and costs 20 MB in each worker.
-    from adapter.tracing import Tracing
+    from adapter.telemetry.tracing import Tracing
 
     return Tracing(endpoint, worker)
 
@@ -168,5 +169,5 @@ def _listener(settings: Settings) -> socket.socket:
 
 
 if __name__ == "__main__":
-    lossy.take_over_standard_streams()
+    lossy_stream.take_over_standard_streams()
     sys.exit(main())

@@ -9,19 +9,19 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from adapter import VERSION
-from adapter.access import AccessLog
 from adapter.backend.protocol import InferenceBackend
 from adapter.background import running
-from adapter.hot import HotPath
 from adapter.http.access_guard import AccessGuard
-from adapter.http_errors import HANDLERS
-from adapter.middleware import RequestId
-from adapter.parts import Parts, make_parts
-from adapter.routes import predict_router, status_router
+from adapter.http.error_handlers import HANDLERS
+from adapter.http.predict import HotPath
+from adapter.http.request_id import RequestId
+from adapter.http.routes import predict_router, status_router
+from adapter.request_timings import Traces
 from adapter.sharing import Sharing
-from adapter.timings import Traces
-from converter.spec.manifest import Manifest
-from converter.spec.settings import Settings
+from adapter.telemetry.access_log import AccessLog
+from adapter.wiring import Parts, make_parts
+from converter.schema.manifest import Manifest
+from converter.schema.settings import Settings
 
 _DESCRIPTION = "Simple model serving for lite ML models. [The models](available_models) · [Metrics](metrics)"
 

@@ -7,20 +7,20 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator
 
-from adapter import tally
-from adapter.control import Control
-from adapter.front_key import canary_id
-from adapter.keeper import Keeper
+from adapter.lifecycle.front_key import canary_id
+from adapter.lifecycle.liveness import Watch
+from adapter.lifecycle.model_locks import Turns
+from adapter.lifecycle.reaper import Outliving
+from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.stub_processes import Supervisor
 from adapter.limits.api_keys import ApiKeys
-from adapter.limits.audit import Audit
-from adapter.outliving import Outliving
-from adapter.parts import Parts
-from adapter.reload import Reloader, adopt
-from adapter.service import PredictService
-from adapter.stubs import Supervisor
-from adapter.timings import Traces
-from adapter.turns import Turns
-from adapter.watch import Watch
+from adapter.predictor import PredictService
+from adapter.reload.control_server import Control
+from adapter.reload.reloader import Reloader, adopt
+from adapter.request_timings import Traces
+from adapter.telemetry.audit import Audit
+from adapter.wiring import Parts
+from adapter.workers import counters
 
 _REFRESH_SECONDS = 0.5
 _KEYS_SECONDS = 1.0
@@ -33,7 +33,7 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
     supervisor = None if descriptor is None else Supervisor(descriptor)
     outliving = Outliving(parts.stubs, supervisor, parts.settings.predict_timeout_seconds)
     keeper = _keeper(parts, supervisor, turns, outliving)
-    adopted = tally.Gauge(parts.sharing.board, tally.ALL, parts.worker, tally.ADOPTED)
+    adopted = counters.Gauge(parts.sharing.board, counters.ALL, parts.worker, counters.ADOPTED)
     tasks = [
         asyncio.create_task(parts.awake.beat(), name="awake clock"),
         asyncio.create_task(keeper.run(), name="keeper"),

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, free of the web. adapter/http_errors.py maps each class to its status.
+"""What can go wrong with a request, free of the web. adapter/http/error_handlers.py maps each class to its status.
 
 AdapterError
 ├── Refused                   who sent it

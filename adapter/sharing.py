@@ -5,12 +5,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 
-from adapter import tally
-from adapter.board import Board
-from adapter.breaker import Boards
-from adapter.bulletin import Bulletin
+from adapter.limits.breaker import Boards
 from adapter.limits.rate_limit import Clients
-from adapter.lock import Lock
+from adapter.workers import counters
+from adapter.workers.process_lock import Lock
+from adapter.workers.shared_snapshot import Bulletin
+from adapter.workers.shared_table import Board
 
 
 class SharedFlag:
@@ -30,9 +30,9 @@ class Sharing:
     """`models` are the manifest's names; `workers` is how many processes will share it."""
 
     def __init__(self, models: Sequence[str], workers: int = 1) -> None:
-        self.board: Board = tally.make_board(models, workers)
+        self.board: Board = counters.make_board(models, workers)
         self.bulletin = Bulletin()
-        self.breakers = Boards(self.board, tally.BREAKER)
+        self.breakers = Boards(self.board, counters.BREAKER)
         # Who holds it keeps the models loaded, and tells the others.
         self.lead = Lock("schwift-lead")
         # Whether all of them are to end, and not one alone.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from converter import cli
-from converter.spec import lossy
+from converter.schema import lossy_stream
 
 
 def main() -> None:
     # What is written holds models, keys and clients' rows: it is for this user alone.
     os.umask(0o077)
-    lossy.take_over_standard_streams()
+    lossy_stream.take_over_standard_streams()
     cli.main()
 
 

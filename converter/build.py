@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from converter import versions, writer
-from converter.artifacts import Facts, inspect_all
-from converter.discover import ModelSource, check_names, discover
 from converter.errors import ConfigError, RepositoryError
+from converter.inspect.discover import ModelSource, check_names, discover
+from converter.inspect.inspector import Facts, inspect_all
 from converter.inspect.model_folder import check_unchanged
-from converter.plan import BuildOptions, Plan, joined, plan_model
+from converter.repository import version_history, writer
 from converter.repository.lock import SCRATCH, locked, reading
-from converter.spec.manifest import Manifest, ModelEntry, wake_key_path
+from converter.repository.plan import BuildOptions, Plan, joined, plan_model
+from converter.schema.manifest import Manifest, ModelEntry, wake_key_path
 
 _KEY_BYTES = 16
 _DOCKER_REMEDY = "(with docker: EXTRAS=<package> docker compose up --build)"
@@ -133,7 +133,7 @@ def _roll_back(output: Path, name: str, write: writer.Write) -> Build:
         raise RepositoryError(f"{output}: nothing is built here: `schwift build-repo` builds")
     root = output.resolve()
     others = [entry.name for entry in old.models if entry.name != name]
-    plan = joined([versions.rolled_back(name, old, root), versions.kept(old, root, others)])
+    plan = joined([version_history.rolled_back(name, old, root), version_history.kept(old, root, others)])
     manifest = plan.manifest(writer.digests(plan), old.numbers)
     write(plan, manifest, output)
     built = tuple(entry for entry in manifest.models if entry.name == name)
@@ -147,19 +147,19 @@ def _plans(
     plans, notes = [], []
     for source in sources:
         name = source.spec.name
-        shelf = versions.Shelf(name, old, root)
+        shelf = version_history.Shelf(name, old, root)
         key = _wake_key(shelf, root)
 
         def plan_at(version: int, source: ModelSource = source, key: str = key) -> Plan:
             return plan_model(source, facts[source.spec.name], options, key, version)
 
-        plan, said = versions.numbered(shelf, plan_at)
+        plan, said = version_history.numbered(shelf, plan_at)
         plans.append(plan)
         notes += said
     return plans, notes
 
 
-def _wake_key(shelf: versions.Shelf, root: Path) -> str:
+def _wake_key(shelf: version_history.Shelf, root: Path) -> str:
     """That of the version that is there, and a random one for a new model."""
     served = shelf.served
     known = _read_key(root / wake_key_path(served.front, served.version)) if served and served.front else None
@@ -179,7 +179,7 @@ def _kept(old: Manifest | None, output: Path, only: Sequence[str]) -> list[Plan]
     """The models that `--model` leaves alone, as files of the build that is there."""
     if not only or old is None:
         return []
-    plan = versions.kept(old, output.resolve(), (entry.name for entry in old.models if entry.name not in only))
+    plan = version_history.kept(old, output.resolve(), (entry.name for entry in old.models if entry.name not in only))
     folders = {name.split("/")[0] for name in plan.files}
     clash = folders & {name for wanted in only for name in (wanted, f"{wanted}_direct")}
     if clash:

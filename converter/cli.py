@@ -11,8 +11,8 @@ import click
 from converter.cores import available_cores
 from converter.errors import ConfigError, SchwiftError
 from converter.keys.commands import keys
-from converter.spec import triton_key
-from converter.spec.settings import load_settings
+from converter.schema import triton_key
+from converter.schema.settings import load_settings
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -66,8 +66,8 @@ def build_repo(
     Exit code 0, or 2 for a bad model_config.yaml, model file or option.
     """
     from converter.build import build_repository
-    from converter.plan import BuildOptions
     from converter.report import report
+    from converter.repository.plan import BuildOptions
 
     settings = load_settings(model_directory=models, repository=output)
     if settings.triton_key_file is not None and not check:
@@ -95,9 +95,9 @@ def reload(names: tuple[str, ...], models: Path | None, repository: Path | None,
     Builds, and has the running server load and try what changed before anything is switched; with MODEL only these
     models. Where anything fails, what was served is served, and the exit code is not 0.
     """
-    from converter.plan import BuildOptions
-    from converter.reload import reload as run
+    from converter.live_switch.reload_command import reload as run
     from converter.report import report
+    from converter.repository.plan import BuildOptions
 
     settings = load_settings(model_directory=models, repository=repository)
     build = run(settings, BuildOptions.of(settings, available_cores()), names, click.echo, skip_missing)
@@ -112,7 +112,7 @@ def rollback(name: str, repository: Path | None) -> None:
 
     Builds leave it so until the model in models/ is changed.
     """
-    from converter.reload import rollback as run
+    from converter.live_switch.reload_command import rollback as run
     from converter.report import report
 
     settings = load_settings(repository=repository)
@@ -132,7 +132,7 @@ def rollback(name: str, repository: Path | None) -> None:
 @click.option("--watch", is_flag=True, help="Reload when a file in the folder of the models changes.")
 def serve(models: Path | None, watch: bool, **options: Any) -> None:
     """Build the repository, start Triton and the adapter, and serve until Ctrl-C."""
-    from converter.embedded.serve import serve as run
+    from schwift.serve import serve as run
 
     sys.exit(run(load_settings(model_directory=models, **options), watch))
 
@@ -145,7 +145,7 @@ def serve(models: Path | None, watch: bool, **options: Any) -> None:
 @click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; 8002]")
 def triton(host: str, **options: Any) -> None:
     """Start Triton alone, for an adapter in another container (python -m adapter)."""
-    from converter.embedded.standalone import run_triton
+    from schwift.triton.standalone import run_triton
 
     run_triton(load_settings(**options), host)
 
@@ -153,7 +153,7 @@ def triton(host: str, **options: Any) -> None:
 @main.command()
 def doctor() -> None:
     """Say whether this machine can run Triton from the wheel, and what is to be known of it; starts no Triton."""
-    from converter.embedded.doctor import examine
+    from schwift.triton.installation import examine
 
     checks = examine()
     for check in checks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from converter.build import Build
-from converter.spec.manifest import ModelEntry, Tensor
+from converter.schema.manifest import ModelEntry, Tensor
 from converter.table import format_table
 
 

@@ -7,7 +7,7 @@ is_true() {
   case $(printf %s "$1" | tr '[:upper:]' '[:lower:]') in 1 | t | true | y | yes | on) ;; *) return 1 ;; esac
 }
 
-# As converter/embedded/old_logs.py does, with one old file, for as long as the server lives.
+# As schwift/log_rotation.py does, with one old file, for as long as the server lives.
 keep_small() {
   while sleep 2 && kill -0 $$ 2>/dev/null; do
     if [ -n "$(find "$1" -size +10240k 2>/dev/null)" ]; then

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import cast
 
 from adapter import errors
-from adapter.backend.translate import UNREACHABLE
+from adapter.backend.error_mapping import UNREACHABLE
 
 _HEADER_END = b"\r\n\r\n"
 # Whole names: one of them ends in the words of another. The last header has no line end any more.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from converter.spec.manifest import Tensor
+from converter.schema.manifest import Tensor
 
 # How `inside` begins where a load took too long.
 LOAD_TIMEOUT = "loading took over"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from adapter.backend.grpc_control import Metadata, TritonGrpc
+from adapter.backend.http_client import TritonHttp
 from adapter.backend.protocol import Arrays
-from adapter.backend.triton_grpc import Metadata, TritonGrpc
-from adapter.backend.triton_http import TritonHttp
-from converter.spec.manifest import Tensor
+from converter.schema.manifest import Tensor
 
 
 class Triton(TritonGrpc):

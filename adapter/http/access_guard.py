@@ -1,6 +1,6 @@
 """Lets in, or answers 401 and 403, in front of the framework: on every path, whatever the method.
 
-Predictions are checked by the same policy where they are answered (adapter/hot.py), since they never come here.
+Predictions are checked by the same policy where they are answered (adapter/http/predict.py): they never come here.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import uuid
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapter.access import AccessLog
+from adapter.error_codes import STATUS_OF
 from adapter.errors import Refused
-from adapter.http_errors import error_body
+from adapter.http.error_handlers import error_body
+from adapter.http.request_id import KEY_NAME, accepted_request_id, client_of
 from adapter.limits.access_policy import FREE, READ, policy
 from adapter.limits.api_keys import ApiKeys, Caller
-from adapter.limits.audit import Audit
 from adapter.limits.client_address import client_address
-from adapter.middleware import KEY_NAME, accepted_request_id, client_of
-from adapter.statuses import STATUS_OF
+from adapter.telemetry.access_log import AccessLog
+from adapter.telemetry.audit import Audit
 
 UNAUTHENTICATED = 401
 # Statuses because of who asked: each gets an audit line.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from adapter.errors import QuotaExceeded
 from adapter.limits.api_keys import Caller
 from adapter.limits.client_address import quota_address
-from adapter.lock import Lock
+from adapter.workers.process_lock import Lock
 
 # Clients that are known at a time: as many groups, of as many places each.
 _GROUPS = 2048

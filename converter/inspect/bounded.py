@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from converter.discover import ModelSource
+from converter.inspect.discover import ModelSource
 
 # For one model; a large file has more, by what a slow disk and lzma need.
 SECONDS = 120.0

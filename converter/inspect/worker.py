@@ -17,9 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from converter import artifacts, probe
-from converter.discover import ModelSource
 from converter.errors import ArtifactError, MissingLibrary
+from converter.inspect import inspector, probe
+from converter.inspect.discover import ModelSource
 
 _PR_SET_PDEATHSIG = 1
 _MIB = 1024 * 1024
@@ -64,7 +64,7 @@ def _answer(source: ModelSource, scratch: Path) -> dict[str, Any]:
     most = _addresses() + bound
     resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     try:
-        facts = asdict(artifacts.inspect(source, scratch, _probe))
+        facts = asdict(inspector.inspect(source, scratch, _probe))
         return {"facts": {**facts, "compiled": facts["compiled"] and str(facts["compiled"])}}
     except MissingLibrary as error:
         return {"missing": error.problems}
@@ -90,8 +90,8 @@ def _of_memory(error: BaseException | None) -> bool:
 def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
     """Here, and so once for all graphs; code that a model brings along has a process of its own."""
     if arguments[0] == "onnx":
-        return artifacts.checked(source, probe.main(list(arguments)))
-    return artifacts.probe_apart(source, *arguments)
+        return inspector.checked(source, probe.main(list(arguments)))
+    return inspector.probe_apart(source, *arguments)
 
 
 def _addresses() -> int:

@@ -11,8 +11,8 @@ import click
 
 from converter.errors import ConfigError
 from converter.keys.store import add_key, revoke_key
-from converter.spec.api_keys import ApiKey, read_keys, valid_name
-from converter.spec.settings import load_settings
+from converter.schema.api_keys import ApiKey, read_keys, valid_name
+from converter.schema.settings import load_settings
 from converter.table import format_table
 
 _FILE = click.option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converter.spec.triton_key import HEADER
+from converter.schema.triton_key import HEADER
 from schwift.triton.sealed_start import KEY
 
 # Open are health, metadata, the models' configs and inference: what native clients need.

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from converter.spec import triton_key
+from converter.schema import triton_key
 from schwift.triton import sealed_start
 
 _SECONDS = 30

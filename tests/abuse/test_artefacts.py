@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from converter.spec.manifest import read_manifest
+from converter.schema.manifest import read_manifest
 from tests.abuse.configs import config
 from tests.e2e.server import environment
 

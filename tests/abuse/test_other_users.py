@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from converter.spec.triton_key import HEADER
+from converter.schema.triton_key import HEADER
 from tests.abuse.as_nobody import readable, tried
 from tests.abuse.open_folder import open_folder
 from tests.e2e.server import Server, environment, shared_memory

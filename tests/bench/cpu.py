@@ -1,7 +1,7 @@
 """What a request costs in time of the processors, process by process: which of them is full, and of what.
 
 Times are the kernel's, of its own and of the program's part; the client's are wrk's. While one connection asks, the
-adapter's time is mostly its looking for the answer (adapter/eager.py).
+adapter's time is mostly its looking for the answer (adapter/batching/busy_poll.py).
 """
 
 from __future__ import annotations

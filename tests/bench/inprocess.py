@@ -14,8 +14,8 @@ import uvicorn
 
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
-from converter.spec.manifest import Tensor, read_manifest
-from converter.spec.settings import load_settings
+from converter.schema.manifest import Tensor, read_manifest
+from converter.schema.settings import load_settings
 from tests.bench.models import BenchModel, known
 
 

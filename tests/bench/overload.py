@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from converter.spec.settings import Settings
+from converter.schema.settings import Settings
 from tests.bench import models, openloop, sleeping
 from tests.bench.openloop import Result
 from tests.bench.results import Bar, Results

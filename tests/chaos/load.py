@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from adapter.statuses import CODES
-from converter.spec.model import ENDPOINTS
+from adapter.error_codes import CODES
+from converter.schema.model import ENDPOINTS
 from tests.chaos.faults import Mark
 from tests.chaos.subjects import Right, Subject, bodies
 from tests.load_test import Answer, Results, worker

@@ -9,7 +9,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-# Kept-alive connections that nobody uses are closed after two to four seconds (adapter/backend/idle.py).
+# Kept-alive connections that nobody uses are closed after two to four seconds (adapter/backend/connection_pool.py).
 _UNUSED_MS = 5000
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from converter.spec import triton_key
+from converter.schema import triton_key
 
 ROOT = Path(__file__).resolve().parents[2]
 # A bound on hangs: the server of all models takes a minute where others have the cores.

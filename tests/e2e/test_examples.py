@@ -9,8 +9,8 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
-from converter.spec import dtypes
-from converter.spec.manifest import read_manifest
+from converter.schema import dtypes
+from converter.schema.manifest import read_manifest
 from tests.e2e.originals import EXAMPLES, ROWS, expected
 from tests.e2e.server import ROOT, Served
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from converter.spec.manifest import read_manifest
+from converter.schema.manifest import read_manifest
 from tests.e2e.server import ROOT, environment, launch, leftovers, serving, stop, wait_for
 
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from converter.cli import main
-from converter.spec.model import ModelArgs, ModelFile, ModelSpec
-from converter.spec.settings import Settings, env_name
+from converter.schema.model import ModelArgs, ModelFile, ModelSpec
+from converter.schema.settings import Settings, env_name
 from tests.e2e.server import ROOT, Served
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,9 +14,9 @@ import httpx
 import numpy as np
 import pytest
 
-from adapter.backend.triton_http import TritonHttp
-from adapter.front_key import canary_id
-from converter.spec.manifest import read_manifest
+from adapter.backend.http_client import TritonHttp
+from adapter.lifecycle.front_key import canary_id
+from converter.schema.manifest import read_manifest
 from tests.e2e.server import Served
 
 

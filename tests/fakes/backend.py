@@ -10,8 +10,8 @@ import numpy as np
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from converter.spec import dtypes
-from converter.spec.manifest import Tensor
+from converter.schema import dtypes
+from converter.schema.manifest import Tensor
 
 Handler = Callable[[str, Arrays, Sequence[Tensor]], Awaitable[Arrays]]
 

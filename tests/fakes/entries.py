@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from converter.spec import dtypes
-from converter.spec.manifest import Manifest, ModelEntry, Tensor
-from converter.spec.model import ModelSpec
+from converter.schema import dtypes
+from converter.schema.manifest import Manifest, ModelEntry, Tensor
+from converter.schema.model import ModelSpec
 
 # name, dtype and the shape of one row.
 TensorLike = tuple[str, str, tuple[int, ...]]

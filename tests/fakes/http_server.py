@@ -13,7 +13,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from adapter.http_protocol import HttpProtocol
+from adapter.sockets.bounded_protocol import HttpProtocol
 
 TIMEOUT = 10.0
 

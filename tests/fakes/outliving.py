@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from adapter.outliving import Outliving, Processes
-from converter.spec.manifest import ModelEntry
+from adapter.lifecycle.reaper import Outliving, Processes
+from converter.schema.manifest import ModelEntry
 
 
 class NotedOutliving(Outliving):

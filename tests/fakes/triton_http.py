@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adapter.backend.wire import to_raw
+from adapter.backend.raw_tensors import to_raw
 
 Output = tuple[str, str, npt.NDArray[Any]]
 

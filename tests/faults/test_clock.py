@@ -18,7 +18,7 @@ import pytest
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from converter.spec.triton_key import GRPC_HEADER
+from converter.schema.triton_key import GRPC_HEADER
 from tests.e2e import sample_models
 from tests.e2e.server import ROOT, Server, wait_for
 from tests.faults import moods, pids

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from converter.spec.manifest import read_manifest
+from converter.schema.manifest import read_manifest
 from tests.e2e.server import Server, environment, serving, wait_for
 from tests.faults import pids
 from tests.faults.asking import ready

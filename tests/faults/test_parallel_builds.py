@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from converter.spec.manifest import read_manifest
+from converter.schema.manifest import read_manifest
 from tests.e2e import sample_models
 from tests.e2e.server import environment, wait_for
 from tests.faults.serving import serving

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from converter.spec.manifest import read_manifest
+from converter.schema.manifest import read_manifest
 from tests.e2e import sample_models
 from tests.e2e.server import Server, environment, wait_for
 from tests.faults.serving import serving

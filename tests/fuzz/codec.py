@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapter.codec import Codec
+from adapter.codec.codec import Codec
 from adapter.errors import AdapterError, BadModelOutput
-from converter.spec import dtypes
+from converter.schema import dtypes
 from tests.fakes.entries import make_entry
 from tests.fuzz import bodies
 from tests.fuzz.oracle import Wrong, strict

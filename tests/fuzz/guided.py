@@ -53,14 +53,14 @@ def _decoder() -> Callable[[bytes], None]:
 
 
 def _pickles() -> Callable[[bytes], None]:
-    from converter import pickles
+    from converter.inspect import pickle_reader
 
     path = Path(tempfile.mkdtemp(prefix="input-", dir=sys.argv[3]), "model.pkl")
 
     def check(data: bytes) -> None:
         path.write_bytes(data)
-        with contextlib.suppress(pickles.DamagedPickle):
-            pickles.read(path)
+        with contextlib.suppress(pickle_reader.DamagedPickle):
+            pickle_reader.read(path)
 
     return check
 

@@ -33,17 +33,17 @@ def third_party(modules: set[str]) -> set[str]:
 
 
 def test_spec_imports_stdlib_pydantic_and_yaml_only() -> None:
-    modules = loaded("converter.spec.loader", "converter.spec.manifest", "converter.spec.settings")
+    modules = loaded("converter.schema.config_loader", "converter.schema.manifest", "converter.schema.settings")
     assert third_party(modules) == set()
-    assert {name for name in ours(modules) if not name.startswith("converter.spec")} == {
+    assert {name for name in ours(modules) if not name.startswith("converter.schema")} == {
         "converter",
         "converter.errors",
     }
 
 
 def test_adapter_imports_nothing_of_the_converter_but_spec_and_errors() -> None:
-    modules = loaded("adapter.__main__", "adapter.app", "adapter.backend.triton_grpc")
-    assert {name for name in ours(modules) if not name.startswith(("adapter", "converter.spec"))} == {
+    modules = loaded("adapter.__main__", "adapter.app", "adapter.backend.grpc_control")
+    assert {name for name in ours(modules) if not name.startswith(("adapter", "converter.schema"))} == {
         "converter",
         "converter.errors",
     }
@@ -52,16 +52,16 @@ def test_adapter_imports_nothing_of_the_converter_but_spec_and_errors() -> None:
 def test_opentelemetrys_sdk_is_not_loaded_where_no_traces_are_asked_for() -> None:
     modules = loaded("adapter.__main__", "adapter.app", "adapter.backend.triton")
     assert not [name for name in modules if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter"))]
-    assert "adapter.tracing" not in modules
+    assert "adapter.telemetry.tracing" not in modules
 
 
 def test_converter_does_not_import_the_adapter() -> None:
-    modules = loaded("converter.cli", "converter.build", "converter.report", "converter.embedded.serve")
+    modules = loaded("converter.cli", "converter.build", "converter.report", "schwift.serve")
     assert not [name for name in modules if name.split(".")[0] == "adapter"]
 
 
 def test_serve_keeps_the_builds_libraries_out_of_its_process() -> None:
-    assert third_party(loaded("converter.embedded.serve")) == set()
+    assert third_party(loaded("schwift.serve")) == set()
 
 
 @pytest.mark.parametrize("module", ["batch", "config", "conform", "errors", "loaders", "threads"])
@@ -74,21 +74,21 @@ def test_runtime_imports_neither_package_and_loads_heavy_libraries_late(module: 
 @pytest.mark.parametrize(
     "module",
     [
-        "adapter.admission",
-        "adapter.breaker",
-        "adapter.guard",
+        "adapter.limits.admission",
+        "adapter.limits.breaker",
+        "adapter.limits.breakers",
         "adapter.limits.access_policy",
         "adapter.limits.api_keys",
-        "adapter.limits.audit",
+        "adapter.telemetry.audit",
         "adapter.limits.client_address",
         "adapter.limits.rate_limit",
         "adapter.errors",
-        "adapter.service",
-        "adapter.keeper",
-        "adapter.codec",
-        "adapter.access",
-        "adapter.logs",
-        "adapter.tracing",
+        "adapter.predictor",
+        "adapter.lifecycle.reconciler",
+        "adapter.codec.codec",
+        "adapter.telemetry.access_log",
+        "adapter.telemetry.log_setup",
+        "adapter.telemetry.tracing",
     ],
 )
 def test_policies_and_service_do_not_know_the_web(module: str) -> None:
@@ -96,6 +96,8 @@ def test_policies_and_service_do_not_know_the_web(module: str) -> None:
     assert not {name for name in modules if name.split(".")[0] in ("fastapi", "starlette", "uvicorn")}
 
 
-@pytest.mark.parametrize("module", ["converter.spec.model", "converter.plan", "converter.writer", "converter.errors"])
+@pytest.mark.parametrize(
+    "module", ["converter.schema.model", "converter.repository.plan", "converter.repository.writer", "converter.errors"]
+)
 def test_click_is_the_command_lines_alone(module: str) -> None:
     assert not {name for name in loaded(module) if name.split(".")[0] == "click"}

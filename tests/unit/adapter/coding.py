@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from adapter.codec import Codec
+from adapter.codec.codec import Codec
+from adapter.codec.encode import Arrays
 from adapter.errors import BadModelOutput
-from adapter.predictions import Arrays
-from converter.spec.manifest import ModelEntry
+from converter.schema.manifest import ModelEntry
 
 
 def rows_of(arrays: Arrays) -> int:

@@ -10,13 +10,13 @@ from typing import Any, ParamSpec
 import numpy as np
 import orjson
 
-from adapter import tally
 from adapter.backend.protocol import Arrays
-from adapter.codec import Codec
-from adapter.dispatch import Dispatcher
-from adapter.predictions import Texts
-from adapter.timings import Timings
-from converter.spec.manifest import ModelEntry, Tensor
+from adapter.batching.batcher import Dispatcher
+from adapter.codec.codec import Codec
+from adapter.codec.encode import Texts
+from adapter.request_timings import Timings
+from adapter.workers import counters
+from converter.schema.manifest import ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend, Handler
 from tests.fakes.entries import make_entry
 
@@ -76,7 +76,7 @@ class Desk:
     def __init__(self, handler: Handler = double, entry: ModelEntry = PLAIN, timed: bool = False) -> None:
         self.backend = FakeBackend(handler)
         self.codec = Codec(entry)
-        self.board = tally.make_board([entry.name])
+        self.board = counters.make_board([entry.name])
         loop = asyncio.get_running_loop()
         self.dispatcher = Dispatcher(
             entry, self.codec, self.backend, self.board, 0, loop.time if timed else lambda: 0.0
@@ -98,7 +98,7 @@ class Desk:
 
     def cell(self, cell: int) -> float:
         """One of the model's numbers on the board."""
-        return tally.total(self.board, "m", cell)
+        return counters.total(self.board, "m", cell)
 
     @property
     def sent(self) -> list[list[float]]:

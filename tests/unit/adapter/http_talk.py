@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from adapter.backend.triton_http import TritonHttp
+from adapter.backend.http_client import TritonHttp
 from tests.fakes.entries import tensor
 from tests.fakes.triton_http import FakeTritonHttp, good_answer
 

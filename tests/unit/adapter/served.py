@@ -7,15 +7,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from adapter import tally
-from adapter.admission import Admission
-from adapter.guard import Guards
-from adapter.regime import RegimeName
-from adapter.registry import Registry
-from adapter.service import PredictService
-from adapter.timings import Timings
-from converter.spec.manifest import ModelEntry
-from converter.spec.model import Endpoint
+from adapter.batching.regime import RegimeName
+from adapter.lifecycle.registry import Registry
+from adapter.limits.admission import Admission
+from adapter.limits.breakers import Guards
+from adapter.predictor import PredictService
+from adapter.request_timings import Timings
+from adapter.workers import counters
+from converter.schema.manifest import ModelEntry
+from converter.schema.model import Endpoint
 from tests.fakes.backend import FakeBackend, Handler
 from tests.fakes.entries import make_entry, make_manifest
 from tests.unit.adapter.desk import double
@@ -42,8 +42,8 @@ class Served:
         self.model.status.state = "ready"
         self.registry.triton_up = True
         self.backend = FakeBackend(handler)
-        self.board = tally.make_board([entry.name])
-        self.admission = Admission(limit, tally.Gauge(self.board, tally.ALL, 0, tally.IN_FLIGHT))
+        self.board = counters.make_board([entry.name])
+        self.admission = Admission(limit, counters.Gauge(self.board, counters.ALL, 0, counters.IN_FLIGHT))
         self.now = 100.0
         # Whether the event loop has stood still lately.
         self.slept = False
@@ -75,4 +75,4 @@ class Served:
 
     def cell(self, cell: int) -> float:
         """One of the model's numbers on the board."""
-        return tally.total(self.board, self.entry.name, cell)
+        return counters.total(self.board, self.entry.name, cell)

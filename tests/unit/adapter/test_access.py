@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapter.access import LOGGER, AccessLog, Line
+from adapter.telemetry.access_log import LOGGER, AccessLog, Line
 from tests.fakes.backend import FakeBackend
 from tests.unit.adapter.web import get, post
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from adapter import tally
-from adapter.admission import Admission
 from adapter.errors import Overloaded
+from adapter.limits.admission import Admission
+from adapter.workers import counters
 
 
 def admission_of(limit: int) -> Admission:
-    return Admission(limit, tally.Gauge(tally.make_board([]), tally.ALL, 0, tally.IN_FLIGHT))
+    return Admission(limit, counters.Gauge(counters.make_board([]), counters.ALL, 0, counters.IN_FLIGHT))
 
 
 def test_the_bound_is_exact_and_a_place_is_free_again_afterwards() -> None:

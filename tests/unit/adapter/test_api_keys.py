@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.access import AccessLog
 from adapter.errors import Forbidden, Unauthenticated
-from adapter.hot import HotPath
+from adapter.http.predict import HotPath
 from adapter.limits.access_policy import EVERYTHING, FREE, METRICS, READ, Need, policy
 from adapter.limits.api_keys import ApiKeys, credential
-from adapter.limits.audit import LOGGER, Audit
+from adapter.telemetry.access_log import AccessLog
+from adapter.telemetry.audit import LOGGER, Audit
 from converter.keys.store import add_key, revoke_key
-from converter.spec.api_keys import make_key
+from converter.schema.api_keys import make_key
 from tests.fakes.entries import make_entry
 from tests.unit.adapter.served import Served
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from adapter import errors, tally
+from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.keeper import Keeper
 from adapter.lifecycle.awake_clock import MOST_SECONDS, AwakeClock
-from adapter.registry import Registry
-from adapter.watch import Watch
-from converter.spec.manifest import Tensor
+from adapter.lifecycle.liveness import Watch
+from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.registry import Registry
+from adapter.workers import counters
+from converter.schema.manifest import Tensor
 from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.entries import make_entry, make_manifest
 
@@ -76,7 +77,7 @@ def test_a_canary_that_is_older_than_its_deadline_by_our_own_sleep_is_no_proof()
         return await zeros(model, arrays, outputs)
 
     async def main() -> list[list[str]]:
-        board = tally.make_board(["m"])
+        board = counters.make_board(["m"])
         registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])), board)
         awake = AwakeClock(clock)
         watch = Watch(board, FakeBackend(silent), DEADLINE, awake.time)

@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapter import tally
-from adapter.admission import Admission
-from adapter.board import Board
+from adapter.error_codes import CODES
 from adapter.errors import Overloaded
-from adapter.metrics import Metrics, regime_of
-from adapter.registry import Registry
-from adapter.statuses import CODES
-from converter.spec.model import ENDPOINTS, Endpoint
+from adapter.lifecycle.registry import Registry
+from adapter.limits.admission import Admission
+from adapter.telemetry.metrics import Metrics, regime_of
+from adapter.workers import counters
+from adapter.workers.shared_table import Board
+from converter.schema.model import ENDPOINTS, Endpoint
 from tests.fakes.entries import make_entry, make_manifest
 
-GAUGES = {tally.IN_FLIGHT, tally.QUEUED, tally.QUEUED_ROWS, tally.REGIME, tally.MEMORY, tally.ADOPTED}
+GAUGES = {counters.IN_FLIGHT, counters.QUEUED, counters.QUEUED_ROWS, counters.REGIME, counters.MEMORY, counters.ADOPTED}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -57,55 +57,55 @@ def test_names_that_come_later_have_the_spare_rows_in_order() -> None:
 
 
 def test_two_workers_rows_add_up() -> None:
-    board = tally.make_board(["a", "b"], 2)
-    counts = [tally.Tally(board, "a", worker, "predict") for worker in range(2)]
+    board = counters.make_board(["a", "b"], 2)
+    counts = [counters.Tally(board, "a", worker, "predict") for worker in range(2)]
     counts[0].answered(0.004, 3, 0.001, 0.002)
     counts[1].answered(0.006, 5, 0.002, 0.003)
     counts[1].failed("queue_full")
-    cells = tally.totals(board, "a", "predict")
+    cells = counters.totals(board, "a", "predict")
     assert sum(cells[: len(CODES)]) == 3
-    assert cells[tally.LATENCY_SUM] == pytest.approx(10)
-    assert cells[tally.ROWS_SUM] == 8
-    assert [cells[tally.QUEUE_SUM], cells[tally.MODEL_SUM]] == pytest.approx([0.003, 0.005])
+    assert cells[counters.LATENCY_SUM] == pytest.approx(10)
+    assert cells[counters.ROWS_SUM] == 8
+    assert [cells[counters.QUEUE_SUM], cells[counters.MODEL_SUM]] == pytest.approx([0.003, 0.005])
     for worker, seconds in enumerate((0.004, 0.007)):
-        tally.CallTimes(board, "a", worker, "front").took(seconds)
-    times = tally.call_times(board, "a", "front")
-    assert sum(times[: tally.CALL_MS_SUM]) == 2
-    assert times[tally.CALL_MS_SUM] == pytest.approx(11)
-    assert set(tally.call_times(board, "a", "direct")) == {0}
-    assert set(tally.totals(board, "a", "predict_batched")) == {0}
-    assert set(tally.totals(board, "b", "predict")) == {0}
-    queued = [tally.Gauge(board, "a", worker, tally.QUEUED) for worker in range(2)]
+        counters.CallTimes(board, "a", worker, "front").took(seconds)
+    times = counters.call_times(board, "a", "front")
+    assert sum(times[: counters.CALL_MS_SUM]) == 2
+    assert times[counters.CALL_MS_SUM] == pytest.approx(11)
+    assert set(counters.call_times(board, "a", "direct")) == {0}
+    assert set(counters.totals(board, "a", "predict_batched")) == {0}
+    assert set(counters.totals(board, "b", "predict")) == {0}
+    queued = [counters.Gauge(board, "a", worker, counters.QUEUED) for worker in range(2)]
     queued[0].add(2)
     queued[1].set(5)
     queued[1].add(-1)
     assert [gauge.mine for gauge in queued] == [2, 4]
     assert [gauge.total() for gauge in queued] == [6, 6]
-    assert tally.total(board, "a", tally.QUEUED) == 6
-    assert tally.total(board, "b", tally.QUEUED) == 0
+    assert counters.total(board, "a", counters.QUEUED) == 6
+    assert counters.total(board, "b", counters.QUEUED) == 0
 
 
 def test_of_several_workers_the_busiest_ones_regime_is_shown() -> None:
-    board = tally.make_board(["a", "b"], 3)
+    board = counters.make_board(["a", "b"], 3)
     assert regime_of(board, "a") == "idle"
-    tally.Gauge(board, "a", 1, tally.REGIME).set(2)
-    tally.Gauge(board, "a", 2, tally.REGIME).set(1)
+    counters.Gauge(board, "a", 1, counters.REGIME).set(2)
+    counters.Gauge(board, "a", 2, counters.REGIME).set(1)
     assert (regime_of(board, "a"), regime_of(board, "b")) == ("rush", "idle")
 
 
 def test_a_worker_that_begins_clears_its_gauges_and_nothing_else() -> None:
-    board = tally.make_board(["a", "b"], 2)
-    for name in (tally.ALL, "a", "b"):
+    board = counters.make_board(["a", "b"], 2)
+    for name in (counters.ALL, "a", "b"):
         for worker in range(2):
-            for cell in range(tally.WIDTH):
+            for cell in range(counters.WIDTH):
                 board.row(name, worker)[cell] = cell + 1
-    untouched = [float(cell + 1) for cell in range(tally.WIDTH)]
-    tally.begin(board, ["a"], 1)
-    cleared = [0.0 if cell in GAUGES else cell + 1.0 for cell in range(tally.WIDTH)]
+    untouched = [float(cell + 1) for cell in range(counters.WIDTH)]
+    counters.begin(board, ["a"], 1)
+    cleared = [0.0 if cell in GAUGES else cell + 1.0 for cell in range(counters.WIDTH)]
     assert board.row("a", 1).tolist() == cleared
-    assert board.row(tally.ALL, 1).tolist() == cleared
+    assert board.row(counters.ALL, 1).tolist() == cleared
     assert board.row("b", 1).tolist() == untouched
-    for name in (tally.ALL, "a", "b"):
+    for name in (counters.ALL, "a", "b"):
         assert board.row(name, 0).tolist() == untouched
 
 
@@ -113,39 +113,39 @@ def test_no_two_things_are_counted_in_one_cell() -> None:
     seen: list[set[int]] = []
 
     def note(count: Callable[[Board], None]) -> None:
-        board = tally.make_board(["a"])
+        board = counters.make_board(["a"])
         count(board)
         seen.append({cell for cell, value in enumerate(board.row("a", 0).tolist()) if value})
 
     def failed(endpoint: Endpoint, code: str) -> Callable[[Board], None]:
-        return lambda board: tally.Tally(board, "a", 0, endpoint).failed(code)
+        return lambda board: counters.Tally(board, "a", 0, endpoint).failed(code)
 
     def answered(endpoint: Endpoint) -> Callable[[Board], None]:
         # Over every bound: the last buckets.
-        return lambda board: tally.Tally(board, "a", 0, endpoint).answered(100, 5000, 1, 2)
+        return lambda board: counters.Tally(board, "a", 0, endpoint).answered(100, 5000, 1, 2)
 
     def changed(cell: int) -> Callable[[Board], None]:
-        return lambda board: tally.Gauge(board, "a", 0, cell).add(1)
+        return lambda board: counters.Gauge(board, "a", 0, cell).add(1)
 
     for endpoint in ENDPOINTS:
         for _, code in CODES[1:]:
             note(failed(endpoint, code))
         note(answered(endpoint))
         assert len(seen[-1]) == 7
-    for way in tally.WAYS:
-        note(lambda board, way=way: tally.CallTimes(board, "a", 0, way).took(100))  # type: ignore[misc]
+    for way in counters.WAYS:
+        note(lambda board, way=way: counters.CallTimes(board, "a", 0, way).took(100))  # type: ignore[misc]
         assert len(seen[-1]) == 2
-    for cell in (*GAUGES, tally.REGIME_CHANGES, tally.CALLS, tally.CALL_ROWS, tally.DEATHS_SEEN):
+    for cell in (*GAUGES, counters.REGIME_CHANGES, counters.CALLS, counters.CALL_ROWS, counters.DEATHS_SEEN):
         note(changed(cell))
     cells = [cell for group in seen for cell in group]
     assert len(cells) == len(set(cells))
-    assert max(cells) < tally.WIDTH
+    assert max(cells) < counters.WIDTH
 
 
 def test_each_code_is_counted_by_itself() -> None:
     registry = Registry(make_manifest(make_entry("a")))
-    board = tally.make_board(["a"])
-    counts = tally.Tally(board, "a", 0, "predict")
+    board = counters.make_board(["a"])
+    counts = counters.Tally(board, "a", 0, "predict")
     for times, (_, code) in enumerate(CODES[1:], 1):
         for _ in range(times):
             counts.failed(code)
@@ -174,8 +174,8 @@ def samples(text: bytes, family: str) -> Samples:
 
 
 Observations = Sequence[tuple[float, int, int]]
-MILLISECONDS = st.one_of(st.sampled_from(tally.LATENCY_MS), st.floats(0, 20_000), st.floats(0, 0.01))
-ROWS = st.one_of(st.sampled_from(tally.ROWS), st.integers(1, 3000))
+MILLISECONDS = st.one_of(st.sampled_from(counters.LATENCY_MS), st.floats(0, 20_000), st.floats(0, 0.01))
+ROWS = st.one_of(st.sampled_from(counters.ROWS), st.integers(1, 3000))
 OBSERVED = st.lists(st.tuples(MILLISECONDS.map(lambda ms: ms / 1e3), ROWS, st.integers(0, 1)), max_size=60)
 
 
@@ -184,27 +184,27 @@ OBSERVED = st.lists(st.tuples(MILLISECONDS.map(lambda ms: ms / 1e3), ROWS, st.in
 def test_histograms_are_those_of_prometheus(observed: Observations, workers: int) -> None:
     oracle = CollectorRegistry()
     labels = ("model_name", "endpoint")
-    latency = Histogram("inference_latency_ms", "x", labels, buckets=tally.LATENCY_MS, registry=oracle)
-    rows = Histogram("inference_batch_size", "x", labels, buckets=tally.ROWS, registry=oracle)
+    latency = Histogram("inference_latency_ms", "x", labels, buckets=counters.LATENCY_MS, registry=oracle)
+    rows = Histogram("inference_batch_size", "x", labels, buckets=counters.ROWS, registry=oracle)
     registry = Registry(make_manifest(make_entry("a")))
-    board = tally.make_board(["a"], workers)
+    board = counters.make_board(["a"], workers)
     for endpoint in ENDPOINTS:
         latency.labels("a", endpoint)
         rows.labels("a", endpoint)
     for seconds, count, worker in observed:
-        tally.Tally(board, "a", worker % workers, "predict").answered(seconds, count)
+        counters.Tally(board, "a", worker % workers, "predict").answered(seconds, count)
         latency.labels("a", "predict").observe(seconds * 1e3)
         rows.labels("a", "predict").observe(count)
     for family in ("inference_latency_ms", "inference_batch_size"):
         got, wanted = (samples(text, family) for text in (Metrics(registry, board).render(), generate_latest(oracle)))
-        assert len(wanted) >= 2 * (len(tally.ROWS) + 3)
+        assert len(wanted) >= 2 * (len(counters.ROWS) + 3)
         # The two workers' sums are added in another order.
         assert got == (wanted if workers == 1 else pytest.approx(wanted))
 
 
 def admissions(limit: int, workers: int = 2) -> list[Admission]:
-    board = tally.make_board([], workers)
-    gauges = [tally.Gauge(board, tally.ALL, worker, tally.IN_FLIGHT) for worker in range(workers)]
+    board = counters.make_board([], workers)
+    gauges = [counters.Gauge(board, counters.ALL, worker, counters.IN_FLIGHT) for worker in range(workers)]
     return [Admission(limit, gauge) for gauge in gauges]
 
 
@@ -227,7 +227,7 @@ def test_the_bound_of_requests_in_flight_holds_over_all_workers(limit: int, step
         assert [admission.in_flight for admission in workers] == [sum(held)] * 3
 
 
-class Raced(tally.Gauge):
+class Raced(counters.Gauge):
     """While its total is made, another worker does something, before or after the sum."""
 
     before: Callable[[], None] | None = None
@@ -246,9 +246,9 @@ class Raced(tally.Gauge):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_of_two_workers_that_race_for_the_last_place_at_most_one_gets_it(moment: str) -> None:
-    board = tally.make_board([], 2)
-    gauge = Raced(board, tally.ALL, 0, tally.IN_FLIGHT)
-    mine, other = Admission(1, gauge), Admission(1, tally.Gauge(board, tally.ALL, 1, tally.IN_FLIGHT))
+    board = counters.make_board([], 2)
+    gauge = Raced(board, counters.ALL, 0, counters.IN_FLIGHT)
+    mine, other = Admission(1, gauge), Admission(1, counters.Gauge(board, counters.ALL, 1, counters.IN_FLIGHT))
     inside: list[str] = []
 
     def enter(admission: Admission, name: str) -> None:
@@ -271,7 +271,7 @@ def test_processes_that_were_forked_write_on_the_same_board() -> None:
     # In a process of its own: this one may have threads, which do not outlive a fork.
     script = """
     import os
-    from adapter import tally
+    from adapter.workers import counters
 
     board = tally.make_board(["a"], 3)
     for worker in (1, 2):

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from adapter.backend.protocol import Arrays
-from adapter.bodies import LARGE_BYTES, LargeBodies
+from adapter.codec.large_bodies import LARGE_BYTES, LargeBodies
 from adapter.errors import Overloaded
-from adapter.http_protocol import CLIENT_LEFT
-from converter.spec.manifest import Tensor
+from adapter.sockets.bounded_protocol import CLIENT_LEFT
+from converter.schema.manifest import Tensor
 from tests.fakes.backend import FakeBackend, zeros
 from tests.unit.adapter.web import make_app, running
 

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from adapter.breaker import Boards, Breaker
 from adapter.errors import BreakerOpen
-from converter.spec.settings import load_settings
+from adapter.limits.breaker import Boards, Breaker
+from converter.schema.settings import load_settings
 
 
 class Clock:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from adapter.bulletin import Bulletin
+from adapter.workers.shared_snapshot import Bulletin
 
 
 def test_a_text_is_read_once_and_by_everybody() -> None:

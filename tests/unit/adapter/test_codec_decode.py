@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adapter.codec.encode import Arrays
 from adapter.errors import AdapterError, BadFeatures, MalformedJson
-from adapter.predictions import Arrays
 from tests.fakes.entries import TensorLike, make_entry
 from tests.unit.adapter.coding import Coded, rows_of
 

@@ -9,9 +9,9 @@ import numpy as np
 import orjson
 import pytest
 
+from adapter.codec.decode import example_rows
 from adapter.errors import BadModelOutput
-from adapter.features import example_rows
-from converter.spec import dtypes
+from converter.schema import dtypes
 from tests.fakes.entries import TensorLike, make_entry, tensor
 from tests.unit.adapter.coding import Coded
 

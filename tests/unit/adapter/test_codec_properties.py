@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.errors import AdapterError
-from converter.spec import dtypes
+from converter.schema import dtypes
 from tests.fakes.entries import make_entry
 from tests.unit.adapter.coding import Coded
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from adapter import company
 from adapter.backend.protocol import Arrays
-from adapter.company import Company
-from converter.spec.manifest import Tensor
+from adapter.batching import linger
+from adapter.batching.linger import Company
+from converter.schema.manifest import Tensor
 from tests.fakes.loop import counted_loop, in_counted_time
 from tests.unit.adapter.desk import Desk, all_of, double
 
@@ -21,7 +21,7 @@ LONGEST = 0.006
 # Too short for the loop's timers.
 SHORT_CALL = 0.002
 # So few failures in a row, and the wait is given up.
-FAILURES = math.ceil(math.log(company._WORTH_IT) / math.log(1 - company._WEIGHT))
+FAILURES = math.ceil(math.log(linger._WORTH_IT) / math.log(1 - linger._WEIGHT))
 
 
 def made() -> Company:
@@ -200,7 +200,7 @@ async def test_once_they_come_again_it_waits_each_time() -> None:
     waits = made()
     for _ in range(FAILURES):
         assert await waited(waits, 2, CALL) > 0
-    for _ in range(company._TRY_EVERY):
+    for _ in range(linger._TRY_EVERY):
         assert await waited(waits, 2, CALL, 0.001, 0.002) == 0
     for _ in range(10):
         assert await waited(waits, 2, CALL, 0.001, 0.002) == pytest.approx(0.002)

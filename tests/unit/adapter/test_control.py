@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from adapter.control import Control
 from adapter.errors import ModelUnavailable
-from adapter.lock import Lock
-from converter.control import connected
+from adapter.reload.control_server import Control
+from adapter.workers.process_lock import Lock
 from converter.errors import NothingServed, ReloadError
-from converter.spec.manifest import FILENAME, Manifest
-from converter.spec.settings import load_settings
+from converter.live_switch.control_client import connected
+from converter.schema.manifest import FILENAME, Manifest
+from converter.schema.settings import load_settings
 from tests.fakes.entries import make_manifest
 from tests.unit.adapter.test_reload import NEXT, Bench, version
 
@@ -239,7 +239,7 @@ def test_worker_that_takes_the_lead_ends_what_the_one_before_it_began(tmp_path: 
 
 
 def test_requests_are_lines_of_json(tmp_path: Path) -> None:
-    """The form that adapter/control.py promises."""
+    """The form that adapter/reload/control_server.py promises."""
 
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=_plain(place.socket))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter import errors
-from adapter.deadlines import RESOLUTION, Deadlines
+from adapter.deadline_timer import RESOLUTION, Deadlines
 from tests.fakes.loop import counted, counted_loop, in_counted_time
 
 Future = asyncio.Future[Any]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from converter.spec.manifest import ModelEntry, Tensor
+from converter.schema.manifest import ModelEntry, Tensor
 from tests.fakes.entries import make_entry
 from tests.fakes.triton_http import until
 from tests.unit.adapter.desk import (

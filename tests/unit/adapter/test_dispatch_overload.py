@@ -10,7 +10,7 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from converter.spec.manifest import Tensor
+from converter.schema.manifest import Tensor
 from tests.fakes.loop import in_counted_time
 from tests.unit.adapter.desk import Desk, double
 

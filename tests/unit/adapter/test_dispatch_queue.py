@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapter import errors, tally
+from adapter import errors
+from adapter.workers import counters
 from tests.fakes.backend import Handler
 from tests.unit.adapter.desk import PLAIN, Desk, Held, all_of, double, fails_where, fill, in_a_loop, let_go, turns
 
@@ -106,12 +107,12 @@ async def test_the_queue_is_bounded_in_rows_too() -> None:
     for count in (2, 8):
         tasks += [desk.ask(*map(float, range(22))) for _ in range(count)]
         await turns()
-    assert desk.cell(tally.QUEUED_ROWS) == 176
+    assert desk.cell(counters.QUEUED_ROWS) == 176
     with pytest.raises(errors.QueueFull):
         await desk.ask(1)
     await let_go(held, tasks)
     assert await all_of(*tasks) == [[-2.0]] + [[2.0 * i for i in range(22)]] * 10
-    assert desk.cell(tally.QUEUED_ROWS) == 0
+    assert desk.cell(counters.QUEUED_ROWS) == 0
 
 
 @in_a_loop
@@ -121,11 +122,11 @@ async def test_rows_of_those_who_are_gone_are_not_counted() -> None:
     tasks = await fill(desk, held, 1)
     leaving = desk.ask(1, 2, 3)
     await turns()
-    assert desk.cell(tally.QUEUED_ROWS) == 3
+    assert desk.cell(counters.QUEUED_ROWS) == 3
     leaving.cancel()
     tasks.append(desk.ask(4))
     await let_go(held, tasks)
-    assert desk.cell(tally.QUEUED_ROWS) == 0
+    assert desk.cell(counters.QUEUED_ROWS) == 0
 
 
 async def deadline_of(task: asyncio.Task[Any]) -> errors.DeadlineExceeded:
@@ -148,7 +149,7 @@ async def test_who_expires_in_the_queue_says_whether_anything_was_answered_meanw
     held.gates[0].set()
     assert (await deadline_of(behind)).queued
     await let_go(held, tasks)
-    assert desk.cell(tally.ANSWERED) == 2
+    assert desk.cell(counters.ANSWERED) == 2
 
 
 @in_a_loop

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adapter.backend.protocol import Arrays
-from converter.spec.manifest import ModelEntry, Tensor
+from converter.schema.manifest import ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend, Handler
 from tests.fakes.entries import make_entry
 from tests.unit.adapter.desk import Desk, Results, double, rows_in

@@ -18,10 +18,10 @@ import uvloop
 
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
-from adapter.express import ExpressProtocol
-from adapter.http.graceful import GracefulServer
-from converter.spec.manifest import Tensor
-from converter.spec.settings import load_settings
+from adapter.sockets.fast_protocol import ExpressProtocol
+from adapter.sockets.graceful import GracefulServer
+from converter.schema.manifest import Tensor
+from converter.schema.settings import load_settings
 from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.connections import WholeConnection
 from tests.fakes.entries import make_manifest

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.codec import Codec
-from adapter.decoding import duplicate_keys
+from adapter.codec import duplicate_keys
+from adapter.codec.codec import Codec
 from adapter.errors import BadFeatures, MalformedJson
 from tests.fakes.entries import make_entry
 

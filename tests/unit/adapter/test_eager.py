@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapter import eager
-from adapter.eager import Eager
+from adapter.batching import busy_poll
+from adapter.batching.busy_poll import Eager
 
 
 class Counting(asyncio.SelectorEventLoop):
@@ -48,7 +48,7 @@ def test_a_quick_call_keeps_the_loop_awake() -> None:
     assert turns(0.0009, 0.0005).awake > 20
 
 
-@pytest.mark.parametrize("expected", [0.0, eager._QUICK_SECONDS, 0.01])
+@pytest.mark.parametrize("expected", [0.0, busy_poll._QUICK_SECONDS, 0.01])
 def test_a_slow_or_unknown_call_does_not(expected: float) -> None:
     assert turns(expected, 0.0005).awake < 10
 
@@ -57,7 +57,7 @@ def test_a_slow_or_unknown_call_does_not(expected: float) -> None:
 def test_it_sleeps_again_after_the_call_or_once_that_takes_too_long(stop: bool) -> None:
     loop = turns(0.0009, 0.0 if stop else 0.02, stop)
     assert loop.asleep >= 1
-    assert loop.awake < eager._MOST_TURNS
+    assert loop.awake < busy_poll._MOST_TURNS
 
 
 class Clients:
@@ -104,9 +104,9 @@ def test_a_client_that_asks_again_at_once_finds_the_loop_awake(clients: Clients)
 
 def test_where_nobody_comes_back_it_is_tried_only_now_and_then(clients: Clients) -> None:
     found = [clients.awake_after(0.01) for _ in range(100)]
-    assert all(90 < turns < 110 for turns in found[: eager._MOST_MISSED - 1])
-    rest = found[eager._MOST_MISSED :]
-    assert sum(turns > 90 for turns in rest) == len(rest) // eager._TRY_EVERY + 1
+    assert all(90 < turns < 110 for turns in found[: busy_poll._MOST_MISSED - 1])
+    rest = found[busy_poll._MOST_MISSED :]
+    assert sum(turns > 90 for turns in rest) == len(rest) // busy_poll._TRY_EVERY + 1
     assert max(rest) < 110 and min(rest) <= 1
 
 
@@ -114,4 +114,4 @@ def test_who_comes_back_again_is_waited_for_again(clients: Clients) -> None:
     for _ in range(30):
         clients.awake_after(0.01)
     found = [clients.awake_after(0.00005) for _ in range(40)]
-    assert all(turns >= 40 for turns in found[eager._TRY_EVERY + 1 :])
+    assert all(turns >= 40 for turns in found[busy_poll._TRY_EVERY + 1 :])

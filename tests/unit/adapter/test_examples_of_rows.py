@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapter.contract import request_body
-from adapter.features import FeaturesParser, example_rows
+from adapter.codec.decode import FeaturesParser, example_rows
+from adapter.http.schemas import request_body
 from tests.fakes.entries import make_entry, tensor
 
 

@@ -21,12 +21,12 @@ import pytest
 import uvicorn
 import uvloop
 
-from adapter import hot
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
-from adapter.express import ExpressProtocol
-from converter.spec.manifest import Tensor
-from converter.spec.settings import load_settings
+from adapter.http import predict
+from adapter.sockets.fast_protocol import ExpressProtocol
+from converter.schema.manifest import Tensor
+from converter.schema.settings import load_settings
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry, make_manifest
 
@@ -338,14 +338,14 @@ def test_who_does_not_read_is_not_worked_for(server: Running) -> None:
 def test_a_fault_of_ours_ends_the_connection_and_nothing_else(
     server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(self: hot.HotPath, request: hot.Request) -> hot.Answer:
+    async def broken(self: predict.HotPath, request: predict.Request) -> predict.Answer:
         raise RuntimeError("on purpose")
 
     with server.talk() as other:
         other.send(row(1))
         assert other.predictions() == [[1, -1]]
         with monkeypatch.context() as patch, caplog.at_level(logging.ERROR), server.talk() as talk:
-            patch.setattr(hot.HotPath, "answer", broken)
+            patch.setattr(predict.HotPath, "answer", broken)
             talk.send(row(2))
             assert talk.ended()
         assert "on purpose" in caplog.text

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapter.codec.decode import Features, FeaturesParser
 from adapter.errors import BadFeatures
-from adapter.features import Features, FeaturesParser
-from converter.spec import dtypes
+from converter.schema import dtypes
 from tests.fakes.entries import TensorLike, make_entry
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from adapter import errors
-from adapter.guard import NO_PROBES, Guards
+from adapter.limits.breakers import NO_PROBES, Guards
 from tests.fakes.backend import zeros
 from tests.unit.adapter.served import Served
 

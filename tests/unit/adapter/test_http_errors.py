@@ -10,9 +10,9 @@ import math
 import pytest
 
 from adapter import errors
-from adapter.contract import error_responses
-from adapter.http_errors import to_response
-from adapter.statuses import STATUS_OF
+from adapter.error_codes import STATUS_OF
+from adapter.http.error_handlers import to_response
+from adapter.http.schemas import error_responses
 
 ALL = [
     kind
@@ -31,7 +31,7 @@ def test_the_tree_has_classes() -> None:
 
 @pytest.mark.parametrize("kind", CONCRETE)
 def test_every_concrete_error_has_a_status(kind: type[errors.AdapterError]) -> None:
-    assert kind in STATUS_OF, f"{kind.__name__} needs a row in adapter.http_errors.STATUS_OF"
+    assert kind in STATUS_OF, f"{kind.__name__} needs a row in adapter.http.error_handlers.STATUS_OF"
 
 
 def test_the_table_has_no_heading_and_no_code_twice() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from adapter.backend.connection import Connection
-from adapter.backend.idle import Idle
+from adapter.backend.connection_pool import Idle
 from tests.fakes.loop import in_counted_time
 
 

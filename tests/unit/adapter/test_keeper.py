@@ -10,10 +10,10 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.guard import Guards
-from adapter.keeper import Keeper
-from adapter.news import News
-from adapter.registry import Registry
+from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.registry_sync import News
+from adapter.limits.breakers import Guards
 from adapter.sharing import Sharing
 from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.entries import make_entry, make_manifest

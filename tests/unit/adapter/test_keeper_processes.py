@@ -8,10 +8,10 @@ import os
 import pytest
 
 from adapter import errors
-from adapter.keeper import Keeper
-from adapter.outliving import Processes
-from adapter.registry import Registry
-from adapter.stubs import Stubs, Supervisor
+from adapter.lifecycle.reaper import Processes
+from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.stub_processes import Stubs, Supervisor
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry, make_manifest
 from tests.fakes.outliving import NotedOutliving

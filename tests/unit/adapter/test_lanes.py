@@ -12,15 +12,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from adapter import errors, tally
+from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.codec import Codec
-from adapter.deadlines import RESOLUTION
-from adapter.lanes import Lane
-from adapter.regime import REGIMES, RegimeName
-from adapter.timings import Timings
-from converter.spec.manifest import ModelEntry, Tensor
-from converter.spec.model import Endpoint
+from adapter.batching.regime import REGIMES, RegimeName
+from adapter.batching.route import Lane
+from adapter.codec.codec import Codec
+from adapter.deadline_timer import RESOLUTION
+from adapter.request_timings import Timings
+from adapter.workers import counters
+from converter.schema.manifest import ModelEntry, Tensor
+from converter.schema.model import Endpoint
 from tests.fakes.backend import FakeBackend, Handler
 from tests.fakes.entries import make_entry
 from tests.fakes.loop import counted, counted_loop, in_counted_time
@@ -49,7 +50,7 @@ class Way:
         self, regime: RegimeName | None = None, entry: ModelEntry = ONE, handler: Handler | None = None
     ) -> None:
         self.backend = FakeBackend(handler or takes(CALL))
-        self.board = tally.make_board([entry.name])
+        self.board = counters.make_board([entry.name])
         self.name = entry.name
         self.loop = counted_loop()
         self.lane = Lane(entry, Codec(entry), self.backend, self.board, 0, regime, self.loop.time)
@@ -80,11 +81,11 @@ class Way:
         return [(call.model, call.arrays["x"].ravel().tolist()) for call in self.backend.calls]
 
     def cell(self, cell: int) -> float:
-        return tally.total(self.board, self.name, cell)
+        return counters.total(self.board, self.name, cell)
 
     @property
     def shown(self) -> RegimeName:
-        return REGIMES[int(self.cell(tally.REGIME))]
+        return REGIMES[int(self.cell(counters.REGIME))]
 
 
 @in_counted_time
@@ -92,7 +93,7 @@ async def test_idle_goes_alone_and_straight_to_the_model() -> None:
     way = Way("idle")
     assert await all_of(*(way.ask(i) for i in (1, 2, 3))) == [[2.0], [4.0], [6.0]]
     assert way.sent == [("m_direct", [1.0]), ("m_direct", [2.0]), ("m_direct", [3.0])]
-    assert (way.shown, way.cell(tally.CALLS), way.cell(tally.CALL_ROWS)) == ("idle", 3, 3)
+    assert (way.shown, way.cell(counters.CALLS), way.cell(counters.CALL_ROWS)) == ("idle", 3, 3)
 
 
 @in_counted_time
@@ -101,7 +102,7 @@ async def test_busy_goes_one_by_one_to_the_front() -> None:
     assert await all_of(*(way.ask(i) for i in (1, 2, 3))) == [[2.0], [4.0], [6.0]]
     assert way.sent == [("m", [1.0]), ("m", [2.0]), ("m", [3.0])]
     # What the front makes of them is not ours to count.
-    assert (way.shown, way.cell(tally.CALLS), way.cell(tally.CALL_ROWS)) == ("busy", 0, 0)
+    assert (way.shown, way.cell(counters.CALLS), way.cell(counters.CALL_ROWS)) == ("busy", 0, 0)
 
 
 @in_counted_time
@@ -109,13 +110,13 @@ async def test_rush_goes_joined_to_the_model() -> None:
     way = Way("rush")
     tasks = [way.ask(i) for i in (1, 2, 3)]
     await turns()
-    assert (way.cell(tally.IN_FLIGHT), way.cell(tally.QUEUED)) == (3, 0)
+    assert (way.cell(counters.IN_FLIGHT), way.cell(counters.QUEUED)) == (3, 0)
     tasks += [way.ask(i) for i in (4, 5)]
     await turns()
-    assert (way.cell(tally.IN_FLIGHT), way.cell(tally.QUEUED)) == (5, 2)
+    assert (way.cell(counters.IN_FLIGHT), way.cell(counters.QUEUED)) == (5, 2)
     assert await all_of(*tasks) == [[2.0], [4.0], [6.0], [8.0], [10.0]]
     assert way.sent == [("m_direct", [1.0, 2.0, 3.0]), ("m_direct", [4.0, 5.0])]
-    assert (way.shown, way.cell(tally.CALLS), way.cell(tally.CALL_ROWS)) == ("rush", 2, 5)
+    assert (way.shown, way.cell(counters.CALLS), way.cell(counters.CALL_ROWS)) == ("rush", 2, 5)
 
 
 @pytest.mark.parametrize(
@@ -136,10 +137,10 @@ async def test_the_wait_here_and_the_time_in_calls_are_told_apart(
     assert [timings.model for timings in noted] == pytest.approx(model)
     assert [timings.regime for timings in noted] == [regime] * 3
     # A joined call is one call, whatever it holds; what the front makes of its calls is another matter.
-    times = {word: tally.call_times(way.board, way.name, word) for word in tally.WAYS}
-    calls = {word: sum(cells[: tally.CALL_MS_SUM]) for word, cells in times.items()}
+    times = {word: counters.call_times(way.board, way.name, word) for word in counters.WAYS}
+    calls = {word: sum(cells[: counters.CALL_MS_SUM]) for word, cells in times.items()}
     assert calls == {"direct": {"idle": 3, "busy": 0, "rush": 2}[regime], "front": 3 if regime == "busy" else 0}
-    spent = sum(cells[tally.CALL_MS_SUM] for cells in times.values())
+    spent = sum(cells[counters.CALL_MS_SUM] for cells in times.values())
     assert spent == pytest.approx(1e3 * CALL * sum(calls.values()))
 
 
@@ -212,23 +213,23 @@ async def test_a_request_that_is_alone_goes_straight_to_the_model() -> None:
         assert await way.ask(1) == [2.0]
     assert way.sent == [("m_direct", [1.0])] * 3
     assert way.loop.time() == pytest.approx(3 * CALL)
-    assert (way.shown, way.cell(tally.REGIME_CHANGES), way.cell(tally.CALLS)) == ("idle", 0, 3)
+    assert (way.shown, way.cell(counters.REGIME_CHANGES), way.cell(counters.CALLS)) == ("idle", 0, 3)
 
 
 @in_counted_time
 async def test_those_who_come_together_are_joined_and_the_board_says_so() -> None:
     way = Way(handler=takes(0.02))
     await way.in_a_row(40)
-    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("idle", 0)
+    assert (way.shown, way.cell(counters.REGIME_CHANGES)) == ("idle", 0)
     assert await all_of(*(way.ask(i) for i in (1, 2, 3))) == [[2.0], [4.0], [6.0]]
     assert way.sent[40:] == [("m_direct", [1.0]), ("m_direct", [2.0, 3.0])]
-    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("rush", 1)
+    assert (way.shown, way.cell(counters.REGIME_CHANGES)) == ("rush", 1)
     # Nothing arrives any more.
     way.lane.refresh()
-    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("rush", 1)
+    assert (way.shown, way.cell(counters.REGIME_CHANGES)) == ("rush", 1)
     await asyncio.sleep(1)
     way.lane.refresh()
-    assert (way.shown, way.cell(tally.REGIME_CHANGES)) == ("idle", 2)
+    assert (way.shown, way.cell(counters.REGIME_CHANGES)) == ("idle", 2)
 
 
 @in_counted_time
@@ -274,7 +275,7 @@ async def test_a_request_that_fails_holds_nothing(regime: RegimeName | None, han
     way = Way(regime, handler=handler)
     assert await all_of(way.ask(1, timeout=0.5)) == [kind]
     assert way.loop.time() <= 0.5 + 0.01
-    assert (way.cell(tally.IN_FLIGHT), way.cell(tally.QUEUED)) == (0, 0)
+    assert (way.cell(counters.IN_FLIGHT), way.cell(counters.QUEUED)) == (0, 0)
     way.backend.handler = double
     assert await way.ask(1) == [2.0]
 
@@ -308,10 +309,10 @@ def test_the_gauges_are_0_again_whatever_becomes_of_the_requests(
         for i, result in enumerate(results):
             assert isinstance(result, BaseException) or set(result) == {2.0 * i}
         assert len({type(result) for result in results}) > 2
-        assert way.cell(tally.IN_FLIGHT) == 0
+        assert way.cell(counters.IN_FLIGHT) == 0
         # Who left the queue is noticed when the call in flight ends, whose clients may have left too.
         await asyncio.sleep(1)
-        assert (way.cell(tally.IN_FLIGHT), way.cell(tally.QUEUED)) == (0, 0)
+        assert (way.cell(counters.IN_FLIGHT), way.cell(counters.QUEUED)) == (0, 0)
         way.backend.handler = double
         assert await way.ask(1) == [2.0]
 

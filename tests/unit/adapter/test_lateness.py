@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.lateness import Lateness
+from adapter.batching.shedding import Lateness
 
 
 def after(*answered: float) -> Lateness:

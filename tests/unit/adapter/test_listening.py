@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from adapter.http import listening
+from adapter.sockets import listening
 
 
 def test_what_the_kernel_has_taken_is_served_and_what_comes_later_is_refused_and_not_reset() -> None:

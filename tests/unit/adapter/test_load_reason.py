@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.load_reason import load_reason
+from adapter.backend.load_reason import load_reason
 
 _NO_MORE = "Triton could not load it: the server's log has the details"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from adapter import logs
-from adapter.access import Line
+from adapter.telemetry import log_setup
+from adapter.telemetry.access_log import Line
 from converter.errors import ConfigError
-from converter.spec.settings import load_settings
+from converter.schema.settings import load_settings
 
 FORGED = "bad\n2026-01-01 00:00:00,000 INFO schwift.adapter: forged\r\x1b[2J\u2028"
 
@@ -23,8 +23,8 @@ FORGED = "bad\n2026-01-01 00:00:00,000 INFO schwift.adapter: forged\r\x1b[2J\u20
 def run(tmp_path: Path, code: str, **environment: str) -> str:
     """Standard error of a process that sets its logs up and runs `code`."""
     start = (
-        "import logging, os\nfrom adapter import logs\nfrom adapter.access import Line\n"
-        "from converter.spec.settings import load_settings\nsettings = load_settings(None)\nlogs.set_up(settings)\n"
+        "import logging, os\nfrom adapter import logs\nfrom adapter.telemetry.access_log import Line\n"
+        "from converter.schema.settings import load_settings\nsettings = load_settings(None)\nlogs.set_up(settings)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", start + textwrap.dedent(code)],
@@ -86,7 +86,7 @@ def test_json_lines_have_their_fields_as_they_are(tmp_path: Path) -> None:
 
 
 def test_in_text_nobody_begins_a_line_of_his_own() -> None:
-    formatter = logs.TextLines()
+    formatter = log_setup.TextLines()
 
     def formatted(message: str, *, raises: bool = False) -> list[str]:
         info = None
@@ -153,16 +153,16 @@ def test_a_folder_that_cannot_be_one_is_an_error_of_the_settings(tmp_path: Path)
     (tmp_path / "logs").write_text("a file", encoding="utf-8")
     settings = load_settings(None, log_directory=tmp_path / "logs", debug_mode=True)
     with pytest.raises(ConfigError, match=r"LOG_DIRECTORY: .* cannot be written: .*: choose another"):
-        logs.set_up(settings)
+        log_setup.set_up(settings)
 
 
 def test_each_worker_has_a_file_of_its_own_and_one_alone_the_known_one(tmp_path: Path) -> None:
     alone = load_settings(None, log_directory=tmp_path)
     several = load_settings(None, log_directory=tmp_path, workers=2)
-    assert logs.log_file(alone, 0) == tmp_path / "schwift.log"
-    assert [logs.log_file(several, i).name for i in (0, 1)] == ["schwift-worker0.log", "schwift-worker1.log"]
+    assert log_setup.log_file(alone, 0) == tmp_path / "schwift.log"
+    assert [log_setup.log_file(several, i).name for i in (0, 1)] == ["schwift-worker0.log", "schwift-worker1.log"]
 
 
 def test_text_of_a_line_of_fields() -> None:
     record = logging.LogRecord("schwift.requests", logging.INFO, "", 0, Line(status=200, ms=1.5), None, None)
-    assert logs.TextLines().format(record).endswith(" INFO schwift.requests: status=200 ms=1.5")
+    assert log_setup.TextLines().format(record).endswith(" INFO schwift.requests: status=200 ms=1.5")

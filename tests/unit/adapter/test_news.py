@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from adapter.app import create_app
-from adapter.bulletin import Bulletin
-from adapter.hot import HotPath
-from adapter.keeper import Keeper
-from adapter.news import News
-from adapter.registry import Registry
+from adapter.http.predict import HotPath
+from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.registry_sync import News
 from adapter.sharing import Sharing
-from converter.spec.settings import Settings
+from adapter.workers.shared_snapshot import Bulletin
+from converter.schema.settings import Settings
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry, make_manifest
 

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapter import errors
-from adapter.bodies import LargeBodies, LargeBody
-from adapter.codec import Codec
-from adapter.decoding.off_loop import OffLoop
-from converter.spec.manifest import ModelEntry
+from adapter.codec.codec import Codec
+from adapter.codec.large_bodies import LargeBodies, LargeBody
+from adapter.codec.off_loop import OffLoop
+from converter.schema.manifest import ModelEntry
 from tests.fakes.entries import make_entry
 from tests.unit.converter.processes import alive, wait_until
 

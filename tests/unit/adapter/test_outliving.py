@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from adapter.outliving import Outliving, Processes
-from adapter.stubs import Stubs, Supervisor
+from adapter.lifecycle.reaper import Outliving, Processes
+from adapter.lifecycle.stub_processes import Stubs, Supervisor
 from tests.fakes.entries import make_entry
 
 # A deadline of 2 s, and a second.

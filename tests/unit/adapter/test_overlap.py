@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from adapter.backend.protocol import Arrays
-from converter.spec.manifest import ModelEntry, Tensor
+from converter.schema.manifest import ModelEntry, Tensor
 from tests.fakes.entries import make_entry
 from tests.fakes.loop import counted_loop, in_counted_time
 from tests.unit.adapter.desk import Desk, double

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapter.codec.encode import PredictionsWriter, Texts
 from adapter.errors import BadModelOutput
-from adapter.predictions import PredictionsWriter, Texts
-from converter.spec import dtypes
+from converter.schema import dtypes
 from tests.fakes.entries import TensorLike, make_entry
 
 Array = npt.NDArray[Any]

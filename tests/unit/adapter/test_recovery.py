@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from adapter import tally
-from adapter.recovery import Recovery
-from adapter.registry import Model
-from adapter.stubs import Stubs, Supervisor
+from adapter.lifecycle.recovery import Recovery
+from adapter.lifecycle.registry import Model
+from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from adapter.workers import counters
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry
 from tests.fakes.loop import in_counted_time
@@ -75,12 +75,12 @@ class Bench:
         self.serve = Serve(processes)
         self.backend = Unloading()
         self.whole = True
-        self.model = Model(entry, tally.make_board(["m"]), 0, lambda _: self.whole)
+        self.model = Model(entry, counters.make_board(["m"]), 0, lambda _: self.whole)
         self.model.status.state = "ready"
         self._recovery = Recovery(self.backend, processes, self.serve)
 
     async def unload(self, *hung: str, reason: str = "hung") -> float:
-        """What `hung` means is adapter/watch.py's; the seconds that it took."""
+        """What `hung` means is adapter/lifecycle/liveness.py's; the seconds that it took."""
         names = hung or (self._recovery.undead(self.model) if reason == "died" else [])
         await self._recovery.unload(self.model, names)
         return asyncio.get_running_loop().time()
@@ -173,7 +173,7 @@ async def test_what_is_well_is_only_unloaded(reason: str, died: bool) -> None:
 @pytest.mark.parametrize("here", [True, False], ids=["nobody to kill them", "not on this machine"])
 @in_counted_time
 async def test_R6_where_they_are_not_ours_they_are_counted(here: bool) -> None:
-    model = Model(make_entry("m"), tally.make_board(["m"]), 0, lambda _: True)
+    model = Model(make_entry("m"), counters.make_board(["m"]), 0, lambda _: True)
     backend = FakeBackend()
     recovery = Recovery(backend, Processes() if here else None, None)
     assert not recovery.can_end(["m", "m_direct"])

@@ -6,8 +6,8 @@ import gc
 
 import pytest
 
+from adapter.codec.decode import FeaturesParser
 from adapter.errors import AdapterError
-from adapter.features import FeaturesParser
 from tests.fakes.entries import make_entry
 
 REFUSED = {
@@ -29,7 +29,7 @@ def test_a_refused_body_is_in_no_cycle(name: str) -> None:
         try:
             parser.parse(REFUSED[name])
         except AdapterError as error:
-            # As adapter/hot.py does once it has the answer; pytest.raises would be in a cycle itself.
+            # As adapter/http/predict.py does once it has the answer; pytest.raises would be in a cycle itself.
             error.__traceback__ = error.__context__ = error.__cause__ = None
             return True
         return False

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter import regime
-from adapter.regime import REGIMES, Regime, RegimeName
+from adapter.batching import regime
+from adapter.batching.regime import REGIMES, Regime, RegimeName
 
 HOLD = regime._HOLD_SECONDS
 BEGIN = 1000.0

@@ -7,12 +7,13 @@ from importlib import metadata
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapter import VERSION, tally
-from adapter.admission import Admission
-from adapter.board import Board
-from adapter.metrics import Bounds, Metrics
-from adapter.registry import Registry, State
-from adapter.statuses import CODES
+from adapter import VERSION
+from adapter.error_codes import CODES
+from adapter.lifecycle.registry import Registry, State
+from adapter.limits.admission import Admission
+from adapter.telemetry.metrics import Bounds, Metrics
+from adapter.workers import counters
+from adapter.workers.shared_table import Board
 from tests.fakes.entries import make_entry, make_manifest
 
 
@@ -21,7 +22,7 @@ def registry_of(*names: str) -> Registry:
 
 
 def board_of(registry: Registry) -> Board:
-    return tally.make_board(list(registry.models))
+    return counters.make_board(list(registry.models))
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -63,7 +64,7 @@ def test_the_names_and_labels_that_dashboards_use() -> None:
     registry = registry_of("a")
     board = board_of(registry)
     metrics = Metrics(registry, board)
-    counts = tally.Tally(board, "a", 0, "predict")
+    counts = counters.Tally(board, "a", 0, "predict")
     counts.answered(0.004, 3)
     counts.failed("bad_features")
     labels = {"model_name": "a", "endpoint": "predict"}
@@ -95,7 +96,7 @@ def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
 def test_gauges_show_what_is_true_now() -> None:
     registry = registry_of("a", "b")
     board = board_of(registry)
-    admission = Admission(5, tally.Gauge(board, tally.ALL, 0, tally.IN_FLIGHT))
+    admission = Admission(5, counters.Gauge(board, counters.ALL, 0, counters.IN_FLIGHT))
     metrics = Metrics(registry, board)
     assert value(metrics, "schwift_triton_up") == 0
     assert value(metrics, "schwift_model_ready", model_name="a") == 0
@@ -116,9 +117,9 @@ def test_queues_regimes_and_calls_are_each_models_own() -> None:
     registry = registry_of("a", "b")
     board = board_of(registry)
     metrics = Metrics(registry, board)
-    for cell, amount in ((tally.QUEUED, 3), (tally.REGIME, 2), (tally.REGIME_CHANGES, 5), (tally.CALLS, 7),
-                         (tally.CALL_ROWS, 11)):  # fmt: skip
-        tally.Gauge(board, "b", 0, cell).add(amount)
+    for cell, amount in ((counters.QUEUED, 3), (counters.REGIME, 2), (counters.REGIME_CHANGES, 5), (counters.CALLS, 7),
+                         (counters.CALL_ROWS, 11)):  # fmt: skip
+        counters.Gauge(board, "b", 0, cell).add(amount)
     for name, wanted in (("a", [0, 0, 0, 0]), ("b", [3, 5, 7, 11])):
         names = ("schwift_queued", "schwift_regime_changes_total", "schwift_calls_total", "schwift_call_rows_total")
         assert [value(metrics, metric, model_name=name) for metric in names] == wanted
@@ -133,8 +134,8 @@ def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
     registry = Registry(make_manifest(make_entry("a"), make_entry("b", endpoints=["predict"])))
     board = board_of(registry)
     metrics = Metrics(registry, board)
-    tally.Tally(board, "a", 0, "predict_batched").answered(0.5, 1, 0.25, 0.125)
-    tally.CallTimes(board, "a", 0, "front").took(0.004)
+    counters.Tally(board, "a", 0, "predict_batched").answered(0.5, 1, 0.25, 0.125)
+    counters.CallTimes(board, "a", 0, "front").took(0.004)
     labels = {"model_name": "a", "endpoint": "predict_batched"}
     assert value(metrics, "schwift_queue_seconds_total", **labels) == 0.25
     assert value(metrics, "schwift_model_seconds_total", **labels) == 0.125
@@ -174,6 +175,6 @@ def test_two_applications_do_not_share_counters() -> None:
     registries = [registry_of("a") for _ in range(2)]
     boards = [board_of(registry) for registry in registries]
     first, second = (Metrics(registry, board) for registry, board in zip(registries, boards, strict=True))
-    tally.Tally(boards[0], "a", 0, "predict").answered(0.001, 1)
+    counters.Tally(boards[0], "a", 0, "predict").answered(0.001, 1)
     assert value(first, "inference_requests_total", model_name="a", endpoint="predict") == 1
     assert value(second, "inference_requests_total", model_name="a", endpoint="predict") == 0

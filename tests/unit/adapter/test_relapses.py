@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapter.relapses import Relapses
+from adapter.lifecycle.crash_backoff import Relapses
 
 
 def test_the_first_time_at_once_then_later_and_later_and_then_no_more() -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from adapter import errors, tally
+from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.outliving import Processes
-from adapter.registry import Registry
-from adapter.reload import Reloader, adopt
-from converter.spec.manifest import Manifest, ModelEntry, Tensor
+from adapter.lifecycle.reaper import Processes
+from adapter.lifecycle.registry import Registry
+from adapter.reload.reloader import Reloader, adopt
+from adapter.workers import counters
+from converter.schema.manifest import Manifest, ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend, Handler, zeros
 from tests.fakes.entries import make_entry, make_manifest
 from tests.fakes.outliving import NotedOutliving
@@ -28,7 +29,7 @@ class Bench:
     """A reloader of models `a` and `b`, whose one worker adopts each generation at once."""
 
     def __init__(self, handler: Handler = zeros, workers: int = 1) -> None:
-        self.board = tally.make_board(["a", "b"], workers)
+        self.board = counters.make_board(["a", "b"], workers)
         self.registry = Registry(make_manifest(version("a", 1), version("b", 1)), self.board)
         for model in self.registry.models.values():
             model.status.state = "ready"
@@ -42,7 +43,7 @@ class Bench:
     def _tell(self) -> None:
         self.told.append(self.registry.generation)
         if self.adopts:
-            tally.Gauge(self.board, tally.ALL, 0, tally.ADOPTED).set(self.registry.generation)
+            counters.Gauge(self.board, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
 
     def _kill(self, name: str) -> None:
         self.killed.append(name)
@@ -50,7 +51,7 @@ class Bench:
     async def reload(self, manifest: Manifest) -> None:
         entries = [
             entry for entry in manifest.models if self.reloader.served().get(entry.name) != entry.version
-        ]  # as converter/reload.py asks
+        ]  # as converter/live_switch/reload_command.py asks
         await self.reloader.begin(entries, "~t", self.said.append)
         await self.reloader.switch(entries, "~t", manifest)
         await self.reloader.settle(manifest, self.said.append)
@@ -178,7 +179,7 @@ async def test_without_room_for_a_new_model_nothing_is_loaded() -> None:
 
 def test_version_before_is_kept_until_every_worker_has_left_it_but_not_for_ever() -> None:
     bench = Bench(workers=2)
-    second = tally.Gauge(bench.board, tally.ALL, 1, tally.ADOPTED)
+    second = counters.Gauge(bench.board, counters.ALL, 1, counters.ADOPTED)
 
     async def adopting() -> None:
         task = asyncio.create_task(bench.reload(NEXT))
@@ -269,7 +270,7 @@ def test_worker_marks_a_generation_once_nothing_of_the_one_before_is_in_flight()
             return self.busy
 
     bench, service = Bench(), Service()
-    mark = tally.Gauge(bench.board, tally.ALL, 0, tally.ADOPTED)
+    mark = counters.Gauge(bench.board, counters.ALL, 0, counters.ADOPTED)
     bench.registry.generation = 3
 
     async def main() -> None:
@@ -285,7 +286,7 @@ def test_worker_marks_a_generation_once_nothing_of_the_one_before_is_in_flight()
 
 
 def test_follower_takes_over_reloads_and_a_worker_that_begins_all_of_them() -> None:
-    board = tally.make_board(["a", "b"], 3)
+    board = counters.make_board(["a", "b"], 3)
     manifest = make_manifest(version("a", 1), version("b", 1))
     leading, following = (Registry(manifest, board, worker) for worker in range(2))
     leading.replace([version("a", 2), version("c", 1)], ["b"])
@@ -293,7 +294,7 @@ def test_follower_takes_over_reloads_and_a_worker_that_begins_all_of_them() -> N
     before = following.models["a"]
     leading.replace([version("a", 3)], [])
     following.follow(leading.as_text())
-    for registry in (following, Registry(manifest, tally.make_board(["a", "b"]))):
+    for registry in (following, Registry(manifest, counters.make_board(["a", "b"]))):
         registry.follow(leading.as_text())
         assert {name: model.entry.version for name, model in registry.models.items()} == {"a": 3, "c": 1}
         assert (registry.generation, registry.ready) == (2, leading.ready)

@@ -12,7 +12,7 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from converter.spec.manifest import Tensor
+from converter.schema.manifest import Tensor
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry
 from tests.unit.adapter.web import assert_error, make_app, post, running, visit

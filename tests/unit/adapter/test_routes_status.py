@@ -14,8 +14,8 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from converter.spec import dtypes
-from converter.spec.manifest import ModelEntry, Tensor
+from converter.schema import dtypes
+from converter.schema.manifest import ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry
 from tests.unit.adapter.coding import Coded, rows_of

@@ -13,11 +13,11 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.regime import RegimeName
-from adapter.registry import State
-from adapter.service import Target
-from converter.spec.manifest import ModelEntry, Tensor
-from converter.spec.model import Endpoint
+from adapter.batching.regime import RegimeName
+from adapter.lifecycle.registry import State
+from adapter.predictor import Target
+from converter.schema.manifest import ModelEntry, Tensor
+from converter.schema.model import Endpoint
 from tests.fakes.backend import Handler
 from tests.fakes.entries import make_entry
 from tests.unit.adapter.desk import Held, double

@@ -10,11 +10,12 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from adapter import errors, tally
+from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.regime import REGIMES, RegimeName
-from converter.spec.manifest import Tensor
-from converter.spec.model import Endpoint
+from adapter.batching.regime import REGIMES, RegimeName
+from adapter.workers import counters
+from converter.schema.manifest import Tensor
+from converter.schema.model import Endpoint
 from tests.fakes.entries import make_entry
 from tests.fakes.loop import counted, counted_loop
 from tests.unit.adapter.served import Served
@@ -86,7 +87,7 @@ def test_nothing_is_lost_whatever_happens_and_in_the_end_all_is_well(
             else:
                 assert result == {"model": "m", "predictions": [[2.0 * number]]}
         assert served.admission.in_flight == 0
-        assert served.cell(tally.IN_FLIGHT) == 0
+        assert served.cell(counters.IN_FLIGHT) == 0
         # Whatever state the breakers are in, a healthy model comes back through them.
         well = True
         mend(served)
@@ -94,6 +95,6 @@ def test_nothing_is_lost_whatever_happens_and_in_the_end_all_is_well(
         for _ in range(3):
             assert await served.ask([[7]]) == {"model": "m", "predictions": [[14.0]]}
         assert guard.model.closed and guard.triton.closed
-        assert (served.cell(tally.QUEUED), served.cell(tally.QUEUED_ROWS)) == (0, 0)
+        assert (served.cell(counters.QUEUED), served.cell(counters.QUEUED_ROWS)) == (0, 0)
 
     counted(main())

@@ -11,11 +11,11 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from adapter import tally
 from adapter.backend.protocol import Arrays
-from adapter.regime import REGIMES, RegimeName
-from converter.spec.manifest import ModelEntry, Tensor
-from converter.spec.model import Endpoint
+from adapter.batching.regime import REGIMES, RegimeName
+from adapter.workers import counters
+from converter.schema.manifest import ModelEntry, Tensor
+from converter.schema.model import Endpoint
 from tests.fakes.entries import make_entry
 from tests.fakes.loop import counted, counted_loop
 from tests.unit.adapter.served import Served
@@ -81,10 +81,10 @@ def test_every_answer_is_of_its_own_request_whoever_leaves(
         assert sum(left) < REQUESTS * (leaving + 0.1)
         for result, answer, gone in zip(results, wanted, left, strict=True):
             assert gone or result == answer
-        assert (served.admission.in_flight, served.cell(tally.IN_FLIGHT)) == (0, 0)
+        assert (served.admission.in_flight, served.cell(counters.IN_FLIGHT)) == (0, 0)
         # Who left the queue is noticed when the call in flight ends.
         await asyncio.sleep(1)
-        assert served.cell(tally.QUEUED) == 0
+        assert served.cell(counters.QUEUED) == 0
 
     counted(main())
 

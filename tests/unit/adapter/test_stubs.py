@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.stubs import Stubs, Supervisor
+from adapter.lifecycle.stub_processes import Stubs, Supervisor
 from tests.fakes.entries import make_entry
 
 

@@ -15,11 +15,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Tracer
 
 from adapter import __main__ as entry_point
-from adapter import errors, traceparent, tracing
+from adapter import errors
 from adapter.app import create_app
-from adapter.timings import RequestTrace, Timings, Traces
+from adapter.request_timings import RequestTrace, Timings, Traces
+from adapter.telemetry import trace_context, tracing
 from converter.errors import ConfigError
-from converter.spec.settings import load_settings
+from converter.schema.settings import load_settings
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry, make_manifest
 from tests.unit.adapter.web import running
@@ -99,8 +100,8 @@ def test_the_header_of_a_call_names_its_span_and_ends_with_it(kept: tuple[Tracer
     tracer, exporter = kept
     request = tracing._Request(tracer, tracer.start_span("request"))
     with request.call([request], "m_direct", 3):
-        lines = traceparent.call_headers()
-    assert traceparent.call_headers() == b""
+        lines = trace_context.call_headers()
+    assert trace_context.call_headers() == b""
     (span,) = exporter.get_finished_spans()
     assert span.context is not None
     context = span.context
@@ -114,7 +115,7 @@ def test_a_failed_call_ends_its_span_with_the_code(kept: tuple[Tracer, InMemoryS
     for error in (errors.ModelProcessDead("gone"), RuntimeError("ours")):
         with pytest.raises(type(error)), request.call([request], "m_direct", 1):
             raise error
-        assert traceparent.call_headers() == b""
+        assert trace_context.call_headers() == b""
     codes = [span.attributes and span.attributes["error.type"] for span in exporter.get_finished_spans()]
     assert codes == ["model_process_dead", "internal_error"]
     assert not any(span.status.is_ok or span.events for span in exporter.get_finished_spans())

@@ -18,9 +18,9 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from adapter import errors
+from adapter.backend.grpc_control import TritonGrpc
 from adapter.backend.protocol import InferenceBackend
-from adapter.backend.triton_grpc import TritonGrpc
-from adapter.backend.wire import to_raw
+from adapter.backend.raw_tensors import to_raw
 from tests.fakes.entries import tensor
 from tests.faults.ports import free_port
 

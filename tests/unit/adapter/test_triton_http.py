@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter.backend.triton_http import TritonHttp
+from adapter.backend.http_client import TritonHttp
 from tests.fakes.triton_http import (
     FakeTritonHttp,
     Request,

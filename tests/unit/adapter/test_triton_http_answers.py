@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapter import errors
-from adapter.backend.triton_http import TritonHttp
+from adapter.backend.http_client import TritonHttp
 from tests.fakes.triton_http import (
     FakeTritonHttp,
     always,

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from adapter import errors
-from adapter.backend.triton_http import TritonHttp
+from adapter.backend.http_client import TritonHttp
 from tests.fakes.triton_http import (
     FakeTritonHttp,
     Reply,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adapter import errors
-from adapter.backend.triton_http import TritonHttp
+from adapter.backend.http_client import TritonHttp
 from tests.fakes.triton_http import (
     FakeTritonHttp,
     Request,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.backend.triton_grpc import TritonGrpc
+from adapter.backend.grpc_control import TritonGrpc
 from tests.faults.ports import free_port
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 from adapter import errors
-from adapter.backend.translate import translate
-from adapter.backend.wire import from_raw, to_raw
-from converter.spec import dtypes
+from adapter.backend.error_mapping import translate
+from adapter.backend.raw_tensors import from_raw, to_raw
+from converter.schema import dtypes
 
 Code = grpc.StatusCode
 MODEL_RAISED = "The model raised an error on this input."

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from adapter import errors, tally
-from adapter.control import Control
-from adapter.keeper import Keeper
-from adapter.lock import Lock
-from adapter.news import News
-from adapter.registry import Model, Registry
-from adapter.reload import Reloader
+from adapter import errors
+from adapter.lifecycle.model_locks import Turns
+from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.registry import Model, Registry
+from adapter.lifecycle.registry_sync import News
+from adapter.reload.control_server import Control
+from adapter.reload.reloader import Reloader
 from adapter.sharing import Sharing
-from adapter.turns import Turns
-from converter.spec.manifest import FILENAME, Manifest, ModelEntry
+from adapter.workers import counters
+from adapter.workers.process_lock import Lock
+from converter.schema.manifest import FILENAME, Manifest, ModelEntry
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_entry, make_manifest
 from tests.fakes.loop import counted_loop, in_counted_time
@@ -80,7 +81,7 @@ class Both:
 
     def _tell(self) -> None:
         self.news.tell()
-        tally.Gauge(self.sharing.board, tally.ALL, 0, tally.ADOPTED).set(self.registry.generation)
+        counters.Gauge(self.sharing.board, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
 
     @property
     def model(self) -> Model:
@@ -97,7 +98,7 @@ class Both:
         self.model.mark_dead(self.model.loads)
 
     async def reload(self, entry: ModelEntry = NEW, between: Callable[[], Awaitable[None]] | None = None) -> None:
-        """As converter/reload.py asks; `between` happens after the switch on the disk."""
+        """As converter/live_switch/reload_command.py asks; `between` happens after the switch on the disk."""
         manifest = make_manifest(entry)
         await self.reloader.begin([entry], "~t", self.said.append)
         self.backend.disk = manifest
@@ -233,7 +234,7 @@ async def test_R19_recovery_that_does_not_end_is_waited_for_no_longer_than_it_ma
 async def test_R5_death_of_the_version_before_is_not_counted_for_the_new_one() -> None:
     both = Both()
     await both.serving()
-    before, seen = both.model, tally.Gauge(both.sharing.board, "a", 0, tally.DEATHS_SEEN)
+    before, seen = both.model, counters.Gauge(both.sharing.board, "a", 0, counters.DEATHS_SEEN)
 
     async def late() -> None:
         while both.model is before:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.backend.unanswered import Load, State, States, unloaded
+from adapter.backend.load_progress import Load, State, States, unloaded
 
 READY, LOADING, UNLOADING = State("READY"), State("LOADING"), State("UNLOADING")
 UNLOADED, FAILED, WORSE = (State("UNAVAILABLE", reason) for reason in ("unloaded", "Internal: no", "Internal: worse"))

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from adapter import errors, tally
+from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.registry import Model, Registry
-from converter.spec.manifest import Tensor
+from adapter.lifecycle.registry import Model, Registry
+from adapter.workers import counters
+from converter.schema.manifest import Tensor
 from tests.fakes.entries import make_entry, make_manifest
 from tests.unit.adapter.desk import double
 from tests.unit.adapter.served import Served
@@ -19,7 +20,7 @@ from tests.unit.adapter.served import Served
 
 def told_dead(there: bool) -> Model:
     """A model one of whose processes was called dead, and was there or not."""
-    model = Model(make_entry("m"), tally.make_board(["m"]), 0, lambda _: there)
+    model = Model(make_entry("m"), counters.make_board(["m"]), 0, lambda _: there)
     model.status.state = "ready"
     model.mark_dead(model.loads)
     return model
@@ -115,7 +116,7 @@ def test_an_answer_that_comes_when_its_model_was_loaded_again(there: bool) -> No
 
 def test_what_a_worker_asks_that_has_not_heard_of_the_death_is_not_believed_either() -> None:
     """The model is ready for it until the leading worker's news come."""
-    board = tally.make_board(["m"], 2)
+    board = counters.make_board(["m"], 2)
     registries = [Registry(make_manifest(make_entry("m")), board, worker) for worker in range(2)]
     here, there = (registry.models["m"] for registry in registries)
     here.status.state = there.status.state = "ready"

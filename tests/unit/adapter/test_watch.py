@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from adapter import errors, tally
+from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.registry import Registry
-from adapter.watch import Watch
-from converter.spec.manifest import ModelEntry, Tensor
+from adapter.lifecycle.liveness import Watch
+from adapter.lifecycle.registry import Registry
+from adapter.workers import counters
+from converter.schema.manifest import ModelEntry, Tensor
 from tests.fakes.backend import FakeBackend, zeros
 from tests.fakes.entries import make_entry, make_manifest
 from tests.fakes.loop import counted_loop, in_counted_time
@@ -24,7 +25,7 @@ class Desk:
 
     def __init__(self, entry: ModelEntry | None = None) -> None:
         entry = entry or make_entry("m")
-        self.board = tally.make_board(["m"])
+        self.board = counters.make_board(["m"])
         self.registry = Registry(make_manifest(entry), self.board)
         self.model = self.registry.models["m"]
         self.model.status.state = "ready"
@@ -48,11 +49,11 @@ class Desk:
         """The keeper's passes, one a second; `each_second` answers of the model come between them."""
         for _ in range(seconds):
             await asyncio.sleep(1)
-            self.cell(tally.ANSWERED).add(each_second)
+            self.cell(counters.ANSWERED).add(each_second)
             self.hung += [name for name in self.watch.look(self.model) if name not in self.hung]
 
-    def cell(self, cell: int) -> tally.Gauge:
-        return tally.Gauge(self.board, "m", 0, cell)
+    def cell(self, cell: int) -> counters.Gauge:
+        return counters.Gauge(self.board, "m", 0, cell)
 
     @property
     def canaries(self) -> list[str]:
@@ -75,7 +76,7 @@ async def test_an_idle_model_and_its_front_are_asked_every_ten_seconds() -> None
 @in_counted_time
 async def test_while_answers_come_nothing_is_asked_of_the_model() -> None:
     desk = Desk(make_entry("m", endpoints=["predict"]))
-    desk.cell(tally.IN_FLIGHT).set(5)
+    desk.cell(counters.IN_FLIGHT).set(5)
     await desk.passes(60, each_second=1)
     assert (desk.canaries, desk.hung) == ([], [])
 
@@ -95,7 +96,7 @@ async def test_a_silent_idle_model_hangs_after_a_canarys_deadline(model: str) ->
 async def test_one_that_is_asked_is_found_out_sooner() -> None:
     desk = Desk()
     desk.silent = {"m_direct", "m"}
-    desk.cell(tally.IN_FLIGHT).set(1)
+    desk.cell(counters.IN_FLIGHT).set(1)
     await desk.passes(2 + 14)
     assert desk.hung == []
     await desk.passes(3)
@@ -107,7 +108,7 @@ async def test_calls_of_12_seconds_each_are_slow_and_no_hang() -> None:
     """The canary waits behind them; each answer pushes the proof out, and the next canary with it."""
     desk = Desk(make_entry("m", endpoints=["predict"]))
     desk.silent = {"m_direct"}
-    desk.cell(tally.IN_FLIGHT).set(1)
+    desk.cell(counters.IN_FLIGHT).set(1)
     for _ in range(10):
         await desk.passes(11)
         await desk.passes(1, each_second=1)
@@ -118,7 +119,7 @@ async def test_calls_of_12_seconds_each_are_slow_and_no_hang() -> None:
 @in_counted_time
 async def test_a_model_that_usually_takes_long_is_asked_late() -> None:
     desk = Desk(make_entry("m", endpoints=["predict"]))
-    desk.cell(tally.IN_FLIGHT).set(1)
+    desk.cell(counters.IN_FLIGHT).set(1)
     for _ in range(3):
         await desk.passes(5)
         await desk.passes(1, each_second=1)

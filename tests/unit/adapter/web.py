@@ -12,10 +12,10 @@ import httpx
 from fastapi import FastAPI
 
 from adapter.app import create_app
-from adapter.hot import HotPath
 from adapter.http.access_guard import AccessGuard
-from converter.spec.manifest import ModelEntry
-from converter.spec.settings import load_settings
+from adapter.http.predict import HotPath
+from converter.schema.manifest import ModelEntry
+from converter.schema.settings import load_settings
 from tests.fakes.backend import FakeBackend
 from tests.fakes.entries import make_manifest
 

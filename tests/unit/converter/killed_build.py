@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-from converter.writer import digests, existing, write
+from converter.repository.writer import digests, existing, write
 from tests.unit.converter.repositories import versions, whole
 from tests.unit.converter.samples import add_joblib, plan_for, source_of
 

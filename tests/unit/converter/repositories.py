@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from converter.build import Build, build_repository
-from converter.plan import BuildOptions
-from converter.spec.manifest import FILENAME, Manifest, read_manifest
+from converter.repository.plan import BuildOptions
+from converter.schema.manifest import FILENAME, Manifest, read_manifest
 from tests.unit.converter.samples import OPTIONS
 
 

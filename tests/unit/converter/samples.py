@@ -11,11 +11,11 @@ import onnx
 import yaml
 from onnx import TensorProto, helper
 
-from converter.artifacts import Facts
-from converter.discover import ModelSource
-from converter.plan import BuildOptions, Plan, joined, plan_model
-from converter.spec.loader import load_spec
-from converter.spec.model import ModelFile, ModelSpec
+from converter.inspect.discover import ModelSource
+from converter.inspect.inspector import Facts
+from converter.repository.plan import BuildOptions, Plan, joined, plan_model
+from converter.schema.config_loader import load_spec
+from converter.schema.model import ModelFile, ModelSpec
 
 Shape = Sequence[int | str | None]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
-from converter.artifacts import Facts, GraphTensor, inspect, inspect_all
 from converter.errors import ArtifactError
+from converter.inspect.inspector import Facts, GraphTensor, inspect, inspect_all
 from tests.unit.converter.samples import add_source, classifier_graph, graph, model_yaml, zipmap_graph
 
 CONFIG = "models/m/model_config.yaml"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from converter.artifacts import Facts, inspect
-from converter.discover import ModelSource
 from converter.errors import ArtifactError
+from converter.inspect.discover import ModelSource
+from converter.inspect.inspector import Facts, inspect
 from tests.unit.converter.samples import add_source, model_yaml
 
 CONFIG = "models/eager/model_config.yaml"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converter.embedded.backoff import Backoff
+from schwift.backoff import Backoff
 
 
 def test_waits_double_up_to_ten_seconds() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import ArtifactError, ConfigError, SchwiftError
-from converter.spec.manifest import read_manifest
+from converter.schema.manifest import read_manifest
 from tests.unit.converter.repositories import build, contents, versions, whole
 from tests.unit.converter.samples import OPTIONS, add_joblib, add_model, classifier_graph, model_yaml
 

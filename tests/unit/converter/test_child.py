@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded.child import Child
+from schwift.process_group import Child
 from tests.unit.converter.processes import alive, wait_until
 
 # A leader that starts a grandchild, which ignores SIGTERM, and writes both their numbers once it does.
@@ -108,7 +108,7 @@ def test_child_is_told_when_its_parent_dies(tmp_path: Path) -> None:
     code = f"""
 import os, sys
 from pathlib import Path
-from converter.embedded.child import Child
+from schwift.process_group import Child
 from tests.unit.converter.processes import alive, wait_until
 child = Child("x", [sys.executable, "-c", "import signal; signal.pause()"], os.environ)
 Path({str(note)!r}).write_text(str(child.pid))

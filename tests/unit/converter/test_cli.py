@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from converter.cli import main
-from converter.embedded import doctor
-from converter.embedded.doctor import Check
 from converter.errors import PortInUse, RuntimeMissing
-from converter.spec.settings import Settings, env_name
+from converter.schema.settings import Settings, env_name
+from schwift.triton import installation
+from schwift.triton.installation import Check
 from tests.unit.converter.samples import add_joblib, add_model, model_yaml
 
 
@@ -223,7 +223,7 @@ def test_version_is_the_packages() -> None:
 @pytest.mark.parametrize(("good", "code"), [(True, 0), (False, 1)])
 def test_doctor_prints_a_line_for_each_check(monkeypatch: pytest.MonkeyPatch, good: bool, code: int) -> None:
     checks = [Check("glibc", True, "2.36"), Check("numpy", good, "a remedy")]
-    monkeypatch.setattr(doctor, "examine", lambda: checks)
+    monkeypatch.setattr(installation, "examine", lambda: checks)
     result = run("doctor")
     assert result.exit_code == code
     assert result.stdout.splitlines() == ["ok    glibc: 2.36", f"{'ok  ' if good else 'FAIL'}  numpy: a remedy"]
@@ -238,7 +238,7 @@ def test_failed_serve_is_one_sentence_and_its_own_code(
     def fail(settings: Settings, watch: bool) -> int:
         raise error
 
-    monkeypatch.setattr("converter.embedded.serve.serve", fail)
+    monkeypatch.setattr("schwift.serve.serve", fail)
     result = run("serve")
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"error: {error}\n")
 
@@ -250,7 +250,7 @@ def test_serve_passes_its_options_on_and_ends_with_its_code(tmp_path: Path, monk
         seen.append((settings, watch))
         return 7
 
-    monkeypatch.setattr("converter.embedded.serve.serve", serve)
+    monkeypatch.setattr("schwift.serve.serve", serve)
     result = run(
         "serve", "--models", "m", "--repository", "r", "--host", "::1", "--port", "0", "--triton-grpc-port", "9"
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from converter.discover import ModelSource, check_names, discover
 from converter.errors import ConfigError
+from converter.inspect.discover import ModelSource, check_names, discover
 from tests.unit.converter.samples import add_joblib, add_model, model_yaml
 
 

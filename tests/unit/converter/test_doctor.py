@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from converter.embedded.doctor import examine, locate
 from converter.errors import RuntimeMissing
 from schwift.triton import sealed_probe
+from schwift.triton.installation import examine, locate
 from schwift.triton.sealed_probe import Sealing
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

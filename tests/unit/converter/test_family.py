@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded import family
+from schwift import process_tree
 from tests.unit.converter.processes import alive, wait_until
 
 # Leaves a child behind that has a session of its own, and ends.
@@ -31,11 +31,11 @@ if os.fork() == 0:
 def mark() -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex}"
     yield name
-    family.end(name)
+    process_tree.end(name)
 
 
 def start(mark: str, *command: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, env=family.marked(os.environ, mark), stdin=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=process_tree.marked(os.environ, mark), stdin=subprocess.DEVNULL)
 
 
 def sleeper(mark: str) -> subprocess.Popen[bytes]:
@@ -47,24 +47,24 @@ def test_a_deserter_is_found_and_ended(mark: str, tmp_path: Path) -> None:
     assert start(mark, sys.executable, "-c", DESERTER, str(note)).wait(10) == 0
     wait_until(note.exists)
     pid = int(note.read_text())
-    assert pid in family.members(mark)
-    family.end(mark)
+    assert pid in process_tree.members(mark)
+    process_tree.end(mark)
     wait_until(lambda: not alive(pid))
-    assert family.members(mark) == []
+    assert process_tree.members(mark) == []
 
 
 def test_a_family_has_branches_and_no_namesakes(mark: str) -> None:
     triton, adapter, other = sleeper(f"{mark}/triton"), sleeper(f"{mark}/adapter"), sleeper(f"{mark}x")
     try:
-        wait_until(lambda: set(family.members(mark)) == {triton.pid, adapter.pid})
-        assert family.members(f"{mark}/triton") == [triton.pid]
-        family.end(f"{mark}/triton")
+        wait_until(lambda: set(process_tree.members(mark)) == {triton.pid, adapter.pid})
+        assert process_tree.members(f"{mark}/triton") == [triton.pid]
+        process_tree.end(f"{mark}/triton")
         triton.wait(10)
-        assert family.members(mark) == [adapter.pid]
+        assert process_tree.members(mark) == [adapter.pid]
         assert (adapter.poll(), other.poll()) == (None, None)
     finally:
-        family.end(f"{mark}x")
-        family.end(mark)
+        process_tree.end(f"{mark}x")
+        process_tree.end(mark)
         adapter.wait(10)
         other.wait(10)
 
@@ -72,9 +72,9 @@ def test_a_family_has_branches_and_no_namesakes(mark: str) -> None:
 def test_a_stopped_process_is_ended_too(mark: str) -> None:
     process = sleeper(mark)
     os.kill(process.pid, signal.SIGSTOP)
-    family.kill([process.pid])
+    process_tree.kill([process.pid])
     assert process.wait(10) == -signal.SIGKILL
-    family.kill([process.pid])
+    process_tree.kill([process.pid])
 
 
 def test_the_stubs_of_a_model_are_those_that_run_its_file_in_any_version(mark: str, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_stubs_of_a_model_are_those_that_run_its_file_in_any_version(mark: s
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("import time; time.sleep(100)")
         return subprocess.Popen(
-            [name, str(file), "schwift-1"], executable=sys.executable, env=family.marked(os.environ, mark)
+            [name, str(file), "schwift-1"], executable=sys.executable, env=process_tree.marked(os.environ, mark)
         )
 
     wanted = [run("repo/m_direct/1/model.py"), run("repo/m_direct/12/model.onnx")]
@@ -94,19 +94,19 @@ def test_the_stubs_of_a_model_are_those_that_run_its_file_in_any_version(mark: s
         run("m_direct/1/repo/m/1/model.py"),
         run("repo/m_direct/1/model.py", "/usr/bin/python3"),
     ]
-    wait_until(lambda: set(family.members(mark)) == {process.pid for process in wanted + others})
-    found = family.stubs(mark)
+    wait_until(lambda: set(process_tree.members(mark)) == {process.pid for process in wanted + others})
+    found = process_tree.stubs(mark)
     assert sorted(pid for pid, model in found.items() if model == "m_direct") == sorted(each.pid for each in wanted)
     assert sorted(found.values()) == ["m", "m", "m_direct", "m_direct"]
-    assert family.stubs(f"{mark}/triton") == {}
-    family.kill([process.pid for process in wanted + others])
+    assert process_tree.stubs(f"{mark}/triton") == {}
+    process_tree.kill([process.pid for process in wanted + others])
     for process in wanted + others:
         assert process.wait(10) == -signal.SIGKILL
 
 
 ADOPT = """
 import os, subprocess, sys, time
-from converter.embedded import family
+from schwift import process_tree
 
 def start(code):
     return subprocess.Popen([sys.executable, "-c", code])

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded.child import Child
-from converter.embedded.kept import Kept
 from converter.errors import ServeError
+from schwift.process_group import Child
+from schwift.restarting import Kept
 from tests.unit.converter.processes import alive, wait_until
 
 SLEEP = "import time; time.sleep(100)"

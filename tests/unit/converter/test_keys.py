@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from converter.cli import main
 from converter.errors import ConfigError
-from converter.spec.api_keys import hash_key, read_keys
+from converter.schema.api_keys import hash_key, read_keys
 
 
 @pytest.fixture

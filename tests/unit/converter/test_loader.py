@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from converter.spec.loader import load_spec
-from converter.spec.model import ModelSpec
+from converter.schema.config_loader import load_spec
+from converter.schema.model import ModelSpec
 
 MODELS = Path(__file__).parents[3] / "models"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import ConfigError
-from converter.spec.loader import load_spec
+from converter.schema.config_loader import load_spec
 from tests.unit.converter.test_loader import ONNX, PYTHON
 
 NAME = "x.yaml"

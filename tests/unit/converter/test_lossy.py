@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from converter.spec.lossy import LossyFile, open_text
+from converter.schema.lossy_stream import LossyFile, open_text
 
 
 def test_what_a_full_disk_cannot_take_is_counted_and_said_once_it_can() -> None:
@@ -40,7 +40,7 @@ def test_what_a_full_disk_cannot_take_is_counted_and_said_once_it_can() -> None:
 def test_a_process_ends_well_whose_output_goes_nowhere(target: str) -> None:
     code = """
 import sys
-from converter.spec import lossy
+from converter.schema import lossy_stream
 lossy.take_over_standard_streams()
 for number in range(3):
     print("line", number)

@@ -22,9 +22,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from converter import pickles
-from converter.artifacts import Facts, inspect
 from converter.errors import ArtifactError
+from converter.inspect import pickle_reader
+from converter.inspect.inspector import Facts, inspect
 from tests.unit.converter.samples import add_source, classifier_graph, model_yaml
 
 CONFIG = "models/m/model_config.yaml"
@@ -82,7 +82,7 @@ def test_reading_runs_nothing_of_the_file(tmp_path: Path) -> None:
             return (exec, (f"open({str(flag)!r}, 'w')",))
 
     (tmp_path / "bad").write_bytes(pickle.dumps([Bad()]))
-    assert ("builtins", "exec") in pickles.read(tmp_path / "bad").names
+    assert ("builtins", "exec") in pickle_reader.read(tmp_path / "bad").names
     assert not flag.exists()
 
 
@@ -233,7 +233,7 @@ def test_R17_missing_library_of_a_python_model_is_named_with_its_line(tmp_path: 
 def test_a_pickle_that_claims_more_bytes_than_it_has_is_damaged(tmp_path: Path) -> None:
     """Python's own reader would make room for them before it reads one."""
     (tmp_path / "m.pkl").write_bytes(b"\x80\x05\x96" + (1 << 60).to_bytes(8, "little") + b"x.")
-    with pytest.raises(pickles.DamagedPickle, match="ends within a bytearray"):
-        pickles.read(tmp_path / "m.pkl")
+    with pytest.raises(pickle_reader.DamagedPickle, match="ends within a bytearray"):
+        pickle_reader.read(tmp_path / "m.pkl")
     (tmp_path / "m.pkl").write_bytes(b"\x80\x05\x96" + (3).to_bytes(8, "little") + b"abc.")
-    assert pickles.read(tmp_path / "m.pkl").names == set()
+    assert pickle_reader.read(tmp_path / "m.pkl").names == set()

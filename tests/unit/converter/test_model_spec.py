@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from converter.spec import dtypes
-from converter.spec.model import ModelArgs, ModelFile, QueueSpec, nearest
+from converter.schema import dtypes
+from converter.schema.model import ModelArgs, ModelFile, QueueSpec, nearest
 from tests.unit.converter.samples import model_data, model_spec
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded import old_logs
+from schwift import log_rotation
 from tests.unit.converter.processes import alive, wait_until
 
 # Becomes, as `schwift triton` does, another program that writes a log, and says who keeps that small meanwhile.
 WRITER = """
 import os, subprocess, sys
 from pathlib import Path
-from converter.embedded import old_logs
+from schwift import log_rotation
 old_logs._MOST_BYTES, old_logs.PERIOD_SECONDS = 1000, 0.01
 log = Path(sys.argv[1])
 old_logs.keep_cutting(log)
@@ -42,34 +42,34 @@ def was_cut(log: Path, letter: str) -> bool:
 
 
 def test_a_large_log_is_set_aside_and_five_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(old_logs, "_MOST_BYTES", 4)
+    monkeypatch.setattr(log_rotation, "_MOST_BYTES", 4)
     log = tmp_path / "triton.log"
     for number in range(8):
         log.write_text(f"log {number}", encoding="utf-8")
-        old_logs.set_aside(log)
+        log_rotation.set_aside(log)
     assert contents(tmp_path) == {f"triton.log.{i}": f"log {8 - i}" for i in range(1, 6)}
 
 
 def test_a_small_log_goes_on(tmp_path: Path) -> None:
     log = tmp_path / "triton.log"
-    old_logs.set_aside(log)
-    old_logs.cut(log)
+    log_rotation.set_aside(log)
+    log_rotation.cut(log)
     log.write_text("a few lines", encoding="utf-8")
-    old_logs.set_aside(log)
-    old_logs.cut(log)
+    log_rotation.set_aside(log)
+    log_rotation.cut(log)
     assert contents(tmp_path) == {"triton.log": "a few lines"}
 
 
 def test_a_log_that_is_open_is_cut_and_written_on_from_its_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(old_logs, "_MOST_BYTES", 4)
+    monkeypatch.setattr(log_rotation, "_MOST_BYTES", 4)
     log = tmp_path / "triton.log"
     with open(log, "a", encoding="utf-8") as file:
         for number in range(8):
             file.write(f"log {number}")
             file.flush()
-            old_logs.cut(log)
+            log_rotation.cut(log)
         file.write("now")
         file.flush()
         assert contents(tmp_path) == {"triton.log": "now"} | {f"triton.log.{i}": f"log {8 - i}" for i in range(1, 6)}
@@ -99,7 +99,7 @@ def test_what_a_process_becomes_has_its_log_kept_small_until_it_ends(tmp_path: P
 
 def test_a_full_disk_costs_the_oldest_log_and_then_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not each of them, one a try."""
-    monkeypatch.setattr(old_logs, "_MOST_BYTES", 4)
+    monkeypatch.setattr(log_rotation, "_MOST_BYTES", 4)
 
     def full(source: Path, copy: Path) -> None:
         copy.write_text("part")
@@ -110,9 +110,9 @@ def test_a_full_disk_costs_the_oldest_log_and_then_the_content(tmp_path: Path, m
     log.write_text("large")
     for i in (1, 2):
         log.with_name(f"triton.log.{i}").write_text(f"old {i}")
-    old_logs.cut(log)
+    log_rotation.cut(log)
     assert contents(tmp_path) == {"triton.log": "large", "triton.log.1": "old 1"}
-    old_logs.cut(log)
+    log_rotation.cut(log)
     assert contents(tmp_path) == {"triton.log": "large"}
-    old_logs.cut(log)
+    log_rotation.cut(log)
     assert contents(tmp_path) == {"triton.log": ""}

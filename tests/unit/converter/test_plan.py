@@ -10,12 +10,12 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from converter.artifacts import Facts, GraphTensor
 from converter.cores import available_cores
-from converter.plan import BuildOptions, Plan, joined
-from converter.spec.manifest import Tensor
-from converter.spec.settings import load_settings
-from converter.template import TEMPLATE_ROOT
+from converter.inspect.inspector import Facts, GraphTensor
+from converter.repository.plan import BuildOptions, Plan, joined
+from converter.repository.runtime_files import TEMPLATE_ROOT
+from converter.schema.manifest import Tensor
+from converter.schema.settings import load_settings
 from tests.unit.converter.samples import OPTIONS, add_source, model_yaml, plan_for
 
 RUNTIME = sorted(path.name for path in (TEMPLATE_ROOT / "runtime").glob("*.py"))

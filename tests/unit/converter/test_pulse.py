@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded.pulse import Pulse
+from schwift.triton_liveness import Pulse
 from tests.unit.converter.processes import wait_until
 
 

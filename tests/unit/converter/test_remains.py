@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded import family, remains
+from schwift import process_tree, work_folder
 from tests.unit.converter.processes import alive, wait_until
 
 # A serve that has started a child and some shared memory, and then is killed or waits to be.
 SERVE = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from converter.embedded import family, remains
+from schwift import process_tree
+from schwift import work_folder
 with remains.workdir() as workdir:
     Path(f"/dev/shm/{workdir.mark}-region").write_bytes(b"x")
     (workdir.path / "backends").mkdir()
@@ -60,28 +61,28 @@ def test_nothing_is_left_of_one_that_was_killed(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "killed")
     serve.process.wait(10)
     assert alive(serve.child) and serve.region.exists() and serve.path.exists()
-    assert remains.clear() == [serve.process.pid]
+    assert work_folder.clear() == [serve.process.pid]
     wait_until(lambda: not alive(serve.child))
     assert not serve.region.exists() and not serve.path.exists()
-    assert remains.clear() == []
+    assert work_folder.clear() == []
 
 
 def test_one_that_runs_is_not_touched(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "running")
     try:
-        assert remains.clear() == []
+        assert work_folder.clear() == []
         assert alive(serve.child) and serve.region.exists() and (serve.path / "backends").is_dir()
     finally:
         serve.process.kill()
         serve.process.wait(10)
-    assert remains.clear() == [serve.process.pid]
+    assert work_folder.clear() == [serve.process.pid]
     wait_until(lambda: not alive(serve.child))
 
 
 def test_one_that_ends_well_leaves_nothing(tmp_path: Path) -> None:
-    with remains.workdir() as workdir:
+    with work_folder.workdir() as workdir:
         assert json.loads((workdir.path / "serve.json").read_text()) == {"mark": workdir.mark, "pid": os.getpid()}
-        assert remains.clear() == []
+        assert work_folder.clear() == []
         assert workdir.path.is_dir()
     assert not workdir.path.exists()
 
@@ -93,7 +94,7 @@ def test_a_note_that_is_none_of_ours_is_not_believed(tmp_path: Path, note: str) 
     folder = tmp_path / "schwift-serve-odd"
     folder.mkdir()
     (folder / "serve.json").write_text(note)
-    assert remains.clear() == []
+    assert work_folder.clear() == []
     assert folder.is_dir()
     (folder / "serve.json").unlink()
     folder.rmdir()
@@ -105,7 +106,7 @@ def test_the_folder_of_another_is_not_followed(tmp_path: Path) -> None:
     (target / "serve.json").write_text('{"mark": "schwift-0123456789ab", "pid": 1}')
     link = tmp_path / "schwift-serve-link"
     link.symlink_to(target)
-    assert remains.clear() == []
+    assert work_folder.clear() == []
     assert (target / "serve.json").exists()
     link.unlink()
 
@@ -113,8 +114,8 @@ def test_the_folder_of_another_is_not_followed(tmp_path: Path) -> None:
 def test_marks_differ_and_are_of_the_form_that_is_believed() -> None:
     marks = set()
     for _ in range(3):
-        with remains.workdir() as workdir:
+        with work_folder.workdir() as workdir:
             marks.add(workdir.mark)
-            assert remains._MARK.fullmatch(workdir.mark)
-            assert family.members(workdir.mark) == []
+            assert work_folder._MARK.fullmatch(workdir.mark)
+            assert process_tree.members(workdir.mark) == []
     assert len(marks) == 3

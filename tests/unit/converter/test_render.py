@@ -17,11 +17,11 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from converter.artifacts import Facts, GraphTensor
 from converter.errors import RepositoryError
-from converter.render import QueuePolicy, TritonModel, quoted, render
-from converter.spec.manifest import Tensor
-from converter.tensors import TensorPlan
+from converter.inspect.inspector import Facts, GraphTensor
+from converter.repository.render import QueuePolicy, TritonModel, quoted, render
+from converter.repository.tensors import TensorPlan
+from converter.schema.manifest import Tensor
 from tests.unit.converter.samples import OPTIONS, add_source, model_yaml, plan_for
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import ConfigError
-from converter.spec.settings import Settings, env_name, load_settings
+from converter.schema.settings import Settings, env_name, load_settings
 
 EXAMPLE = Path(__file__).parents[3] / ".env.example"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded import family, shared_memory
-from converter.embedded.shared_memory import Sweep
+from schwift import process_tree, shared_memory
+from schwift.shared_memory import Sweep
 from tests.unit.converter.processes import wait_until
 
 SIZE = 1 << 20
@@ -39,9 +39,9 @@ class Swept:
     def process(self, letter: str) -> subprocess.Popen[bytes]:
         """One that has this region, as its command line says."""
         command = [sys.executable, "-c", "import time; time.sleep(100)", self.region(letter).name]
-        process = subprocess.Popen(command, env=family.marked(os.environ, self.mark), stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=process_tree.marked(os.environ, self.mark), stdin=subprocess.DEVNULL)
         self.processes.append(process)
-        wait_until(lambda: self.region(letter).name in family.words(self.mark))
+        wait_until(lambda: self.region(letter).name in process_tree.words(self.mark))
         return process
 
     def end(self, process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from converter.build import build_repository
 from converter.cli import main
 from converter.errors import ConfigError
-from converter.spec.manifest import read_manifest
+from converter.schema.manifest import read_manifest
 from tests.unit.converter.samples import OPTIONS, add_joblib, add_model, model_yaml
 
 CODE = b"import xgboost\n\n\nclass Model:\n    def predict(self, X):\n        return X\n"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from converter.embedded.doctor import Installation
-from converter.embedded.standalone import run_triton, standalone_command, standard_ports, triton_log
-from converter.embedded.triton import Ports
 from converter.errors import PortInUse, RepositoryError, ServeError
-from converter.spec import triton_key
-from converter.spec.settings import Settings
+from converter.schema import triton_key
+from converter.schema.settings import Settings
 from schwift.triton import restricted_apis, sealed_start
+from schwift.triton.embedded import Ports
+from schwift.triton.installation import Installation
+from schwift.triton.standalone import run_triton, standalone_command, standard_ports, triton_log
 from tests.unit.converter.repositories import build
 from tests.unit.converter.samples import add_joblib
 
@@ -46,7 +46,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
         raise Became(command, environment)
 
     monkeypatch.setattr(sealed_start, "start", become)
-    monkeypatch.setattr("converter.embedded.standalone.locate", lambda: installation)
+    monkeypatch.setattr("schwift.triton.standalone.locate", lambda: installation)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return installation
 

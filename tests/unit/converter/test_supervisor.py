@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded.child import Child
-from converter.embedded.kept import Kept
-from converter.embedded.pulse import Pulse
-from converter.embedded.supervisor import StopSignals, Supervisor
-from converter.embedded.wishes import Wishes
 from converter.errors import ServeError
+from schwift.kill_pipe import Wishes
+from schwift.process_group import Child
+from schwift.restarting import Kept
+from schwift.supervisor import StopSignals, Supervisor
+from schwift.triton_liveness import Pulse
 from tests.unit.converter.processes import alive, wait_until
 
 SLEEP = "import time; time.sleep(100)"

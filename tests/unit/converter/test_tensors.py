@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from converter.artifacts import Facts, GraphTensor
-from converter.discover import ModelSource
 from converter.errors import ArtifactError
-from converter.spec.manifest import Tensor
-from converter.tensors import TensorPlan, Tensors, resolve
+from converter.inspect.discover import ModelSource
+from converter.inspect.inspector import Facts, GraphTensor
+from converter.repository.tensors import TensorPlan, Tensors, resolve
+from converter.schema.manifest import Tensor
 from tests.unit.converter.samples import model_spec
 
 FEATURES = GraphTensor("features", "tensor(float)", (None, 4))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import ConfigError
-from converter.spec import triton_key
+from converter.schema import triton_key
 
 
 def test_a_new_key_is_random_kept_and_for_this_user_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2
 
 from converter.build import Build, roll_back
 from converter.errors import ConfigError, RepositoryError
-from converter.spec.manifest import Manifest
+from converter.schema.manifest import Manifest
 from tests.unit.converter.repositories import build, contents, versions, whole
 from tests.unit.converter.samples import add_joblib
 

@@ -6,7 +6,7 @@ import itertools
 import os
 from pathlib import Path
 
-from converter.embedded.watch import Changes, snapshot
+from schwift.model_watcher import Changes, snapshot
 
 A, B, C = ({"file": (number, 1, 1)} for number in (1, 2, 3))
 

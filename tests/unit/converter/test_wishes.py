@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converter.embedded.wishes import Wishes
+from schwift.kill_pipe import Wishes
 
 
 @pytest.fixture

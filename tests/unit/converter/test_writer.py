@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from converter import writer
 from converter.errors import RepositoryError
-from converter.plan import Plan
-from converter.spec.manifest import Manifest, read_manifest
-from converter.writer import Changes, compare, digests, existing, write
+from converter.repository import writer
+from converter.repository.plan import Plan
+from converter.repository.writer import Changes, compare, digests, existing, write
+from converter.schema.manifest import Manifest, read_manifest
 from tests.unit.converter.repositories import build, contents, numbers, versions, whole
 from tests.unit.converter.samples import add_joblib
 

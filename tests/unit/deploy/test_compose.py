@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from converter.embedded.standalone import standard_ports
-from converter.spec.settings import Settings, env_name
+from converter.schema.settings import Settings, env_name
+from schwift.triton.standalone import standard_ports
 from tests.e2e.server import ROOT
 from tests.images import compose
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from converter.embedded.doctor import Installation
-from converter.embedded.standalone import standalone_command, standard_ports
-from converter.spec.settings import Settings, load_settings
+from converter.schema.settings import Settings, load_settings
 from schwift.triton import sealed_start
+from schwift.triton.installation import Installation
+from schwift.triton.standalone import standalone_command, standard_ports
 from tests.e2e.server import ROOT
 
 SCRIPT = ROOT / "deploy" / "nvidia.sh"

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from adapter.__main__ import _ANSWER_SECONDS
-from converter.embedded.triton import EXIT_SECONDS
-from converter.spec.settings import Settings
+from converter.schema.settings import Settings
+from schwift.triton.embedded import EXIT_SECONDS
 from tests.e2e.server import ROOT
 from tests.images import compose
 from tests.unit.deploy.test_compose import DOCKERFILE, OURS, settings_in, stage

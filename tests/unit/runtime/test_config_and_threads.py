@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.spec import dtypes
+from converter.schema import dtypes
 from tests.unit.runtime.making import make_config
 from triton_repo_template.runtime.config import NUMPY_OF, TensorConfig
 from triton_repo_template.runtime.threads import (

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from converter.embedded.triton import choose_ports
 from converter.errors import ServeError
-from converter.spec.settings import load_settings
+from converter.schema.settings import load_settings
 from schwift.triton import addresses, restricted_apis
+from schwift.triton.embedded import choose_ports
 
 
 def test_ports_are_written_as_clients_and_as_triton_do() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from adapter.http.connection_bounds import ConnectionSweep
+from adapter.sockets.connection_bounds import ConnectionSweep
 
 LIMIT = 256
 

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from adapter import errors
-from adapter.http.refusals import RefusalLog, refuse
+from adapter.sockets.refusals import RefusalLog, refuse
 
 
 class Clock:

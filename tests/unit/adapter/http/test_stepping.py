@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapter import errors
-from adapter.http.stepping import HeadCutter, find_end, is_one_request
+from adapter.sockets.stepping import HeadCutter, find_end, is_one_request
 
 HEAD = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -1,0 +1,222 @@
+"""Triton over gRPC, with raw tensors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from adapter import errors
+from adapter.backend.error_mapping import UNAVAILABLE, UNREACHABLE, translate
+from adapter.backend.load_progress import Load, State, States, unloaded
+from adapter.backend.protocol import LOAD_TIMEOUT, Arrays
+from adapter.backend.raw_tensors import from_raw, promised, to_raw
+from converter.schema import dtypes
+from converter.schema.manifest import Tensor
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A proxy from the environment must not come between us and a Triton on this host.
+    ("grpc.enable_http_proxy", 0),
+    # What may be tried again is the adapter's decision.
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+Metadata = tuple[tuple[str, str], ...]
+# Between two looks at the index while a load or an unload goes on, and how long its answer may come after it ended.
+_LOOK_SECONDS = 0.1
+_ANSWER_SECONDS = 0.5
+_UNIX = "unix:"
+
+
+class TritonGrpc:
+    """An InferenceBackend. Make it inside a running event loop.
+
+    Addresses are host:port or unix:path, of metrics a URL or unix:path. `key` gives what is sent with the calls that
+    Triton takes from us alone: it is asked each time, as Triton may be started again with another.
+    """
+
+    def __init__(self, address: str, metrics_url: str, key: Callable[[], Metadata] = tuple) -> None:
+        self._key = key
+        self._metrics_url = metrics_url
+        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._in_flight: defaultdict[str, set[Any]] = defaultdict(set)
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Sequence[Tensor],
+        arrays: Arrays,
+        outputs: Sequence[Tensor],
+        timeout: float,
+        queued: bool = False,
+        request_id: str = "",
+    ) -> Arrays:
+        if timeout <= 0:
+            raise errors.DeadlineExceeded(errors.DEADLINE)
+        request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
+        if queued:
+            # Microseconds.
+            request.parameters["timeout"].int64_param = max(1, int(timeout * 1e6))
+        for tensor in inputs:
+            array = arrays[tensor.name]
+            request.inputs.add(name=tensor.name, datatype=dtypes.by_name(tensor.dtype).triton, shape=array.shape)
+            request.raw_input_contents.append(to_raw(array))
+        for tensor in outputs:
+            request.outputs.add(name=tensor.name)
+        call = self._stub.ModelInfer(request, timeout=timeout)
+        in_flight = self._in_flight[model]
+        in_flight.add(call)
+        try:
+            response = await call
+        except grpc.aio.AioRpcError as error:
+            raise translate(error.code(), error.details() or "") from error
+        except asyncio.CancelledError as error:
+            if call in in_flight:
+                raise
+            raise errors.ModelProcessDead(UNAVAILABLE, "the process that had this call was ended") from error
+        finally:
+            in_flight.discard(call)
+        wanted = {tensor.name: tensor for tensor in outputs}
+        try:
+            return {
+                item.name: from_raw(raw, promised(wanted[item.name], item.datatype), tuple(item.shape))
+                for item, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+            }
+        except (ValueError, KeyError) as error:
+            raise errors.BadModelOutput("The model's answer is not what its config promises.", str(error)) from error
+
+    async def live(self, timeout: float) -> bool:
+        try:
+            answer = await self._stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=timeout)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.live)
+
+    async def states(self, timeout: float) -> Mapping[str, str]:
+        states: dict[str, str] = {}
+        for model in await self._index(timeout):
+            state = model.state or "not loaded"
+            states[f"{model.name}/{model.version}"] = state
+            # Older versions stay in the index after they were unloaded.
+            if states.get(model.name) != "READY":
+                states[model.name] = state
+        return states
+
+    async def load(self, model: str, timeout: float) -> None:
+        began = time.monotonic()
+        load = Load(await self._states_of(model, timeout))
+        request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+        left = timeout - (time.monotonic() - began)
+        try:
+            end = await self._answer(
+                self._stub.RepositoryModelLoad(request, timeout=left, metadata=self._key()), load.look, model
+            )
+        except grpc.aio.AioRpcError as error:
+            text = error.details() or str(error.code())
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                text = f"{LOAD_TIMEOUT} {timeout:g} s"
+            elif error.code() is grpc.StatusCode.UNAVAILABLE and "model" not in text:
+                raise errors.UpstreamDown(UNREACHABLE, text) from error
+            raise errors.ModelUnavailable(UNAVAILABLE, text) from error
+        if end is not None and end.name != "READY":
+            raise errors.ModelUnavailable(UNAVAILABLE, end.reason)
+
+    async def unload(self, model: str, timeout: float) -> None:
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+        try:
+            call = self._stub.RepositoryModelUnload(request, timeout=timeout, metadata=self._key())
+            await self._answer(call, unloaded, model)
+        except grpc.aio.AioRpcError as error:
+            raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
+
+    async def _answer(self, call: Any, look: Callable[[States], State | None], model: str) -> State | None:
+        """Wait for the answer; the state in which it ended where that is known by the index alone. AioRpcError."""
+        answer = asyncio.ensure_future(call)
+        ended: float | None = None
+        try:
+            while not (await asyncio.wait([answer], timeout=_LOOK_SECONDS))[0]:
+                try:
+                    end = look(await self._states_of(model, _LOOK_SECONDS))
+                except errors.UpstreamDown:
+                    # The call itself says what is wrong.
+                    continue
+                now = time.monotonic()
+                if end is None:
+                    ended = None
+                elif ended is None:
+                    ended = now
+                elif now - ended > _ANSWER_SECONDS:
+                    return end
+            await answer
+            return None
+        finally:
+            answer.cancel()
+
+    async def _states_of(self, model: str, timeout: float) -> States:
+        index = await self._index(timeout)
+        return {each.version: State(each.state, each.reason) for each in index if each.name == model}
+
+    async def _index(self, timeout: float) -> Sequence[Any]:
+        """Of every version of each model: name, version, state and reason. UpstreamDown."""
+        try:
+            index = await self._stub.RepositoryIndex(
+                service_pb2.RepositoryIndexRequest(), timeout=timeout, metadata=self._key()
+            )
+        except grpc.aio.AioRpcError as error:
+            raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
+        models: Sequence[Any] = index.models
+        return models
+
+    def abandon(self, model: str) -> None:
+        in_flight = self._in_flight[model]
+        while in_flight:
+            in_flight.pop().cancel()
+
+    def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
+        """Of a call whose deadline is over gRPC tells nothing more."""
+
+    async def metrics(self, timeout: float) -> bytes:
+        try:
+            return await asyncio.to_thread(_get, self._metrics_url, timeout)
+        except (OSError, ValueError, http.client.HTTPException):
+            return b""
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+def _get(url: str, timeout: float) -> bytes:
+    if url.startswith(_UNIX):
+        return _get_unix(url.removeprefix(_UNIX), timeout)
+    # No proxy from the environment, as for gRPC.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=timeout) as response:
+        body: bytes = response.read()
+        return body
+
+
+def _get_unix(path: str, timeout: float) -> bytes:
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
+    with contextlib.closing(connection):
+        # It connects by itself only where it has no socket yet.
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(path)
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()

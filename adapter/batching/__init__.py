@@ -1,0 +1,1 @@
+"""Rows that wait, joined into few calls."""

@@ -1,0 +1,118 @@
+"""One model's ways to Triton, and the choice between them: idle and rush through the dispatcher, busy to the front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adapter import errors
+from adapter.backend.protocol import InferenceBackend
+from adapter.batching.batcher import ANSWERS, Dispatcher, call
+from adapter.batching.regime import REGIMES, Regime, RegimeName
+from adapter.codec.codec import Codec
+from adapter.codec.decode import Features
+from adapter.codec.encode import Texts
+from adapter.request_timings import Timings
+from adapter.workers import counters
+from adapter.workers.shared_table import Board
+from converter.schema.manifest import ModelEntry
+from converter.schema.model import Endpoint
+
+
+class Lane:
+    """`worker` is this process's place on the board."""
+
+    def __init__(
+        self,
+        entry: ModelEntry,
+        codec: Codec,
+        backend: InferenceBackend,
+        board: Board,
+        worker: int,
+        forced: RegimeName | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._entry = entry
+        self._codec = codec
+        self._backend = backend
+        self._clock = clock
+        # Requests of this process that are in here; and whether another version of the model took its place.
+        self.active = 0
+        self.left = False
+        self._dispatcher = Dispatcher(entry, codec, backend, board, worker, clock)
+        # What goes straight to the model neither finds nor fills the front's response cache.
+        self._regime = Regime(entry.spec.caching, forced) if entry.front else Regime()
+        self._in_flight = counters.Gauge(board, entry.name, worker, counters.IN_FLIGHT)
+        self._shown = counters.Gauge(board, entry.name, worker, counters.REGIME)
+        self._front_answered = counters.Gauge(board, entry.name, worker, counters.FRONT_ANSWERED)
+        self._changes = counters.Gauge(board, entry.name, worker, counters.REGIME_CHANGES)
+        self._front_times = counters.CallTimes(board, entry.name, worker, "front")
+
+    async def infer(self, endpoint: Endpoint, features: Features, deadline: float, timings: Timings) -> list[Texts]:
+        """The answer's rows, in one part or in several for more rows than a call takes. Raises AdapterError."""
+        in_flight = self._in_flight
+        # Those who are expected back at once count as there.
+        others = in_flight.total() or self._dispatcher.expecting
+        in_flight.add(1)
+        self.active += 1
+        try:
+            way = timings.regime = self._choose(endpoint, others)
+            rows, most = len(features[0]), self._entry.direct_max_rows
+            if rows > most:
+                return await self._in_parts(features, deadline, timings)
+            remaining = deadline - self._clock()
+            if way == "rush":
+                return [await self._dispatcher.infer(features, remaining, timings)]
+            if way == "busy" and self._entry.front is not None:
+                return [await self._through_the_front(self._entry.front, features, deadline, timings)]
+            return [await self._dispatcher.alone(features, remaining, timings)]
+        finally:
+            self.active -= 1
+            in_flight.add(-1)
+
+    def refresh(self) -> None:
+        """What the board says of the regime, brought up to date while nothing arrives."""
+        self._regime.settle(self._in_flight.total(), self._clock())
+        self._show()
+
+    def _choose(self, endpoint: Endpoint, others: float) -> RegimeName:
+        """/predict never waits for the batcher, and still is joined with what waits here."""
+        if endpoint == "predict" or self._entry.front is None:
+            return "rush" if others else "idle"
+        chosen = self._regime.choose(others, self._clock())
+        self._show()
+        return chosen
+
+    def _show(self) -> None:
+        place = REGIMES.index(self._regime.now)
+        if self._shown.mine != place:
+            self._shown.set(place)
+            self._changes.add(1)
+
+    async def _in_parts(self, features: Features, deadline: float, timings: Timings) -> list[Texts]:
+        rows, most = len(features[0]), self._entry.direct_max_rows
+        parts: list[Texts] = []
+        for start in range(0, rows, most):
+            part = tuple(values[start : start + most] for values in features)
+            parts.append(await self._dispatcher.infer(part, deadline - self._clock(), timings))
+        return parts
+
+    async def _through_the_front(self, front: str, features: Features, deadline: float, timings: Timings) -> Texts:
+        """One call for this request; whom it is joined with is the batcher's affair."""
+        started = self._clock()
+        rows = [len(features[0])]
+        remaining = deadline - started
+        try:
+            (texts,) = await call(
+                self._backend, self._codec, self._entry, front, [features], rows, remaining, [timings], queued=True
+            )
+        except (errors.DeadlineExceeded, *ANSWERS) as error:
+            # Where Triton says so, the front lives, though what it calls may not.
+            self._front_answered.add(bool(error.inside))
+            raise
+        finally:
+            timings.model = self._clock() - started
+        self._front_answered.add(1)
+        if isinstance(texts, errors.BadModelOutput):
+            raise texts
+        self._front_times.took(timings.model)
+        return texts

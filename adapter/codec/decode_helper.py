@@ -1,0 +1,98 @@
+"""The process that reads large bodies: `python -m adapter.codec.decode_helper DESCRIPTOR`, started by off_loop.py.
+
+It reads one body after the other, with the very code that small ones are read with, and gives back tensors, or texts
+in slices, in anonymous memory that the adapter maps. It ends when the adapter does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from adapter.codec.decode import Features, FeaturesParser
+from adapter.codec.helper_messages import (
+    NICE,
+    SLICE_BYTES,
+    Head,
+    PartOf,
+    Reply,
+    Request,
+    hand_over,
+    map_bytes,
+    new_memory,
+    receive,
+    write,
+)
+from adapter.errors import BadFeatures, MalformedJson
+from converter.schema.manifest import ModelEntry
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Until the other end of the socket is closed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The loop goes first: it has other clients' requests.
+    os.nice(NICE)
+    parsers: dict[bytes, FeaturesParser] = {}
+    with socket.socket(fileno=int(sys.argv[1])) as sock:
+        while (received := receive(sock, Request)) is not None:
+            request, content = received
+            with map_bytes(content, request.entry + request.body) as data:
+                entry, body = bytes(data[request.body :]), bytes(data[: request.body])
+            parser = parsers.get(entry)
+            if parser is None:
+                # One model's versions follow each other: there is no use in those before.
+                parser = FeaturesParser(ModelEntry.model_validate_json(entry))
+                parsers = {entry: parser}
+            head, pieces = decode(parser, body)
+            reply(sock, head, pieces)
+
+
+def reply(sock: socket.socket, head: Head, pieces: list[bytes]) -> None:
+    """Everything goes into the memory but how long its head is."""
+    raw = msgspec.json.encode(head)
+    with new_memory() as memory:
+        for piece in (raw, *pieces):
+            write(memory, piece)
+        hand_over(sock, Reply(len(raw), len(raw) + sum(map(len, pieces))), memory)
+
+
+def decode(parser: FeaturesParser, body: bytes) -> tuple[Head, list[bytes]]:
+    """What `parser` makes of a body: the head says what the pieces are."""
+    try:
+        features = parser.parse(body)
+    except (MalformedJson, BadFeatures) as error:
+        return Head(0, [], type(error).__name__, error.detail), []
+    rows = len(features[0])
+    try:
+        arrays = parser.to_arrays([features])
+    except BadFeatures as error:
+        return Head(rows, [], type(error).__name__, error.detail), []
+    return _packed(rows, features, list(arrays.values()), len(body))
+
+
+def _packed(rows: int, features: Features, arrays: list[Any], size: int) -> tuple[Head, list[bytes]]:
+    parts: list[PartOf] = []
+    pieces: list[bytes] = []
+    a_slice = -(-rows // max(1, size // SLICE_BYTES))
+    for values, array in zip(features, arrays, strict=True):
+        if array.dtype == np.object_:
+            texts = [msgspec.msgpack.encode(values[start : start + a_slice]) for start in range(0, rows, a_slice)]
+            parts.append(PartOf("", [], [len(text) for text in texts]))
+            pieces += texts
+        else:
+            pieces.append(array.tobytes())
+            parts.append(PartOf(array.dtype.str, list(array.shape), [len(pieces[-1])]))
+    return Head(rows, parts, "", ""), pieces
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Large bodies: how much of them may be held at a time, and where.
+
+Room is taken as the bytes come, and kept until their request is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from adapter.codec.helper_messages import write
+from adapter.errors import Overloaded
+
+# What is smaller is bounded well enough by the number of requests.
+LARGE_BYTES = 256 * 1024
+# Of the largest body that is taken, so many at a time in each worker.
+_MOST_LARGEST = 4
+_NO_ROOM = "Too many large requests are in flight; try again shortly, or send fewer rows a request."
+
+
+class LargeBody:
+    """A body of megabytes in anonymous memory, as its pieces came.
+
+    Among the interpreter's objects it would be joined and copied while everybody else waits, and leave holes that the
+    allocator keeps. Use it as a context manager, or close it.
+    """
+
+    def __init__(self, room: LargeBodies) -> None:
+        self._room = room
+        self._size = 0
+        self.memory = os.memfd_create("schwift-body", os.MFD_CLOEXEC)
+
+    def __len__(self) -> int:
+        """Its bytes so far."""
+        return self._size
+
+    def append(self, piece: bytes) -> None:
+        """Add what came. Raises Overloaded where it has no room."""
+        self._room.take(len(piece))
+        self._size += len(piece)
+        write(self.memory, piece)
+
+    def read(self) -> bytes:
+        """All of it."""
+        return os.pread(self.memory, self._size, 0)
+
+    def close(self) -> None:
+        """Give the memory and the room back."""
+        os.close(self.memory)
+        self._room.give_back(self._size)
+
+
+class LargeBodies:
+    """`largest` in bytes is the limit of one body."""
+
+    def __init__(self, largest: int) -> None:
+        self._room = _MOST_LARGEST * largest
+        self._turn = asyncio.Lock()
+
+    async def pace(self) -> None:
+        """Wait until it is this body's turn to be read on: one piece of one of them for each turn of the event loop."""
+        async with self._turn:
+            await asyncio.sleep(0)
+
+    def check(self, size: int) -> None:
+        """Raise Overloaded where a body of so many bytes has no room now; takes none."""
+        if size > self._room:
+            raise Overloaded(_NO_ROOM)
+
+    def begin(self) -> LargeBody:
+        """An empty one. Raises Overloaded where the process has no file descriptor for it."""
+        try:
+            return LargeBody(self)
+        except OSError as error:
+            raise Overloaded(_NO_ROOM) from error
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes. Raises Overloaded."""
+        self.check(size)
+        self._room -= size
+
+    def give_back(self, size: int) -> None:
+        self._room += size

@@ -1,0 +1,166 @@
+"""Large bodies read in a process beside the event loop, so that nobody waits for somebody else's 15 MiB.
+
+A thread would not do: the decoder holds the interpreter's lock. The process starts with the first large body and ends
+when none came for a while. What it gives back are tensors in memory that is mapped, not copied; texts are read from
+there in slices, with the loop's other work in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from adapter import errors
+from adapter.codec.decode import Features
+from adapter.codec.helper_messages import Head, PartOf, Reply, Request, hand_over, map_bytes, receive, write
+from adapter.codec.large_bodies import LargeBody
+from converter.schema.manifest import ModelEntry, entry_json
+
+IDLE_SECONDS = 10.0
+_ERRORS: Mapping[str, type[errors.MalformedJson | errors.BadFeatures]] = {
+    "MalformedJson": errors.MalformedJson,
+    "BadFeatures": errors.BadFeatures,
+}
+_BROKEN = "The body could not be read now; try again shortly, or send fewer rows a request."
+
+
+class _HelperEnded(Exception):
+    """It was killed, or could not start."""
+
+
+class OffLoop:
+    """One body at a time; the others wait for their turn, within their deadlines."""
+
+    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._idle_seconds = idle_seconds
+        self._turn = asyncio.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._idle: asyncio.TimerHandle | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """The helper's, while there is one."""
+        return None if self._process is None else self._process.pid
+
+    async def parse(
+        self, entry: ModelEntry, body: LargeBody, timeout: float
+    ) -> tuple[Features, errors.BadFeatures | None]:
+        """The rows of a body, as FeaturesParser reads it, and why a number of them does not fit the model's dtype.
+
+        Raises MalformedJson, BadFeatures, DeadlineExceeded after `timeout` seconds, and Overloaded where it cannot run.
+        """
+        try:
+            return await asyncio.wait_for(self._parse(entry, body), timeout)
+        except asyncio.TimeoutError:
+            raise errors.DeadlineExceeded(errors.DEADLINE) from None
+        except (OSError, _HelperEnded) as error:
+            raise errors.Overloaded(_BROKEN) from error
+
+    def close(self) -> None:
+        """End the helper."""
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._socket is not None:
+            self._socket.close()
+        process, self._process, self._socket = self._process, None, None
+        if process is not None:
+            process.kill()
+            # Until its memory is given back, which the loop need not wait for.
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop().run_in_executor(None, process.wait)
+
+    async def _parse(self, entry: ModelEntry, body: LargeBody) -> tuple[Features, errors.BadFeatures | None]:
+        async with self._turn:
+            if self._idle is not None:
+                self._idle.cancel()
+            try:
+                head, data = await self._ask(entry_json(entry).encode(), body)
+            except BaseException:
+                # What it is at now, nobody waits for any more.
+                self.close()
+                raise
+            self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self.close)
+        if not head.error:
+            return await _features(head, data), None
+        error = _ERRORS[head.error](head.detail)
+        if head.rows and isinstance(error, errors.BadFeatures):
+            # As many rows as no number has a bearing on: who counts them comes first.
+            return ([None] * head.rows,), error
+        raise error
+
+    async def _ask(self, entry: bytes, body: LargeBody) -> tuple[Head, memoryview]:
+        sock = self._socket or self._start()
+        write(body.memory, entry)
+        hand_over(sock, Request(len(body), len(entry)), body.memory)
+        await _readable(sock)
+        received = receive(sock, Reply)
+        if received is None:
+            raise _HelperEnded
+        reply, content = received
+        with map_bytes(content, reply.size) as data:
+            return msgspec.json.decode(data[: reply.head], type=Head), data[reply.head :]
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-m", "adapter.codec.decode_helper", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                )
+            except OSError:
+                ours.close()
+                raise
+        self._socket = ours
+        return ours
+
+
+async def _readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    there: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(sock.fileno(), _tell, there)
+    try:
+        await there
+    finally:
+        loop.remove_reader(sock.fileno())
+
+
+def _tell(there: asyncio.Future[None]) -> None:
+    if not there.done():
+        there.set_result(None)
+
+
+async def _features(head: Head, data: memoryview) -> Features:
+    parts: list[Any] = []
+    start = 0
+    for part in head.parts:
+        parts.append(await _texts(part, data[start:]) if not part.dtype else _numbers(part, data[start:]))
+        start += sum(part.sizes)
+    return tuple(parts)
+
+
+def _numbers(part: PartOf, data: memoryview) -> Any:
+    return np.frombuffer(data[: part.sizes[0]], dtype=part.dtype).reshape(part.shape)
+
+
+async def _texts(part: PartOf, data: memoryview) -> list[Any]:
+    rows: list[Any] = []
+    start = 0
+    for size in part.sizes:
+        rows += msgspec.msgpack.decode(data[start : start + size])
+        start += size
+        await asyncio.sleep(0)
+    return rows

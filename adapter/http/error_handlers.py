@@ -1,0 +1,86 @@
+"""The body that every error has, and the framework's handlers of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adapter import errors
+from adapter.error_codes import STATUS_OF
+
+_log = logging.getLogger("schwift.adapter")
+
+_STARLETTE_CODES = {404: "not_found", 405: "method_not_allowed"}
+_STARLETTE_DETAILS = {
+    404: "There is nothing at this address: see /docs for what there is.",
+    405: "This address does not take this method: see the Allow header.",
+}
+_INTERNAL = "Something went wrong inside the server; its log has the details under this request_id."
+
+
+def error_response(
+    status: int, code: str, detail: str, request_id: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    body = orjson.dumps({"detail": detail, "code": code, "request_id": request_id})
+    return Response(body, status, headers, media_type="application/json")
+
+
+def error_body(error: errors.AdapterError, request_id: str) -> tuple[bytes, int | None]:
+    """The body, and the value of Retry-After where there is one; what is inside goes to the log."""
+    status, code = STATUS_OF[type(error)]
+    if error.inside:
+        _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
+    body = orjson.dumps({"detail": error.detail, "code": code, "request_id": request_id})
+    return body, max(1, math.ceil(error.retry_after)) if isinstance(error, errors.TryLater) else None
+
+
+def log_unexpected(error: Exception, request_id: str) -> bytes:
+    """A fault of ours: the traceback goes to the log, nothing of it into the body."""
+    _log.error("request %s: unexpected error", request_id, exc_info=error)
+    return orjson.dumps({"detail": _INTERNAL, "code": "internal_error", "request_id": request_id})
+
+
+def to_response(error: errors.AdapterError, request_id: str) -> Response:
+    body, retry_after = error_body(error, request_id)
+    headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+    return Response(body, STATUS_OF[type(error)][0], headers, media_type="application/json")
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("request_id", ""))
+
+
+async def handle_adapter_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.AdapterError)
+    return to_response(error, request_id_of(request))
+
+
+async def handle_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own 404 and 405, in our shape."""
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    code = _STARLETTE_CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
+    detail = _STARLETTE_DETAILS.get(status, HTTPStatus(status).phrase + ".")
+    return error_response(status, code, detail, request_id_of(request), error.headers)
+
+
+async def handle_unexpected(request: Request, error: Exception) -> Response:
+    request_id = request_id_of(request)
+    # Starlette calls this outside of the middleware that sets the header elsewhere.
+    headers = {"X-Request-Id": request_id}
+    return Response(log_unexpected(error, request_id), 500, headers, media_type="application/json")
+
+
+HANDLERS: dict[Any, Any] = {
+    errors.AdapterError: handle_adapter_error,
+    HTTPException: handle_http_exception,
+    Exception: handle_unexpected,
+}

@@ -1,0 +1,400 @@
+"""The hot path: POST /predict… in front of the framework.
+
+Small requests come straight from the HTTP protocol (adapter/sockets/fast_protocol.py), all others from the ASGI
+server. Everything else goes on to the application, which also documents these endpoints. A route of the framework costs
+more than all the rest of a request here (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapter import errors
+from adapter.codec.large_bodies import LARGE_BYTES, LargeBodies, LargeBody
+from adapter.error_codes import STATUS_OF
+from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED, raw_path
+from adapter.http.error_handlers import error_body, log_unexpected
+from adapter.http.request_id import accepted_request_id, client_of
+from adapter.limits.access_policy import Need, policy
+from adapter.limits.api_keys import ApiKeys, Caller, digest_of
+from adapter.limits.client_address import client_address
+from adapter.limits.rate_limit import Account, Quota
+from adapter.predictor import PredictService, Target
+from adapter.request_timings import Timings, Traces
+from adapter.sockets.bounded_protocol import CLIENT_LEFT
+from adapter.telemetry.access_log import AccessLog
+from adapter.telemetry.audit import Audit
+from converter.schema.model import ENDPOINTS, Endpoint
+
+TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+# The status of who closed the connection before the answer; nothing is sent.
+LEFT = 499
+_JSON = (b"content-type", b"application/json")
+# Of a Content-Length or a timeout; more is over any limit.
+_MOST_DIGITS = 18
+_ENDPOINTS: dict[str, Endpoint] = {str(endpoint): endpoint for endpoint in ENDPOINTS}
+_PREFIXES: dict[bytes, Endpoint] = {endpoint.encode(): endpoint for endpoint in _ENDPOINTS.values()}
+
+
+class _ClientLeft(Exception):
+    """The connection closed before the whole body was there."""
+
+
+class Headers:
+    """The few headers of a request that matter here, read in one pass. Values are bytes, as they came.
+
+    Their names have small letters.
+    """
+
+    __slots__ = ("chunked", "digest", "encoding", "length", "media", "request_id", "timeout")
+
+    def __init__(self, named: Iterable[tuple[bytes, bytes]]) -> None:
+        self.media = b"application/json"
+        self.length = self.encoding = self.request_id = b""
+        self.timeout: bytes | None = None
+        self.chunked = False
+        # Of the key that the request shows, where keys are on and it was looked at.
+        self.digest: bytes | None = None
+        for name, value in named:
+            if name == b"content-type":
+                self.media = value
+            elif name == b"content-length":
+                self.length = value
+            elif name == b"content-encoding":
+                # Several are one list, whatever the lines they stand in.
+                self.encoding = self.encoding + b", " + value if self.encoding else value
+            elif name == b"x-request-id":
+                self.request_id = value
+            elif name == b"x-request-timeout-ms":
+                self.timeout = value
+            elif name == b"transfer-encoding":
+                self.chunked = True
+
+
+class Request(Protocol):
+    """One on a predict endpoint."""
+
+    endpoint: Endpoint
+    name: str
+    headers: Headers
+    receive: Receive
+
+    @property
+    def body(self) -> bytes | None:
+        """None where it is still to be read, with `receive`."""
+
+    @property
+    def need(self) -> Need:
+        """What `policy` says of its path."""
+
+    @property
+    def client(self) -> str:
+        """The connection's address, without its port."""
+
+    @property
+    def named(self) -> Iterable[tuple[bytes, bytes]]:
+        """All its headers."""
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the connection ended meanwhile."""
+
+
+class Answer:
+    """What is to be sent, unless `status` is LEFT: a JSON body. `more` are headers that not every answer has."""
+
+    __slots__ = ("content", "more", "request_id", "status")
+
+    def __init__(self, status: int, content: bytes, request_id: str, more: Sequence[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.content = content
+        self.request_id = request_id
+        self.more = more
+
+
+class _Scoped:
+    """A Request from an ASGI server."""
+
+    __slots__ = ("_scope", "body", "endpoint", "headers", "name", "receive")
+
+    def __init__(self, endpoint: Endpoint, name: str, scope: Scope, receive: Receive) -> None:
+        self.endpoint = endpoint
+        self.name = name
+        self.headers = Headers(scope["headers"])
+        self.body = None
+        self.receive = receive
+        self._scope = scope
+
+    @property
+    def need(self) -> Need:
+        return policy(raw_path(self._scope))
+
+    @property
+    def client(self) -> str:
+        return client_of(self._scope)
+
+    @property
+    def named(self) -> Iterable[tuple[bytes, bytes]]:
+        named: Iterable[tuple[bytes, bytes]] = self._scope["headers"]
+        return named
+
+    @property
+    def disconnected(self) -> bool:
+        return CLIENT_LEFT in self._scope
+
+
+class HotPath:
+    """An ASGI application in front of another."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: PredictService,
+        quota: Quota | None,
+        max_body_bytes: int,
+        access: AccessLog,
+        traces: Traces | None = None,
+        keys: ApiKeys | None = None,
+        audit: Audit | None = None,
+        trusted_hops: int = 0,
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._audit = audit or Audit()
+        self._hops = trusted_hops
+        self._access = access
+        self._traces = traces
+        self._service = service
+        self._quota = quota
+        self._limit = max_body_bytes
+        self._bodies = LargeBodies(max_body_bytes)
+        # The largest body that needs no looking after.
+        self.small = min(LARGE_BYTES, max_body_bytes)
+        # An id is this process's prefix and a number: unique, and cheaper than a random one each.
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+
+    def drain(self) -> None:
+        """Say from now on that this process is about to end; it serves on."""
+        self._service.drain()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = _path_as_sent(scope)
+            if scope["method"] == "POST":
+                head, _, name = path[1:].partition("/")
+                endpoint = _ENDPOINTS.get(head)
+                if endpoint is not None and name and "/" not in name:
+                    answer = await self.answer(_Scoped(endpoint, unquote(name), scope, receive))
+                    if answer.status != LEFT:
+                        await _send(send, answer)
+                    return
+            if "%" in path:
+                scope = {**scope, "path": path}
+        await self._app(scope, receive, send)
+
+    def known(self, path: bytes) -> tuple[Endpoint, str] | None:
+        """The endpoint and the model of a path as it stands in a request's first line, where the model has both.
+
+        None says nothing: it may be written in another way, or have to be looked for.
+        """
+        head, _, name = path[1:].partition(b"/")
+        endpoint = _PREFIXES.get(head)
+        if endpoint is None or path[:1] != b"/":
+            return None
+        text = name.decode("latin-1")
+        return (endpoint, text) if self._service.knows(text, endpoint) else None
+
+    async def answer(self, request: Request) -> Answer:
+        """Raises nothing but what ends the task."""
+        arrived = started = time.monotonic()
+        headers, endpoint, name = request.headers, request.endpoint, request.name
+        request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
+        target = self._service.find(name, endpoint)
+        timings = Timings()
+        if self._traces is not None:
+            timings.trace = self._traces.begin(request.named, endpoint, name if target else None, request_id)
+        status, code = 200, "ok"
+        body: bytes | LargeBody | None = request.body
+        more: list[tuple[bytes, bytes]] = []
+        caller: Caller | None = None
+        account: Account | None = None
+        try:
+            if self._keys is not None:
+                if (digest := headers.digest) is None:
+                    digest = headers.digest = digest_of(request.named)
+                caller = self._keys.admit_digest(digest, request.need)
+            if self._quota is not None:
+                timings.account = account = self._quota.account(
+                    "" if caller is not None else self._client(request), caller
+                )
+                if account is not None:
+                    account.take_request()
+            if target is None:
+                raise self._service.missing(name, endpoint)
+            timeout = None if headers.timeout is None else _timeout(headers.timeout)
+            _check_media(headers)
+            if body is None or len(body) > target.most_bytes:
+                body = await self._read(request, min(self._limit, target.most_bytes))
+            started = time.monotonic()
+            content = await self._service.predict(target, body, timeout, timings)
+        except errors.AdapterError as error:
+            status, code = STATUS_OF[type(error)]
+            content, more = self._explain(error, status, request, name if target else "-", caller, request_id)
+            # Its frames hold the body, and some of them the error itself: without this, bodies of megabytes would stay
+            # until the collector of cycles comes by.
+            error.__traceback__ = error.__context__ = error.__cause__ = None
+        except _ClientLeft:
+            status, code, content = LEFT, "client_left", b""
+        except Exception as error:
+            status, code = 500, "internal_error"
+            content = log_unexpected(error, request_id)
+        finally:
+            if isinstance(body, LargeBody):
+                body.close()
+        if request.disconnected:
+            # It was answered all the same, since others may be in the same call; but not to anybody.
+            status, code = LEFT, "client_left"
+        now = time.monotonic()
+        # An unknown model is counted nowhere: never under a label of the client's choosing.
+        if target is not None:
+            if status == 200:
+                target.tally.answered(now - started, timings.rows, timings.queue, timings.model)
+            else:
+                target.tally.failed(code)
+        if self._access.wants(status):
+            self._log_access(request, target, caller, timings, status, code, now - arrived, request_id)
+        if timings.trace is not None:
+            timings.trace.finish(timings, status, code)
+        if account is not None:
+            more += account.headers()
+        return Answer(status, content, request_id, more)
+
+    def _client(self, request: Request) -> str:
+        """Its address, where trusted proxies say it."""
+        return client_address(request.client, request.named, self._hops)
+
+    def _explain(
+        self,
+        error: errors.AdapterError,
+        status: int,
+        request: Request,
+        model: str,
+        caller: Caller | None,
+        request_id: str,
+    ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """The body of an error's answer and the headers that go with it; an audit line if it is about who asked."""
+        more: list[tuple[bytes, bytes]] = []
+        content, retry_after = error_body(error, request_id)
+        if retry_after is not None:
+            more.append((b"retry-after", b"%d" % retry_after))
+        if status in REFUSALS:
+            why, key = (error.why, error.key) if isinstance(error, errors.Refused) else ("quota", "")
+            key = key or ("" if caller is None else caller.name)
+            self._audit.refused(status, why, request.endpoint, model, self._client(request), key, request_id)
+            if status == UNAUTHENTICATED:
+                more.append(CHALLENGE)
+        return content, more
+
+    def _log_access(
+        self, request: Request, target: Target | None, caller: Caller | None, timings: Timings, status: int, code: str,
+        seconds: float, request_id: str,
+    ) -> None:  # fmt: skip
+        key = None if self._keys is None else "-" if caller is None else caller.name
+        self._access.predict(
+            request_id, request.endpoint, request.name if target else "-", self._client(request), timings, status,
+            code, seconds, key,
+        )  # fmt: skip
+
+    async def _read(self, request: Request, limit: int) -> bytes | LargeBody:
+        """The whole body. BodyTooLarge before more than the limit is held."""
+        if request.body is not None:
+            raise _too_large(limit)
+        headers, receive = request.headers, request.receive
+        length = headers.length
+        if length.isdigit():
+            if len(length) > _MOST_DIGITS or int(length) > limit:
+                raise _too_large(limit)
+            if int(length) > LARGE_BYTES:
+                self._bodies.check(int(length))
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        is_whole = message["type"] == "http.request" and not message.get("more_body", False)
+        if is_whole and len(body) <= min(self.small, limit):
+            return body
+        chunks = [body]
+        size = len(body)
+        while size <= min(LARGE_BYTES, limit):
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+            message = await receive()
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+        if size > limit:
+            raise _too_large(limit)
+        large = self._bodies.begin()
+        try:
+            # As it comes, and not as it was announced: who sends nothing takes no room.
+            large.append(b"".join(chunks))
+            await self._read_on(large, message, receive, limit)
+        except BaseException:
+            large.close()
+            raise
+        return large
+
+    async def _read_on(self, large: LargeBody, message: Message, receive: Receive, limit: int) -> None:
+        """Add what comes after `message`."""
+        while message.get("more_body", False):
+            await self._bodies.pace()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            piece: bytes = message.get("body", b"")
+            if len(large) + len(piece) > limit:
+                raise _too_large(limit)
+            large.append(piece)
+
+
+def _too_large(limit: int) -> errors.BodyTooLarge:
+    return errors.BodyTooLarge(f"The body is over the limit of {limit} bytes: send fewer rows a request.")
+
+
+def _path_as_sent(scope: Scope) -> str:
+    """The path with its escapes: decoded, `%2F` would be taken for a separator, as no proxy takes it."""
+    raw: bytes | None = scope.get("raw_path")
+    path: str = scope["path"] if raw is None else raw.decode("latin-1")
+    return path
+
+
+def _check_media(headers: Headers) -> None:
+    media = headers.media
+    if media != b"application/json":
+        media = media.partition(b";")[0].strip().lower()
+        if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
+            raise errors.UnsupportedMedia("The body must be JSON: send it with Content-Type: application/json.")
+    if headers.encoding and headers.encoding.lower() != b"identity":
+        raise errors.UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
+
+
+def _timeout(text: bytes) -> float:
+    """The client's own deadline, in seconds."""
+    if not text.isdigit() or int(text[:_MOST_DIGITS]) == 0:
+        raise errors.BadHeader(f"{TIMEOUT_HEADER} must be a positive whole number of milliseconds.")
+    return int(text[:_MOST_DIGITS]) / 1e3
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    # An id is letters, digits and a few signs, whoever chose it.
+    headers = [_JSON, (b"content-length", b"%d" % len(answer.content)), (b"x-request-id", answer.request_id.encode())]
+    headers += answer.more
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.content})

@@ -1,0 +1,201 @@
+"""The endpoints of the README: read, call the service, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import orjson
+from fastapi import APIRouter, Path, Request
+from fastapi.openapi.models import Example
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+
+from adapter.backend.protocol import InferenceBackend
+from adapter.http import models_page
+from adapter.http.access_guard import BRIEF
+from adapter.http.predict import TIMEOUT_HEADER
+from adapter.http.schemas import (
+    AvailableModels,
+    Health,
+    ModelHealth,
+    ModelInfo,
+    PredictResponse,
+    TensorInfo,
+    error_responses,
+    refusals,
+    request_body,
+)
+from adapter.lifecycle.registry import Model, Registry
+from adapter.limits.breakers import Guards
+from adapter.telemetry.metrics import Metrics, regime_of
+from adapter.workers.shared_table import Board
+from converter.schema.model import Endpoint
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_METRICS_SECONDS = 2.0
+_SUMMARIES: dict[Endpoint, str] = {
+    "predict": "Predict at once, any number of rows",
+    "predict_batched": "Predict one row, joined with other requests",
+}
+_DESCRIPTIONS: dict[Endpoint, str] = {
+    "predict": "Goes straight to the model; more rows than its largest batch are sent in parts.",
+    "predict_batched": "Waits at most `max_batch_delay_ms` for other requests. Several rows are refused.",
+}
+_HEADER = {
+    "name": TIMEOUT_HEADER, "in": "header", "required": False, "schema": {"type": "integer", "minimum": 1},
+    "description": "A deadline in milliseconds, if shorter than the server's own.",
+}  # fmt: skip
+
+
+def predict_router(registry: Registry) -> APIRouter:
+    """POST /predict/{model} and POST /predict_batched/{model}, as documents and for 405; hot.py answers them."""
+    router = APIRouter()
+
+    def add(endpoint: Endpoint, example_rows: int) -> None:
+        name_examples: dict[str, Example] = {}
+        extra: dict[str, Any] = {"parameters": [_HEADER]}
+
+        def describe(*_: object) -> None:
+            """The models that are served now."""
+            entries = [model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
+            name_examples.clear()
+            name_examples.update({entry.name: Example(value=entry.name) for entry in entries})
+            extra["requestBody"] = request_body(entries, example_rows)
+
+        describe()
+        registry.watch(describe)
+
+        async def route(model_name: str = Path(description="`model.name`", openapi_examples=name_examples)) -> None:
+            raise AssertionError("adapter/http/predict.py answers this before the framework sees it")
+
+        router.add_api_route(
+            f"/{endpoint}/{{model_name}}",
+            route,
+            methods=["POST"],
+            name=endpoint,
+            operation_id=endpoint,
+            summary=_SUMMARIES[endpoint],
+            description=_DESCRIPTIONS[endpoint],
+            response_class=JSONResponse,
+            responses={200: {"model": PredictResponse}, **error_responses()},
+            openapi_extra=extra,
+        )
+
+    add("predict", 2)
+    add("predict_batched", 1)
+    return router
+
+
+def status_router(
+    registry: Registry,
+    metrics: Metrics,
+    board: Board,
+    backend: InferenceBackend,
+    guards: Guards,
+    catch_up: Callable[[], None],
+) -> APIRouter:
+    """What is there and how it is: /available_models, /health…, /metrics.
+
+    `catch_up` takes over what another worker knows of the models.
+    """
+    router = APIRouter(responses=refusals())
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not every model answers"}}
+    page: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+
+    @router.get(
+        "/available_models", response_model=AvailableModels, responses=page, summary="The models, as JSON or HTML"
+    )
+    async def available_models(request: Request) -> Response:
+        catch_up()
+        available = _available(registry)
+        headers = {"Vary": "Accept"}
+        if _prefers_html(request.headers.get("accept", "")):
+            return HTMLResponse(models_page.render(available), headers=headers)
+        return JSONResponse(available.model_dump(), headers=headers)
+
+    @router.get("/health", response_model=Health, responses=unready, summary="200 if every model answers, else 503")
+    async def health() -> Response:
+        catch_up()
+        return _health(registry, board, guards)
+
+    @router.get("/health/ready", response_model=Health, responses=unready, summary="The same, for a load balancer")
+    async def ready(request: Request) -> Response:
+        catch_up()
+        if request.scope.get(BRIEF, False):
+            return _as_it_is(registry, {"status": _status(registry)})
+        return _health(registry, board, guards)
+
+    @router.get("/health/live", summary="200 while this process answers at all")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus: ours, then Triton's own")
+    async def prometheus() -> Response:
+        catch_up()
+        return Response(metrics.render() + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
+
+    return router
+
+
+def _available(registry: Registry) -> AvailableModels:
+    return AvailableModels(models=[_info(model) for model in registry.models.values()])
+
+
+def _info(model: Model) -> ModelInfo:
+    entry = model.entry
+
+    def tensors(items: Any) -> list[TensorInfo]:
+        return [TensorInfo(name=item.name, dtype=item.dtype, shape=[-1, *item.dims]) for item in items]
+
+    return ModelInfo(
+        name=entry.name,
+        version=entry.spec.version,
+        description=entry.spec.description,
+        backend=entry.spec.backend,
+        state=model.status.state,
+        endpoints=list(entry.spec.endpoints),
+        inputs=tensors(entry.inputs),
+        outputs=tensors(entry.outputs),
+        max_batch_rows=entry.direct_max_rows,
+    )
+
+
+def _status(registry: Registry) -> Literal["ok", "draining", "unavailable"]:
+    return "ok" if registry.ready else "draining" if registry.draining else "unavailable"
+
+
+def _health(registry: Registry, board: Board, guards: Guards) -> Response:
+    health = Health(
+        status=_status(registry),
+        triton="up" if registry.triton_up else "down",
+        breaker=guards.triton.state,
+        models={
+            name: ModelHealth(
+                state=model.status.state,
+                reason=model.status.reason,
+                load_seconds=model.status.load_seconds,
+                regime=regime_of(board, name),
+                breaker=guards[name].model.state,
+            )
+            for name, model in registry.models.items()
+        },
+    )
+    return _as_it_is(registry, health.model_dump())
+
+
+def _as_it_is(registry: Registry, body: dict[str, Any]) -> Response:
+    headers = {} if registry.ready else {"Retry-After": "1"}
+    return Response(
+        orjson.dumps(body),
+        200 if registry.ready else 503,
+        headers,
+        media_type="application/json",
+    )
+
+
+def _prefers_html(accept: str) -> bool:
+    """Whether text/html stands in Accept before (or without) JSON; `*/*`, as curl sends, means JSON."""
+    names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    if "text/html" not in names:
+        return False
+    return "application/json" not in names or names.index("text/html") < names.index("application/json")

@@ -1,0 +1,128 @@
+"""What clients send and get, as types: for the OpenAPI documents only. The codec checks the real thing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from adapter.codec.decode import example_rows
+from adapter.error_codes import STATUS_OF
+from converter.schema.manifest import ModelEntry
+
+# A model of more numbers a row has no example in the documents.
+_MOST_EXAMPLE_VALUES = 1000
+# What any address may answer, whichever part of the server refuses the request.
+_ANYWHERE = {
+    400: "not HTTP as it should be",
+    401: "the key is missing, wrong or expired",
+    403: "the key does not allow this",
+    405: "another method is needed: see Allow",
+    408: "the request did not come in time",
+    431: "the head of the request is too large",
+}
+
+
+class PredictRequest(BaseModel):
+    features: list[Any] | dict[str, list[Any]] = Field(
+        description="A list of rows; one flat list is one row. For a model with several inputs, an object: one "
+        "list of rows for each input's name."
+    )
+
+
+class PredictResponse(BaseModel):
+    model: str
+    predictions: list[Any] | dict[str, list[Any]] = Field(
+        description="A list of rows. For a model with several outputs, an object: one list for each output's name."
+    )
+
+
+class ErrorResponse(BaseModel):
+    detail: str = Field(description="One sentence for a person.")
+    code: str = Field(description="The same for every error of its kind.")
+    request_id: str = Field(description="The same as in the X-Request-Id header and in the server's log.")
+
+
+class TensorInfo(BaseModel):
+    name: str
+    dtype: str
+    shape: list[int] = Field(description="Rows first; -1 is any number.")
+
+
+class ModelInfo(BaseModel):
+    name: str
+    version: str
+    description: str
+    backend: str
+    state: str
+    endpoints: list[str]
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    max_batch_rows: int
+
+
+class AvailableModels(BaseModel):
+    models: list[ModelInfo]
+
+
+class ModelHealth(BaseModel):
+    state: str
+    reason: str | None
+    load_seconds: float | None
+    regime: str = Field(description="`idle`, `busy` or `rush`: which way /predict_batched takes now.")
+    breaker: str = Field(description="`closed`, `open` or `half_open`: whether its requests are let through.")
+
+
+class Health(BaseModel):
+    status: str = Field(
+        description="`ok`; `unavailable` where a model or Triton is not ready, `draining` before the end."
+    )
+    triton: str = Field(description="`up` or `down`.")
+    breaker: str = Field(description="That of the connections to Triton: `closed`, `open` or `half_open`.")
+    models: dict[str, ModelHealth]
+
+
+def example_features(entry: ModelEntry, rows: int) -> Any:
+    """Valid `features` for a model."""
+    if len(entry.inputs) == 1:
+        return example_rows(entry.inputs[0], rows)
+    return {tensor.name: example_rows(tensor, rows) for tensor in entry.inputs}
+
+
+def _example(entry: ModelEntry, rows: int) -> dict[str, Any]:
+    """Without its value where that would be most of the document."""
+    summary = f"{entry.name}: {entry.spec.description}" if entry.spec.description else entry.name
+    values = rows * sum(math.prod(map(abs, tensor.dims)) for tensor in entry.inputs)
+    if values > _MOST_EXAMPLE_VALUES:
+        shapes = ", ".join(f"{tensor.name} {tensor.dtype}{['rows', *tensor.dims]}" for tensor in entry.inputs)
+        return {"summary": summary, "description": f"Too large to be shown: {shapes}".replace("'", "")}
+    return {"summary": summary, "value": {"features": example_features(entry, rows)}}
+
+
+def request_body(entries: list[ModelEntry], rows: int) -> dict[str, Any]:
+    """The OpenAPI request body of a predict endpoint, with an example for each model."""
+    examples = {entry.name: _example(entry, rows) for entry in entries}
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": PredictRequest.model_json_schema(), "examples": examples}},
+    }
+
+
+def error_responses() -> dict[int | str, dict[str, Any]]:
+    """Every status of the error table, with its codes, and those that any address may answer."""
+    codes: dict[int, list[str]] = {}
+    for status, code in STATUS_OF.values():
+        codes.setdefault(status, []).append(code)
+    texts = _ANYWHERE | {status: ", ".join(names) for status, names in codes.items()}
+    return _documented(texts)
+
+
+def refusals() -> dict[int | str, dict[str, Any]]:
+    """The statuses that any address may answer."""
+    return _documented(_ANYWHERE)
+
+
+def _documented(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorResponse, "description": text} for status, text in sorted(texts.items())}

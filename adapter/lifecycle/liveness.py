@@ -1,0 +1,149 @@
+"""Whether loaded models answer, found out without disturbing them.
+
+Triton goes on calling a model ready that hangs. What clients ask tells most of it: while answers come, nothing else is
+done. Where none has come for a while, a made-up row is sent along, a canary; one that has no answer within a request's
+deadline, while nothing else of that model is answered either, is the proof. A model that is slow but goes on is never
+taken for one that hangs: its answers push the proof out, and the longer they usually take, the later the canary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from adapter import errors
+from adapter.backend.protocol import Arrays, InferenceBackend
+from adapter.lifecycle.registry import Model
+from adapter.workers import counters
+from adapter.workers.shared_table import Board
+from converter.schema.manifest import ModelEntry
+
+_log = logging.getLogger("schwift.adapter")
+
+# After so long without an answer a model that nobody asks is asked by us, and sooner one that is asked.
+IDLE_SECONDS = 10.0
+LEAST_SECONDS = 2.0
+# How much of the longest silence is left for the next one.
+_FADES = 0.8
+# In deadlines; the proof comes long before.
+_CANARY_DEADLINES = 4
+
+
+class _Pulse:
+    """One of a model's Triton models: the cells that its answers are counted in, and when the last one came."""
+
+    def __init__(self, name: str, cells: tuple[int, ...], request_id: str = "") -> None:
+        self.name = name
+        # Of its canaries.
+        self.request_id = request_id
+        self.cells = cells
+        self.count = 0.0
+        self.last = 0.0
+        # The longest silence of late that ended with an answer.
+        self.usual = 0.0
+        self.canary: asyncio.Task[None] | None = None
+        self.asked = 0.0
+
+
+class Watch:
+    """All models'. `deadline` is a request's, in seconds; `clock` that of the running loop, or one beside it.
+
+    `canary_id` is the id under which a front answers by itself; under none its canary is a call of the model too.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        backend: InferenceBackend,
+        deadline: float,
+        clock: Callable[[], float],
+        canary_id: Callable[[ModelEntry], str] = lambda entry: "",
+    ) -> None:
+        self._board = board
+        self._backend = backend
+        self._deadline = deadline
+        self._clock = clock
+        self._canary_id = canary_id
+        self._pulses: dict[str, list[_Pulse]] = {}
+        self._watched: dict[str, Model] = {}
+        self._number = 0
+
+    def begin(self, model: Model) -> None:
+        """It is served from now on; nothing changes where it is watched already."""
+        entry = model.entry
+        if self._watched.get(entry.name) is model:
+            return
+        self.forget(model)
+        self._watched[entry.name] = model
+        pulses = [_Pulse(entry.direct, (counters.ANSWERED, counters.FRONT_ANSWERED))]
+        if entry.front is not None and _can_vary(entry):
+            pulses.append(_Pulse(entry.front, (counters.FRONT_ANSWERED,), self._canary_id(entry)))
+        for pulse in pulses:
+            pulse.count, pulse.last = self._count(entry, pulse), self._clock()
+        self._pulses[entry.name] = pulses
+
+    def forget(self, model: Model) -> None:
+        """It is not served any more, or is being loaded."""
+        self._watched.pop(model.entry.name, None)
+        for pulse in self._pulses.pop(model.entry.name, ()):
+            if pulse.canary is not None:
+                pulse.canary.cancel()
+
+    def look(self, model: Model) -> list[str]:
+        """The Triton models of this one that hang; sends a canary where one is due."""
+        now = self._clock()
+        asked = counters.total(self._board, model.entry.name, counters.IN_FLIGHT) > 0
+        return [pulse.name for pulse in self._pulses.get(model.entry.name, ()) if self._hangs(model, pulse, asked, now)]
+
+    def _hangs(self, model: Model, pulse: _Pulse, asked: bool, now: float) -> bool:
+        count = self._count(model.entry, pulse)
+        if count != pulse.count:
+            pulse.usual = max(now - pulse.last if asked else 0.0, _FADES * pulse.usual)
+            pulse.count, pulse.last = count, now
+        if pulse.canary is not None and not pulse.canary.done():
+            return now - max(pulse.asked, pulse.last) >= self._deadline
+        patience = min(max(self._deadline, LEAST_SECONDS), LEAST_SECONDS + 2 * pulse.usual) if asked else IDLE_SECONDS
+        if now - pulse.last >= patience:
+            pulse.asked = now
+            pulse.canary = asyncio.create_task(self._ask(model, pulse), name=f"canary of {pulse.name}")
+        return False
+
+    async def _ask(self, model: Model, pulse: _Pulse) -> None:
+        entry, loads = model.entry, model.loads
+        try:
+            await self._backend.infer(
+                pulse.name, entry.inputs, self._row(model, pulse), entry.outputs, _CANARY_DEADLINES * self._deadline,
+                request_id=pulse.request_id,
+            )  # fmt: skip
+        except errors.ModelProcessDead:
+            model.mark_dead(loads)
+            return
+        except errors.UpstreamDown:
+            return
+        except errors.AdapterError as error:
+            # Whatever Triton says of the row, somebody answered; with nothing to say, nobody did.
+            if not error.inside:
+                return
+        except Exception:
+            # A fault of ours, and no proof of anything.
+            _log.exception("the canary of %s failed", pulse.name)
+        pulse.last = self._clock()
+
+    def _row(self, model: Model, pulse: _Pulse) -> Arrays:
+        entry = model.entry
+        arrays = model.codec.request.example()
+        if pulse.name == entry.front and entry.spec.caching:
+            # The response cache must not answer in the model's stead.
+            self._number += 1
+            step = self._number * 1e-3
+            return {name: array + step if array.dtype.kind == "f" else array for name, array in arrays.items()}
+        return arrays
+
+    def _count(self, entry: ModelEntry, pulse: _Pulse) -> float:
+        return sum(counters.total(self._board, entry.name, cell) for cell in pulse.cells)
+
+
+def _can_vary(entry: ModelEntry) -> bool:
+    """Whether its canary can be a new row each time, where a cache would answer an old one."""
+    return not entry.spec.caching or any(tensor.dtype.startswith("float") for tensor in entry.inputs)

@@ -1,0 +1,291 @@
+"""Keeps the models of the manifest loaded and answering: whenever Triton is there and one is not, loads it.
+
+One pass looks at Triton's index and at what the watch has found, and begins what is to be done; it does not wait for
+that, so that a model which takes long to load keeps nobody from noticing another. A model whose load fails stays
+`failed` with the reason; one that was ready and is gone (Triton restarted) is loaded again, and one whose process died
+or hangs is unloaded and loaded. Of several workers one leads, and does this; the others take over what it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from adapter import errors
+from adapter.backend.load_reason import load_reason
+from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle.liveness import Watch
+from adapter.lifecycle.model_locks import Turns
+from adapter.lifecycle.reaper import Outliving
+from adapter.lifecycle.recovery import Recovery
+from adapter.lifecycle.registry import Model, Registry
+from adapter.lifecycle.registry_sync import News
+from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from adapter.limits.breakers import Guards
+from adapter.sharing import Sharing
+
+_log = logging.getLogger("schwift.adapter")
+
+_CALL_SECONDS = 5.0
+_PASS_SECONDS = 1.0
+_START_SECONDS = 0.1
+_MEASURE_SECONDS = 10.0
+# Loads at a time: each start is mostly one core's work.
+_LOADS = 2
+
+
+class Keeper:
+    """`run` is a task of the adapter's; it ends when cancelled."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        backend: InferenceBackend,
+        load_timeout: float,
+        sharing: Sharing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        deadline: float = 15.0,
+        guards: Guards | None = None,
+        stubs: Stubs | None = None,
+        supervisor: Supervisor | None = None,
+        turns: Turns | None = None,
+        news: News | None = None,
+        outliving: Outliving | None = None,
+        watch: Watch | None = None,
+        slept_since: Callable[[float], bool] = lambda moment: False,
+    ) -> None:
+        names = list(registry.models)
+        self._registry = registry
+        self._backend = backend
+        self._load_timeout = load_timeout
+        self._clock = clock
+        # Whether the event loop has stood still since a moment: answers that we were too late for prove nothing.
+        self._slept_since = slept_since
+        self._sharing = sharing or Sharing(names)
+        self._news = news or News(registry, self._sharing.bulletin)
+        self._guards = guards or Guards(self._sharing.breakers)
+        self._stubs = stubs
+        self._watch = watch or Watch(self._sharing.board, backend, deadline, clock)
+        self._recovery = Recovery(backend, stubs, supervisor)
+        self._outliving = outliving or Outliving(stubs, supervisor, deadline, clock)
+        registry.watch(lambda name, _: self._recovery.forget(name))
+        self._slots = asyncio.Semaphore(_LOADS)
+        # Whose turn it is where a reload wants the same model.
+        self._turns = turns or Turns()
+        # What is being loaded, by the model's name.
+        self._work: dict[str, asyncio.Task[None]] = {}
+        self._measured = -_MEASURE_SECONDS
+
+    async def run(self) -> None:
+        leads = False
+        try:
+            while True:
+                led, leads = leads, self._sharing.lead.try_hold()
+                try:
+                    if leads and not led:
+                        # What the one before it knew: reloads since the start.
+                        self._news.follow()
+                    if leads:
+                        await self.look()
+                    else:
+                        self._news.follow()
+                except Exception:
+                    # The keeper must outlive whatever one pass meets.
+                    _log.exception("the keeper's pass failed")
+                await asyncio.sleep(_PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS)
+        finally:
+            self._end()
+
+    async def look(self) -> None:
+        """One pass: read Triton's states, and begin to load what is not there."""
+        try:
+            await self._look()
+        finally:
+            self._news.tell()
+
+    async def settle(self) -> None:
+        """Wait for what the passes have begun."""
+        while self._work:
+            await asyncio.gather(*self._work.values())
+
+    async def _look(self) -> None:
+        # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
+        models = [model for name, model in self._registry.models.items() if self._turns.free(name)]
+        asked = self._clock()
+        try:
+            states = await self._backend.states(_CALL_SECONDS)
+        except errors.UpstreamDown:
+            if self._slept_since(asked):
+                return
+            self._registry.triton_up = False
+            for model in self._registry.models.values():
+                if model.ready:
+                    self._set_unavailable(model, "the inference server does not answer")
+            return
+        if not self._registry.triton_up:
+            # It is there again: no request has to find that out.
+            self._guards.triton.reset()
+        self._registry.triton_up = True
+        for model in models:
+            if not self._may_load(model):
+                continue
+            entry = model.entry
+            gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
+            if gone:
+                # Whoever died did so with Triton.
+                model.mend(model.deaths, model.undead)
+            if model.dead:
+                self._recover(model, "died", [])
+            elif not gone:
+                self._set_ready(model)
+                await self._check(model)
+            elif model.status.state != "failed":
+                if model.ready:
+                    self._set_unavailable(model, f"{gone[0]} is not loaded")
+                self._begin(model, self._load(model))
+        self._outliving.look()
+        await self._measure()
+
+    def _may_load(self, model: Model) -> bool:
+        return self._serves(model) and self._turns.free(model.entry.name)
+
+    def _serves(self, model: Model) -> bool:
+        """Whether it has not been replaced meanwhile."""
+        return self._registry.models.get(model.entry.name) is model
+
+    async def _check(self, model: Model) -> None:
+        """Whether a model that Triton calls ready is: no process gone, an answer now and then, not too large."""
+        if hung := self._watch.look(model):
+            self._recover(model, "hung", hung)
+            return
+        lost = await self._lost(model)
+        if not self._may_load(model):
+            return
+        if lost:
+            model.mark_dead(model.loads)
+            self._recover(model, "died", [])
+        elif model.over_memory:
+            self._recover(model, "memory", [])
+
+    async def _lost(self, model: Model) -> bool:
+        """Whether a process of a model is gone, seen before anybody asks the model."""
+        entry, stubs = model.entry, self._stubs
+        if stubs is None:
+            return False
+        # One that died just before they were looked for is not among them. Of a C++ backend there are none.
+        some = any(0 < len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+        if not some and stubs.all_alive(entry.triton_models):
+            return False
+        # They may have been replaced in good order.
+        await asyncio.to_thread(stubs.look)
+        # Where Triton itself is gone, its models have not died one by one.
+        return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+
+    async def _measure(self) -> None:
+        """What the models' processes hold, now and then."""
+        now = self._clock()
+        if self._stubs is None or now - self._measured < _MEASURE_SECONDS:
+            return
+        self._measured = now
+        groups = {name: model.entry.triton_models for name, model in self._registry.models.items()}
+        for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
+            if name not in self._work and name in self._registry.models:
+                self._registry.models[name].memory.set(size)
+
+    def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
+        name = model.entry.name
+        self._turns.take([name])
+        self._watch.forget(model)
+        task = self._work[name] = asyncio.create_task(work, name=f"load {name}")
+        task.add_done_callback(lambda _: self._done(name))
+
+    def _done(self, name: str) -> None:
+        self._work.pop(name, None)
+        self._turns.give_back([name])
+
+    def _recover(self, model: Model, reason: str, hung: list[str]) -> None:
+        wait = self._recovery.wait(model, reason, self._clock())
+        model.recoveries[reason].add(1)
+        model.memory.set(0)
+        self._begin(model, self._load_anew(model, reason, hung, wait))
+
+    async def _load_anew(self, model: Model, reason: str, hung: list[str], wait: float | None) -> None:
+        """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
+        self._recovery.mark(model, reason, wait)
+        self._news.tell()
+        _log.warning("model %s: %s", model.entry.name, model.status.reason)
+        processes = await self._outliving.processes(model.entry)
+        names = hung or (self._recovery.undead(model) if reason == "died" else [])
+        if self._recovery.can_end(names):
+            # Before they are, since Triton may end over it, and never answers some of their calls.
+            self._registry.lose(model)
+            self._news.tell()
+        try:
+            await self._recovery.unload(model, names)
+        except errors.UpstreamDown as error:
+            self._set_unavailable(model, error.detail)
+            return
+        self._outliving.unloaded(processes, orderly=reason == "memory")
+        model.mend(model.deaths, model.undead)
+        if wait is None:
+            return
+        await asyncio.sleep(wait)
+        await self._load(model)
+
+    async def _load(self, model: Model) -> None:
+        async with self._slots:
+            anew = model.status.state == "recovering"
+            if not anew:
+                model.status.state = "loading"
+            self._news.tell()
+            started = self._clock()
+            try:
+                for name in model.entry.triton_models:
+                    await self._backend.load(name, self._load_timeout)
+            except errors.UpstreamDown as error:
+                self._set_unavailable(model, error.detail)
+                return
+            except errors.ModelUnavailable as error:
+                if self._slept_since(started):
+                    # It may have loaded in good time; the next pass sees that, or loads it again.
+                    self._set_unavailable(model, "its load was not followed to its end")
+                    return
+                model.status.state = "failed"
+                model.status.reason = load_reason(error.inside)
+                _log.error("model %s did not load: %s", model.entry.name, error.inside)
+                self._news.tell()
+                return
+            model.status.load_seconds = self._clock() - started
+            if self._stubs is not None:
+                sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
+                # Where it was there before, its old process may not have ended yet.
+                model.memory.set(0 if anew else sizes[""])
+            # What died or failed was the one before.
+            model.mend(model.deaths, model.undead)
+            model.loaded(model.loads + 1)
+            self._guards[model.entry.name].model.reset()
+            self._set_ready(model)
+
+    def _set_ready(self, model: Model) -> None:
+        if not model.ready:
+            _log.info("model %s is ready", model.entry.name)
+        if self._serves(model):
+            self._watch.begin(model)
+        model.status.state = "ready"
+        model.status.reason = None
+        self._news.tell()
+
+    def _set_unavailable(self, model: Model, reason: str) -> None:
+        _log.warning("model %s is unavailable: %s", model.entry.name, reason)
+        self._watch.forget(model)
+        model.status.state = "unavailable"
+        model.status.reason = reason
+
+    def _end(self) -> None:
+        for task in list(self._work.values()):
+            task.cancel()
+        for model in self._registry.models.values():
+            self._watch.forget(model)

@@ -1,0 +1,121 @@
+"""How a model that died, hangs or holds too much memory is brought to its end, so that it can be loaded again.
+
+A load alone does not always replace a dead process; unloading and loading does, and takes a fresh one where the old
+one never ends. What hangs is ended by whoever owns Triton's processes; where that is not us, it is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle.crash_backoff import MOST_DEATHS, WITHIN_SECONDS, Relapses
+from adapter.lifecycle.registry import Model
+from adapter.lifecycle.stub_processes import Stubs, Supervisor
+
+_CALL_SECONDS = 5.0
+# For the end of processes that are killed.
+_KILL_SECONDS = 2.0
+_KILL_LOOKS = 40
+# In which Triton notices a dead process and ends the calls that wait for it.
+_NOTICE_SECONDS = 1.5
+
+_WHAT: Mapping[str, str] = {
+    "died": "a process of the model died",
+    "hung": "the model does not answer",
+    "memory": "the model holds more than its max_memory_mb",
+}
+
+
+class Recovery:
+    """Of all models. `stubs` and `supervisor` where Triton runs below `schwift serve`."""
+
+    def __init__(
+        self,
+        backend: InferenceBackend,
+        stubs: Stubs | None = None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        self._backend = backend
+        self._stubs = stubs
+        self._supervisor = supervisor
+        self._relapses: defaultdict[str, Relapses] = defaultdict(Relapses)
+
+    def wait(self, model: Model, reason: str, now: float) -> float | None:
+        """Seconds until it is loaded again; None where it died too often. A leak is no death."""
+        return 0.0 if reason == "memory" else self._relapses[model.entry.name].died(now)
+
+    def forget(self, name: str) -> None:
+        """Another model is served under this name: what died was the one before."""
+        self._relapses.pop(name, None)
+
+    def mark(self, model: Model, reason: str, wait: float | None) -> None:
+        """Say in its state what is being done."""
+        what = _WHAT[reason]
+        if wait is None:
+            model.status.state = "failed"
+            minutes = WITHIN_SECONDS / 60
+            model.status.reason = (
+                f"{what}, {MOST_DEATHS} times within {minutes:g} minutes: it is left until it is built anew"
+            )
+            return
+        model.status.state = "recovering"
+        model.status.reason = f"{what}; it is loaded again" + (f" in {wait:g} s" if wait else "")
+
+    def undead(self, model: Model) -> Sequence[str]:
+        """Of a model that died: its Triton models that may have been taken for dead and are not.
+
+        A stopped process would stay for ever; one that goes on answers other calls than it should, and which one that
+        is nobody knows.
+        """
+        if self._stubs is None:
+            return []
+        names = model.entry.triton_models
+        stopped = [name for name in names if self._stubs.any_stopped(name)]
+        return stopped or (names if model.may_be_undead else [])
+
+    def can_end(self, names: Sequence[str]) -> bool:
+        """Whether there are processes of these Triton models, and somebody who owns them."""
+        return self._supervisor is not None and bool(self._processes(names))
+
+    async def unload(self, model: Model, names: Sequence[str]) -> None:
+        """End those of its Triton models that are named, and unload them all. UpstreamDown."""
+        await self._end(model, names)
+        for name in reversed(model.entry.triton_models):
+            await self._backend.unload(name, _CALL_SECONDS)
+
+    async def _end(self, model: Model, names: Sequence[str]) -> None:
+        if not names:
+            return
+        if not self.can_end(names):
+            model.stuck.add(len(names))
+            return
+        if model.entry.front in names:
+            # A front that is killed while it waits for the model can take Triton with it, by SIGSEGV in its Python
+            # backend: the model first, which ends what the front waits for.
+            await self._kill([model.entry.direct])
+            await asyncio.sleep(_NOTICE_SECONDS)
+            names = [name for name in names if self._alive(name)]
+        # Not loaded before they are gone: the new ones have the same names.
+        if left := await self._kill(names):
+            model.stuck.add(left)
+
+    def _processes(self, names: Sequence[str]) -> Sequence[int]:
+        return () if self._stubs is None else self._stubs.of(names)
+
+    def _alive(self, name: str) -> bool:
+        return self._stubs is not None and any(self._stubs.alive(pid) for pid in self._stubs.of([name]))
+
+    async def _kill(self, names: Sequence[str]) -> int:
+        """How many processes of these Triton models did not end soon."""
+        assert self._stubs is not None and self._supervisor is not None
+        before = self._stubs.of(names)
+        for name in names:
+            self._supervisor.kill(name)
+        for _ in range(_KILL_LOOKS):
+            if not any(self._stubs.alive(pid) for pid in before):
+                return 0
+            await asyncio.sleep(_KILL_SECONDS / _KILL_LOOKS)
+        return sum(self._stubs.alive(pid) for pid in before)

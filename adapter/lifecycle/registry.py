@@ -1,0 +1,260 @@
+"""The models of the manifest with what is known of each now: its codec, its state, how long calls take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import orjson
+
+from adapter.codec.codec import Codec
+from adapter.workers import counters
+from adapter.workers.counters import Gauge
+from adapter.workers.shared_table import Board
+from converter.schema.manifest import Manifest, ModelEntry, entry_json
+
+# waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again; recovering: that is
+# under way, after one of its processes died or hung.
+State = Literal["waiting", "loading", "ready", "unavailable", "recovering", "failed"]
+
+
+@dataclass
+class Status:
+    """`reason` is set where the state is failed or unavailable; `load_seconds` once it was loaded."""
+
+    state: State = "waiting"
+    reason: str | None = None
+    load_seconds: float | None = None
+
+
+class Model:
+    """One source model, while it is served; its numbers are on the board.
+
+    Triton's Python backend takes a process for dead that has not said for a second that it lives: it may have been
+    stopped, or the clock may have leapt ahead. Where it goes on, what it answers to the call that was given up is read
+    as the answer to the next one, and so on. `whole` says whether all of the model's processes are there: when a death
+    is told, one that died has been gone for a second.
+    """
+
+    def __init__(self, entry: ModelEntry, board: Board, worker: int, whole: Callable[[ModelEntry], bool]) -> None:
+        def gauge(cell: int) -> Gauge:
+            return Gauge(board, entry.name, worker, cell)
+
+        self.entry = entry
+        self.codec = Codec(entry)
+        self.status = Status()
+        # How often a worker saw a process of it dead.
+        self._deaths = gauge(counters.DEATHS_SEEN)
+        self._deaths_mended = self.deaths
+        self._undead = gauge(counters.UNDEAD_SEEN)
+        # How many of those are over.
+        self.undead_mended = self.undead
+        self._whole = whole
+        # How often it was loaded, and when this worker heard of the last time: of the monotonic clock.
+        self.loads = 0
+        self.since = time.monotonic()
+        # How often processes were ended that had calls.
+        self.losses = 0
+        # Another is served in its place, whose numbers are on the same row of the board.
+        self.replaced = False
+        self.recoveries = {reason: gauge(counters.RECOVERIES + i) for i, reason in enumerate(counters.RECOVERY_REASONS)}
+        # Processes that could not be ended.
+        self.stuck = gauge(counters.STUCK)
+        # Bytes that its processes hold; 0 where that is not known.
+        self.memory = gauge(counters.MEMORY)
+
+    @property
+    def ready(self) -> bool:
+        return self.status.state == "ready"
+
+    @property
+    def deaths(self) -> int:
+        """Seen by any worker."""
+        return int(self._deaths.total())
+
+    @property
+    def deaths_mended(self) -> int:
+        return self._deaths_mended
+
+    @property
+    def undead(self) -> int:
+        """Deaths that any worker saw of processes that were there."""
+        return int(self._undead.total())
+
+    @property
+    def may_be_undead(self) -> bool:
+        """Whether one of its processes was called dead that was there."""
+        return self.undead != self.undead_mended
+
+    @property
+    def dead(self) -> bool:
+        """Triton goes on calling a model ready whose process is gone; a failed call is how we learn of it."""
+        return self.deaths > self._deaths_mended
+
+    @property
+    def over_memory(self) -> bool:
+        """Whether its processes hold more than its config allows."""
+        most = self.entry.spec.max_memory_mb
+        return most is not None and self.memory.mine > most * 1024 * 1024
+
+    def loaded(self, loads: int) -> None:
+        """It was loaded again, which is so often by now."""
+        self.loads = loads
+        self.since = time.monotonic()
+
+    def mark_dead(self, loads: int) -> None:
+        """A process of this model died: not ready until the keeper has loaded it again.
+
+        `loads` is what it was when the call began: a process of before is replaced already, or being replaced. One that
+        is unavailable, since Triton does not answer, may be there still when Triton does.
+        """
+        if self.replaced or self.status.state not in ("ready", "unavailable") or loads != self.loads:
+            return
+        if not self.dead:
+            # Whoever was in its call tells of the same death.
+            self._deaths.add(1)
+            self._undead.add(self._whole(self.entry))
+        if self.ready:
+            self.status.state = "unavailable"
+            self.status.reason = "a process of the model died; it is loaded again"
+
+    def mend(self, deaths: int, undead: int) -> None:
+        """So many of the deaths are over, and so many of the undead: what was loaded since is another process."""
+        self._deaths_mended = deaths
+        self.undead_mended = undead
+
+
+class Registry:
+    """All models, by name. `triton_up` is what the keeper saw last.
+
+    `worker` is this process's place on the `board`. Each reload makes a new `generation` of models. `whole` is Model's,
+    where processes can be seen; where not, none is known to be gone.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        board: Board | None = None,
+        worker: int = 0,
+        whole: Callable[[ModelEntry], bool] = lambda _: True,
+    ) -> None:
+        self._board = board or counters.make_board([entry.name for entry in manifest.models])
+        self._worker = worker
+        self._whole = whole
+        self._watchers: list[Callable[[str, Model | None], None]] = []
+        self._loss_watchers: list[Callable[[ModelEntry], None]] = []
+        # What the reloads changed: entries as their manifests have them, None for a model that was removed.
+        self._changed: dict[str, str | None] = {}
+        self.generation = 0
+        self.models = {entry.name: self._made(entry) for entry in manifest.models}
+        self.triton_up = False
+        # This process is about to end: it is not ready, and serves on for a while.
+        self.draining = False
+
+    @property
+    def ready(self) -> bool:
+        return not self.draining and self.triton_up and all(model.ready for model in self.models.values())
+
+    @property
+    def room(self) -> int:
+        """How many models can be added to these."""
+        return self._board.room
+
+    def watch(self, watcher: Callable[[str, Model | None], None]) -> None:
+        """Be told of each model that takes another's place, or of none that does."""
+        self._watchers.append(watcher)
+
+    def watch_losses(self, watcher: Callable[[ModelEntry], None]) -> None:
+        """Be told where a model's processes are ended that may have calls, whichever worker's calls they are."""
+        self._loss_watchers.append(watcher)
+
+    def lose(self, model: Model) -> None:
+        """Processes of this model are about to be ended: what is in flight will not be answered."""
+        self._note_losses(model, model.losses + 1)
+
+    def replace(self, entries: Iterable[ModelEntry], removed: Iterable[str] = ()) -> None:
+        """Serve these, which are loaded, in the place of those of their names, and the removed ones no more."""
+        for entry in entries:
+            self._changed[entry.name] = entry_json(entry)
+            self._put(entry)
+        for name in removed:
+            self._changed[name] = None
+            self._drop(name)
+        self.generation += 1
+
+    def as_text(self) -> bytes:
+        """What a worker that does not lead has to know."""
+        states = {
+            name: [
+                model.status.state,
+                model.status.reason,
+                model.status.load_seconds,
+                model.deaths_mended,
+                model.undead_mended,
+                model.loads,
+                model.losses,
+            ]
+            for name, model in self.models.items()
+        }
+        told = {
+            "triton_up": self.triton_up, "models": states, "generation": self.generation,
+            "changed": self._changed, "rows": self._board.names,
+        }  # fmt: skip
+        return orjson.dumps(told)
+
+    def follow(self, text: bytes) -> None:
+        """Take over what the leading worker wrote, but for what it has not heard of: deaths that were seen since."""
+        told = orjson.loads(text)
+        self.triton_up = told["triton_up"]
+        if told["generation"] != self.generation:
+            self._follow_reloads(told["changed"], told["rows"])
+            self.generation = told["generation"]
+        for name, (state, reason, load_seconds, mended, undead, loads, losses) in told["models"].items():
+            model = self.models[name]
+            # Before it is ready again: what is sent from then on goes to its new processes.
+            if losses > model.losses:
+                self._note_losses(model, losses)
+            model.mend(mended, undead)
+            if loads != model.loads:
+                model.loaded(loads)
+            if not (model.dead and state == "ready"):
+                model.status.state, model.status.reason = state, reason
+                model.status.load_seconds = load_seconds
+
+    def _follow_reloads(self, changed: dict[str, str | None], rows: list[str]) -> None:
+        self._take_rows(rows)
+        for name, text in changed.items():
+            if text is None:
+                self._drop(name)
+            elif name not in self.models or entry_json(self.models[name].entry) != text:
+                self._put(ModelEntry.model_validate_json(text))
+        self._changed = changed
+
+    def _put(self, entry: ModelEntry) -> None:
+        self._take_rows([entry.name])
+        before = self.models.get(entry.name)
+        model = self._made(entry)
+        model.status = Status("ready", None, before.status.load_seconds if before else None)
+        if before is not None:
+            before.replaced = True
+        self.models = dict(sorted({**self.models, entry.name: model}.items()))
+        for watcher in self._watchers:
+            watcher(entry.name, model)
+
+    def _drop(self, name: str) -> None:
+        if self.models.pop(name, None) is not None:
+            for watcher in self._watchers:
+                watcher(name, None)
+
+    def _note_losses(self, model: Model, losses: int) -> None:
+        model.losses = losses
+        for watcher in self._loss_watchers:
+            watcher(model.entry)
+
+    def _take_rows(self, names: list[str]) -> None:
+        counters.begin(self._board, self._board.add(names), self._worker, whole=False)
+
+    def _made(self, entry: ModelEntry) -> Model:
+        return Model(entry, self._board, self._worker, self._whole)

@@ -1,0 +1,177 @@
+"""The processes in which Triton runs Python models, where it runs on this machine: how many, how large, whether gone.
+
+Triton names each on its command line: its own process's number, and `<model>_<device>_<instance>`. In a container of
+its own nothing of this is seen, and nothing is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from converter.schema.manifest import ModelEntry
+
+_log = logging.getLogger("schwift.adapter")
+
+_PROC = Path("/proc")
+_STUB = b"triton_python_backend_stub"
+_SERVER = b"tritonserver"
+# Of the stub's arguments.
+_PARENT, _NAME = 5, 8
+_INSTANCE = re.compile(r"(.+)_\d+_\d+")
+# Of /proc/…/stat, from the state on.
+_START = 19
+# States in /proc/…/stat: not there, or dead and not yet asked after; stopped by a signal or a debugger.
+_GONE = ("", "Z", "X")
+_STOPPED = ("T", "t")
+# It ended before it was read, or meanwhile. Other errors (no file descriptor is left) say nothing about it.
+_NO_PROCESS = (FileNotFoundError, ProcessLookupError)
+
+
+class Stubs:
+    """Those of the Triton that listens on this gRPC port; `look` before anything else."""
+
+    def __init__(self, grpc_address: str, proc: Path = _PROC) -> None:
+        self._port = b"--grpc-port=" + grpc_address.rpartition(":")[2].encode()
+        self._proc = proc
+        self._pids: dict[str, tuple[int, ...]] = {}
+        # When those began that were unloaded, and may be there still.
+        self._retired: dict[int, int] = {}
+        # Whether that Triton was seen.
+        self.there = False
+
+    def look(self) -> None:
+        """Find them all; some milliseconds. Where that cannot be told now, what was found before holds.
+
+        Of an instance that has two, the younger one counts: Triton is loading it, or keeps the other one for nothing.
+        """
+        try:
+            commands = list(self._commands())
+            servers = {str(pid).encode() for pid, argv in commands if argv[0].endswith(_SERVER) and self._port in argv}
+            youngest: dict[str, tuple[int, int]] = {}
+            for pid, argv in commands:
+                if len(argv) > _NAME and argv[0].endswith(_STUB) and argv[_PARENT] in servers:
+                    instance, began = argv[_NAME].decode(errors="replace"), self._began(pid)
+                    if began is not None and self._retired.get(pid) != began:
+                        youngest[instance] = max(youngest.get(instance, (-1, 0)), (began, pid))
+        except OSError as error:
+            _log.warning("the models' processes cannot be looked for: %s", error)
+            return
+        found: dict[str, tuple[int, ...]] = {}
+        for instance, (_, pid) in youngest.items():
+            if name := _INSTANCE.fullmatch(instance):
+                found[name[1]] = (*found.get(name[1], ()), pid)
+        self._pids = found
+        self.there = bool(servers)
+
+    def retire(self, pids: Iterable[int]) -> None:
+        """These were unloaded, and count no more, also while they are still there."""
+        for pid in pids:
+            # One that cannot be read now is gone, or goes on counting.
+            with contextlib.suppress(OSError):
+                if (began := self._began(pid)) is not None:
+                    self._retired[pid] = began
+
+    def retired(self, pid: int) -> bool:
+        """Whether this one was retired and is still there."""
+        try:
+            if pid in self._retired and self._began(pid) == self._retired[pid]:
+                return True
+        except OSError:
+            # Cannot be told now.
+            return True
+        self._retired.pop(pid, None)
+        return False
+
+    def of(self, models: Iterable[str]) -> tuple[int, ...]:
+        """The processes of these Triton models, as they were found, less those that were retired since."""
+        return tuple(pid for model in models for pid in self._pids.get(model, ()) if pid not in self._retired)
+
+    def alive(self, pid: int) -> bool:
+        """A stopped one is, a dead one that nobody has asked after is not."""
+        return self._state(pid) not in _GONE
+
+    def all_alive(self, models: Iterable[str]) -> bool:
+        return all(self.alive(pid) for pid in self.of(models))
+
+    def whole(self, entry: ModelEntry) -> bool:
+        """Look, and say whether none of an entry's processes is missing."""
+        self.look()
+        names = entry.triton_models
+        return self.all_alive(names) and all(len(self.of([name])) >= entry.instances_of(name) for name in names)
+
+    def any_stopped(self, model: str) -> bool:
+        return any(self._state(pid) in _STOPPED for pid in self.of([model]))
+
+    def measure(self, groups: Mapping[str, Iterable[str]]) -> dict[str, int]:
+        """Look, and say how many bytes the processes of each group of Triton models hold; 0 is not known.
+
+        A page that several share counts in each by its part. Some milliseconds for each process.
+        """
+        self.look()
+        return {name: sum(self._memory(pid) for pid in self.of(models)) for name, models in groups.items()}
+
+    def _state(self, pid: int) -> str:
+        """The kernel's letter for it; empty where there is none, a question mark where that cannot be told now."""
+        try:
+            return self._stat(pid)[0]
+        except _NO_PROCESS:
+            return ""
+        except OSError:
+            return "?"
+
+    def _began(self, pid: int) -> int | None:
+        """In clock ticks since the machine's start, which makes a number one process's; None where it is gone."""
+        try:
+            stat = self._stat(pid)
+        except _NO_PROCESS:
+            return None
+        return None if stat[0] in _GONE else int(stat[_START])
+
+    def _stat(self, pid: int) -> list[str]:
+        """What follows its name, which may have blanks."""
+        return (self._proc / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
+
+    def _memory(self, pid: int) -> int:
+        try:
+            text = (self._proc / str(pid) / "smaps_rollup").read_text()
+        except OSError:
+            return 0
+        found = re.search(r"^Pss:\s+(\d+) kB$", text, re.MULTILINE)
+        return int(found[1]) * 1024 if found else 0
+
+    def _commands(self) -> Iterator[tuple[int, list[bytes]]]:
+        for path in self._proc.iterdir():
+            if path.name.isdigit():
+                try:
+                    yield int(path.name), (path / "cmdline").read_bytes().split(b"\0")
+                except (*_NO_PROCESS, PermissionError):
+                    continue
+
+
+class Supervisor:
+    """`schwift serve`, which owns these processes: asked over a pipe to end them."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        # Where nobody reads, nothing waits.
+        os.set_blocking(pipe, False)
+
+    def kill(self, model: str) -> bool:
+        """All of this Triton model; whether it was told."""
+        return self._ask(f"kill {model}\n")
+
+    def end(self, pid: int) -> bool:
+        """This one, of any Triton model; whether it was told."""
+        return self._ask(f"end {pid}\n")
+
+    def _ask(self, line: str) -> bool:
+        try:
+            os.write(self._pipe, line.encode())
+        except OSError:
+            return False
+        return True

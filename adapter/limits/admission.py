@@ -1,0 +1,51 @@
+"""How many requests may be in flight, and when a refused one should come back."""
+
+from __future__ import annotations
+
+import math
+
+from adapter.errors import Overloaded
+from adapter.workers.counters import Gauge
+
+# How much the newest request counts in the running mean of service times.
+_WEIGHT = 0.05
+_LONGEST_RETRY = 60.0
+
+
+class Admission:
+    """A bound over all models and workers together. Over it, a request is refused at once, not queued."""
+
+    def __init__(self, limit: int, in_flight: Gauge) -> None:
+        self._limit = limit
+        self._in_flight = in_flight
+        self._seconds = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """In all workers."""
+        return int(self._in_flight.total())
+
+    def enter(self) -> None:
+        """Take one place, to be given back with `leave`.
+
+        Raises Overloaded, with the time in which the bound drains, if there is none.
+        """
+        # First the mark, then the sum: of two workers that race for the last place, at most one gets it.
+        self._in_flight.add(1)
+        if self._in_flight.total() > self._limit:
+            self._in_flight.add(-1)
+            raise Overloaded(
+                "The server is at its bound of requests in flight; try again shortly.",
+                retry_after=self.retry_after(),
+            )
+
+    def leave(self) -> None:
+        self._in_flight.add(-1)
+
+    def observe(self, seconds: float) -> None:
+        """Note how long an answered request took."""
+        self._seconds += _WEIGHT * (seconds - self._seconds)
+
+    def retry_after(self) -> float:
+        """Whole seconds, at least 1: a full house leaves in about the time that one request takes."""
+        return max(1.0, min(_LONGEST_RETRY, math.ceil(self._seconds)))

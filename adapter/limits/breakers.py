@@ -1,0 +1,103 @@
+"""The breakers that a request meets, a model's and Triton's, and which failures each of them counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from adapter import errors
+from adapter.limits.breaker import Boards, Breaker
+from adapter.workers import counters
+
+# No fault of what is guarded: it was there and said something.
+_ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
+
+
+class Probes:
+    """The numbers of a request that goes through as a probe; 0 where a breaker is closed."""
+
+    __slots__ = ("model", "triton")
+
+    def __init__(self, model: int, triton: int) -> None:
+        self.model = model
+        self.triton = triton
+
+
+NO_PROBES = Probes(0, 0)
+
+
+class Guard:
+    """One model's. A model that hangs is no reason to refuse another, so Triton's counts its connections alone."""
+
+    def __init__(self, model: Breaker, triton: Breaker) -> None:
+        self.model = model
+        self.triton = triton
+
+    def admit(self, seconds: float) -> Probes:
+        """Before each request, which takes at most so long. Raises BreakerOpen."""
+        if self.model.closed and self.triton.closed:
+            return NO_PROBES
+        triton = self.triton.admit(seconds)
+        try:
+            return Probes(self.model.admit(seconds), triton)
+        except errors.BreakerOpen:
+            if triton:
+                self.triton.release(triton)
+            raise
+
+    def succeeded(self, now: float, probes: Probes = NO_PROBES) -> None:
+        self.model.succeeded(now, probes.model)
+        self.triton.succeeded(now, probes.triton)
+
+    def failed(self, error: errors.AdapterError, now: float, probes: Probes, own_deadline: bool) -> None:
+        """Count it where it is a fault of what is guarded.
+
+        What the client sent, a full queue and a long one, a model that raised or answered nonsense are not; nor is the
+        deadline that a client set for itself, which may be as short as it likes, or that passed while our own event
+        loop stood still (`own_deadline`).
+        """
+        if isinstance(error, errors.UpstreamDown):
+            self.triton.failed(now, probes.triton, connecting=True)
+        elif isinstance(error, errors.ModelProcessDead) or (
+            isinstance(error, errors.DeadlineExceeded) and not error.queued and not own_deadline
+        ):
+            self.model.failed(now, probes.model)
+        elif isinstance(error, _ANSWERS):
+            self.succeeded(now, probes)
+
+    def release(self, probes: Probes) -> None:
+        """Its end, whatever it was: what it did not settle may be tried by another."""
+        if probes is NO_PROBES:
+            return
+        if probes.model:
+            self.model.release(probes.model)
+        if probes.triton:
+            self.triton.release(probes.triton)
+
+
+class Guards:
+    """Every model's, made when they are asked for, and Triton's own breaker."""
+
+    def __init__(
+        self, boards: Boards, worker: int = 0, longest: float = 30, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._boards = boards
+        self._worker = worker
+        self._longest = longest
+        self._clock = clock
+        self._guards: dict[str, Guard] = {}
+        self.triton = self._breaker(counters.ALL)
+
+    @classmethod
+    def alone(cls, models: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Guards:
+        """Of one process that shares them with none."""
+        return cls(Boards.alone([counters.ALL, *models]), clock=clock)
+
+    def __getitem__(self, model: str) -> Guard:
+        guard = self._guards.get(model)
+        if guard is None:
+            guard = self._guards[model] = Guard(self._breaker(model), self.triton)
+        return guard
+
+    def _breaker(self, name: str) -> Breaker:
+        return Breaker(self._boards, name, self._worker, self._longest, self._clock)

@@ -1,0 +1,1 @@
+"""Another version of a model without a gap."""

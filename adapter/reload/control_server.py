@@ -1,0 +1,200 @@
+"""What `schwift reload` speaks with: a Unix socket of the user's own, and a JSON object a line in both directions.
+
+A request is {"do": …}; the answer to it is any number of {"said": "…"}, then {"ok": true, …} or {"ok": false,
+"reason": "…"}. In the order of a reload:
+    {"do": "served"}                       → "served": the version of each model; "failed": those that are given up
+    {"do": "try", "build": …, "models": […], "suffix": …}   the new versions, loaded under trial names
+    {"do": "switch"}                       after the repository was switched to that build: serve it
+    {"do": "settle"}                       after that failed and the repository was switched back: serve what it has
+Where the connection ends before its reload does, the repository on the disk decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from adapter import errors
+from adapter.reload.reloader import Reloader
+from adapter.workers.process_lock import Lock
+from converter.errors import RepositoryError
+from converter.schema.manifest import ModelEntry, read_manifest
+from converter.schema.unix_address import address
+
+_log = logging.getLogger("schwift.adapter")
+
+_FOLLOW_SECONDS = 0.1
+# What the other side has between two requests: it switches a link.
+_REQUEST_SECONDS = 30.0
+# Between two tries to end a reload that could not be ended, at first and at most.
+_AGAIN_SECONDS = 2.0
+_MOST_AGAIN_SECONDS = 60.0
+_BACKLOG = 4
+
+
+class Control:
+    """Of every worker; the one that leads listens. `follow` takes over what the one before it knew."""
+
+    def __init__(
+        self, reloader: Reloader, lead: Lock, path: Path, repository: Path, follow: Callable[[], None]
+    ) -> None:
+        self._reloader = reloader
+        self._lead = lead
+        self._path = path
+        self._repository = repository
+        self._follow = follow
+        self._turn = asyncio.Lock()
+        self._conversations: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Ends when cancelled."""
+        while not self._lead.try_hold():
+            await asyncio.sleep(_FOLLOW_SECONDS)
+        self._follow()
+        if self._reloader.on_trial:
+            await self._settle_alone()
+        try:
+            listener = _listen(self._path)
+        except OSError as error:
+            _log.error("%s: no reload while this runs: %s", self._path, error.strerror)
+            return
+        server = await asyncio.start_unix_server(self._serve, sock=listener)
+        try:
+            await self._settle_later()
+        finally:
+            self._path.unlink(missing_ok=True)
+            server.close()
+            for task in self._conversations:
+                task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._conversations.add(task)
+        try:
+            async with self._turn:
+                await self._converse(_Conversation(self._reloader, self._repository, reader, writer))
+        finally:
+            self._conversations.discard(task)
+            writer.close()
+
+    async def _converse(self, conversation: _Conversation) -> None:
+        try:
+            try:
+                await conversation.hold()
+            except Exception:
+                # Whatever one conversation meets, the next must be possible.
+                _log.exception("a reload was cut off")
+            if conversation.cut_off or self._reloader.on_trial:
+                await self._settle_alone()
+        finally:
+            self._reloader.let_go()
+
+    async def _settle_later(self) -> None:
+        """Whenever a reload could not be ended, as when Triton is away: try again, for ever."""
+        wait = _AGAIN_SECONDS
+        while True:
+            await asyncio.sleep(wait)
+            if not self._reloader.on_trial:
+                wait = _AGAIN_SECONDS
+            elif not self._turn.locked():
+                wait = min(2 * wait, _MOST_AGAIN_SECONDS)
+                async with self._turn:
+                    await self._settle_alone()
+
+    async def _settle_alone(self) -> None:
+        """Nobody is there any more to say what to do."""
+        try:
+            await self._reloader.settle(read_manifest(self._repository), _log.info)
+        except (errors.ReloadFailed, RepositoryError) as error:
+            _log.error("what is served is not what the repository on the disk holds: %s", error)
+        except Exception:
+            _log.exception("what the repository on the disk holds could not be served")
+
+
+class _Conversation:
+    """One connection, and at most one reload."""
+
+    def __init__(
+        self, reloader: Reloader, repository: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._reloader = reloader
+        self._repository = repository
+        self._reader = reader
+        self._writer = writer
+        self._tried: tuple[list[ModelEntry], str] | None = None
+        # It ended between the trial and the switch, before or after the repository was switched.
+        self.cut_off = False
+
+    async def hold(self) -> None:
+        """Answer requests until the other side ends."""
+        try:
+            while line := await asyncio.wait_for(self._reader.readline(), _REQUEST_SECONDS):
+                await self._answer(json.loads(line))
+        finally:
+            # Tried, and nobody said to switch.
+            if self._tried is not None:
+                self.cut_off = True
+                await self._reloader.give_up(*self._tried)
+
+    async def _answer(self, request: dict[str, Any]) -> None:
+        try:
+            if request["do"] == "served":
+                self._send({"ok": True, "served": self._reloader.served(), "failed": self._reloader.failed()})
+                return
+            if request["do"] == "try":
+                await self._try(request)
+            elif request["do"] == "switch" and self._tried is not None:
+                tried, self._tried = self._tried, None
+                manifest = read_manifest(self._repository)
+                await self._reloader.switch(*tried, manifest)
+                await self._reloader.settle(manifest, self._say)
+            else:
+                await self._reloader.settle(read_manifest(self._repository), self._say)
+            self._send({"ok": True})
+        except (errors.ReloadFailed, RepositoryError) as error:
+            self._send({"ok": False, "reason": str(error)})
+
+    async def _try(self, request: dict[str, Any]) -> None:
+        # By its number: the folders above may have other names in another container.
+        manifest = read_manifest(self._repository.resolve().parent / Path(request["build"]).name)
+        entries = [entry for entry in manifest.models if entry.name in request["models"]]
+        await self._reloader.begin(entries, request["suffix"], self._say)
+        self._tried = entries, request["suffix"]
+
+    def _say(self, text: str) -> None:
+        self._send({"said": text})
+
+    def _send(self, answer: dict[str, Any]) -> None:
+        # A few short lines: nothing to wait for.
+        self._writer.write(json.dumps(answer).encode() + b"\n")
+
+
+def _listen(path: Path) -> socket.socket:
+    """A socket that only this user can connect to. OSError where another server listens there."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with address(path) as place:
+            if path.is_socket():
+                with contextlib.suppress(ConnectionRefusedError):
+                    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                        probe.connect(place)
+                    raise OSError(errno.EADDRINUSE, "another server listens there")
+                # Left by one that was killed.
+                path.unlink()
+            sock.bind(place)
+            # Before it listens, so that nobody else can be in the queue.
+            os.chmod(path, 0o600)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+        return sock
+    except BaseException:
+        sock.close()
+        raise

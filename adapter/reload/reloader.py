@@ -1,0 +1,235 @@
+"""Puts new versions of models in the place of the served ones, without a gap.
+
+A new version is loaded under a trial name beside the served one, and asked made-up rows while nobody uses it. Then
+requests go to it under that name; the models' own names, which native clients use too, are loaded anew, checked, and
+the requests go back to them. At each step there is a whole version that answers, and each request keeps to the version
+that it began with. Of several workers the leading one does this, and a version goes when all of them have left it.
+
+While a new version is only tried, the keeper looks after the served one. From then until all is over it does not: what
+it was loading is waited for first, and what dies from then on is replaced by the reload itself, or found by the keeper
+afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
+
+from adapter import errors
+from adapter.backend.load_reason import load_reason
+from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle.model_locks import Turns
+from adapter.lifecycle.reaper import Outliving
+from adapter.lifecycle.registry import Registry
+from adapter.predictor import PredictService
+from adapter.reload import smoke_test
+from adapter.workers import counters
+from adapter.workers.shared_table import Board
+from converter.schema.manifest import TRIAL_MARK, Manifest, ModelEntry, entry_json
+
+_log = logging.getLogger("schwift.adapter")
+
+# Takes a line for the user who waits for the reload.
+Say = Callable[[str], None]
+
+_CALL_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
+# Beyond one load: what else a recovery by the keeper may take.
+_RECOVERY_SECONDS = 30.0
+# Beyond the deadline of requests: what a worker may need to hear of a reload.
+_ADOPT_SECONDS = 5.0
+
+
+class Reloader:
+    """Of the leading worker. `tell` writes down for the others what the registry says.
+
+    Timeouts in seconds: of one load, and of one request. `kill` ends the processes of a Triton model that does not let
+    itself be unloaded, where somebody can.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        backend: InferenceBackend,
+        board: Board,
+        tell: Callable[[], None],
+        load_timeout: float,
+        answer_timeout: float,
+        kill: Callable[[str], object] = lambda name: None,
+        clock: Callable[[], float] = time.monotonic,
+        turns: Turns | None = None,
+        outliving: Outliving | None = None,
+    ) -> None:
+        self._registry = registry
+        self._backend = backend
+        self._board = board
+        self._tell = tell
+        self._load_timeout = load_timeout
+        self._answer_timeout = answer_timeout
+        self._kill = kill
+        self._clock = clock
+        self._outliving = outliving or Outliving(None, None, answer_timeout, clock)
+        # Those of the keeper, and which of them are ours now.
+        self._turns = turns or Turns()
+        self._ours: set[str] = set()
+        # Entries that requests were led away from, whose Triton models may be loaded still.
+        self._replaced: list[ModelEntry] = []
+
+    def served(self) -> dict[str, int]:
+        """The number of the version of each model."""
+        return {name: model.entry.version for name, model in self._registry.models.items()}
+
+    def failed(self) -> list[str]:
+        """The models that are given up: with nothing changed, a reload is how they are tried again."""
+        return [name for name, model in self._registry.models.items() if model.status.state == "failed"]
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether requests go to trial names: a reload was cut off in between."""
+        return any(TRIAL_MARK in model.entry.direct for model in self._registry.models.values())
+
+    async def begin(self, entries: Sequence[ModelEntry], suffix: str, say: Say) -> None:
+        """Load these under their trial names and try them. ReloadFailed unloads them all again.
+
+        On return the keeper leaves these models alone, until `settle` or `let_go`.
+        """
+        new = [entry for entry in entries if entry.name not in self._registry.models]
+        if len(new) > self._registry.room:
+            raise errors.ReloadFailed(
+                f"{len(new)} models are new, and there is room for {self._registry.room}: start the server anew"
+            )
+        try:
+            for entry in entries:
+                model = self._registry.models.get(entry.name)
+                served = model.entry if model is not None and model.ready else None
+                await self._load(entry.on_trial(suffix), served, say)
+            await self._take_turn({entry.name for entry in entries}, say)
+        except BaseException:
+            await self.give_up(entries, suffix)
+            raise
+
+    async def give_up(self, entries: Sequence[ModelEntry], suffix: str) -> None:
+        """Unload the trial names."""
+        await self._unload(entry.on_trial(suffix) for entry in entries)
+
+    def let_go(self) -> None:
+        """Leave the models to the keeper again."""
+        self._turns.give_back(self._ours)
+        self._ours = set()
+
+    async def switch(self, entries: Sequence[ModelEntry], suffix: str, manifest: Manifest) -> None:
+        """Send requests to the trial names; on return no request is with the versions before.
+
+        Models that `manifest` has no more are gone at once, as they are for Triton.
+        """
+        removed = [name for name in self._registry.models if manifest.model(name) is None]
+        await self._replace([entry.on_trial(suffix) for entry in entries], removed)
+
+    async def settle(self, manifest: Manifest, say: Say) -> None:
+        """Serve what the repository on the disk holds, under its own names, and leave all to the keeper again.
+
+        ReloadFailed leaves requests where they are.
+        """
+        try:
+            await self._settle(manifest, say)
+        finally:
+            self.let_go()
+
+    async def _settle(self, manifest: Manifest, say: Say) -> None:
+        before = {name: model.entry for name, model in self._registry.models.items()}
+        changed = [
+            entry
+            for entry in manifest.models
+            if entry.name not in before or entry_json(before[entry.name]) != entry_json(entry)
+        ]
+        removed = [name for name in before if manifest.model(name) is None]
+        names = {entry.name for entry in [*changed, *self._replaced]}
+        await self._take_turn(names | set(removed), say)
+        for entry in changed:
+            await self._load(entry, before.get(entry.name), say)
+        await self._replace(changed, removed)
+        left, self._replaced = self._replaced, []
+        used = {name for model in self._registry.models.values() for name in model.entry.triton_models}
+        await self._unload(left, used)
+        for name in sorted({entry.name for entry in left} - self._registry.models.keys()):
+            say(f"{name}: served no more")
+
+    async def _take_turn(self, names: Set[str], say: Say) -> None:
+        """ReloadFailed where the keeper goes on loading one of these models for too long."""
+        names = names - self._ours
+        ends = self._clock() + self._load_timeout + _RECOVERY_SECONDS
+        told = False
+        while busy := sorted(name for name in names if not self._turns.free(name)):
+            if self._clock() > ends:
+                raise errors.ReloadFailed(f"{busy[0]}: the server is still loading what it serves now: try again later")
+            if not told:
+                say(f"{busy[0]}: waiting, since the server is loading what it serves now")
+                told = True
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._turns.take(names)
+        self._ours |= names
+
+    async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
+        """Load the Triton models of an entry and try them."""
+        started = self._clock()
+        before = await self._outliving.processes(entry)
+        try:
+            for name in entry.triton_models:
+                await self._backend.load(name, self._load_timeout)
+        except errors.ModelUnavailable as error:
+            _log.error("model %s did not load: %s", entry.name, error.inside)
+            reason = load_reason(error.inside)
+            raise errors.ReloadFailed(f"{entry.name}: the new version does not load: {reason}") from error
+        except errors.UpstreamDown as error:
+            raise errors.ReloadFailed(f"{entry.name}: {error.detail}") from error
+        # The version before, if there was one under these names, Triton unloads by itself.
+        self._outliving.unloaded(before.without(await self._outliving.processes(entry)), orderly=True)
+        seconds = self._clock() - started
+        try:
+            warning = await smoke_test.check(self._backend, entry, served, self._answer_timeout)
+        except errors.ReloadFailed as error:
+            raise errors.ReloadFailed(f"{entry.name}: {error}") from error
+        on_trial = " on trial" if TRIAL_MARK in entry.direct else ""
+        result = f"; {warning}" if warning else ", and answers"
+        say(f"{entry.name}: version {entry.version} loaded{on_trial} in {seconds:.1f} s{result}")
+
+    async def _replace(self, entries: Sequence[ModelEntry], removed: Sequence[str]) -> None:
+        """Wait until every worker has heard of it, and has answered what began before."""
+        if not entries and not removed:
+            return
+        names = [*removed, *(entry.name for entry in entries)]
+        models = self._registry.models
+        self._replaced += [models[name].entry for name in names if name in models]
+        self._registry.replace(entries, removed)
+        self._tell()
+        ends = self._clock() + self._answer_timeout + _ADOPT_SECONDS
+        cells = [row[counters.ADOPTED : counters.ADOPTED + 1] for row in self._board.rows(counters.ALL)]
+        while any(cell[0] < self._registry.generation for cell in cells):
+            if self._clock() > ends:
+                # It hangs, or has requests past their deadline: neither keeps the new version waiting.
+                _log.warning("a worker has not left the version before, and is not waited for")
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _unload(self, entries: Iterable[ModelEntry], used: Collection[str] = ()) -> None:
+        """Unload the Triton models of these entries, but for those that are `used` on."""
+        for entry in entries:
+            processes = await self._outliving.processes(entry, used)
+            for name in entry.triton_models:
+                if name not in used:
+                    try:
+                        await self._backend.unload(name, _CALL_SECONDS)
+                    except errors.UpstreamDown:
+                        # It hangs in its load, or in a call.
+                        self._kill(name)
+            self._outliving.unloaded(processes, orderly=True)
+
+
+async def adopt(registry: Registry, service: PredictService, mark: counters.Gauge) -> None:
+    """In every worker: write down which generation it serves once nothing of the ones before is in flight."""
+    while True:
+        if mark.mine != registry.generation and not service.leaving():
+            mark.set(registry.generation)
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,57 @@
+"""What one request has come to, for its metrics, its line in the log and its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from adapter.batching.regime import RegimeName
+
+
+class RequestTrace(Protocol):
+    """The trace of one request, where traces are on (adapter/telemetry/tracing.py)."""
+
+    def queued(self, seconds: float, ago: float) -> None:
+        """The request waited so many seconds for a call; that was over so long ago."""
+
+    def call(self, joined: Sequence[RequestTrace], model: str, rows: int) -> AbstractContextManager[None]:
+        """The span of a call of a Triton model that is made for these requests, this one the first of them."""
+
+    def finish(self, timings: Timings, status: int, code: str) -> None:
+        """The request was answered; all that is known of it now goes into its span."""
+
+
+class Traces(Protocol):
+    """Where they begin."""
+
+    def begin(
+        self, headers: Iterable[tuple[bytes, bytes]], endpoint: str, model: str | None, request_id: str
+    ) -> RequestTrace:
+        """A request has come. `model` is None where there is none of the name that the client asked for."""
+
+    def close(self) -> None:
+        """Send what is left, within some seconds."""
+
+
+class RowQuota(Protocol):
+    """What a client may send (adapter/limits/rate_limit.py)."""
+
+    def take_rows(self, rows: int) -> None:
+        """Raise QuotaExceeded if these are too many now."""
+
+
+class Timings:
+    """Rows, and the seconds that each stage took; 0 for what did not begin.
+
+    `queue` is the wait in the adapter for a call, `model` the time in calls of Triton.
+    """
+
+    __slots__ = ("account", "model", "parse", "queue", "regime", "rows", "trace", "write")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.parse = self.queue = self.model = self.write = 0.0
+        self.regime: RegimeName | None = None
+        self.trace: RequestTrace | None = None
+        self.account: RowQuota | None = None

@@ -1,0 +1,399 @@
+"""uvicorn's HTTP protocol with bounds on what a client may send, and an answer's head and body in one packet.
+
+uvicorn writes them one after the other: two system calls, and two wake-ups of the client, which together were a third
+of the adapter's time (docs/performance.md). Also it sets and cancels a keep-alive timer for each request, and bounds
+neither heads nor the requests that are sent before others are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from adapter import errors
+from adapter.sockets import listening
+from adapter.sockets.connection_bounds import (
+    BODY_BYTES_A_SECOND,
+    BODY_SECONDS,
+    HEAD_SECONDS,
+    LINGER_SECONDS,
+    SWEEP_SECONDS,
+    UNREAD_SECONDS,
+    HeadBounds,
+    sweep_of,
+)
+from adapter.sockets.joining_transport import Flow, JoiningTransport
+from adapter.sockets.refusals import cause_of, refuse
+from adapter.sockets.stepping import HEAD_END, HeadCutter, body_parser, find_end, framing_of, is_one_request
+
+# What a connection is at.
+BOUNDARY, HEAD, BODY = range(3)
+# A packet that is no larger has few requests in it.
+_SMALL_PACKET = 4096
+# The rest of a body that nobody reads is parsed up to this size, for the next request of its connection.
+_MOST_SKIPPED = 64 * 1024
+# In the scope of a request whose connection ended before its answer.
+CLIENT_LEFT = "schwift.client_left"
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """For `uvicorn.Config(http=HttpProtocol)`. Requests are parsed one at a time: the next when one is answered."""
+
+    head_bounds = HeadBounds()
+    flow: Flow
+    # The request of a short cut, whose head was read (adapter/sockets/fast_protocol.py).
+    _pending: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sweep = sweep_of(self.server_state, self.loop)
+        self._request_parser = self.parser
+        self._stage = BOUNDARY
+        self._most_headers = self.head_bounds.headers
+        self._most_head = self.head_bounds.bytes
+        self._small = min(_SMALL_PACKET, self._most_head)
+        self._head = HeadCutter(self._most_head)
+        self._hosts = 0
+        # What is to come of the body, where its head says so; what came of it.
+        self._left = 0
+        self._chunked = False
+        self._body_bytes = 0
+        # Bytes of a chunked body that are no data, since the last that were; and its last three bytes.
+        self._framing = 0
+        self._tail = b""
+        self._offers_upgrade = False
+        # Nothing that comes is read any more.
+        self._deaf = False
+        self._refusal: errors.AdapterError | None = None
+        # What came while a request was in hand, and where its unread part begins.
+        self._unread: bytes | None = None
+        self._unread_at = 0
+        self._idle_since = self.loop.time()
+        self._lingers_until = 0.0
+        # What the sweep saw coming, since when, and how much of it there was.
+        self._seen: tuple[Any, float, int] = (None, 0.0, 0)
+
+    # Of the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        joining = cast(asyncio.Transport, JoiningTransport(cast(asyncio.Transport, transport), self.loop))
+        sock = transport.get_extra_info("socket")
+        has_room = sock is None or self.sweep.has_room(sock.fileno())
+        super().connection_made(joining)
+        self.flow = Flow(joining)
+        self._idle_since = self.loop.time()
+        self.sweep.start()
+        if not has_room:
+            self._refuse(errors.Overloaded("Too many connections are open; try again shortly."))
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        cycle = self.cycle
+        if isinstance(cycle, RequestResponseCycle) and not cycle.response_complete:
+            cast(dict[str, Any], cycle.scope)[CLIENT_LEFT] = True
+        super().connection_lost(exc)
+        # Nothing keeps what had come of requests: not even until the next garbage collection.
+        self._deaf = True
+        self._unread = self._pending = self._refusal = None
+        self._request_parser = self.scope = self.cycle = None  # type: ignore[assignment]
+        self.headers = []
+        self._seen = (None, 0.0, 0)
+
+    @property
+    def waits_since(self) -> float | None:
+        if self._is_busy() or self._stage == BODY or self.transport.is_closing():
+            return None
+        return -1.0 if self._deaf else self._idle_since
+
+    def close_idle(self) -> None:
+        self._deaf = True
+        self.transport.close()
+
+    def _is_busy(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    # Of what comes
+
+    def data_received(self, data: bytes) -> None:
+        if (
+            self._stage == BOUNDARY
+            and len(data) <= self._small
+            and not self._deaf
+            and ((cycle := self.cycle) is None or cycle.response_complete)
+            and self._unread is None
+            and is_one_request(data)
+        ):
+            self._feed(data)
+            if self._stage != BOUNDARY:
+                self._note_rest(data)
+        else:
+            self._feed_in_steps(data, 0)
+        if self._pending is not None:
+            self._leave_short_cut()
+
+    def _feed_in_steps(self, data: bytes, at: int) -> None:
+        if self._unread is not None:
+            self._hold(self._unread[self._unread_at :] + data[at:], 0)
+            return
+        while at < len(data) and not self._deaf:
+            if self._stage != BODY and (self._is_busy() or self.flow.write_paused):
+                self._hold(data, at)
+                return
+            try:
+                at = self._take_body(data, at) if self._stage == BODY else self._take_head(data, at)
+            except errors.AdapterError as error:
+                self._refuse(error)
+
+    def _take_head(self, data: bytes, at: int) -> int:
+        end, whole = self._head.cut(data, at)
+        self._feed(data[at:end])
+        self._check_count()
+        if whole and self._stage == HEAD and not self._deaf:
+            raise errors.MalformedRequest("The request's head is not one of HTTP/1.1.")
+        return end
+
+    def _take_body(self, data: bytes, at: int) -> int:
+        if not self._chunked:
+            end = min(len(data), at + self._left)
+            self._left -= end - at
+            self._feed(memoryview(data)[at:end])
+            return end
+        end, _ = find_end(data, at, self._tail)
+        end = min(end, at + self._most_head)
+        piece, before = data[at:end], self._body_bytes
+        self._tail = (self._tail + piece)[-3:]
+        self._feed(piece)
+        self._framing = self._framing + len(piece) if self._body_bytes == before else 0
+        if self._framing > self._most_head:
+            raise errors.HeadTooLarge(f"The chunks' own lines are over the limit of {self._most_head} bytes.")
+        return end
+
+    def _note_rest(self, data: bytes) -> None:
+        """A packet was parsed that has a whole head and no whole request behind it."""
+        body = data.find(HEAD_END) + 4
+        if self._stage == BODY:
+            self._left -= len(data) - body
+            self._tail = data[body:][-3:]
+        elif not self._deaf:
+            try:
+                self._head.cut(data, body + self._left)
+            except errors.AdapterError as error:
+                self._refuse(error)
+
+    def _feed(self, piece: bytes | memoryview) -> None:
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as stop:
+            self._ignore_offer(bytes(piece[stop.args[0] :]))
+        except httptools.HttpParserError as error:
+            self._refuse(cause_of(error))
+
+    def _ignore_offer(self, rest: bytes) -> None:
+        """Read on: whoever offers another protocol sends its body in this one (RFC 9110, 7.8)."""
+        self._offers_upgrade = False
+        if not self._chunked and not self._left:
+            self.on_message_complete()
+            return
+        self.parser = body_parser(self._left, self._chunked, self.on_body, self.on_message_complete)
+        if rest:
+            self._feed(rest)
+
+    def _hold(self, data: bytes, at: int) -> None:
+        """Keep the rest until what came before is answered, and read no more meanwhile."""
+        self._unread, self._unread_at = data, at
+        self.flow.pause_reading()
+        self.flow.held = True
+
+    def _go_on(self) -> None:
+        """Parse the next of what was held, or tell what was wrong with it."""
+        if self._is_busy() or self.transport.is_closing() or self.flow.write_paused:
+            return
+        if self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            self._answer_refusal(refusal)
+        elif self._unread is not None:
+            data, self._unread = self._unread, None
+            self.flow.held = False
+            self._feed_in_steps(data, self._unread_at)
+            if self._pending is not None:
+                self._leave_short_cut()
+            self.flow.resume_reading()
+
+    def _leave_short_cut(self) -> None:
+        """The request that is pending did not come whole in one packet."""
+
+    # Of refusals
+
+    def _refuse(self, error: errors.AdapterError) -> None:
+        """Answer with this error, after the request in hand, and close; nothing that follows is read."""
+        if self._deaf:
+            return
+        self._deaf = True
+        self._pending = self._unread = None
+        if self._stage == BODY:
+            # The request in hand is the one that is broken.
+            cycle = self.cycle
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+            else:
+                self._answer_refusal(error)
+        elif not self._is_busy():
+            self._answer_refusal(error)
+        else:
+            self._refusal = error
+            self.flow.pause_reading()
+            self.flow.held = True
+
+    def _answer_refusal(self, error: errors.AdapterError) -> None:
+        if self.transport.is_closing():
+            return
+        client = self.client[0] if self.client else "-"
+        self.transport.write(refuse(error, client, self.server_state.default_headers, self.sweep.refusals))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Write no more, and drop what comes for a moment.
+
+        If the connection were closed at once, what its client still sends would have the system drop the answer on its
+        way.
+        """
+        self._deaf = True
+        if self.transport.can_write_eof():
+            self._lingers_until = self.loop.time() + LINGER_SECONDS
+            self.transport.write_eof()
+            self.flow.held = False
+            self.flow.resume_reading()
+        else:
+            self.transport.close()
+
+    # Of the parser
+
+    def on_message_begin(self) -> None:
+        self._stage = HEAD
+        self._hosts = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        parser = self.parser
+        old = self._head.is_old
+        self._check_count()
+        if self._hosts != 1 and (self._hosts or not old):
+            raise errors.MalformedRequest("A request has one Host header.")
+        if parser.get_method() == b"CONNECT":
+            raise errors.MalformedRequest("This server is no proxy: it does not take CONNECT.")
+        self._left, self._chunked = framing_of(self.headers, old)
+        self._framing, self._tail, self._body_bytes = 0, b"", 0
+        self._offers_upgrade = parser.should_upgrade()
+        super().on_headers_complete()
+        self._stage = BODY
+        # Trailers are dropped: what was said in the head stands.
+        self.headers = []
+
+    def _check_count(self) -> None:
+        if len(self.headers) > self._most_headers:
+            raise errors.HeadTooLarge(f"The request has more than {self._most_headers} headers: send fewer.")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._offers_upgrade:
+            return  # its body is to come
+        self._stage = BOUNDARY
+        self.parser = self._request_parser
+        # After the last request that a client makes on a connection it has nothing to say.
+        self._deaf = not self.cycle.keep_alive
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, with no timer: the sweep closes idle connections."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._idle_since = self.loop.time()
+        flow = self.flow
+        if self._stage == BODY and (self._chunked or self._left > _MOST_SKIPPED):
+            # It was answered before its body came: nobody needs to parse that.
+            self._linger()
+        elif flow.read_paused:
+            if flow.held:
+                self.loop.call_soon(self._go_on)
+            else:
+                flow.resume_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.flow.held:
+            self.loop.call_soon(self._go_on)
+
+    # Of time
+
+    def check(self, now: float) -> None:
+        """Close what has had its time. Called by the sweep."""
+        if self.transport.is_closing():
+            return
+        if self._lingers_until:
+            if now >= self._lingers_until:
+                self.transport.abort()
+        elif self.flow.write_paused:
+            self._check_unread(now)
+        elif self._stage == BODY:
+            self._check_body(now)
+        elif not self._is_busy():
+            self._check_waiting(now)
+
+    def _check_unread(self, now: float) -> None:
+        size = self.transport.get_write_buffer_size()
+        what, since, before = self._seen
+        if what is not self.flow or size != before:
+            self._seen = (self.flow, now, size)
+        elif now - since >= UNREAD_SECONDS:
+            self.transport.abort()
+
+    def _check_body(self, now: float) -> None:
+        what, since, before = self._seen
+        if what is not self.cycle or self.flow.read_paused:
+            self._seen = (self.cycle, now, self._body_bytes)
+        elif now - since >= BODY_SECONDS:
+            if self._body_bytes - before < BODY_BYTES_A_SECOND * (now - since):
+                self._refuse_unless_unread(
+                    errors.SlowRequest("The request's body comes too slowly: send it at 1 KiB/s or more.")
+                )
+            else:
+                self._seen = (what, now, self._body_bytes)
+
+    def _check_waiting(self, now: float) -> None:
+        idle = now - self._idle_since
+        if self._stage == HEAD:
+            what, since, _ = self._seen
+            if what is not self.headers:
+                self._seen = (self.headers, now, 0)
+            elif now - since >= HEAD_SECONDS - SWEEP_SECONDS:
+                self._refuse_unless_unread(
+                    errors.SlowRequest("The request's head did not come in time: send it at once.")
+                )
+        elif idle >= (HEAD_SECONDS if self.cycle is None else self.timeout_keep_alive) and not self._has_unread():
+            self.close_idle()
+
+    def _refuse_unless_unread(self, error: errors.AdapterError) -> None:
+        """Refuse what came too slowly, unless it came in time to a loop that stood still."""
+        if not self._has_unread():
+            self._refuse(error)
+
+    def _has_unread(self) -> bool:
+        return listening.has_unread(self.transport)

@@ -1,0 +1,168 @@
+"""What is counted of each request, in cells of the board: cheaper than a metrics library on the hot path.
+
+A model's row: for each endpoint its answers by code, its latencies and its batch sizes; then the model's gauges.
+adapter/telemetry/metrics.py reads them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Literal
+
+from adapter.error_codes import CODES
+from adapter.limits import breaker
+from adapter.workers.shared_table import Board
+from converter.schema.model import ENDPOINTS, Endpoint
+
+LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+# Which of a model's two Triton models a call goes to.
+Way = Literal["direct", "front"]
+WAYS: tuple[Way, ...] = ("direct", "front")
+
+# Cells of one endpoint. A histogram is a cell for each bucket, the last one without a bound, then the sum.
+_CODE_CELLS = {code: i for i, (_, code) in enumerate(CODES)}
+_OK = _CODE_CELLS["ok"]
+LATENCY_AT = len(CODES)
+LATENCY_SUM = LATENCY_AT + len(LATENCY_MS) + 1
+ROWS_AT = LATENCY_SUM + 1
+ROWS_SUM = ROWS_AT + len(ROWS) + 1
+QUEUE_SUM = ROWS_SUM + 1
+MODEL_SUM = QUEUE_SUM + 1
+_ENDPOINT_WIDTH = MODEL_SUM + 1
+_START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINTS)}
+
+# A model's gauges, and what is counted of it whatever the endpoint.
+IN_FLIGHT = len(ENDPOINTS) * _ENDPOINT_WIDTH
+QUEUED = IN_FLIGHT + 1
+REGIME = IN_FLIGHT + 2
+REGIME_CHANGES = IN_FLIGHT + 3
+CALLS = IN_FLIGHT + 4
+CALL_ROWS = IN_FLIGHT + 5
+DEATHS_SEEN = IN_FLIGHT + 6
+QUEUED_ROWS = IN_FLIGHT + 7
+# Calls of the model and of the front that were answered, by the model's own error too.
+ANSWERED = IN_FLIGHT + 8
+FRONT_ANSWERED = IN_FLIGHT + 9
+STUCK = IN_FLIGHT + 10
+MEMORY = IN_FLIGHT + 11
+# The generation of models that a worker has left all others for (adapter/lifecycle/registry.py).
+ADOPTED = IN_FLIGHT + 12
+# Of the deaths seen, those of processes that were there.
+UNDEAD_SEEN = IN_FLIGHT + 13
+# Lines of logs that could not be written; of the adapter as a whole.
+LINES_LOST = IN_FLIGHT + 14
+# Times that the model was loaded again, by the reason.
+RECOVERY_REASONS = ("died", "hung", "memory")
+RECOVERIES = IN_FLIGHT + 15
+BREAKER = RECOVERIES + len(RECOVERY_REASONS)
+# How long the calls of `m_direct` and of the front took: a histogram each.
+_CALL_MS_AT = BREAKER + breaker.WIDTH
+CALL_MS_SUM = len(LATENCY_MS) + 1
+_CALL_MS_WIDTH = CALL_MS_SUM + 1
+_CALL_MS_START = {way: _CALL_MS_AT + i * _CALL_MS_WIDTH for i, way in enumerate(WAYS)}
+WIDTH = _CALL_MS_AT + len(WAYS) * _CALL_MS_WIDTH
+# What a worker that begins must not inherit from the one before it.
+_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED)
+# Models that a reload may add while the adapter runs.
+_SPARE = 256
+
+# The row of the adapter as a whole; no model's name is empty.
+ALL = ""
+
+
+def make_board(models: Sequence[str], workers: int = 1) -> Board:
+    return Board([ALL, *models], WIDTH, workers, _SPARE)
+
+
+def begin(board: Board, models: Sequence[str], worker: int, whole: bool = True) -> None:
+    """Clear the gauges that a worker's predecessor left of these models; of the adapter as a whole too, or not."""
+    for name in (ALL, *models) if whole else models:
+        row = board.row(name, worker)
+        for cell in _OF_THE_PROCESS:
+            row[cell] = 0.0
+
+
+class Gauge:
+    """One number of this worker, and its total over all of them."""
+
+    def __init__(self, board: Board, name: str, worker: int, cell: int) -> None:
+        self._mine = board.row(name, worker)
+        self._cell = cell
+        self._all = board.rows(name)
+
+    def add(self, amount: float) -> None:
+        self._mine[self._cell] += amount
+
+    def set(self, value: float) -> None:
+        self._mine[self._cell] = value
+
+    @property
+    def mine(self) -> float:
+        return float(self._mine[self._cell])
+
+    def total(self) -> float:
+        if len(self._all) == 1:
+            return float(self._mine[self._cell])
+        return float(sum([row[self._cell] for row in self._all]))
+
+
+class Tally:
+    """One endpoint of one model, in this worker."""
+
+    def __init__(self, board: Board, name: str, worker: int, endpoint: Endpoint) -> None:
+        start = _START[endpoint]
+        self._cells = board.row(name, worker)[start : start + _ENDPOINT_WIDTH]
+
+    def answered(self, seconds: float, rows: int, queue_seconds: float = 0, model_seconds: float = 0) -> None:
+        """A 200, with the part of its time that it waited here, and the part that it was in calls of Triton."""
+        cells = self._cells
+        milliseconds = seconds * 1e3
+        cells[_OK] += 1
+        cells[LATENCY_AT + bisect_left(LATENCY_MS, milliseconds)] += 1
+        cells[LATENCY_SUM] += milliseconds
+        cells[ROWS_AT + bisect_left(ROWS, rows)] += 1
+        cells[ROWS_SUM] += rows
+        cells[QUEUE_SUM] += queue_seconds
+        cells[MODEL_SUM] += model_seconds
+
+    def failed(self, code: str) -> None:
+        """Any other answer; `code` is one of adapter.error_codes."""
+        self._cells[_CODE_CELLS[code]] += 1
+
+
+class CallTimes:
+    """The calls of one of a model's Triton models that were answered, in this worker."""
+
+    def __init__(self, board: Board, name: str, worker: int, way: Way) -> None:
+        start = _CALL_MS_START[way]
+        self._cells = board.row(name, worker)[start : start + _CALL_MS_WIDTH]
+
+    def took(self, seconds: float) -> None:
+        milliseconds = seconds * 1e3
+        self._cells[bisect_left(LATENCY_MS, milliseconds)] += 1
+        self._cells[CALL_MS_SUM] += milliseconds
+
+
+def totals(board: Board, name: str, endpoint: Endpoint) -> list[float]:
+    """The cells of an endpoint, added up over the workers."""
+    return _added_up(board, name, _START[endpoint], _ENDPOINT_WIDTH)
+
+
+def call_times(board: Board, name: str, way: Way) -> list[float]:
+    """The histogram of a model's calls, added up over the workers."""
+    return _added_up(board, name, _CALL_MS_START[way], _CALL_MS_WIDTH)
+
+
+def _added_up(board: Board, name: str, start: int, width: int) -> list[float]:
+    rows = [row[start : start + width].tolist() for row in board.rows(name)]
+    return [sum(cells) for cells in zip(*rows, strict=True)]
+
+
+def total(board: Board, name: str, cell: int) -> float:
+    return float(sum(row[cell] for row in board.rows(name)))
+
+
+def highest(board: Board, name: str, cell: int) -> float:
+    return float(max(row[cell] for row in board.rows(name)))

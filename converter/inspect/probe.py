@@ -1,0 +1,96 @@
+"""Looks into one model file, in a process of its own: `python -m converter.inspect.probe onnx FILE`.
+
+A damaged file may crash the library that reads it, and a pickle runs code: neither touches the build. The
+answer is one JSON object on the last line of standard output; `error` in it is a sentence for the user.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+
+def probe_onnx(path: Path) -> dict[str, Any]:
+    """Names, types and shapes of a graph's inputs and outputs; a free axis is None."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    # Shapes are wanted, not speed.
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).replace(str(path), path.name).strip().splitlines()[-1]
+        return {"error": f"ONNX Runtime cannot load it: {reason}"}
+
+    def describe(value: Any) -> dict[str, Any]:
+        shape = [axis if isinstance(axis, int) else None for axis in value.shape or []]
+        return {"name": value.name, "type": value.type, "shape": shape}
+
+    return {
+        "inputs": [describe(value) for value in session.get_inputs()],
+        "outputs": [describe(value) for value in session.get_outputs()],
+    }
+
+
+def compile_torch(path: Path, target: Path, import_root: Path, examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Turn an `nn.Module` saved whole into TorchScript at `target`: scripted, or traced on zeros.
+
+    `examples` has the shape and dtype of each input.
+    """
+    import torch
+
+    sys.path[:0] = [str(import_root), str(import_root.parent.parent)]
+    torch.set_num_threads(1)
+    module = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(module, torch.nn.Module):
+        kind = type(module).__name__
+        return {"error": f"holds a {kind}, not an nn.Module: save the model with torch.jit.script(model).save()"}
+    module.eval()
+    try:
+        compiled = torch.jit.script(module)
+    except Exception:
+        # Not scriptable; a trace records one run. Models that branch on their input must be scriptable.
+        with torch.inference_mode():
+            zeros = tuple(torch.zeros(item["shape"], dtype=getattr(torch, item["dtype"])) for item in examples)
+            compiled = torch.jit.trace(module, zeros)
+    buffer = io.BytesIO()
+    torch.jit.save(compiled, buffer)
+    _write_without_debug_files(buffer, target)
+    return {"compiled": True}
+
+
+def _write_without_debug_files(buffer: io.BytesIO, target: Path) -> None:
+    """Same model, same bytes: TorchScript's debug files hold the source's path on this machine, and nothing needed."""
+    with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as result:
+        for item in source.infolist():
+            if item.filename.endswith("/.data/serialization_id"):
+                # A hash of the files, the left out ones too.
+                result.writestr(zipfile.ZipInfo(item.filename), b"0" * 40)
+            elif not item.filename.endswith(".debug_pkl"):
+                result.writestr(zipfile.ZipInfo(item.filename), source.read(item))
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    what, path, *rest = arguments
+    try:
+        if what == "onnx":
+            return probe_onnx(Path(path))
+        return compile_torch(Path(path), Path(rest[0]), Path(rest[1]), json.loads(rest[2]))
+    except ImportError as error:
+        missing = (error.name or "").split(".")[0]
+        hint = "pip install 'schwift[torch]'" if missing == "torch" else f"pip install {missing}"
+        return {"error": f"reading it needs the package {missing}, which is not installed: {hint}"}
+    except Exception as error:
+        return {"error": f"cannot be read: {type(error).__name__}: {error}"}
+
+
+if __name__ == "__main__":
+    answer = main(sys.argv[1:])
+    print("\n" + json.dumps(answer))

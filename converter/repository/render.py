@@ -1,0 +1,121 @@
+"""A Triton model → the text of its config.pbtxt, parsed back before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import jinja2
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from converter.errors import RepositoryError
+from converter.repository.runtime_files import TEMPLATE_ROOT
+from converter.repository.tensors import TensorPlan
+from converter.schema import dtypes
+
+
+@dataclass(frozen=True)
+class QueuePolicy:
+    """Triton's queue policy; `timeout_us` in microseconds, `max_size` in requests."""
+
+    timeout_us: int
+    max_size: int
+
+
+@dataclass(frozen=True)
+class TritonModel:
+    """One Triton model, field by field as config.pbtxt has it; sizes in rows, the delay in microseconds.
+
+    Without a `queue` the dynamic batcher is on and empty: requests that queue are joined, none waits.
+    """
+
+    name: str
+    version: int
+    backend: str
+    max_batch_size: int
+    inputs: tuple[TensorPlan, ...]
+    outputs: tuple[TensorPlan, ...]
+    instances: int
+    parameters: Mapping[str, str]
+    default_model_filename: str | None = None
+    preferred_batch_size: tuple[int, ...] = ()
+    delay_us: int | None = None
+    queue: QueuePolicy | None = None
+    response_cache: bool = False
+
+
+def quoted(value: object) -> str:
+    """A string literal of protobuf's text format, for use in config.pbtxt only."""
+    escaped = "".join(_escape(byte) for byte in str(value).encode())
+    return f'"{escaped}"'
+
+
+def render(model: TritonModel) -> bytes:
+    """The bytes of config.pbtxt. RepositoryError if they do not say what the model says."""
+    template = _environment().get_template("config.pbtxt.j2")
+    text = template.render(model=model, config_type=lambda plan: dtypes.by_name(plan.tensor.dtype).config)
+    _check(model, text)
+    return text.encode()
+
+
+def _escape(byte: int) -> str:
+    if byte in b'"\\':
+        return "\\" + chr(byte)
+    return chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE_ROOT),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # not HTML: `quoted` escapes for the grammar of config.pbtxt
+    )
+    environment.filters["quoted"] = quoted
+    return environment
+
+
+def _check(model: TritonModel, text: str) -> None:
+    parsed = model_config_pb2.ModelConfig()
+    try:
+        text_format.Parse(text, parsed)
+    except text_format.ParseError as error:
+        raise RepositoryError(f"{model.name}: the generated config.pbtxt does not parse: {error}") from error
+    batching = parsed.dynamic_batching
+    said = (
+        parsed.name,
+        list(parsed.version_policy.specific.versions),
+        parsed.backend,
+        parsed.max_batch_size,
+        [tensor.name for tensor in parsed.input],
+        [tensor.name for tensor in parsed.output],
+        {key: value.string_value for key, value in parsed.parameters.items()},
+        tuple(batching.preferred_batch_size),
+        batching.max_queue_delay_microseconds,
+        batching.default_queue_policy.max_queue_size,
+        [list(tensor.dims) for tensor in (*parsed.input, *parsed.output)],
+        [model_config_pb2.DataType.Name(tensor.data_type) for tensor in (*parsed.input, *parsed.output)],
+        [group.count for group in parsed.instance_group],
+    )
+    meant = (
+        model.name,
+        [model.version],
+        model.backend,
+        model.max_batch_size,
+        [plan.tensor.name for plan in model.inputs],
+        [plan.tensor.name for plan in model.outputs],
+        dict(model.parameters),
+        model.preferred_batch_size,
+        model.delay_us or 0,
+        model.queue.max_size if model.queue else 0,
+        [list(plan.tensor.dims) for plan in (*model.inputs, *model.outputs)],
+        [dtypes.by_name(plan.tensor.dtype).config for plan in (*model.inputs, *model.outputs)],
+        [model.instances],
+    )
+    if said != meant:
+        raise RepositoryError(f"{model.name}: the generated config.pbtxt says {said}, and should say {meant}")

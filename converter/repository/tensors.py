@@ -1,0 +1,136 @@
+"""spec + facts → the tensors of the Triton models: their names, types and shapes.
+
+Where the model's file names its tensors itself (ONNX), the two are matched, and a difference is an error with
+the line to write; elsewhere the names are `features` and `predictions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from converter.errors import ArtifactError
+from converter.inspect.discover import ModelSource
+from converter.inspect.inspector import Facts, GraphTensor
+from converter.schema import dtypes
+from converter.schema.manifest import Tensor
+from converter.schema.model import TensorSpec, nearest
+
+INPUT_NAME = "features"
+OUTPUT_NAME = "predictions"
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """A tensor as clients see it; `scalar` where the graph has shape [N] and clients see [N, 1]."""
+
+    tensor: Tensor
+    scalar: bool = False
+
+
+@dataclass(frozen=True)
+class Tensors:
+    inputs: tuple[TensorPlan, ...]
+    outputs: tuple[TensorPlan, ...]
+
+
+def resolve(source: ModelSource, facts: Facts) -> Tensors:
+    """Raises ArtifactError naming the config's key and the remedy."""
+    spec = source.spec
+    if spec.backend != "onnx":
+        return Tensors(
+            tuple(_plain(tensor, INPUT_NAME) for tensor in spec.input),
+            tuple(_plain(tensor, OUTPUT_NAME) for tensor in spec.output),
+        )
+    _check_batch_axis(source, facts)
+    if len(facts.inputs) != len(spec.input):
+        listed = ", ".join(_describe(item) for item in facts.inputs)
+        raise ArtifactError(
+            f"{source.config}: model.input: the graph has {len(facts.inputs)} inputs ({listed}), "
+            f"and {len(spec.input)} are written here: name each"
+        )
+    inputs = tuple(_matched(source, "input", tensor, facts.inputs) for tensor in spec.input)
+    outputs = tuple(_matched(source, "output", tensor, facts.outputs) for tensor in spec.output)
+    return Tensors(inputs, outputs)
+
+
+def _plain(tensor: TensorSpec, default: str) -> TensorPlan:
+    return TensorPlan(Tensor(name=tensor.name or default, dtype=tensor.dtype, dims=tensor.row_dims))
+
+
+def _check_batch_axis(source: ModelSource, facts: Facts) -> None:
+    for item in facts.inputs:
+        _check_free(source, "input", item)
+
+
+def _check_free(source: ModelSource, key: str, item: GraphTensor) -> None:
+    if not item.shape or item.shape[0] is not None:
+        raise ArtifactError(
+            f"{source.config}: {source.spec.model_args.model_file}: the batch dimension of {key} {item.name} is "
+            f"fixed (shape {_shape(item)}), so requests cannot be batched: export the model with a dynamic "
+            "first axis (torch.onnx.export: dynamic_axes={...: {0: 'batch'}}; skl2onnx: "
+            "FloatTensorType([None, ...]))"
+        )
+
+
+def _matched(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[GraphTensor, ...]) -> TensorPlan:
+    """The graph's tensor that a spec means: by name; else the only one, or the only one that fits."""
+    if wanted.name is not None:
+        found = [item for item in graph if item.name == wanted.name]
+        if not found:
+            names = [item.name for item in graph]
+            raise ArtifactError(
+                f"{source.config}: model.{key}: the graph has no {key} {wanted.name}"
+                f"{nearest(wanted.name, names)}: it has {', '.join(_describe(item) for item in graph)}"
+            )
+        chosen = found[0]
+    elif len(graph) == 1:
+        chosen = graph[0]
+    else:
+        fitting = [item for item in graph if _misfit(wanted, item) is None]
+        if len(fitting) != 1:
+            raise ArtifactError(
+                f"{source.config}: model.{key}: {len(fitting) or 'none'} of the graph's {key}s fit shape "
+                f"{list(wanted.shape)} and dtype {wanted.dtype}: add the name of one of "
+                f"{', '.join(_describe(item) for item in graph)}"
+            )
+        chosen = fitting[0]
+    misfit = _misfit(wanted, chosen)
+    if misfit is not None:
+        raise ArtifactError(f"{source.config}: model.{key}: the graph's {_describe(chosen)}: {misfit}")
+    _check_free(source, key, chosen)
+    # A size that only one of the two knows is the size: Triton's C++ backend wants the graph's.
+    sizes = chosen.shape[1:] or wanted.row_dims
+    dims = tuple(
+        here if there is None or here != -1 else there for there, here in zip(sizes, wanted.row_dims, strict=True)
+    )
+    tensor = Tensor(name=chosen.name, dtype=wanted.dtype, dims=dims)
+    return TensorPlan(tensor, scalar=len(chosen.shape) == 1)
+
+
+def _misfit(wanted: TensorSpec, item: GraphTensor) -> str | None:
+    """Why a spec and a graph's tensor do not go together, with the remedy; None where they do."""
+    dtype = dtypes.by_onnx(item.type)
+    if dtype is None:
+        if item.type.startswith(("seq", "map")):
+            return (
+                f"Triton serves tensors, not {item.type}: convert with options={{'zipmap': False}}, "
+                "or name another output"
+            )
+        return f"Triton here does not serve {item.type}"
+    if dtype.name != wanted.dtype:
+        return f"write dtype: {dtype.name} in place of {wanted.dtype}"
+    row = item.shape[1:] or ((1,) if item.shape else wanted.row_dims)
+    if len(row) != len(wanted.row_dims) or any(
+        there is not None and -1 not in (there, here) and there != here
+        for there, here in zip(row, wanted.row_dims, strict=True)
+    ):
+        return f"write shape: {[-1, *(-1 if size is None else size for size in row)]}"
+    return None
+
+
+def _shape(item: GraphTensor) -> str:
+    return "[" + ", ".join("?" if axis is None else str(axis) for axis in item.shape) + "]"
+
+
+def _describe(item: GraphTensor) -> str:
+    return f"{item.name} {item.type} {_shape(item)}"

@@ -1,0 +1,222 @@
+"""YAML → spec. Every error says `file:line: model.input.shape: message`, with the nearest right key.
+
+The file is read as a node tree, not by yaml.safe_load: that keeps line numbers, sees duplicate keys, and
+bounds what anchors may expand to.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from converter.errors import ConfigError
+from converter.schema.model import MisplacedError, ModelArgs, ModelFile, ModelSpec, QueueSpec, TensorSpec, nearest
+
+_MAX_BYTES = 64 * 1024
+_MAX_NODES = 10_000
+# A message has what the user wrote in it.
+_MOST_MESSAGE = 1000
+
+Path_ = tuple[str | int, ...]
+
+# Which model a key belongs to, for "did you mean".
+_MODEL_AT: dict[tuple[str, ...], type[BaseModel]] = {
+    (): ModelFile,
+    ("model",): ModelSpec,
+    ("model", "model_args"): ModelArgs,
+    ("model", "queue"): QueueSpec,
+    ("model", "input"): TensorSpec,
+    ("model", "output"): TensorSpec,
+}
+
+
+def load_spec(path: Path, shown: Path | str | None = None) -> ModelSpec:
+    """Read one model's YAML file. `shown` is the name used in messages, by default the path itself.
+
+    Raises ConfigError with a line for each problem.
+    """
+    label = str(shown if shown is not None else path)
+    raw = _read(path, label)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{label}: not UTF-8 at byte {error.start}: save the file as UTF-8") from error
+    data, lines = _Reader(label).read(text)
+    try:
+        return ModelFile.model_validate(data).model
+    except ValidationError as error:
+        problems = [
+            _problem(label, (*item["loc"], *_place_below(item)), item["type"], item["msg"], data, lines)
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigError(problems) from error
+
+
+def _read(path: Path, label: str) -> bytes:
+    """At most so much as a config may have, of a file that is one."""
+    try:
+        # A pipe that nobody writes to must not keep the build waiting.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            size = os.fstat(descriptor).st_size
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigError(f"{label}: not a regular file: write the config into one")
+            raw = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{label}: cannot be read: {error.strerror}") from error
+    if len(raw) > _MAX_BYTES:
+        raise ConfigError(f"{label}: {size} bytes: a model's config is at most {_MAX_BYTES} bytes")
+    return raw
+
+
+class _Reader:
+    """Builds plain values from YAML nodes, and notes the line of every path."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._lines: dict[Path_, int] = {}
+        self._nodes = 0
+
+    def read(self, text: str) -> tuple[Any, dict[Path_, int]]:
+        try:
+            loader = yaml.SafeLoader(text)
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise ConfigError(
+                f"{self._label}:{line}: the character {_shown(text[error.position])} cannot stand in YAML: remove it, "
+                "or write it as an escape in double quotes"
+            ) from error
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                raise ConfigError(f"{self._label}:1: the file is empty: it needs the key model")
+            value = self._value(loader, node, ())
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ConfigError(f"{self._label}:{line}: not valid YAML: {error.problem}") from error
+        except RecursionError as error:
+            # Of the last value that was reached, or of where the parser was before there was any.
+            line = next(reversed(self._lines.values()), loader.line + 1)
+            raise ConfigError(f"{self._label}:{line}: nested too deeply, or an anchor within itself") from error
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"{self._label}:1: not valid YAML: {type(error).__name__}") from error
+        finally:
+            loader.dispose()
+        return value, self._lines
+
+    def _value(self, loader: yaml.SafeLoader, node: yaml.Node, path: Path_) -> Any:
+        self._nodes += 1
+        if self._nodes > _MAX_NODES:
+            raise ConfigError(f"{self._label}:{node.start_mark.line + 1}: the anchors expand to too much")
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(loader, node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(loader, item, (*path, i)) for i, item in enumerate(node.value)]
+        return self._scalar(loader, node, path)
+
+    def _scalar(self, loader: yaml.SafeLoader, node: yaml.Node, path: Path_) -> Any:
+        line = node.start_mark.line + 1
+        try:
+            value = loader.construct_object(node)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:
+            # PyYAML lets whatever a tag's reader raises through: KeyError, IndexError, ValueError.
+            tag = str(node.tag).rpartition(":")[2]
+            raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: this is not a {tag}") from error
+        if isinstance(value, str) and not _is_utf8(value):
+            raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: the text cannot be written as UTF-8")
+        return value
+
+    def _mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: a key must be a word")
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise ConfigError(f"{self._label}:{line}: merge keys (<<) are not supported: write the keys out")
+            key = str(key_node.value)
+            here = (*path, key)
+            if key in result:
+                raise ConfigError(
+                    f"{self._label}:{line}: {_dotted(here)}: the key stands twice, "
+                    f"first on line {self._lines[here]}: keep one"
+                )
+            self._lines[here] = line
+            result[key] = self._value(loader, value_node, here)
+        return result
+
+
+def _shown(character: str) -> str:
+    return f"U+{ord(character):04X}"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "(top)"
+
+
+def _problem(label: str, loc: Sequence[str | int], kind: str, message: str, data: Any, lines: dict[Path_, int]) -> str:
+    """One line for one of pydantic's errors, its place translated to the user's YAML."""
+    path, known = _place(loc, data, lines)
+    if kind == "extra_forbidden":
+        owner = _MODEL_AT.get(tuple(str(part) for part in path[:-1] if not isinstance(part, int)))
+        names = [field.alias or name for name, field in owner.model_fields.items()] if owner else []
+        message = f"unknown key{nearest(str(path[-1]), names)}"
+        if "did you mean" not in message and names:
+            message += f": the keys here are {', '.join(names)}"
+    elif kind == "missing":
+        message = "this key is missing"
+    message = message.removeprefix("Value error, ")
+    if len(message) > _MOST_MESSAGE:
+        message = message[:_MOST_MESSAGE] + "…"
+    return f"{label}:{lines.get(known, 1)}: {_dotted(path)}: {message}"
+
+
+def _place_below(item: ErrorDetails) -> Path_:
+    """Where below its place pydantic's error really is."""
+    error = item.get("ctx", {}).get("error")
+    return error.place if isinstance(error, MisplacedError) else ()
+
+
+def _place(loc: Sequence[str | int], data: Any, lines: dict[Path_, int]) -> tuple[Path_, Path_]:
+    """The path in the YAML, and its longest part that has a line.
+
+    A single tensor is written as a mapping but checked as a list of one, so an index that the YAML does not
+    have is left out.
+    """
+    path: list[str | int] = []
+    here = data
+    for part in loc:
+        if isinstance(part, int) and not isinstance(here, list):
+            continue
+        path.append("class" if part == "class_" else part)
+        if isinstance(here, dict):
+            here = here.get(path[-1])
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        else:
+            here = None
+    known = tuple(path)
+    while known and known not in lines:
+        known = known[:-1]
+    return tuple(path), known

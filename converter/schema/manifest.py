@@ -1,0 +1,133 @@
+"""`schwift.json`, at the root of a repository: what was built, for the adapter and for the next build."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from converter.errors import RepositoryError
+from converter.schema.model import Endpoint, ModelSpec
+
+FILENAME = "schwift.json"
+# Every source model `m` has its backend under this name; `m` itself is the front.
+DIRECT_SUFFIX = "_direct"
+# What a model is called while it is tried beside the served one: no model's name has this character.
+TRIAL_MARK = "~"
+
+
+def wake_key_path(front: str, version: int) -> str:
+    """Where a front's mark lies; the next build keeps it, so that the same models give the same bytes."""
+    return f"{front}/{version}/wake_key"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Tensor(_Frozen):
+    """An input or output as Triton names it; `dims` is the shape of one row, -1 for any size."""
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+
+
+class ModelEntry(_Frozen):
+    """One source model and the Triton models made of it.
+
+    `front` is None where the model serves `/predict` alone. `version` is the number of its folder, which the build
+    counts; `spec.version` is the user's own. Sizes are in rows, `queue_size` in requests.
+    """
+
+    spec: ModelSpec
+    front: str | None
+    direct: str
+    version: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    direct_max_rows: int
+    queue_size: int
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def triton_models(self) -> tuple[str, ...]:
+        """In the order in which they must load: the front calls the model."""
+        return (self.direct,) if self.front is None else (self.direct, self.front)
+
+    def instances_of(self, triton_model: str) -> int:
+        return self.spec.front_instances if triton_model == self.front else self.spec.instances
+
+    def on_trial(self, suffix: str) -> ModelEntry:
+        """The same under the names with a suffix."""
+        return self.model_copy(update={"front": self.front and self.front + suffix, "direct": self.direct + suffix})
+
+    def triton_model(self, endpoint: Endpoint) -> str:
+        """The Triton model that serves an endpoint of this source model."""
+        return self.front if endpoint == "predict_batched" and self.front else self.direct
+
+
+class OlderVersion(_Frozen):
+    """A version of a model that is kept to go back to; `configs` has the config.pbtxt of each of its Triton models.
+
+    A number above the served one's is of a version that was gone back from.
+    """
+
+    entry: ModelEntry
+    configs: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def version(self) -> int:
+        return self.entry.version
+
+
+class Manifest(_Frozen):
+    """Every model of the repository, and the sha256 of every file, by path relative to its root.
+
+    `older` is in the order of names, and of numbers for each. `numbers` has the last that each model ever had, removed
+    ones included: a number stands for one content for ever, since Triton's response cache goes by it.
+    """
+
+    format: Literal[1] = 1
+    models: tuple[ModelEntry, ...]
+    older: tuple[OlderVersion, ...] = ()
+    numbers: dict[str, int] = {}
+    files: dict[str, str] = {}
+
+    def to_json(self) -> bytes:
+        """Stable bytes: the same build gives the same manifest."""
+        data = self.model_dump(mode="json", by_alias=True)
+        return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
+
+    def model(self, name: str) -> ModelEntry | None:
+        return next((entry for entry in self.models if entry.name == name), None)
+
+    def older_of(self, name: str) -> tuple[OlderVersion, ...]:
+        return tuple(item for item in self.older if item.name == name)
+
+
+def entry_json(entry: ModelEntry) -> str:
+    """An entry as its manifest has it."""
+    return json.dumps(entry.model_dump(mode="json", by_alias=True), sort_keys=True)
+
+
+def read_manifest(repository: Path) -> Manifest:
+    """The manifest of a built repository. RepositoryError if there is none, or not one of this release."""
+    path = repository / FILENAME
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise RepositoryError(f"{path} is not there: build the repository with `schwift build-repo`") from error
+    except (OSError, ValidationError) as error:
+        raise RepositoryError(
+            f"{path} cannot be read as a manifest of this release: build it anew with `schwift build-repo`"
+        ) from error

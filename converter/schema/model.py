@@ -1,0 +1,305 @@
+"""`model_config.yaml` as types: frozen, and a key that is not known is an error.
+
+The keys of the first SchwiftServe work unchanged; every other key has a default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from converter.schema import dtypes
+
+Backend = Literal["sklearn", "joblib", "onnx", "python", "torch"]
+Endpoint = Literal["predict", "predict_batched"]
+Method = Literal["predict", "predict_proba", "decision_function", "transform"]
+
+BACKENDS: tuple[Backend, ...] = ("sklearn", "joblib", "onnx", "python", "torch")
+ENDPOINTS: tuple[Endpoint, ...] = ("predict", "predict_batched")
+
+# A model's name becomes a folder, a URL segment and a metric label.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "sklearn": (".joblib", ".pkl"),
+    "joblib": (".joblib", ".pkl"),
+    "onnx": (".onnx",),
+    "torch": (".pt", ".pth"),
+}
+# Triton keeps a dimension as int64; what fits a batch is far below.
+_MOST_ROWS = 1_000_000
+# numpy's own bound, the axis of the rows included.
+_MOST_AXES = 32
+# Of one row, all inputs or all outputs together: its numbers as JSON are more than the largest body that is usual, and
+# made-up rows are asked of every model.
+MOST_ROW_BYTES = 64 * 1024 * 1024
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean x?)`, or nothing when no known word is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+class MisplacedError(ValueError):
+    """A problem that a whole model shows, at the key below it that the user has to change."""
+
+    def __init__(self, place: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=())
+
+
+def _one_of(value: Any, known: Iterable[str]) -> Any:
+    known = tuple(known)
+    if value not in known:
+        raise ValueError(f"{value!r} is not one of {', '.join(known)}{nearest(str(value), known)}")
+    return value
+
+
+class TensorSpec(_Strict):
+    """One input or output. `shape` counts rows first: [-1, 4] is any number of rows of 4 values."""
+
+    name: str | None = None
+    type: Literal["array"] = "array"
+    shape: tuple[int, ...]
+    dtype: str
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _known_dtype(cls, value: Any) -> str:
+        _one_of(value, dtypes.NAMES)
+        return dtypes.by_name(value).name
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _whole_numbers(cls, value: Any) -> Any:
+        for size in value if isinstance(value, list | tuple) else ():
+            if isinstance(size, bool | float):
+                raise ValueError(f"{size!r} is not a size: an axis is a whole number, -1 for any")
+        if isinstance(value, list | tuple) and len(value) > _MOST_AXES:
+            raise ValueError(f"{len(value)} axes: a tensor has at most {_MOST_AXES}")
+        return value
+
+    @field_validator("shape")
+    @classmethod
+    def _batch_first(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or value[0] != -1:
+            wanted = [-1, *(value[1:] if len(value) > 1 else value)]
+            raise ValueError(
+                f"the first axis is the batch and must be -1: write {wanted}, "
+                "and make sure that the model takes any number of rows"
+            )
+        for size in value[1:]:
+            if size != -1 and size < 1:
+                raise ValueError(f"{size} is not a size: an axis is -1 (any) or at least 1")
+        return value
+
+    @property
+    def row_dims(self) -> tuple[int, ...]:
+        """The shape of one row; a row of `[-1]` is one value, so (1,)."""
+        return self.shape[1:] or (1,)
+
+    @property
+    def row_bytes(self) -> int:
+        """What one row takes as a tensor; a free axis counts 1, a string as a short one does in memory."""
+        itemsize = {"string": 64, "bool": 1}.get(self.dtype) or int("".join(filter(str.isdigit, self.dtype))) // 8
+        return itemsize * math.prod(max(1, size) for size in self.row_dims)
+
+
+class ModelArgs(_Strict):
+    """What the backend loads: a file beside the YAML, or a class and its arguments."""
+
+    model_file: str | None = None
+    device: str = "cpu"
+    class_: str | None = Field(None, alias="class")
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    method: Method | None = None
+
+    @field_validator("device")
+    @classmethod
+    def _cpu_only(cls, value: str) -> str:
+        if value.lower() != "cpu":
+            raise ValueError(f"{value!r} is not served here: models run on the CPU, write cpu")
+        return "cpu"
+
+    @field_validator("model_file")
+    @classmethod
+    def _local_file(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        path = PurePosixPath(value)
+        if "://" in value or path.is_absolute() or ".." in path.parts or "\\" in value or not path.parts:
+            raise ValueError(f"{value!r} must be a relative path inside the model's own folder")
+        return str(path)
+
+    @field_validator("kwargs")
+    @classmethod
+    def _plain_values(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"only text, numbers, booleans, lists and mappings can be passed on: {error}") from error
+        return value
+
+    @field_validator("class_")
+    @classmethod
+    def _importable(cls, value: str | None) -> str | None:
+        if value is not None and not _CLASS.fullmatch(value):
+            raise ValueError(f"{value!r} must be written as package.module:ClassName")
+        return value
+
+
+class QueueSpec(_Strict):
+    """The bound of a model's queue, in requests, and how long one may wait in it."""
+
+    max_size: int | None = Field(None, ge=1, le=1_000_000)
+    timeout_ms: int | None = Field(None, ge=1, le=3_600_000)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict | TensorSpec) else value
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Tensors = Annotated[tuple[TensorSpec, ...], BeforeValidator(_as_list), Field(min_length=1)]
+BatchSize = Annotated[int, Field(ge=1, le=_MOST_ROWS)]
+
+
+class ModelSpec(_Strict):
+    """One model, as its `model_config.yaml` says."""
+
+    name: str
+    version: Annotated[str, BeforeValidator(_as_text)] = "1.0.0"
+    description: str = ""
+    backend: Backend
+    caching: bool = False
+    model_args: ModelArgs = ModelArgs()
+    input: Tensors
+    output: Tensors
+    preferred_batch_size: tuple[BatchSize, ...] = ()
+    max_batch_delay_ms: float = Field(10, ge=0, le=60_000)
+    rush_batch_size: BatchSize | None = None
+    instances: int = Field(1, ge=1, le=64)
+    max_memory_mb: int | None = Field(None, ge=1)
+    queue: QueueSpec = QueueSpec()
+    versions: int = Field(2, ge=1, le=100)
+    trusted: bool = False
+    endpoints: tuple[Endpoint, ...] = ENDPOINTS
+    non_finite: Literal["error"] | None = "error"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_absent(cls, data: Any) -> Any:
+        """`description:` with nothing behind it is the default; `non_finite: null` says something."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key == "non_finite"}
+
+    @property
+    def front_instances(self) -> int:
+        """Of the front: two keep Triton's batcher awake, and one more than the model has keeps the model busy."""
+        return max(2, self.instances + 1)
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _known_backend(cls, value: Any) -> Any:
+        return _one_of(value, BACKENDS)
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _safe_name(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not text in YAML: write it in quotes")
+        if not _NAME.fullmatch(value):
+            raise ValueError(
+                "a name is up to 128 letters, digits, dots, dashes and underscores, the first a letter or digit"
+            )
+        return value
+
+    @field_validator("preferred_batch_size", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int) else value
+
+    @field_validator("preferred_batch_size")
+    @classmethod
+    def _ordered(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(value)))
+
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _some_endpoint(cls, value: Any) -> Any:
+        chosen = [value] if isinstance(value, str) else value
+        if not chosen:
+            raise ValueError(f"name at least one of {', '.join(ENDPOINTS)}, or leave the key out")
+        if not isinstance(chosen, list | tuple):
+            raise ValueError(f"{value!r} is not a list of {', '.join(ENDPOINTS)}")
+        for item in chosen:
+            _one_of(item, ENDPOINTS)
+        return tuple(dict.fromkeys(chosen))
+
+    @model_validator(mode="after")
+    def _what_the_backend_needs(self) -> ModelSpec:
+        args = self.model_args
+        if self.backend == "python":
+            if args.class_ is None:
+                raise _at("class", "this key is missing: backend python needs package.module:ClassName")
+            if args.model_file is not None:
+                raise _at("model_file", "has no meaning for backend python: remove it")
+            return self
+        if args.model_file is None:
+            raise _at("model_file", f"this key is missing: backend {self.backend} needs the file's name")
+        suffixes = _SUFFIXES[self.backend]
+        if PurePosixPath(args.model_file).suffix.lower() not in suffixes:
+            raise _at(
+                "model_file",
+                f"{args.model_file!r} does not end in {' or '.join(suffixes)}, which backend {self.backend} loads",
+            )
+        if args.class_ is not None or args.kwargs:
+            key = "class" if args.class_ is not None else "kwargs"
+            raise _at(key, "is for backend python: remove it")
+        if args.method is not None and self.backend in ("onnx", "torch"):
+            raise _at("method", "is for sklearn and joblib models: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _names_of_tensors(self) -> ModelSpec:
+        for key, tensors in (("input", self.input), ("output", self.output)):
+            names = [tensor.name for tensor in tensors]
+            if len(tensors) > 1 and None in names:
+                raise MisplacedError((key,), "several tensors need a name each")
+            if len(set(names)) != len(names):
+                raise MisplacedError((key,), "two tensors have the same name")
+            size = sum(tensor.row_bytes for tensor in tensors)
+            if size > MOST_ROW_BYTES:
+                largest = max(range(len(tensors)), key=lambda i: tensors[i].row_bytes)
+                raise MisplacedError(
+                    (key, largest, "shape"),
+                    f"one row takes {size} bytes, and {MOST_ROW_BYTES} are the most: write the shape of one row, with "
+                    "-1 in the place of rows, or divide what the model takes into several rows",
+                )
+        return self
+
+
+def _at(key: str, message: str) -> MisplacedError:
+    return MisplacedError(("model_args", key), message)
+
+
+class ModelFile(_Strict):
+    """The whole YAML file: one key, `model`."""
+
+    model: ModelSpec

@@ -1,0 +1,111 @@
+"""A process that is started again whenever it ends by itself, for ever, with a growing pause."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from converter.errors import ServeError
+from schwift.backoff import Backoff
+from schwift.process_group import Child
+
+Say = Callable[[str], None]
+
+
+class Kept:
+    """`start` starts it; `clean` removes what it leaves behind; `say` takes a line for the user.
+
+    Nobody waits in here: `tick` is called every moment.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[], Child],
+        clean: Callable[[], None],
+        say: Say,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self._start = start
+        self._clean = clean
+        self._say = say
+        self._clock = clock
+        self._backoff = Backoff()
+        self._process: Child | None = None
+        # Whether it did its work: in any life, in this one.
+        self._worked = self._works = False
+        self._started = 0.0
+        self._due = 0.0
+
+    @property
+    def process(self) -> Child | None:
+        """None between two lives."""
+        return self._process
+
+    def start(self) -> None:
+        self._works = False
+        self._started = self._clock()
+        self._process = self._start()
+
+    def works(self) -> None:
+        """It was seen to do its work, and so is worth starting again."""
+        if self._worked and not self._works:
+            self._say(f"{self.name} is back")
+        self._worked = self._works = True
+
+    def tick(self) -> None:
+        """Look after it. ServeError where it ended before it ever worked."""
+        if self._process is None:
+            if self._clock() >= self._due:
+                self._start_again()
+        elif (code := self._process.exit_code()) is not None:
+            self.restart(_how(code))
+
+    def restart(self, why: str) -> None:
+        """End what is left of it, and start it again after a pause. `why` follows its name."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.stop(patience=0)
+        self._clean()
+        words = process.last_words()
+        if not self._worked:
+            # Another start would end in the same way.
+            raise ServeError(f"{self.name} {why}\n{words}".rstrip())
+        self._schedule(why, words)
+
+    def send(self, number: int) -> None:
+        """A signal to this life of it, if there is one."""
+        if self._process is not None:
+            self._process.send(number)
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.exit_code() is None
+
+    def stop(self, patience: float) -> None:
+        """SIGTERM, after `patience` seconds SIGKILL to all of it, and nothing left behind."""
+        if self._process is not None:
+            self._process.stop(patience)
+            self._process = None
+        self._clean()
+
+    def _start_again(self) -> None:
+        try:
+            self.start()
+        except OSError as error:
+            # No process or file to be had at the moment.
+            self._schedule("could not be started", str(error))
+
+    def _schedule(self, why: str, words: str) -> None:
+        now = self._clock()
+        pause = self._backoff.after(now - self._started)
+        self._due = now + pause
+        said = "".join(f"\n  {line}" for line in words.splitlines())
+        self._say(f"{self.name} {why}; it is started again in {pause:g} s{said}")
+
+
+def _how(code: int) -> str:
+    return f"ended with code {code}" if code >= 0 else f"was ended by signal {-code} ({signal.Signals(-code).name})"

@@ -1,0 +1,262 @@
+"""`schwift serve`: build, start Triton and the adapter, say what is ready, and own both until a signal.
+
+Every wait here is a short poll that a signal ends, so that Ctrl-C works at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converter.schema.api_keys import make_key, read_keys
+from converter.schema.manifest import Manifest, read_manifest
+from converter.schema.settings import Settings, env_name
+from converter.schema.tls import server_context
+from schwift import process_tree, work_folder
+from schwift.kill_pipe import Wishes
+from schwift.model_watcher import snapshot, watching
+from schwift.process_group import Child
+from schwift.restarting import Kept
+from schwift.supervisor import StopSignals, Supervisor
+from schwift.triton.addresses import Addresses
+from schwift.triton.embedded import EmbeddedTriton, bind, choose_addresses
+from schwift.triton.installation import locate
+from schwift.triton_liveness import Pulse
+from schwift.work_folder import Workdir
+
+_POLL_SECONDS = 0.1
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SETTLED = ("ready", "failed")
+
+
+class _Stopped(Exception):
+    """A signal asked us to end."""
+
+
+def serve(settings: Settings, watch: bool = False) -> int:
+    """Serve until SIGINT or SIGTERM; the exit code: 0 after a signal, the build's own after a failed build.
+
+    With `watch`, changes of models/ are served as they come.
+
+    Raises SchwiftError where something is missing, a port is taken, or Triton or the adapter cannot start.
+    """
+    found = locate()
+    # What is wrong with these is said before anything is built.
+    tls = server_context(settings)
+    if settings.api_keys_file is not None:
+        read_keys(settings.api_keys_file)
+    internal_key = make_key()
+    process_tree.adopt_orphans()
+    for pid in work_folder.clear():
+        _say(f"removed what an earlier serve left that was killed (process {pid})")
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_signals())
+        listener = stack.enter_context(bind(settings.host, settings.port, "PORT or --port"))
+        workdir = stack.enter_context(work_folder.workdir())
+        where = choose_addresses(settings, workdir)
+        try:
+            seen = snapshot(settings.model_directory) if watch else {}
+            code = _build(settings, workdir, stop)
+            if code != 0:
+                return code
+            manifest = read_manifest(settings.repository)
+            caching = any(entry.spec.caching for entry in manifest.models)
+            triton = EmbeddedTriton(found, settings, where, workdir, caching)
+            supervisor = _supervisor(settings, triton, where, listener, workdir, internal_key, stop, stack)
+            supervisor.start()
+            host, port = listener.getsockname()[:2]
+            address = _Address(host, port, tls is not None, internal_key)
+            _announce(supervisor, stop, manifest, address, where)
+            if triton.shows_its_key():
+                _say("warning: other users of this machine can read the key of Triton's control (`schwift doctor`)")
+            if watch:
+                stack.enter_context(watching(settings, seen, _say))
+            while True:
+                _pause(stop)
+                supervisor.tick()
+        except _Stopped:
+            served = settings.drain_seconds if stop.first != signal.SIGINT else 0
+            _say("stopping" if not served else f"stopping: requests are served for {served:g} s more")
+    _say("stopped")
+    return 0
+
+
+def _supervisor(
+    settings: Settings,
+    triton: EmbeddedTriton,
+    where: Addresses,
+    listener: socket.socket,
+    workdir: Workdir,
+    internal_key: str,
+    stop: StopSignals,
+    stack: contextlib.ExitStack,
+) -> Supervisor:
+    """Its end is the stack's."""
+    wishes = stack.enter_context(contextlib.closing(Wishes()))
+    fds = (listener.fileno(), wishes.write_end)
+    mark = f"{workdir.mark}/adapter"
+    environment = process_tree.marked(_adapter_environment(settings, where, triton.key_file, internal_key, *fds), mark)
+    command = [sys.executable, "-I", "-m", "adapter"]
+    supervisor = Supervisor(
+        Kept("Triton", triton.start, triton.clean, _say),
+        Kept(
+            "the adapter",
+            lambda: Child("the adapter", command, environment, pass_fds=fds),
+            functools.partial(process_tree.end, mark),
+            _say,
+        ),
+        Pulse(where.http),
+        wishes,
+        triton.kill_stubs,
+        triton.tend,
+        settings.triton_hang_seconds,
+        _say,
+        settings.drain_seconds,
+    )
+    stack.callback(supervisor.stop, listener, stop)
+    return supervisor
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[StopSignals]:
+    stop = StopSignals()
+    # Under nohup the end of a terminal is none of ours.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    numbers = _STOP_SIGNALS[:-1] if ignored else _STOP_SIGNALS
+    before = {number: signal.signal(number, lambda number, _: stop.note(number)) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _build(settings: Settings, workdir: Workdir, stop: StopSignals) -> int:
+    """In a process of its own: what the build imports is not kept in memory while serving.
+
+    Isolated (-I), as the adapter is: modules in the current folder must not stand in for ours.
+    """
+    command = [sys.executable, "-I", "-m", "converter", "build-repo"]
+    command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
+    environment = process_tree.marked({**os.environ, "TMPDIR": str(workdir.path)}, f"{workdir.mark}/build")
+    build = Child("the build", command, environment)
+    try:
+        while (code := build.exit_code()) is None:
+            _pause(stop)
+        return code
+    finally:
+        build.stop(patience=2)
+
+
+@dataclass(frozen=True)
+class _Address:
+    """Where the adapter listens, and with which key it says how it is."""
+
+    bound: str
+    port: int
+    tls: bool
+    key: str
+
+    @property
+    def host(self) -> str:
+        return "127.0.0.1" if self.bound in ("0.0.0.0", "::") else self.bound
+
+    @property
+    def url(self) -> str:
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{shown}:{self.port}"
+
+
+def _announce(
+    supervisor: Supervisor, stop: StopSignals, manifest: Manifest, address: _Address, where: Addresses
+) -> None:
+    """A line for each model as it becomes ready or fails, then the addresses."""
+    settled: dict[str, str] = {}
+    works = False
+    width = max(len(entry.name) for entry in manifest.models)
+    while len(settled) < len(manifest.models):
+        _pause(stop)
+        supervisor.tick()
+        states = _states(address)
+        if states:
+            supervisor.adapter_works()
+        if not works and any(status["state"] == "ready" for status in states.values()):
+            works = True
+            supervisor.triton_works()
+        for name, status in states.items():
+            if status["state"] in _SETTLED and name not in settled:
+                settled[name] = status["state"]
+                detail = status["reason"] or f"loaded in {status['load_seconds']:.1f} s"
+                _say(f"{status['state']:<6}  {name:<{width}}  {detail}")
+    ready = sum(state == "ready" for state in settled.values())
+    word = "ready" if ready == len(settled) else "not ready"
+    url = address.url
+    metrics = where.metrics.removeprefix("http://").removesuffix("/metrics")
+    _say(f"Triton: http {where.http}, grpc {where.grpc}, metrics {metrics}")
+    _say(f"{word}: {ready} of {len(settled)} models at {url} (try {url}/docs; Ctrl-C stops)")
+
+
+def _states(address: _Address) -> Mapping[str, Any]:
+    """Each model's part of the adapter's /health; empty while it does not answer."""
+    if address.tls:
+        # Not verified: the socket is ours, and the certificate is made for the name that clients know.
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            address.host, address.port, timeout=1, context=ssl._create_unverified_context()
+        )
+    else:
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=1)
+    try:
+        connection.request("GET", "/health", headers={"X-API-Key": address.key})
+        models: Mapping[str, Any] = json.loads(connection.getresponse().read())["models"]
+        return models
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return {}
+    finally:
+        connection.close()
+
+
+def _pause(stop: StopSignals) -> None:
+    time.sleep(_POLL_SECONDS)
+    if stop.count:
+        raise _Stopped
+
+
+def _adapter_environment(
+    settings: Settings, where: Addresses, key_file: Path, internal_key: str, listener: int, wishes: int
+) -> dict[str, str]:
+    """The adapter reads the same settings; what was decided here is passed on."""
+    files = {
+        env_name(field): str(path)
+        for field in ("api_keys_file", "tls_cert", "tls_key")
+        if (path := getattr(settings, field)) is not None
+    }
+    return {
+        **os.environ,
+        **files,
+        "SCHWIFT_INTERNAL_KEY": internal_key,
+        "MODEL_DIRECTORY": str(settings.model_directory),
+        "SCHWIFT_HOST": settings.host,
+        "SCHWIFT_LISTEN_FD": str(listener),
+        "SCHWIFT_REPOSITORY": str(settings.repository),
+        "SCHWIFT_SUPERVISOR_FD": str(wishes),
+        "SCHWIFT_TRITON_KEY_FILE": str(key_file),
+        "SCHWIFT_TRITON_HTTP": where.http,
+        "SCHWIFT_TRITON_GRPC": where.grpc,
+        "SCHWIFT_TRITON_METRICS": where.metrics,
+    }
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,144 @@
+"""Owns Triton and the adapter: starts again what ends, ends what hangs, and ends both in order.
+
+Triton is always started on the same ports, and the adapter on the same listening socket: clients notice a pause.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from converter.errors import ServeError
+from schwift import process_tree
+from schwift.kill_pipe import Wishes
+from schwift.process_group import OWN, Child
+from schwift.restarting import Kept, Say
+from schwift.triton.embedded import EXIT_SECONDS
+from schwift.triton_liveness import Pulse
+
+# How long a Triton may take to its first answer, where a hung one is given less.
+_START_SECONDS = 60.0
+# After the drain the adapter answers what is in flight for 15 s (adapter/__main__.py). All ends within 20 s of it.
+_ADAPTER_STOP_SECONDS = 16.5
+_STOP_SECONDS = 19.0
+_LEAST_SECONDS = 1.0
+_POLL_SECONDS = 0.05
+
+
+class StopSignals:
+    """What asked us to end: the `first` signal and the `last` one, None while there was none, and how many came."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.last: int | None = None
+        self.count = 0
+
+    def note(self, number: int) -> None:
+        self.first = self.first or number
+        self.last = number
+        self.count += 1
+
+
+class Supervisor:
+    """`tick` is called every moment, and does not wait; `stop` does, for the drain and 20 s at most.
+
+    `kill_stubs` kills the processes of a Triton model, or the one with this number if it is of any, and says how many
+    they were; each tick calls `tend_triton`.
+    """
+
+    def __init__(
+        self,
+        triton: Kept,
+        adapter: Kept,
+        pulse: Pulse,
+        wishes: Wishes,
+        kill_stubs: Callable[[str | int], int],
+        tend_triton: Callable[[], None],
+        hang_seconds: float,
+        say: Say,
+        drain_seconds: float = 0.0,
+    ) -> None:
+        self._triton = triton
+        self._adapter = adapter
+        self._pulse = pulse
+        self._wishes = wishes
+        self._kill_stubs = kill_stubs
+        self._tend_triton = tend_triton
+        self._hang_seconds = hang_seconds
+        self._say = say
+        self._drain_seconds = drain_seconds
+        # Which Triton the pulse is of.
+        self._asked: Child | None = None
+
+    def start(self) -> None:
+        self._triton.start()
+        self._adapter.start()
+
+    def tick(self) -> None:
+        """ServeError where Triton or the adapter ended before it ever worked."""
+        self._adapter.tick()
+        self._tend()
+
+    def _tend(self) -> None:
+        """All but the adapter."""
+        self._triton.tick()
+        self._look_at_pulse()
+        process_tree.reap_adopted(OWN)
+        self._tend_triton()
+        for wish in self._wishes.take():
+            killed = self._kill_stubs(wish)
+            if isinstance(wish, str):
+                self._say(f"{wish}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
+            elif killed:
+                self._say(f"process {wish}, which nobody could reach any more, killed")
+
+    def adapter_works(self) -> None:
+        """It has answered."""
+        self._adapter.works()
+
+    def triton_works(self) -> None:
+        """A model was ready in it; its pulse, which is asked for each second, may not have been heard yet."""
+        self._triton.works()
+        # From now on silence is a hang, and no start that takes long.
+        self._pulse.answered = True
+
+    def stop(self, listener: socket.socket, signals: StopSignals) -> None:
+        """The adapter first, which drains after SIGTERM or SIGHUP and finishes what it accepted, then Triton."""
+        drain = self._drain_seconds if signals.first in (signal.SIGTERM, signal.SIGHUP) else 0.0
+        deadline = time.monotonic() + drain + _STOP_SECONDS
+        # Its last copy is the adapter's now: when that stops listening, clients are refused and do not wait.
+        listener.close()
+        self._await_adapter(signals, drain + _ADAPTER_STOP_SECONDS)
+        self._adapter.stop(0)
+        self._triton.stop(min(EXIT_SECONDS, max(_LEAST_SECONDS, deadline - time.monotonic())))
+        self._pulse.close()
+
+    def _await_adapter(self, signals: StopSignals, seconds: float) -> None:
+        """Have it end, pass on the signals that come meanwhile, and look after Triton, which it still uses."""
+        ends = time.monotonic() + seconds
+        passed_on = signals.count
+        # Where no signal came, there is a fault: nobody is to be served for longer.
+        self._adapter.send(signals.first or signal.SIGINT)
+        while self._adapter.runs and time.monotonic() < ends:
+            time.sleep(_POLL_SECONDS)
+            if signals.last is not None and signals.count != passed_on:
+                passed_on = signals.count
+                self._adapter.send(signals.last)
+            with contextlib.suppress(ServeError):
+                self._tend()
+
+    def _look_at_pulse(self) -> None:
+        if self._triton.process is not self._asked:
+            self._asked = self._triton.process
+            self._pulse.forget()
+        if self._asked is None:
+            return
+        self._pulse.tick()
+        if self._pulse.answered:
+            self._triton.works()
+        bound = self._hang_seconds if self._pulse.answered else max(self._hang_seconds, _START_SECONDS)
+        if self._pulse.silent_seconds >= bound:
+            self._triton.restart(f"did not answer for {bound:g} s and was killed")

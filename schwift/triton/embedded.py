@@ -1,0 +1,234 @@
+"""The embedded Triton: its backend directory, its command line, and its end without leftovers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from converter.errors import PortInUse, ServeError
+from converter.repository.runtime_files import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
+from converter.schema import triton_key
+from converter.schema.settings import Settings
+from schwift import log_rotation, process_tree, shared_memory
+from schwift.process_group import Child
+from schwift.triton import addresses, restricted_apis, sealed_start
+from schwift.triton.addresses import Addresses
+from schwift.triton.installation import Installation
+from schwift.work_folder import Workdir
+
+HOST = "127.0.0.1"
+EXIT_SECONDS = 10
+_BACKLOG = 2048
+# Free ports are looked for from this one on, so often.
+_LEAST_PORT, _TRIES = 20_000, 20
+# The first of the ports that the system gives out for connections: where it says so, and what it usually is.
+_PORT_RANGE, _USUAL_FIRST = Path("/proc/sys/net/ipv4/ip_local_port_range"), 32_768
+# Of calls that belong to no trace, one in so many has one of its own.
+_TRACE_RATE = 1000
+
+
+@dataclass(frozen=True)
+class Ports:
+    http: int
+    grpc: int
+    metrics: int
+
+
+def choose_addresses(settings: Settings, workdir: Workdir) -> Addresses:
+    """Ports of the loopback address, or sockets in the folder of this serve. PortInUse, ServeError."""
+    if settings.triton_ports == "off":
+        return addresses.sockets(workdir.path)
+    ports = choose_ports(settings)
+    return addresses.ports(HOST, ports.http, ports.grpc, ports.metrics)
+
+
+def choose_ports(settings: Settings) -> Ports:
+    """The ports that were asked for, free ones for the rest. PortInUse where one is taken."""
+    wanted = {
+        "SCHWIFT_TRITON_HTTP_PORT": settings.triton_http_port,
+        "SCHWIFT_TRITON_GRPC_PORT": settings.triton_grpc_port,
+        "SCHWIFT_TRITON_METRICS_PORT": settings.triton_metrics_port,
+    }
+    with contextlib.ExitStack() as stack:
+        chosen = [
+            # Held until all are chosen, so that no two are the same.
+            stack.enter_context(bind(HOST, port, name) if port else _bind_free(name)).getsockname()[1]
+            for name, port in wanted.items()
+        ]
+    return Ports(*chosen)
+
+
+def _bind_free(what: str) -> socket.socket:
+    """A listening socket on a port that nobody has.
+
+    Triton binds the port a moment after it is let go. One below those that the system gives out for connections is not
+    taken meanwhile by any client on this machine.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(PortInUse):
+            return bind(HOST, _LEAST_PORT + secrets.randbelow(_first_given_out() - _LEAST_PORT), what)
+    return bind(HOST, 0, what)
+
+
+def _first_given_out() -> int:
+    try:
+        return max(_LEAST_PORT + 1, int(_PORT_RANGE.read_text(encoding="ascii").split()[0]))
+    except OSError:
+        return _USUAL_FIRST
+
+
+def bind(host: str, port: int, what: str) -> socket.socket:
+    """A listening socket. PortInUse names the port and the setting.
+
+    It listens at once: two sockets may be bound to one port for as long as neither does.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise PortInUse(f"port {port} on {host} cannot be used: {error.strerror}: choose another ({what})") from error
+    return sock
+
+
+class EmbeddedTriton:
+    """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC."""
+
+    def __init__(
+        self, found: Installation, settings: Settings, where: Addresses, workdir: Workdir, caching: bool
+    ) -> None:
+        # A key for each serve, unless somebody else is to know it.
+        self.key_file = settings.triton_key_file or workdir.path / "triton.key"
+        self._key = triton_key.ensure(self.key_file)
+        self._sockets = where.files
+        self._mark = f"{workdir.mark}/triton"
+        # Known to us alone, so that what a killed Triton leaves in shared memory is ours to remove.
+        self._shm_prefix = f"{workdir.mark}-"
+        backends = workdir.path / "backends"
+        lay_out_backends(found, backends)
+        log_folder = settings.log_directory if settings.debug_mode else workdir.path
+        try:
+            log_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
+        command = command_line(found, settings, backends, where, self._shm_prefix, caching)
+        self._command = [sys.executable, "-I", sealed_start.__file__, str(self.key_file), *command]
+        self._environment = process_tree.marked(environment_for(found), self._mark)
+        self._log = log_folder / "triton.log"
+        self._sweep = shared_memory.Sweep(self._shm_prefix, self._mark)
+        self._cut_due = 0.0
+
+    def start(self) -> Child:
+        log_rotation.set_aside(self._log)
+        # Left by one that was killed.
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+        return Child("Triton", self._command, self._environment, self._log)
+
+    def tend(self) -> None:
+        """Give back the shared memory that it forgets, and keep its log from filling the disk; called every moment."""
+        self._sweep.tick()
+        if time.monotonic() >= self._cut_due:
+            self._cut_due = time.monotonic() + log_rotation.PERIOD_SECONDS
+            with contextlib.suppress(OSError):
+                log_rotation.cut(self._log)
+
+    def clean(self) -> None:
+        """After its end: its stubs, wherever they are, and their shared memory."""
+        process_tree.end(self._mark)
+        shared_memory.clear(self._shm_prefix)
+
+    def shows_its_key(self) -> bool:
+        """Whether a process of its family, of the kind that every user can look at, has the key on its command line."""
+        return any(self._key in word for word in process_tree.words(self._mark))
+
+    def kill_stubs(self, wanted: str | int) -> int:
+        """Kill the processes of one Triton model, or one process of any; how many there were."""
+        found = process_tree.stubs(self._mark)
+        pids = [pid for pid, model in found.items() if wanted in (pid, model)]
+        process_tree.kill(pids)
+        return len(pids)
+
+
+def trace_options(settings: Settings) -> list[str]:
+    """Triton's part of the traces: of the calls whose trace the adapter began, and of no others."""
+    if settings.otlp_endpoint is None:
+        return []
+    return [
+        f"--trace-config={option}"
+        for option in (
+            "mode=opentelemetry",
+            f"opentelemetry,url={settings.otlp_endpoint}/v1/traces",
+            "opentelemetry,resource=service.name=schwiftserve-triton",
+            "level=TIMESTAMPS",
+            f"rate={_TRACE_RATE}",
+        )
+    ]
+
+
+def command_line(
+    found: Installation, settings: Settings, backends: Path, where: Addresses, shm_prefix: str, caching: bool
+) -> list[str]:
+    """A tritonserver that starts with no model loaded; for `sealed_start`, which knows the key."""
+    command = [
+        str(found.server),
+        f"--model-repository={settings.repository}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=explicit",
+        "--disable-auto-complete-config",
+        "--allow-gpu-metrics=false",
+        "--pinned-memory-pool-byte-size=0",
+        f"--exit-timeout-secs={EXIT_SECONDS}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        *where.options,
+        *restricted_apis.options(),
+        f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
+    ]
+    if caching:
+        command += [
+            f"--cache-config=local,size={settings.cache_bytes}",
+            f"--cache-directory={found.caches}",
+        ]
+    return command + trace_options(settings)
+
+
+def lay_out_backends(found: Installation, target: Path) -> None:
+    """`python` from the wheel, with the stub of this Python; `onnxruntime` as a Python-based backend.
+
+    The library is a copy, since Triton refuses one outside its backend directory; the stub is a link, since it
+    finds its own libraries relative to where it really is.
+    """
+    python = target / "python"
+    python.mkdir(parents=True)
+    for path in found.python_backend.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, python / path.name)
+    (python / found.stub.name).symlink_to(found.stub)
+    onnxruntime = target / "onnxruntime"
+    onnxruntime.mkdir()
+    shutil.copyfile(onnxruntime_backend(), onnxruntime / "model.py")
+    shutil.copytree(
+        TEMPLATE_ROOT / "runtime", onnxruntime / RUNTIME_PACKAGE, ignore=shutil.ignore_patterns("__pycache__")
+    )
+
+
+def environment_for(found: Installation) -> dict[str, str]:
+    """Ours, and what the stubs need: this Python first on PATH, and its shared library."""
+    environment = dict(os.environ)
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    if found.libpython is not None:
+        known = environment.get("LD_LIBRARY_PATH")
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(found.libpython), known]))
+    # The fronts need no threads; a model's runtime sets its own number.
+    environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
+    return environment
