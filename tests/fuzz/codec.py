@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from adapter.codec.codec import Codec
 from adapter.errors import AdapterError, BadModelOutput
 from converter.schema import dtypes
-from tests.fakes.entries import make_entry
 from tests.fuzz import bodies
 from tests.fuzz.oracle import Wrong, strict
+from tests.support.fakes.entries import make_entry
 
 NUMERIC = [dtype.name for dtype in dtypes.DTYPES if dtype.json != "string"]
 CODECS = [

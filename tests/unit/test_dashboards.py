@@ -13,8 +13,8 @@ import yaml
 from adapter.lifecycle.registry import Registry
 from adapter.telemetry.metrics import Bounds, Metrics
 from adapter.workers import counters
-from tests.fakes.entries import make_entry, make_manifest
 from tests.observability.dashboards import DASHBOARDS, GRAFANA, ROOT, panels, queries, read
+from tests.support.fakes.entries import make_entry, make_manifest
 
 # Triton 2.51's, that our /metrics ends with.
 TRITONS = {

@@ -13,8 +13,8 @@ import pytest
 
 from converter.errors import ArtifactError, ConfigError, SchwiftError
 from converter.schema.manifest import read_manifest
-from tests.unit.converter.repositories import build, contents, versions, whole
-from tests.unit.converter.samples import OPTIONS, add_joblib, add_model, classifier_graph, model_yaml
+from tests.support.repositories import build, contents, versions, whole
+from tests.support.sample_models import OPTIONS, add_joblib, add_model, classifier_graph, model_yaml
 
 CLASS = b"class Model:\n    def predict(self, X):\n        return X\n"
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from tests.fakes import triton_python_backend_utils
+from tests.support.fakes import triton_python_backend_utils
 
 sys.modules.setdefault("triton_python_backend_utils", triton_python_backend_utils)

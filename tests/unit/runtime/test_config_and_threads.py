@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from converter.schema import dtypes
-from tests.unit.runtime.making import make_config
+from tests.support.runtime_models import make_config
 from triton_repo_template.runtime.config import NUMPY_OF, TensorConfig
 from triton_repo_template.runtime.threads import (
     available_cores,

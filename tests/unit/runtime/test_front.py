@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from adapter.lifecycle.front_key import canary_id
-from tests.fakes import triton_python_backend_utils as pb
-from tests.fakes.entries import make_entry
-from tests.unit.runtime.making import WAKE_KEY, config_json, init_args, outcome, outcomes, request, rows
+from tests.support.fakes import triton_python_backend_utils as pb
+from tests.support.fakes.entries import make_entry
+from tests.support.runtime_models import WAKE_KEY, config_json, init_args, outcome, outcomes, request, rows
 from triton_repo_template.runtime.front import TritonPythonModel, passed_on
 from triton_repo_template.runtime.wake import CANARY, KEY_FILE, WAKE_AFTER
 
@@ -282,10 +282,10 @@ HANGING_FRONT = """
 import sys, threading
 from pathlib import Path
 from adapter.lifecycle.front_key import canary_id
-from tests.fakes import triton_python_backend_utils as pb
-from tests.fakes.entries import make_entry
+from tests.support.fakes import triton_python_backend_utils as pb
+from tests.support.fakes.entries import make_entry
 sys.modules["triton_python_backend_utils"] = pb
-from tests.unit.runtime.making import config_json, init_args, outcomes, rows
+from tests.support.runtime_models import config_json, init_args, outcomes, rows
 from triton_repo_template.runtime.front import TritonPythonModel
 
 def hang(request):

@@ -1,0 +1,78 @@
+"""A service with one ready model, and a backend in memory behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from adapter.batching.regime import RegimeName
+from adapter.lifecycle.registry import Registry
+from adapter.limits.admission import Admission
+from adapter.limits.breakers import Guards
+from adapter.predictor import PredictService
+from adapter.request_timings import Timings
+from adapter.workers import counters
+from converter.schema.manifest import ModelEntry
+from converter.schema.model import Endpoint
+from tests.support.fakes.backend import FakeBackend, Handler
+from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.lifecycle_desk import double
+
+WIDE = make_entry(inputs=[("x", "float32", (2,))], outputs=[("y", "float32", (2,))], direct_max_rows=4)
+
+
+class Served:
+    """`now` is what the service's clock says, unless it has another one."""
+
+    def __init__(
+        self,
+        handler: Handler = double,
+        entry: ModelEntry = WIDE,
+        limit: int = 10,
+        regime: RegimeName | None = None,
+        clock: Callable[[], float] | None = None,
+        timeout: float = 15,
+        whole: Callable[[ModelEntry], bool] = lambda _: False,
+    ) -> None:
+        self.entry = entry
+        self.registry = Registry(make_manifest(entry), whole=whole)
+        self.model = self.registry.models[entry.name]
+        self.model.status.state = "ready"
+        self.registry.triton_up = True
+        self.backend = FakeBackend(handler)
+        self.board = counters.make_board([entry.name])
+        self.admission = Admission(limit, counters.Gauge(self.board, counters.ALL, 0, counters.IN_FLIGHT))
+        self.now = 100.0
+        # Whether the event loop has stood still lately.
+        self.slept = False
+        self._regime = regime
+        self._timeout = timeout
+        self._clock = clock or (lambda: self.now)
+        self.timings = Timings()
+        self.guards = Guards.alone([entry.name], self._clock)
+        self.service = self.make_service()
+
+    def make_service(self) -> PredictService:
+        return PredictService(
+            self.registry, self.backend, self.board, 0, self.admission, self.guards, self._timeout, self._regime,
+            self._clock, slept_since=lambda moment: self.slept,
+        )  # fmt: skip
+
+    async def send(self, body: bytes, endpoint: Endpoint, timeout: float | None) -> bytes:
+        target = self.service.find(self.entry.name, endpoint)
+        assert target is not None
+        return await self.service.predict(target, body, timeout, self.timings)
+
+    async def ask(self, features: Any, endpoint: Endpoint = "predict", timeout: float | None = None) -> Any:
+        return json.loads(await self.send(json.dumps({"features": features}).encode(), endpoint, timeout))
+
+    def answer(self, features: Any, endpoint: Endpoint = "predict", timeout: float | None = None) -> Any:
+        """In a loop of its own, and so by a service of its own."""
+        self.service = self.make_service()
+        return asyncio.run(self.ask(features, endpoint, timeout))
+
+    def cell(self, cell: int) -> float:
+        """One of the model's numbers on the board."""
+        return counters.total(self.board, self.entry.name, cell)

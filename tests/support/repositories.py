@@ -1,0 +1,45 @@
+"""What a built repository holds, read from the disk and judged as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from converter.build import Build, build_repository
+from converter.repository.plan import BuildOptions
+from converter.schema.manifest import FILENAME, Manifest, read_manifest
+from tests.support.sample_models import OPTIONS
+
+
+def build(
+    root: Path, only: Sequence[str] = (), check: bool = False, options: BuildOptions = OPTIONS, output: str = "repo"
+) -> Build:
+    """Build `root/models` into `root/repo`."""
+    return build_repository(root / "models", root / output, options, only, check)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def whole(repository: Path) -> Manifest:
+    """The manifest, after every file was found to be there and as it says, and no other file."""
+    manifest = read_manifest(repository)
+    found = {name: hashlib.sha256(content).hexdigest() for name, content in contents(repository).items()}
+    del found[FILENAME]
+    assert found == manifest.files
+    return manifest
+
+
+def versions(manifest: Manifest) -> dict[str, str]:
+    """The version that each model had when it was built."""
+    return {entry.name: entry.spec.version for entry in manifest.models}
+
+
+def numbers(root: Path, output: str = "repo") -> list[str]:
+    """The builds that are kept, and whatever else lies beside them."""
+    return sorted(path.name for path in (root / f".{output}.builds").iterdir() if path.name != "lock")

@@ -1,0 +1,133 @@
+"""What TritonHttp writes and reads, byte for byte, on a socket of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapter.backend.http_client import TritonHttp
+from tests.support.fakes.triton_http import (
+    FakeTritonHttp,
+    Request,
+    always,
+    echo,
+    good_answer,
+)
+from tests.support.raw_http import (
+    ARRAYS,
+    GOOD,
+    LABEL,
+    LABEL_OUTPUT,
+    TEXT,
+    Y_OUTPUT,
+    X,
+    Y,
+    ask,
+    assert_good,
+    infer,
+    talk,
+)
+
+
+def test_the_bytes_of_a_request() -> None:
+    fake = FakeTritonHttp(always(GOOD))
+
+    async def use(backend: TritonHttp) -> bytes:
+        assert_good(await infer(backend))
+        return b"127.0.0.1:%d" % fake.writers[0].get_extra_info("sockname")[1]
+
+    address = talk(fake, use)
+    (request,) = fake.requests
+    raws = ARRAYS["x"].tobytes() + b"\x01\0\0\0a\x02\0\0\0bc"
+    size = len(request.body) - len(raws)
+    assert request.head == (
+        b"POST /v2/models/m_direct/infer HTTP/1.1\r\nHost: %b\r\n"
+        b"Inference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n"
+    ) % (address, size, len(request.body))
+    assert request.body[size:] == raws
+    assert json.loads(request.body[:size]) == {
+        "inputs": [
+            {"name": "x", "shape": [2, 2], "datatype": "FP32", "parameters": {"binary_data_size": 16}},
+            {"name": "text", "shape": [2, 1], "datatype": "BYTES", "parameters": {"binary_data_size": 11}},
+        ],
+        "outputs": [
+            {"name": "y", "parameters": {"binary_data": True}},
+            {"name": "label", "parameters": {"binary_data": True}},
+        ],
+    }
+
+
+def test_headers_of_a_call_are_its_own() -> None:
+    fake = FakeTritonHttp(echo)
+    lines = iter([b"traceparent: a\r\ntracestate: b\r\n", b""])
+
+    async def main() -> list[float]:
+        async with fake.serving() as address:
+            backend = TritonHttp(address, lambda: next(lines))
+            answers = [await ask(backend, value) for value in (1, 2)]
+            backend.close()
+            return answers
+
+    assert asyncio.run(main()) == [1, 2]
+    first, second = (request.head for request in fake.requests)
+    assert first.endswith(b"\r\ntraceparent: a\r\ntracestate: b\r\n\r\n")
+    assert b"trace" not in second and second.count(b"\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize("step", [1, 7, len(GOOD) - 1])
+def test_an_answer_in_pieces(step: int) -> None:
+    async def in_pieces(request: Request, writer: asyncio.StreamWriter) -> None:
+        for start in range(0, len(GOOD), step):
+            writer.write(GOOD[start : start + step])
+            await asyncio.sleep(0.0001)
+
+    async def twice(backend: TritonHttp) -> None:
+        assert_good(await infer(backend))
+        assert_good(await infer(backend))
+
+    fake = FakeTritonHttp(in_pieces)
+    talk(fake, twice)
+    assert [request.connection for request in fake.requests] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("Inference-Header-Content-Length", "Content-Length"),
+        ("Content-Length", "Inference-Header-Content-Length"),
+        ("inference-header-content-length", "content-length"),
+        ("CONTENT-LENGTH", "INFERENCE-HEADER-CONTENT-LENGTH"),
+    ],
+)
+def test_the_lengths_in_any_order_and_case_and_the_outputs_by_name(order: tuple[str, str]) -> None:
+    assert_good(talk(FakeTritonHttp(always(good_answer([LABEL_OUTPUT, Y_OUTPUT], order))), infer))
+
+
+def test_strings_of_any_bytes_come_back_whole() -> None:
+    texts = [b"", b"\r\n\r\n", b"\0\xff", "\u20ac\U0001f600".encode(), b"a" * 70_000]
+    label = np.array([[text] for text in texts], object)
+
+    async def use(backend: TritonHttp) -> Any:
+        return await backend.infer("m_direct", (TEXT,), {"text": label}, (LABEL,), 5)
+
+    fake = FakeTritonHttp(always(good_answer([("label", "BYTES", label)])))
+    assert talk(fake, use)["label"].tolist() == label.tolist()
+    raw = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    assert fake.requests[0].body.endswith(b"}" + raw)
+
+
+def test_a_large_tensor_there_and_back() -> None:
+    values = np.arange(1_000_000, dtype=np.float32).reshape(-1, 2)
+
+    async def mirror(request: Request, writer: asyncio.StreamWriter) -> None:
+        array = np.frombuffer(request.body[-values.nbytes :], np.float32).reshape(-1, 2)
+        writer.write(good_answer([("y", "FP32", array)]))
+
+    async def use(backend: TritonHttp) -> Any:
+        return await backend.infer("m_direct", (X,), {"x": values}, (Y,), 5)
+
+    assert np.array_equal(talk(FakeTritonHttp(mirror), use)["y"], values)

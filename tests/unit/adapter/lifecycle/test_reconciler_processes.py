@@ -1,0 +1,118 @@
+"""The keeper and the processes of models: which it misses, and which it has looked after once they are unloaded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from adapter import errors
+from adapter.lifecycle.reaper import Processes
+from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from tests.support.fakes.backend import FakeBackend
+from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.fakes.outliving import NotedOutliving
+from tests.unit.adapter.lifecycle.test_reconciler import pass_of, registry_of
+
+
+class Counted(Stubs):
+    """Of the model `m`: how many there are of each Triton model, as they were when they were last looked for."""
+
+    def __init__(self, **counts: int) -> None:
+        super().__init__("")
+        self.counts = counts
+        self.look()
+
+    def look(self) -> None:
+        self.there = True
+        self._pids = {name: (os.getpid(),) * count for name, count in self.counts.items()}
+
+
+@pytest.mark.parametrize(("fronts", "lost"), [(2, 0), (1, 1), (0, 0)])
+def test_R5_a_process_that_died_just_before_they_were_looked_for_is_missed(fronts: int, lost: int) -> None:
+    """One of the two fronts; none at all is a backend without processes of its own."""
+    registry = registry_of("m")
+    keeper = Keeper(registry, FakeBackend(), 60, stubs=Counted(m=fronts, m_direct=1))
+
+    async def main() -> None:
+        for _ in range(2):
+            await pass_of(keeper)
+
+    asyncio.run(main())
+    assert registry.models["m"].recoveries["died"].total() == lost
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missing: bool) -> None:
+    """Before anybody is ended: an answer that comes meanwhile is not believed."""
+    fates: list[str] = []
+
+    class Noted(FakeBackend):
+        async def unload(self, model: str, timeout: float) -> None:
+            fates.append(f"unload {model}")
+            await super().unload(model, timeout)
+
+        async def load(self, model: str, timeout: float) -> None:
+            fates.append(f"load {model}")
+            await super().load(model, timeout)
+
+    class Serve(Supervisor):
+        def __init__(self) -> None:
+            pass
+
+        def kill(self, model: str) -> bool:
+            fates.append(f"kill {model}")
+            stubs.counts[model] = 0
+            stubs.look()
+            return True
+
+    stubs = Counted(m=2, m_direct=1)
+    registry = Registry(make_manifest(make_entry("m")), whole=stubs.whole)
+    model = registry.models["m"]
+    registry.watch_losses(lambda entry: fates.append(f"give up {entry.name}"))
+    keeper = Keeper(registry, Noted(), 60, stubs=stubs, supervisor=Serve())
+
+    async def main() -> None:
+        await pass_of(keeper)
+        fates.clear()
+        stubs.counts["m_direct"] = 0 if missing else 1
+        model.mark_dead(model.loads)
+        await pass_of(keeper)
+
+    asyncio.run(main())
+    unloads, loads = ["unload m", "unload m_direct"], ["load m_direct", "load m"]
+    ended = ["give up m", "kill m_direct", "kill m"]
+    assert fates == (unloads + loads if missing else [*ended, *unloads, *loads])
+
+
+@pytest.mark.parametrize("reason", ["died", "memory", "no answer"])
+def test_what_outlives_its_unloading_is_looked_after_from_then_on(reason: str) -> None:
+    """Not where it was not unloaded; and where nothing died, calls of others may be in it."""
+
+    class Mute(FakeBackend):
+        async def unload(self, model: str, timeout: float) -> None:
+            if reason == "no answer":
+                raise errors.UpstreamDown("no answer")
+            # Not before: a death in the unloading is one too.
+            assert outliving.told == []
+            await super().unload(model, timeout)
+
+    registry = Registry(make_manifest(make_entry("m", max_memory_mb=1)))
+    outliving, model = NotedOutliving({"m": (11, 12), "m_direct": (13,)}), registry.models["m"]
+    keeper = Keeper(registry, Mute(), 60, outliving=outliving)
+
+    async def main() -> None:
+        await pass_of(keeper)
+        if reason == "memory":
+            model.memory.set(2 * 1024 * 1024)
+        else:
+            model.mark_dead(model.loads)
+        await pass_of(keeper)
+
+    asyncio.run(main())
+    processes = Processes(models=(13,), fronts=(11, 12))
+    assert outliving.told == ([] if reason == "no answer" else [(processes, reason == "memory")])
+    assert outliving.looks == 2

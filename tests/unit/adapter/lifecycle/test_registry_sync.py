@@ -1,0 +1,105 @@
+"""Workers that do not lead: what they answer before their keeper has heard of the models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adapter.app import create_app
+from adapter.http.predict import HotPath
+from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.registry_sync import News
+from adapter.sharing import Sharing
+from adapter.workers.shared_snapshot import Bulletin
+from converter.schema.settings import Settings
+from tests.support.fakes.backend import FakeBackend
+from tests.support.fakes.entries import make_entry, make_manifest
+
+MANIFEST = make_manifest(make_entry("a"))
+BODY = {"features": [[1, 2, 3, 4]]}
+
+
+class Workers:
+    """Two: the one that leads, and the application of the other, beside which nothing runs."""
+
+    def __init__(self, folder: Path) -> None:
+        sharing, backend = Sharing(["a"], workers=2), FakeBackend()
+        self.leading = Registry(MANIFEST, sharing.board, 0)
+        self.keeper = Keeper(self.leading, backend, 60, sharing)
+        settings = Settings(repository=folder, workers=2)
+        self.app: HotPath = create_app(settings, MANIFEST, lambda: backend, sharing, 1)
+
+    async def load(self) -> None:
+        await self.keeper.look()
+        await self.keeper.settle()
+
+    async def ask(self, method: str, path: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app=self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path, json=BODY if method == "POST" else None)
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    yield Workers(tmp_path)
+
+
+def test_the_other_worker_is_ready_from_the_moment_on_in_which_the_leading_one_is(workers: Workers) -> None:
+    async def main() -> None:
+        for method, path in (("POST", "/predict/a"), ("GET", "/health/ready"), ("GET", "/health")):
+            assert (await workers.ask(method, path)).status_code == 503
+        await workers.load()
+        assert workers.leading.ready
+        answer = await workers.ask("POST", "/predict/a")
+        assert (answer.status_code, answer.json()["model"]) == (200, "a")
+
+    asyncio.run(main())
+
+
+def test_metrics_are_those_of_what_the_leading_worker_knows(workers: Workers) -> None:
+    async def main() -> None:
+        await workers.load()
+        assert 'schwift_model_ready{model_name="a"} 1.0' in (await workers.ask("GET", "/metrics")).text
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/available_models"])
+def test_each_page_says_what_the_leading_worker_knows(workers: Workers, path: str) -> None:
+    async def main() -> None:
+        await workers.load()
+        answer = await workers.ask("GET", path)
+        assert answer.status_code == 200
+        models = answer.json()["models"]
+        assert (models["a"] if isinstance(models, dict) else models[0])["state"] == "ready"
+
+    asyncio.run(main())
+
+
+def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_served(workers: Workers) -> None:
+    async def main() -> None:
+        assert (await workers.ask("POST", "/predict/b")).status_code == 404
+        await workers.load()
+        workers.leading.replace([make_entry("b")])
+        workers.keeper._news.tell()
+        answer = await workers.ask("POST", "/predict/b")
+        assert (answer.status_code, answer.json()["model"]) == (200, "b")
+
+    asyncio.run(main())
+
+
+def test_who_leads_does_not_follow_its_own_words() -> None:
+    registry = Registry(MANIFEST)
+    news = News(registry, Bulletin())
+    model = registry.models["a"]
+    model.status.state = "ready"
+    news.tell()
+    # Not told yet.
+    model.status.state = "recovering"
+    news.follow()
+    assert model.status.state == "recovering"

@@ -1,0 +1,252 @@
+"""The socket that `schwift reload` speaks to: whose it is, what it answers, and what becomes of a talk cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter.errors import ModelUnavailable
+from adapter.reload.control_server import Control
+from adapter.workers.process_lock import Lock
+from converter.errors import NothingServed, ReloadError
+from converter.live_switch.control_client import connected
+from converter.schema.manifest import FILENAME, Manifest
+from converter.schema.settings import load_settings
+from tests.support.fakes.entries import make_manifest
+from tests.unit.adapter.reload.test_reloader import NEXT, Bench, version
+
+OLD = make_manifest(version("a", 1), version("b", 1))
+
+
+class Place:
+    """Builds 000001 (old) and 000002 (new), of which the first is served, in a folder as deep as users have."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / ("deep" * 20) / ("down" * 20)
+        self.builds = self.folder / ".repo.builds"
+        self.link = self.folder / "repo"
+        self.socket = self.folder / ".repo.sock"
+        for name, manifest in (("000001", OLD), ("000002", NEXT)):
+            self.write(name, manifest)
+        self.link.symlink_to(".repo.builds/000001")
+
+    def write(self, name: str, manifest: Manifest) -> None:
+        (self.builds / name).mkdir(parents=True)
+        (self.builds / name / FILENAME).write_bytes(manifest.to_json())
+
+    def switch(self, name: str) -> None:
+        self.link.unlink()
+        self.link.symlink_to(f".repo.builds/{name}")
+
+
+def with_control(root: Path, test: Callable[[Place, Bench, Callable[..., Any]], Awaitable[None]]) -> None:
+    """Run a test beside a listening control; the last argument asks it over one connection, in a thread."""
+
+    async def main() -> None:
+        place, bench = Place(root), Bench()
+        control = Control(bench.reloader, Lock("test"), place.socket, place.link, lambda: None)
+        task = asyncio.create_task(control.run())
+        while not place.socket.exists():
+            await asyncio.sleep(0)
+
+        async def talk(*requests: dict[str, Any], between: Callable[[int], None] = lambda i: None) -> list[Any]:
+            return await asyncio.to_thread(_talk, place, requests, between)
+
+        try:
+            await asyncio.wait_for(test(place, bench, talk), 20)
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        assert not place.socket.exists()
+
+    asyncio.run(main())
+
+
+def _talk(place: Place, requests: tuple[dict[str, Any], ...], between: Callable[[int], None]) -> list[Any]:
+    """What each request was answered, or its refusal; then the connection ends."""
+    answers: list[Any] = []
+    with connected(load_settings(None, repository=place.link)) as control:
+        for i, request in enumerate(requests):
+            try:
+                answers.append(control.ask(**request))
+            except ReloadError as error:
+                answers.append(str(error))
+            between(i)
+    return answers
+
+
+TRY = {"do": "try", "build": "000002", "models": ["a"], "suffix": "~t"}
+
+
+def test_socket_is_the_users_own_and_gone_in_the_end(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        bench.registry.models["b"].status.state = "failed"
+        assert (await talk({"do": "served"}))[0]["failed"] == ["b"]
+        bench.registry.models["b"].status.state = "ready"
+        assert len(os.fsencode(place.socket)) > 108
+        assert stat.S_IMODE(place.socket.stat().st_mode) == 0o600
+        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
+
+    with_control(tmp_path, test)
+
+
+def test_reload_over_the_socket(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        answers = await talk(TRY, {"do": "switch"}, between=lambda i: place.switch("000002") if i == 0 else None)
+        assert answers == [{"ok": True}, {"ok": True}]
+        assert bench.reloader.served() == {"a": 2, "b": 1}
+        assert not bench.reloader.on_trial
+
+    with_control(tmp_path, test)
+
+
+def test_trial_that_nobody_switches_to_is_unloaded(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        assert await talk(TRY) == [{"ok": True}]
+        while len(bench.backend.unloads) < 2:
+            await asyncio.sleep(0)
+        assert sorted(bench.backend.unloads) == ["a_direct~t", "a~t"]
+        assert bench.reloader.served() == {"a": 1, "b": 1}
+
+    with_control(tmp_path, test)
+
+
+def test_reload_that_is_cut_off_after_the_switch_on_the_disk_is_ended(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        assert await talk(TRY, between=lambda _: place.switch("000002")) == [{"ok": True}]
+        while bench.reloader.served() != {"a": 2, "b": 1}:
+            await asyncio.sleep(0)
+        assert bench.directs()["a"] == "a_direct"
+
+    with_control(tmp_path, test)
+
+
+def test_refusal_says_why_and_settle_goes_back(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        bench.backend.load_errors["a_direct"] = ModelUnavailable("no", "[schwift:load_error] it needs foo\n")
+
+        def between(i: int) -> None:
+            place.switch("000002" if i == 0 else "000001")
+            if i == 1:
+                bench.backend.load_errors.clear()
+
+        answers = await talk(TRY, {"do": "switch"}, {"do": "settle"}, between=between)
+        assert answers == [{"ok": True}, "a: the new version does not load: it needs foo", {"ok": True}]
+        assert bench.directs()["a"] == "a_direct"
+        assert bench.reloader.served() == {"a": 1, "b": 1}
+
+    with_control(tmp_path, test)
+
+
+def test_reload_that_is_cut_off_between_ends_with_what_the_disk_has(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        bench.backend.load_errors["a_direct"] = ModelUnavailable("no", "")
+
+        def between(i: int) -> None:
+            if i == 0:
+                place.switch("000002")
+            else:
+                bench.backend.load_errors.clear()
+
+        await talk(TRY, {"do": "switch"}, between=between)
+        while bench.reloader.on_trial:
+            await asyncio.sleep(0)
+        assert (bench.directs()["a"], bench.reloader.served()) == ("a_direct", {"a": 2, "b": 1})
+
+    with_control(tmp_path, test)
+
+
+@pytest.mark.parametrize("line", [b"\n", b"{}\n", b"[]\n", b'{"do": "try"}\n', b"x" * 100_000 + b"\n", b"\xff\n"])
+def test_nonsense_ends_the_connection_and_not_the_control(tmp_path: Path, line: bytes) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=_plain(place.socket))
+        writer.write(line)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
+
+    with_control(tmp_path, test)
+
+
+def _plain(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder = os.open(path.parent, os.O_PATH)
+    sock.connect(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
+    return sock
+
+
+def test_socket_of_a_killed_server_is_replaced_and_a_living_ones_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        other = Control(bench.reloader, Lock("other"), place.socket, place.link, lambda: None)
+        await other.run()
+        assert "another server listens there" in caplog.text
+        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
+
+    (tmp_path / ("deep" * 20) / ("down" * 20)).mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+        folder = os.open(tmp_path / ("deep" * 20) / ("down" * 20), os.O_PATH)
+        killed.bind(f"/proc/self/fd/{folder}/.repo.sock")
+        os.close(folder)
+    place = load_settings(None, repository=tmp_path / ("deep" * 20) / ("down" * 20) / "repo")
+    with pytest.raises(NothingServed, match="Connection refused"), connected(place):
+        pass
+    with_control(tmp_path, test)
+
+
+def test_without_a_server_the_remedy_is_said(tmp_path: Path) -> None:
+    for repository in (tmp_path / "repo", tmp_path / "no" / "folder" / "repo"):
+        with pytest.raises(NothingServed) as caught, connected(load_settings(None, repository=repository)):
+            pass
+        assert str(caught.value) == (
+            f"nothing is served here ({repository.with_name('.repo.sock')}: No such file or directory): "
+            "run this in the folder where `schwift serve` runs, or start it"
+        )
+        assert caught.value.exit_code == 1
+
+
+def test_worker_that_takes_the_lead_ends_what_the_one_before_it_began(tmp_path: Path) -> None:
+    async def main() -> None:
+        place, bench = Place(tmp_path), Bench()
+        place.switch("000002")
+        control = Control(
+            bench.reloader, Lock("test"), place.socket, place.link,
+            lambda: bench.registry.replace([version("a", 2).on_trial("~t")]),
+        )  # fmt: skip
+        task = asyncio.create_task(control.run())
+        while not place.socket.exists():
+            await asyncio.sleep(0)
+        assert (bench.directs()["a"], bench.reloader.served()) == ("a_direct", {"a": 2, "b": 1})
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_requests_are_lines_of_json(tmp_path: Path) -> None:
+    """The form that adapter/reload/control_server.py promises."""
+
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=_plain(place.socket))
+        writer.write(json.dumps(TRY).encode() + b"\n")
+        said = json.loads(await reader.readline())
+        assert said["said"].startswith("a: version 2 loaded on trial in ")
+        assert json.loads(await reader.readline()) == {"ok": True}
+        writer.close()
+
+    with_control(tmp_path, test)

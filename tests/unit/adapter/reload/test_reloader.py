@@ -1,0 +1,304 @@
+"""New versions in the place of served ones: what is loaded and unloaded when, and where requests go meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from adapter import errors
+from adapter.backend.protocol import Arrays
+from adapter.lifecycle.reaper import Processes
+from adapter.lifecycle.registry import Registry
+from adapter.reload.reloader import Reloader, adopt
+from adapter.workers import counters
+from converter.schema.manifest import Manifest, ModelEntry, Tensor
+from tests.support.fakes.backend import FakeBackend, Handler, zeros
+from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.fakes.outliving import NotedOutliving
+from tests.support.lifecycle_desk import in_a_loop
+
+
+def version(name: str, number: int, **spec: Any) -> ModelEntry:
+    return make_entry(name, **spec).model_copy(update={"version": number})
+
+
+class Bench:
+    """A reloader of models `a` and `b`, whose one worker adopts each generation at once."""
+
+    def __init__(self, handler: Handler = zeros, workers: int = 1) -> None:
+        self.board = counters.make_board(["a", "b"], workers)
+        self.registry = Registry(make_manifest(version("a", 1), version("b", 1)), self.board)
+        for model in self.registry.models.values():
+            model.status.state = "ready"
+        self.backend = FakeBackend(handler)
+        self.told: list[int] = []
+        self.adopts = True
+        self.reloader = Reloader(self.registry, self.backend, self.board, self._tell, 60, 1, self._kill)
+        self.said: list[str] = []
+        self.killed: list[str] = []
+
+    def _tell(self) -> None:
+        self.told.append(self.registry.generation)
+        if self.adopts:
+            counters.Gauge(self.board, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
+
+    def _kill(self, name: str) -> None:
+        self.killed.append(name)
+
+    async def reload(self, manifest: Manifest) -> None:
+        entries = [
+            entry for entry in manifest.models if self.reloader.served().get(entry.name) != entry.version
+        ]  # as converter/live_switch/reload_command.py asks
+        await self.reloader.begin(entries, "~t", self.said.append)
+        await self.reloader.switch(entries, "~t", manifest)
+        await self.reloader.settle(manifest, self.said.append)
+
+    def directs(self) -> dict[str, str]:
+        return {name: model.entry.direct for name, model in self.registry.models.items()}
+
+
+NEXT = make_manifest(version("a", 2), version("b", 1))
+
+
+@in_a_loop
+async def test_new_version_is_tried_then_used_on_trial_then_under_its_own_name() -> None:
+    bench = Bench()
+    await bench.reloader.begin([version("a", 2)], "~t", bench.said.append)
+    assert bench.backend.loads == ["a_direct~t", "a~t"]
+    assert [(call.model, len(call.arrays["x"])) for call in bench.backend.calls] == [("a_direct~t", 2), ("a~t", 1)]
+    assert (bench.directs()["a"], bench.told) == ("a_direct", [])
+    await bench.reloader.switch([version("a", 2)], "~t", NEXT)
+    assert (bench.directs(), bench.told) == ({"a": "a_direct~t", "b": "b_direct"}, [1])
+    assert (bench.reloader.on_trial, bench.registry.models["a"].ready) == (True, True)
+    await bench.reloader.settle(NEXT, bench.said.append)
+    assert (bench.directs(), bench.told) == ({"a": "a_direct", "b": "b_direct"}, [1, 2])
+    assert bench.registry.models["a"].entry.version == 2
+    assert bench.backend.loads[2:] == ["a_direct", "a"]
+    assert sorted(bench.backend.unloads) == ["a_direct~t", "a~t"]
+    assert not bench.reloader.on_trial
+    assert [text.split(" in ")[0] for text in bench.said] == [
+        "a: version 2 loaded on trial", "a: version 2 loaded",
+    ]  # fmt: skip
+
+
+@in_a_loop
+async def test_version_that_does_not_load_is_unloaded_and_nothing_is_replaced() -> None:
+    bench = Bench()
+    text = "failed: [schwift:load_error] the model needs foo\n"
+    bench.backend.load_errors["a~t"] = errors.ModelUnavailable("no", text)
+    with pytest.raises(errors.ReloadFailed, match=r"^a: the new version does not load: the model needs foo$"):
+        await bench.reload(NEXT)
+    assert sorted(bench.backend.unloads) == ["a_direct~t", "a~t"]
+    assert (bench.directs()["a"], bench.told) == ("a_direct", [])
+
+
+@in_a_loop
+async def test_process_that_hangs_in_its_load_is_killed_where_somebody_can() -> None:
+    class Stuck(FakeBackend):
+        async def unload(self, model: str, timeout: float) -> None:
+            if model == "a_direct~t":
+                raise errors.UpstreamDown("no answer")
+            await super().unload(model, timeout)
+
+    bench = Bench()
+    stuck = Stuck(load_errors={"a_direct~t": errors.ModelUnavailable("no", "loading took over 60 s")})
+    bench.reloader = Reloader(bench.registry, stuck, bench.board, lambda: None, 60, 1, bench._kill)
+    with pytest.raises(errors.ReloadFailed, match="does not load: loading took over 60 s"):
+        await bench.reload(NEXT)
+    assert (bench.killed, stuck.unloads) == (["a_direct~t"], ["a~t"])
+
+
+@in_a_loop
+async def test_failed_switch_goes_back_to_what_the_disk_has() -> None:
+    bench = Bench()
+    bench.backend.load_errors["a"] = errors.ModelUnavailable("no", "out of memory")
+    with pytest.raises(errors.ReloadFailed, match="Triton could not load it"):
+        await bench.reload(NEXT)
+    # Requests stay with the new version on trial until the old one is back.
+    assert bench.directs()["a"] == "a_direct~t"
+    assert bench.backend.unloads == []
+    bench.backend.load_errors.clear()
+    await bench.reloader.settle(make_manifest(version("a", 1), version("b", 1)), bench.said.append)
+    entry = bench.registry.models["a"].entry
+    assert (entry.direct, entry.version) == ("a_direct", 1)
+    assert sorted(bench.backend.unloads) == ["a_direct~t", "a~t"]
+
+
+@in_a_loop
+async def test_models_come_and_go() -> None:
+    bench = Bench()
+    await bench.reload(make_manifest(version("b", 1), version("c", 1, endpoints=["predict"])))
+    assert bench.directs() == {"b": "b_direct", "c": "c_direct"}
+    assert set(bench.backend.unloads) == {"a", "a_direct", "c_direct~t"}
+    assert bench.said[-1] == "a: served no more"
+    assert bench.registry.models["c"].ready
+    # A name that comes back has its old row.
+    await bench.reload(make_manifest(version("a", 5), version("b", 1)))
+    assert bench.directs() == {"a": "a_direct", "b": "b_direct"}
+    assert bench.board.names == ["", "a", "b", "c"]
+
+
+@in_a_loop
+async def test_front_that_is_left_out_is_unloaded() -> None:
+    bench = Bench()
+    await bench.reload(make_manifest(version("a", 2, endpoints=["predict"]), version("b", 1)))
+    assert set(bench.backend.unloads) == {"a", "a_direct~t"}
+
+
+@in_a_loop
+async def test_processes_of_what_was_replaced_are_looked_after_and_no_others() -> None:
+    """Those that Triton did not replace, since it found nothing new, serve on."""
+
+    class Triton(FakeBackend):
+        async def load(self, model: str, timeout: float) -> None:
+            await super().load(model, timeout)
+            if model != "a":
+                outliving.there[model] = (len(self.loads) + 100,)
+
+    outliving = NotedOutliving({"a": (1, 2), "a_direct": (3,), "b": (4, 5), "b_direct": (6,)})
+    bench = Bench()
+    bench.reloader = Reloader(
+        bench.registry, Triton(), bench.board, bench._tell, 60, 1, bench._kill, outliving=outliving
+    )
+    await bench.reload(NEXT)
+    # The model, whose front serves on, and the trial.
+    assert outliving.told == [(Processes(models=(3,)), True), (Processes(models=(101,), fronts=(102,)), True)]
+
+
+@in_a_loop
+async def test_without_room_for_a_new_model_nothing_is_loaded() -> None:
+    bench = Bench()
+    bench.board.add([f"x{i}" for i in range(bench.board.room)])
+    with pytest.raises(errors.ReloadFailed, match="1 models are new, and there is room for 0: start the server anew"):
+        await bench.reload(make_manifest(version("a", 1), version("b", 1), version("c", 1)))
+    assert bench.backend.loads == []
+
+
+def test_version_before_is_kept_until_every_worker_has_left_it_but_not_for_ever() -> None:
+    bench = Bench(workers=2)
+    second = counters.Gauge(bench.board, counters.ALL, 1, counters.ADOPTED)
+
+    async def adopting() -> None:
+        task = asyncio.create_task(bench.reload(NEXT))
+        await asyncio.sleep(0)
+        while not bench.told:
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert bench.backend.loads == ["a_direct~t", "a~t"], "the other worker may be calling the version before"
+        second.set(2)
+        await task
+        assert bench.backend.loads[2:] == ["a_direct", "a"]
+
+    asyncio.run(adopting())
+
+
+def test_worker_that_hangs_is_waited_for_no_longer_than_a_request_may_take(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    bench.adopts = False
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    bench.reloader = Reloader(bench.registry, bench.backend, bench.board, lambda: None, 60, 15, clock=clock)
+    asyncio.run(bench.reload(NEXT))
+    assert bench.registry.models["a"].entry.version == 2
+    assert now[0] > 2 * 20
+    assert "a worker has not left the version before" in caplog.text
+
+
+class Talk:
+    """What a canary's call of each version makes: an error by the Triton model's name, else zeros."""
+
+    def __init__(self, **errors_of: Exception) -> None:
+        self.errors_of = errors_of
+
+    async def __call__(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        error = self.errors_of.get(model.replace("~t", "_trial"))
+        if error is not None:
+            raise error
+        return await zeros(model, arrays, outputs)
+
+
+RAISED = errors.ModelFailed("The model raised an error on this input.", "KeyError")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RAISED, "raises an error on a row that the served one answers"),
+        (errors.DeadlineExceeded("late"), "did not answer a made-up row in time"),
+        (errors.ModelProcessDead("dead"), "process died on a made-up row"),
+        (
+            errors.BadModelOutput("wrong", "[schwift:bad_model_output] output y is (2, 1)"),
+            r"not what its config promises: output y is \(2, 1\)$",
+        ),
+        (errors.UpstreamDown("gone."), r"could not be asked: gone\."),
+    ],
+)
+def test_version_that_fails_its_made_up_row_is_not_taken(error: Exception, reason: str) -> None:
+    for part in ("a_direct_trial", "a_trial"):
+        bench = Bench(Talk(**{part: error}))
+        with pytest.raises(errors.ReloadFailed, match=f"^a: .*{reason}"):
+            asyncio.run(bench.reload(NEXT))
+        assert (bench.directs()["a"], bench.told) == ("a_direct", [])
+
+
+@pytest.mark.parametrize("why", ["the served one raises too", "another input", "no served one"])
+def test_error_of_the_models_code_is_a_warning_where_nothing_says_that_the_row_is_good(why: str) -> None:
+    raising = {"a_direct_trial": RAISED, "a_direct": RAISED} if why == "the served one raises too" else {}
+    new = version("a", 2, inputs=[("other", "float32", (7,))]) if why == "another input" else version("a", 2)
+    bench = Bench(Talk(**(raising or {"a_direct_trial": RAISED})))
+    if why == "no served one":
+        bench.registry.models["a"].status.state = "failed"
+    asyncio.run(bench.reloader.begin([new], "~t", bench.said.append))
+    assert bench.said[0].endswith("; it raised an error on a made-up row, and nothing says that it should not")
+
+
+def test_worker_marks_a_generation_once_nothing_of_the_one_before_is_in_flight() -> None:
+    class Service:
+        busy = True
+
+        def leaving(self) -> bool:
+            return self.busy
+
+    bench, service = Bench(), Service()
+    mark = counters.Gauge(bench.board, counters.ALL, 0, counters.ADOPTED)
+    bench.registry.generation = 3
+
+    async def main() -> None:
+        task = asyncio.create_task(adopt(bench.registry, service, mark))  # type: ignore[arg-type]  # all that it uses
+        await asyncio.sleep(0)
+        assert mark.mine == 0
+        service.busy = False
+        while mark.mine != 3:
+            await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_follower_takes_over_reloads_and_a_worker_that_begins_all_of_them() -> None:
+    board = counters.make_board(["a", "b"], 3)
+    manifest = make_manifest(version("a", 1), version("b", 1))
+    leading, following = (Registry(manifest, board, worker) for worker in range(2))
+    leading.replace([version("a", 2), version("c", 1)], ["b"])
+    following.follow(leading.as_text())
+    before = following.models["a"]
+    leading.replace([version("a", 3)], [])
+    following.follow(leading.as_text())
+    for registry in (following, Registry(manifest, counters.make_board(["a", "b"]))):
+        registry.follow(leading.as_text())
+        assert {name: model.entry.version for name, model in registry.models.items()} == {"a": 3, "c": 1}
+        assert (registry.generation, registry.ready) == (2, leading.ready)
+    assert following.models["a"] is not before
+    same = following.models["a"]
+    following.follow(leading.as_text())
+    assert following.models["a"] is same

@@ -1,0 +1,369 @@
+"""Small requests past the ASGI server, on real sockets: the same answers as on the usual way, and the same manners."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import re
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+import uvloop
+
+from adapter.app import create_app
+from adapter.backend.protocol import Arrays
+from adapter.http import predict
+from adapter.sockets.fast_protocol import ExpressProtocol
+from converter.schema.manifest import Tensor
+from converter.schema.settings import load_settings
+from tests.support.fakes.backend import FakeBackend
+from tests.support.fakes.entries import make_entry, make_manifest
+
+SECONDS = 10.0
+ROW = [1.0, 2.0, 3.0, 4.0]
+GOOD = json.dumps({"features": [ROW]}).encode()
+LIMIT = 2000
+# An answer of megabytes.
+WIDE = 300_000
+
+
+class Talk:
+    """One connection. An answer is its status, its headers but those that differ from one to the next, and its body."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._got = b""
+
+    def send(self, *pieces: bytes) -> None:
+        """Each in a packet of its own."""
+        for i, piece in enumerate(pieces):
+            if i:
+                time.sleep(0.01)
+            self.sock.sendall(piece)
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        head = self._until(lambda got: got.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in got else 0)
+        first, *lines = head.decode().rstrip().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        size = int(headers["content-length"])
+        body = self._until(lambda got: size if len(got) >= size else 0) if size else b""
+        assert headers.pop("date")
+        request_id = headers.pop("x-request-id")
+        # The id of an error stands in its body too.
+        return int(first.split()[1]), headers, body.replace(request_id.encode(), b"ID")
+
+    def predictions(self) -> Any:
+        status, _, body = self.answer()
+        assert status == 200, body
+        return json.loads(body)["predictions"]
+
+    def ended(self) -> bool:
+        """Whether the server closed it, and sent nothing before."""
+        return self._got == b"" and self.sock.recv(1) == b""
+
+    def _until(self, size: Callable[[bytes], int]) -> bytes:
+        while not (end := size(self._got)):
+            piece = self.sock.recv(1 << 20)
+            assert piece, f"closed after {self._got[-1000:]!r}"
+            self._got += piece
+        taken, self._got = self._got[:end], self._got[end:]
+        return taken
+
+
+class Running:
+    """A server of `m`, the sums of each row, and of `wide`. A row with a negative number first waits for the gate."""
+
+    def __init__(self) -> None:
+        self.backend = FakeBackend(self._answer)
+        self.port = 0
+        self.express = 0
+        self.gate = threading.Event()
+
+    async def _answer(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        x = arrays["x"]
+        while x[0, 0] < 0 and not self.gate.is_set():
+            await asyncio.sleep(0.001)
+        if model.startswith("wide"):
+            return {"y": np.full((len(x), WIDE), x[0, 0], np.float32)}
+        return {"y": np.stack([x.sum(1), -x.sum(1)], 1)}
+
+    @contextlib.contextmanager
+    def talk(self) -> Iterator[Talk]:
+        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            yield Talk(sock)
+
+    def calls(self, model: str, rows: Sequence[Sequence[float]]) -> int:
+        """How often it was asked for exactly these rows; canaries have rows of their own, and come when they like."""
+        return sum(call.model.startswith(model) and call.arrays["x"].tolist() == rows for call in self.backend.calls)
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=SECONDS) as answer:
+            return str(answer.read(), "utf-8")
+
+
+@contextlib.contextmanager
+def serving(keep_alive: int = 30) -> Iterator[Running]:
+    running = Running()
+
+    class Counted(ExpressProtocol):
+        async def _serve(self, cycle: Any) -> None:
+            running.express += 1
+            await super()._serve(cycle)
+
+    manifest = make_manifest(make_entry("m"), make_entry("wide", outputs=(("y", "float32", (WIDE,)),)))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        running.port = sock.getsockname()[1]
+        app = create_app(load_settings(None, max_body_bytes=LIMIT), manifest, lambda: running.backend)
+        config = uvicorn.Config(
+            app, loop="none", http=Counted, ws="none", lifespan="on", log_config=None, access_log=False,
+            server_header=False, proxy_headers=False, timeout_keep_alive=keep_alive, timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+
+        def run() -> None:
+            with contextlib.closing(uvloop.new_event_loop()) as loop:
+                loop.run_until_complete(server.serve(sockets=[sock]))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            wait_until(lambda: running.metrics().count("schwift_model_ready{") == 2)
+            wait_until(lambda: not re.search(r"schwift_model_ready\{.*\} 0", running.metrics()))
+            yield running
+        finally:
+            running.gate.set()
+            server.should_exit = True
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with serving() as running:
+        yield running
+
+
+def post(body: bytes, *headers: str, path: str = "/predict/m", version: str = "1.1", length: bool = True) -> bytes:
+    given = [f"Content-Length: {len(body)}"] if length else []
+    return "\r\n".join([f"POST {path} HTTP/{version}", "Host: x", *given, *headers, "", ""]).encode() + body
+
+
+def row(first: float) -> bytes:
+    return post(json.dumps({"features": [[first, 0, 0, 0]]}).encode())
+
+
+SMALL = {
+    "a row": (post(GOOD), 200),
+    "rows": (post(json.dumps({"features": [ROW, ROW]}).encode()), 200),
+    "a row for the batcher": (post(GOOD, path="/predict_batched/m"), 200),
+    "batched already": (post(json.dumps({"features": [ROW, ROW]}).encode(), path="/predict_batched/m"), 422),
+    "a media type": (post(GOOD, "Content-Type: application/json; charset=utf-8"), 200),
+    "wrong media type": (post(GOOD, "Content-Type: text/plain"), 415),
+    "compressed": (post(GOOD, "Content-Encoding: gzip"), 415),
+    "wrong features": (post(b'{"features": [["a"]]}'), 422),
+    "no JSON": (post(b'{"features"'), 400),
+    "no body": (post(b""), 400),
+    "bad deadline": (post(GOOD, "X-Request-Timeout-Ms: soon"), 400),
+    "keep-alive": (post(GOOD, "Connection: keep-alive"), 200),
+}
+USUAL = {
+    "no length": (post(b"", length=False), 400),
+    "in chunks": (post(b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD), "Transfer-Encoding: chunked", length=False), 200),
+    "too large": (post(b" " * (LIMIT + 1)), 413),
+    "closing": (post(GOOD, "Connection: close"), 200),
+    "of old": (post(GOOD, version="1.0"), 200),
+    "unknown model": (post(GOOD, path="/predict/nobody"), 404),
+    "a query": (post(GOOD, path="/predict/m?a=b"), 200),
+    "escaped": (post(GOOD, path="/predict/%6d"), 200),
+    "a longer path": (post(GOOD, path="/predict/m/more"), 404),
+    "another method": (post(GOOD).replace(b"POST", b"PUT"), 405),
+}
+# After these the connection is closed.
+ENDING = [USUAL[name][0] for name in ("closing", "of old")]
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def asked(server: Running, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
+    with server.talk() as talk:
+        talk.send(*pieces)
+        return talk.answer()
+
+
+@pytest.mark.parametrize("name", [*SMALL, *USUAL])
+def test_the_answer_is_the_same_on_either_way(server: Running, name: str) -> None:
+    request, status = {**SMALL, **USUAL}[name]
+    before = server.express
+    whole = asked(server, request)
+    assert whole[0] == status, whole
+    # What is not small and plain is not taken, nor is what comes in two packets.
+    assert server.express - before == (name in SMALL)
+    cut = min(request.index(b"\r\n\r\n") + 4, len(request) - 1)
+    before = server.express
+    assert asked(server, request[:cut], request[cut:]) == whole
+    # Without a body the last packet ends the head, and so is all that is missing.
+    assert server.express - before == (name == "no body")
+
+
+def test_the_answer_is_right_and_has_the_clients_id(server: Running) -> None:
+    with server.talk() as talk:
+        for i in range(50):
+            talk.send(post(json.dumps({"features": [[i, 1, 0, 0]]}).encode(), f"X-Request-Id: mine-{i}"))
+            answer = talk.sock.recv(65536)
+            assert f"x-request-id: mine-{i}\r\n".encode() in answer
+            assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"model": "m", "predictions": [[i + 1, -i - 1]]}
+
+
+def test_pipelined_requests_are_answered_in_order(server: Running) -> None:
+    server.gate.clear()
+    with server.talk() as talk:
+        talk.send(row(-3) + row(1) + LIVE + row(2) + row(4)[:-5])
+        talk.sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            talk.sock.recv(1)
+        server.gate.set()
+        talk.sock.settimeout(SECONDS)
+        assert [talk.predictions(), talk.predictions()] == [[[-3, 3]], [[1, -1]]]
+        assert talk.answer()[2] == b'{"status":"ok"}'
+        assert talk.predictions() == [[2, -2]]
+        talk.send(row(4)[-5:])
+        assert talk.predictions() == [[4, -4]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_wherever_a_stream_of_requests_is_cut_the_answers_are_the_same(server: Running, seed: int) -> None:
+    requests = [request for request, _ in (*SMALL.values(), *USUAL.values()) if request not in ENDING] + [LIVE]
+    chance = random.Random(seed)
+    chance.shuffle(requests)
+    wanted = [asked(server, request) for request in requests]
+    stream = b"".join(requests)
+    cuts = sorted(chance.sample(range(1, len(stream)), 12))
+    with server.talk() as talk:
+        talk.send(*(stream[start:end] for start, end in pairwise([0, *cuts, len(stream)])))
+        assert [talk.answer() for _ in requests] == wanted
+
+
+def test_a_head_that_came_before_says_the_same_and_any_other_what_it_says(server: Running) -> None:
+    """Which a connection remembers; each request here differs from the first in what stands behind it."""
+    first, second = row(1), row(2)
+    assert len(first) == len(second) and first != second
+    with server.talk() as talk:
+
+        def ask(*pieces: bytes) -> tuple[int, dict[str, str], bytes]:
+            talk.send(*pieces)
+            return talk.answer()
+
+        wanted = [ask(first), ask(second)]
+        assert [json.loads(body)["predictions"][0] for _, _, body in wanted] == [[1.0, -1.0], [2.0, -2.0]]
+        # In pieces, and two in a packet.
+        assert ask(first[:-3], first[-3:]) == ask(first[:20], first[20:]) == wanted[0]
+        talk.send(first + second + first)
+        assert [talk.answer() for _ in range(3)] == [wanted[0], wanted[1], wanted[0]]
+        # One byte of the head is another, or the body is longer or shorter.
+        assert ask(first.replace(b"/predict/m ", b"/predict/n "))[0] == 404
+        assert ask(second) == wanted[1]
+        assert ask(first.replace(b"Host: x", b"Hast: x"))[0] == 400
+
+
+def test_a_head_that_came_before_is_of_its_own_connection(server: Running) -> None:
+    named = post(GOOD, "X-Request-Id: mine", "X-Request-Timeout-Ms: 5000")
+    with server.talk() as one, server.talk() as other:
+        for _ in range(2):
+            one.send(named)
+            other.send(row(3))
+            # `answer` puts ID in place of the id: what is compared is the rest.
+            assert one.answer()[0] == 200
+            assert other.predictions() == [[3.0, -3.0]]
+
+
+def test_thousands_of_different_rows_at_once_get_their_own_answers(server: Running) -> None:
+    before = server.express
+    with contextlib.ExitStack() as stack:
+        talks = [stack.enter_context(server.talk()) for _ in range(50)]
+        for turn in range(40):
+            for i, talk in enumerate(talks):
+                talk.send(row(1000 * turn + i))
+            assert [talk.predictions()[0][0] for talk in talks] == [1000 * turn + i for i in range(50)]
+    assert server.express - before == 2000
+
+
+def test_R14_who_leaves_is_counted_and_its_neighbours_are_answered(server: Running) -> None:
+    server.gate.clear()
+    left = 'schwift_responses_total{code="client_left",endpoint="predict",model_name="m",status="499"} 3.0'
+    assert left not in server.metrics()
+    with server.talk() as neighbour:
+        neighbour.send(row(-11))
+        for _ in range(3):
+            with server.talk() as leaver:
+                leaver.send(row(-2))
+                time.sleep(0.02)
+        wait_until(lambda: server.calls("m", [[-11, 0, 0, 0]]))
+        server.gate.set()
+        assert neighbour.predictions() == [[-11, 11]]
+    wait_until(lambda: left in server.metrics())
+
+
+def test_who_does_not_read_is_not_worked_for(server: Running) -> None:
+    rows = [[7.0, 2.0, 3.0, 4.0]] * 3
+    wide = json.dumps({"features": rows}).encode()
+    with server.talk() as talk:
+        talk.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        talk.send(*[post(wide, path="/predict/wide")] * 12)
+        time.sleep(0.3)
+        # Some are in the system's buffers, one is on its way, one waits for it, and the others are not looked at.
+        assert server.calls("wide", rows) <= 6
+        for _ in range(12):
+            assert np.array_equal(talk.predictions(), np.full((3, WIDE), 7.0))
+    assert server.calls("wide", rows) == 12
+
+
+def test_a_fault_of_ours_ends_the_connection_and_nothing_else(
+    server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(self: predict.HotPath, request: predict.Request) -> predict.Answer:
+        raise RuntimeError("on purpose")
+
+    with server.talk() as other:
+        other.send(row(1))
+        assert other.predictions() == [[1, -1]]
+        with monkeypatch.context() as patch, caplog.at_level(logging.ERROR), server.talk() as talk:
+            patch.setattr(predict.HotPath, "answer", broken)
+            talk.send(row(2))
+            assert talk.ended()
+        assert "on purpose" in caplog.text
+        other.send(row(3))
+        assert other.predictions() == [[3, -3]]
+
+
+def test_an_idle_connection_is_closed_and_one_that_waits_is_not() -> None:
+    with serving(keep_alive=1) as server, server.talk() as idle, server.talk() as waiting:
+        idle.send(row(1))
+        waiting.send(row(2))
+        assert idle.predictions() == [[1, -1]]
+        assert waiting.predictions() == [[2, -2]]
+        waiting.send(row(-1))
+        started = time.monotonic()
+        assert idle.ended()
+        assert time.monotonic() - started > 0.5
+        time.sleep(1)
+        server.gate.set()
+        assert waiting.predictions() == [[-1, 1]]
+        assert waiting.ended()

@@ -1,0 +1,180 @@
+"""What is known of the models, and the metrics that dashboards read."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapter import VERSION
+from adapter.error_codes import CODES
+from adapter.lifecycle.registry import Registry, State
+from adapter.limits.admission import Admission
+from adapter.telemetry.metrics import Bounds, Metrics
+from adapter.workers import counters
+from adapter.workers.shared_table import Board
+from tests.support.fakes.entries import make_entry, make_manifest
+
+
+def registry_of(*names: str) -> Registry:
+    return Registry(make_manifest(*(make_entry(name) for name in names)))
+
+
+def board_of(registry: Registry) -> Board:
+    return counters.make_board(list(registry.models))
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    text = metrics.render().decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return samples(metrics).get((name, frozenset(labels.items())))
+
+
+def test_a_registry_is_ready_when_triton_and_every_model_are() -> None:
+    registry = registry_of("a", "b")
+    assert (registry.ready, registry.triton_up) == (False, False)
+    registry.triton_up = True
+    registry.models["a"].status.state = "ready"
+    assert not registry.ready
+    registry.models["b"].status.state = "ready"
+    assert registry.ready
+    registry.triton_up = False
+    assert not registry.ready
+
+
+@pytest.mark.parametrize("state", ["waiting", "loading", "unavailable", "failed"])
+def test_only_the_state_ready_is_ready(state: State) -> None:
+    registry = registry_of("a")
+    registry.triton_up = True
+    assert registry.models["a"].status.state == "waiting"
+    registry.models["a"].status.state = state
+    assert not registry.models["a"].ready
+    assert not registry.ready
+
+
+def test_the_names_and_labels_that_dashboards_use() -> None:
+    registry = registry_of("a")
+    board = board_of(registry)
+    metrics = Metrics(registry, board)
+    counts = counters.Tally(board, "a", 0, "predict")
+    counts.answered(0.004, 3)
+    counts.failed("bad_features")
+    labels = {"model_name": "a", "endpoint": "predict"}
+    assert value(metrics, "inference_requests_total", **labels) == 2
+    assert value(metrics, "inference_errors_total", **labels) == 1
+    assert value(metrics, "inference_latency_ms_sum", **labels) == pytest.approx(4)
+    assert value(metrics, "inference_latency_ms_count", **labels) == 1
+    assert value(metrics, "inference_latency_ms_bucket", le="3.0", **labels) == 0
+    assert value(metrics, "inference_latency_ms_bucket", le="5.0", **labels) == 1
+    assert value(metrics, "inference_batch_size_sum", **labels) == 3
+    assert value(metrics, "inference_batch_size_bucket", le="2.0", **labels) == 0
+    assert value(metrics, "inference_batch_size_bucket", le="4.0", **labels) == 1
+    assert value(metrics, "schwift_responses_total", status="422", code="bad_features", **labels) == 1
+    assert value(metrics, "schwift_responses_total", status="200", code="ok", **labels) == 1
+    other = {"model_name": "a", "endpoint": "predict_batched"}
+    assert value(metrics, "inference_requests_total", **other) == 0
+    assert value(metrics, "inference_latency_ms_count", **other) == 0
+
+
+def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
+    registry = Registry(make_manifest(make_entry("a", endpoints=["predict"]), make_entry("b")))
+    metrics = Metrics(registry, board_of(registry))
+    for name in ("inference_requests_total", "inference_errors_total"):
+        assert value(metrics, name, model_name="a", endpoint="predict") == 0
+        assert value(metrics, name, model_name="b", endpoint="predict_batched") == 0
+        assert value(metrics, name, model_name="a", endpoint="predict_batched") is None
+
+
+def test_gauges_show_what_is_true_now() -> None:
+    registry = registry_of("a", "b")
+    board = board_of(registry)
+    admission = Admission(5, counters.Gauge(board, counters.ALL, 0, counters.IN_FLIGHT))
+    metrics = Metrics(registry, board)
+    assert value(metrics, "schwift_triton_up") == 0
+    assert value(metrics, "schwift_model_ready", model_name="a") == 0
+    registry.triton_up = True
+    registry.models["a"].status.state = "ready"
+    admission.enter()
+    admission.enter()
+    assert value(metrics, "schwift_in_flight") == 2
+    admission.leave()
+    admission.leave()
+    assert value(metrics, "schwift_in_flight") == 0
+    assert value(metrics, "schwift_triton_up") == 1
+    assert value(metrics, "schwift_model_ready", model_name="a") == 1
+    assert value(metrics, "schwift_model_ready", model_name="b") == 0
+
+
+def test_queues_regimes_and_calls_are_each_models_own() -> None:
+    registry = registry_of("a", "b")
+    board = board_of(registry)
+    metrics = Metrics(registry, board)
+    for cell, amount in ((counters.QUEUED, 3), (counters.REGIME, 2), (counters.REGIME_CHANGES, 5), (counters.CALLS, 7),
+                         (counters.CALL_ROWS, 11)):  # fmt: skip
+        counters.Gauge(board, "b", 0, cell).add(amount)
+    for name, wanted in (("a", [0, 0, 0, 0]), ("b", [3, 5, 7, 11])):
+        names = ("schwift_queued", "schwift_regime_changes_total", "schwift_calls_total", "schwift_call_rows_total")
+        assert [value(metrics, metric, model_name=name) for metric in names] == wanted
+    regimes = {(name, word): value(metrics, "schwift_regime", model_name=name, regime=word)
+               for name in "ab" for word in ("idle", "busy", "rush")}  # fmt: skip
+    assert regimes == {
+        ("a", "idle"): 1, ("a", "busy"): 0, ("a", "rush"): 0, ("b", "idle"): 0, ("b", "busy"): 0, ("b", "rush"): 1,
+    }  # fmt: skip
+
+
+def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
+    registry = Registry(make_manifest(make_entry("a"), make_entry("b", endpoints=["predict"])))
+    board = board_of(registry)
+    metrics = Metrics(registry, board)
+    counters.Tally(board, "a", 0, "predict_batched").answered(0.5, 1, 0.25, 0.125)
+    counters.CallTimes(board, "a", 0, "front").took(0.004)
+    labels = {"model_name": "a", "endpoint": "predict_batched"}
+    assert value(metrics, "schwift_queue_seconds_total", **labels) == 0.25
+    assert value(metrics, "schwift_model_seconds_total", **labels) == 0.125
+    front = {"model_name": "a", "way": "front"}
+    assert value(metrics, "schwift_call_seconds_bucket", le="0.003", **front) == 0
+    assert value(metrics, "schwift_call_seconds_bucket", le="0.005", **front) == 1
+    assert value(metrics, "schwift_call_seconds_sum", **front) == pytest.approx(0.004)
+    assert value(metrics, "schwift_call_seconds_count", model_name="a", way="direct") == 0
+    # A model without a front has no calls of one.
+    assert value(metrics, "schwift_call_seconds_count", model_name="b", way="direct") == 0
+    assert value(metrics, "schwift_call_seconds_count", model_name="b", way="front") is None
+
+
+def test_bounds_are_told_beside_what_they_bound() -> None:
+    registry = registry_of("a")
+    metrics = Metrics(registry, board_of(registry), bounds=Bounds(deadline_seconds=1.5, in_flight=7))
+    assert value(metrics, "schwift_deadline_seconds") == 1.5
+    assert value(metrics, "schwift_in_flight_limit") == 7
+    assert value(metrics, "schwift_queue_limit", model_name="a") == 1024
+    assert value(metrics, "schwift_build_info", version=VERSION) == 1
+
+
+def test_the_version_is_the_packages() -> None:
+    assert metadata.version("schwift") == VERSION
+
+
+def test_a_counter_of_server_faults_is_there_before_the_first() -> None:
+    registry = registry_of("a")
+    metrics = Metrics(registry, board_of(registry))
+    labels = {"model_name": "a", "endpoint": "predict"}
+    for status, code in CODES:
+        wanted = 0 if status >= 500 else None
+        assert value(metrics, "schwift_responses_total", status=str(status), code=code, **labels) == wanted
+
+
+def test_two_applications_do_not_share_counters() -> None:
+    registries = [registry_of("a") for _ in range(2)]
+    boards = [board_of(registry) for registry in registries]
+    first, second = (Metrics(registry, board) for registry, board in zip(registries, boards, strict=True))
+    counters.Tally(boards[0], "a", 0, "predict").answered(0.001, 1)
+    assert value(first, "inference_requests_total", model_name="a", endpoint="predict") == 1
+    assert value(second, "inference_requests_total", model_name="a", endpoint="predict") == 0

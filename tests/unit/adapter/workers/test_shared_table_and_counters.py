@@ -1,0 +1,290 @@
+"""The numbers that worker processes share, and what is counted in them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from adapter.error_codes import CODES
+from adapter.errors import Overloaded
+from adapter.lifecycle.registry import Registry
+from adapter.limits.admission import Admission
+from adapter.telemetry.metrics import Metrics, regime_of
+from adapter.workers import counters
+from adapter.workers.shared_table import Board
+from converter.schema.model import ENDPOINTS, Endpoint
+from tests.support.fakes.entries import make_entry, make_manifest
+
+GAUGES = {counters.IN_FLIGHT, counters.QUEUED, counters.QUEUED_ROWS, counters.REGIME, counters.MEMORY, counters.ADOPTED}
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def test_each_name_and_worker_has_cells_of_its_own() -> None:
+    board = Board(["a", "b", ""], width=3, workers=4)
+    number = 0
+    for name in ("a", "b", ""):
+        for worker in range(4):
+            row = board.row(name, worker)
+            assert row.tolist() == [0, 0, 0]
+            for cell in range(3):
+                number += 1
+                row[cell] = number
+    assert [row.tolist() for row in board.rows("b")] == [[13, 14, 15], [16, 17, 18], [19, 20, 21], [22, 23, 24]]
+    assert [row.tolist() for row in board.rows("")][3] == [34, 35, 36]
+    assert board.row("a", 0).tolist() == [1, 2, 3]
+    with pytest.raises(KeyError):
+        board.row("c", 0)
+
+
+def test_names_that_come_later_have_the_spare_rows_in_order() -> None:
+    board = Board(["a"], width=2, workers=2, spare=2)
+    board.row("a", 1)[0] = 1
+    assert board.add(["a", "b"]) == ["b"]
+    assert (board.names, board.room) == (["a", "b"], 1)
+    board.row("b", 0)[1] = 2
+    assert [row.tolist() for row in (*board.rows("a"), *board.rows("b"))] == [[0, 0], [1, 0], [0, 2], [0, 0]]
+    with pytest.raises(ValueError, match="room for 1 more names, not 2"):
+        board.add(["c", "d"])
+    assert board.names == ["a", "b"]
+
+
+def test_two_workers_rows_add_up() -> None:
+    board = counters.make_board(["a", "b"], 2)
+    counts = [counters.Tally(board, "a", worker, "predict") for worker in range(2)]
+    counts[0].answered(0.004, 3, 0.001, 0.002)
+    counts[1].answered(0.006, 5, 0.002, 0.003)
+    counts[1].failed("queue_full")
+    cells = counters.totals(board, "a", "predict")
+    assert sum(cells[: len(CODES)]) == 3
+    assert cells[counters.LATENCY_SUM] == pytest.approx(10)
+    assert cells[counters.ROWS_SUM] == 8
+    assert [cells[counters.QUEUE_SUM], cells[counters.MODEL_SUM]] == pytest.approx([0.003, 0.005])
+    for worker, seconds in enumerate((0.004, 0.007)):
+        counters.CallTimes(board, "a", worker, "front").took(seconds)
+    times = counters.call_times(board, "a", "front")
+    assert sum(times[: counters.CALL_MS_SUM]) == 2
+    assert times[counters.CALL_MS_SUM] == pytest.approx(11)
+    assert set(counters.call_times(board, "a", "direct")) == {0}
+    assert set(counters.totals(board, "a", "predict_batched")) == {0}
+    assert set(counters.totals(board, "b", "predict")) == {0}
+    queued = [counters.Gauge(board, "a", worker, counters.QUEUED) for worker in range(2)]
+    queued[0].add(2)
+    queued[1].set(5)
+    queued[1].add(-1)
+    assert [gauge.mine for gauge in queued] == [2, 4]
+    assert [gauge.total() for gauge in queued] == [6, 6]
+    assert counters.total(board, "a", counters.QUEUED) == 6
+    assert counters.total(board, "b", counters.QUEUED) == 0
+
+
+def test_of_several_workers_the_busiest_ones_regime_is_shown() -> None:
+    board = counters.make_board(["a", "b"], 3)
+    assert regime_of(board, "a") == "idle"
+    counters.Gauge(board, "a", 1, counters.REGIME).set(2)
+    counters.Gauge(board, "a", 2, counters.REGIME).set(1)
+    assert (regime_of(board, "a"), regime_of(board, "b")) == ("rush", "idle")
+
+
+def test_a_worker_that_begins_clears_its_gauges_and_nothing_else() -> None:
+    board = counters.make_board(["a", "b"], 2)
+    for name in (counters.ALL, "a", "b"):
+        for worker in range(2):
+            for cell in range(counters.WIDTH):
+                board.row(name, worker)[cell] = cell + 1
+    untouched = [float(cell + 1) for cell in range(counters.WIDTH)]
+    counters.begin(board, ["a"], 1)
+    cleared = [0.0 if cell in GAUGES else cell + 1.0 for cell in range(counters.WIDTH)]
+    assert board.row("a", 1).tolist() == cleared
+    assert board.row(counters.ALL, 1).tolist() == cleared
+    assert board.row("b", 1).tolist() == untouched
+    for name in (counters.ALL, "a", "b"):
+        assert board.row(name, 0).tolist() == untouched
+
+
+def test_no_two_things_are_counted_in_one_cell() -> None:
+    seen: list[set[int]] = []
+
+    def note(count: Callable[[Board], None]) -> None:
+        board = counters.make_board(["a"])
+        count(board)
+        seen.append({cell for cell, value in enumerate(board.row("a", 0).tolist()) if value})
+
+    def failed(endpoint: Endpoint, code: str) -> Callable[[Board], None]:
+        return lambda board: counters.Tally(board, "a", 0, endpoint).failed(code)
+
+    def answered(endpoint: Endpoint) -> Callable[[Board], None]:
+        # Over every bound: the last buckets.
+        return lambda board: counters.Tally(board, "a", 0, endpoint).answered(100, 5000, 1, 2)
+
+    def changed(cell: int) -> Callable[[Board], None]:
+        return lambda board: counters.Gauge(board, "a", 0, cell).add(1)
+
+    for endpoint in ENDPOINTS:
+        for _, code in CODES[1:]:
+            note(failed(endpoint, code))
+        note(answered(endpoint))
+        assert len(seen[-1]) == 7
+    for way in counters.WAYS:
+        note(lambda board, way=way: counters.CallTimes(board, "a", 0, way).took(100))  # type: ignore[misc]
+        assert len(seen[-1]) == 2
+    for cell in (*GAUGES, counters.REGIME_CHANGES, counters.CALLS, counters.CALL_ROWS, counters.DEATHS_SEEN):
+        note(changed(cell))
+    cells = [cell for group in seen for cell in group]
+    assert len(cells) == len(set(cells))
+    assert max(cells) < counters.WIDTH
+
+
+def test_each_code_is_counted_by_itself() -> None:
+    registry = Registry(make_manifest(make_entry("a")))
+    board = counters.make_board(["a"])
+    counts = counters.Tally(board, "a", 0, "predict")
+    for times, (_, code) in enumerate(CODES[1:], 1):
+        for _ in range(times):
+            counts.failed(code)
+    shown = samples(Metrics(registry, board).render(), "schwift_responses")
+    labels = {"model_name": "a", "endpoint": "predict"}
+    other = {"model_name": "a", "endpoint": "predict_batched"}
+    assert shown == {
+        ("schwift_responses_total", frozenset({**labels, "status": str(status), "code": code}.items())): times
+        for times, (status, code) in enumerate(CODES[1:], 1)
+    } | {
+        # The other endpoint's.
+        ("schwift_responses_total", frozenset({**other, "status": str(status), "code": code}.items())): 0
+        for status, code in CODES
+        if status >= 500
+    }
+
+
+def samples(text: bytes, family: str) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for found in text_string_to_metric_families(text.decode())
+        if found.name == family
+        for sample in found.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+Observations = Sequence[tuple[float, int, int]]
+MILLISECONDS = st.one_of(st.sampled_from(counters.LATENCY_MS), st.floats(0, 20_000), st.floats(0, 0.01))
+ROWS = st.one_of(st.sampled_from(counters.ROWS), st.integers(1, 3000))
+OBSERVED = st.lists(st.tuples(MILLISECONDS.map(lambda ms: ms / 1e3), ROWS, st.integers(0, 1)), max_size=60)
+
+
+@settings(deadline=None, max_examples=150)
+@given(observed=OBSERVED, workers=st.integers(1, 2))
+def test_histograms_are_those_of_prometheus(observed: Observations, workers: int) -> None:
+    oracle = CollectorRegistry()
+    labels = ("model_name", "endpoint")
+    latency = Histogram("inference_latency_ms", "x", labels, buckets=counters.LATENCY_MS, registry=oracle)
+    rows = Histogram("inference_batch_size", "x", labels, buckets=counters.ROWS, registry=oracle)
+    registry = Registry(make_manifest(make_entry("a")))
+    board = counters.make_board(["a"], workers)
+    for endpoint in ENDPOINTS:
+        latency.labels("a", endpoint)
+        rows.labels("a", endpoint)
+    for seconds, count, worker in observed:
+        counters.Tally(board, "a", worker % workers, "predict").answered(seconds, count)
+        latency.labels("a", "predict").observe(seconds * 1e3)
+        rows.labels("a", "predict").observe(count)
+    for family in ("inference_latency_ms", "inference_batch_size"):
+        got, wanted = (samples(text, family) for text in (Metrics(registry, board).render(), generate_latest(oracle)))
+        assert len(wanted) >= 2 * (len(counters.ROWS) + 3)
+        # The two workers' sums are added in another order.
+        assert got == (wanted if workers == 1 else pytest.approx(wanted))
+
+
+def admissions(limit: int, workers: int = 2) -> list[Admission]:
+    board = counters.make_board([], workers)
+    gauges = [counters.Gauge(board, counters.ALL, worker, counters.IN_FLIGHT) for worker in range(workers)]
+    return [Admission(limit, gauge) for gauge in gauges]
+
+
+@settings(deadline=None, max_examples=150)
+@given(limit=st.integers(1, 5), steps=st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=80))
+def test_the_bound_of_requests_in_flight_holds_over_all_workers(limit: int, steps: list[tuple[int, bool]]) -> None:
+    workers = admissions(limit, 3)
+    held = [0, 0, 0]
+    for worker, enters in steps:
+        if not enters:
+            if held[worker]:
+                workers[worker].leave()
+                held[worker] -= 1
+        elif sum(held) < limit:
+            workers[worker].enter()
+            held[worker] += 1
+        else:
+            with pytest.raises(Overloaded):
+                workers[worker].enter()
+        assert [admission.in_flight for admission in workers] == [sum(held)] * 3
+
+
+class Raced(counters.Gauge):
+    """While its total is made, another worker does something, before or after the sum."""
+
+    before: Callable[[], None] | None = None
+    after: Callable[[], None] | None = None
+
+    def total(self) -> float:
+        before, self.before = self.before, None
+        if before is not None:
+            before()
+        value = super().total()
+        after, self.after = self.after, None
+        if after is not None:
+            after()
+        return value
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_of_two_workers_that_race_for_the_last_place_at_most_one_gets_it(moment: str) -> None:
+    board = counters.make_board([], 2)
+    gauge = Raced(board, counters.ALL, 0, counters.IN_FLIGHT)
+    mine, other = Admission(1, gauge), Admission(1, counters.Gauge(board, counters.ALL, 1, counters.IN_FLIGHT))
+    inside: list[str] = []
+
+    def enter(admission: Admission, name: str) -> None:
+        try:
+            admission.enter()
+        except Overloaded:
+            return
+        inside.append(name)
+
+    setattr(gauge, moment, lambda: enter(other, "other"))
+    enter(mine, "mine")
+    assert inside == ["mine"]
+    assert (mine.in_flight, other.in_flight) == (1, 1)
+    mine.leave()
+    enter(other, "other")
+    assert inside == ["mine", "other"]
+
+
+def test_processes_that_were_forked_write_on_the_same_board() -> None:
+    # In a process of its own: this one may have threads, which do not outlive a fork.
+    script = """
+    import os
+    from adapter.workers import counters
+
+    board = tally.make_board(["a"], 3)
+    for worker in (1, 2):
+        child = os.fork()
+        if child == 0:
+            tally.Tally(board, "a", worker, "predict").answered(0.001, worker * 10)
+            tally.Gauge(board, "a", worker, tally.QUEUED).add(worker)
+            os._exit(0)
+        os.waitpid(child, 0)
+    # What the dead leave stays.
+    print(tally.totals(board, "a", "predict")[tally.ROWS_SUM], tally.total(board, "a", tally.QUEUED))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["30.0", "3.0"]

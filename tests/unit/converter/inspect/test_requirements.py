@@ -1,0 +1,58 @@
+"""`build-repo --skip-missing`: a model whose library is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from converter.build import build_repository
+from converter.cli import main
+from converter.errors import ConfigError
+from converter.schema.manifest import read_manifest
+from tests.support.sample_models import OPTIONS, add_joblib, add_model, model_yaml
+
+CODE = b"import xgboost\n\n\nclass Model:\n    def predict(self, X):\n        return X\n"
+
+
+@pytest.fixture(autouse=True)
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    find: Callable[..., Any] = importlib.util.find_spec
+    gone = ("torch", "xgboost")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name in gone else find(name, *more))
+
+
+def test_a_model_whose_library_is_missing_is_left_out_and_named(tmp_path: Path) -> None:
+    add_joblib(tmp_path / "models", "forest")
+    add_model(tmp_path / "models", "net", model_yaml("torch", name="net"), {"m.pt": b"not read"})
+    add_model(tmp_path / "models", "code", model_yaml("python", name="code"), {"model.py": CODE})
+    arguments = ["build-repo", "--models", str(tmp_path / "models"), "--output", str(tmp_path / "repo")]
+    result = CliRunner().invoke(main, [*arguments, "--skip-missing"])
+    assert result.exit_code == 0, result.output
+    remedy = "(with docker: EXTRAS=<package> docker compose up --build)"
+    assert [line for line in result.stdout.splitlines() if line.startswith("note: ")] == [
+        "note: left out: code/model.py:1: the model needs xgboost, which is not installed: "
+        "pip install xgboost " + remedy,
+        "note: left out: models/net/model_config.yaml: the model needs torch, which is not installed: "
+        "pip install 'schwift[torch]' " + remedy,
+    ]
+    assert [entry.name for entry in read_manifest(tmp_path / "repo").models] == ["forest"]
+
+
+def test_without_the_option_it_is_an_error(tmp_path: Path) -> None:
+    add_joblib(tmp_path / "models", "forest")
+    add_model(tmp_path / "models", "net", model_yaml("torch", name="net"), {"m.pt": b"not read"})
+    with pytest.raises(ConfigError, match="needs torch, which is not installed"):
+        build_repository(tmp_path / "models", tmp_path / "repo", OPTIONS)
+    assert not (tmp_path / "repo").exists()
+
+
+def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+    add_model(tmp_path / "models", "net", model_yaml("torch", name="net"), {"m.pt": b"not read"})
+    with pytest.raises(ConfigError, match="needs torch, which is not installed"):
+        build_repository(tmp_path / "models", tmp_path / "repo", OPTIONS, skip_missing=True)
+    assert not (tmp_path / "repo").exists()

@@ -1,0 +1,196 @@
+"""spec + facts → every file of a repository, without touching the disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from converter.cores import available_cores
+from converter.inspect.inspector import Facts, GraphTensor
+from converter.repository.plan import BuildOptions, Plan, joined
+from converter.repository.runtime_files import TEMPLATE_ROOT
+from converter.schema.manifest import Tensor
+from converter.schema.settings import load_settings
+from tests.support.sample_models import OPTIONS, add_source, model_yaml, plan_for
+
+RUNTIME = sorted(path.name for path in (TEMPLATE_ROOT / "runtime").glob("*.py"))
+GRAPH = Facts(
+    (GraphTensor("X", "tensor(float)", (None, 4)),), (GraphTensor("Y", "tensor(float)", (None, 3)),), package="models"
+)
+
+
+def plan_of(
+    tmp_path: Path,
+    backend: str = "joblib",
+    facts: Facts = Facts(),  # noqa: B008 (frozen)
+    options: BuildOptions = OPTIONS,
+    files: tuple[str, ...] = (),
+    **keys: Any,
+) -> Plan:
+    source = add_source(tmp_path / "models", "folder", model_yaml(backend, **keys), dict.fromkeys(files, b"x"))
+    return plan_for([source], {"m": facts}, options)
+
+
+def config_of(plan: Plan, name: str) -> Any:
+    content = plan.files[f"{name}/config.pbtxt"]
+    assert isinstance(content, bytes)
+    return text_format.Parse(content, model_config_pb2.ModelConfig())
+
+
+def test_joblib_model_is_a_front_and_a_model_with_its_whole_folder(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, files=("m.joblib", "sub/helper.py"))
+    source = "m_direct/1/source/models/folder"
+    assert sorted(plan.files) == sorted(
+        ["m/config.pbtxt", "m/1/model.py", "m/1/wake_key", "m_direct/config.pbtxt", "m_direct/1/model.py"]
+        + [f"{name}/1/schwift_runtime/{file}" for name in ("m", "m_direct") for file in RUNTIME]
+        + [f"{source}/{file}" for file in ("model_config.yaml", "m.joblib", "sub/helper.py")]
+    )
+    assert list(plan.files) == sorted(plan.files)
+    assert plan.files["m/1/wake_key"] == b"key-of-m\n"
+    assert plan.files["m/1/model.py"] == TEMPLATE_ROOT / "front" / "model.py"
+    assert plan.files["m_direct/1/model.py"] == TEMPLATE_ROOT / "model" / "model.py"
+    assert plan.files[f"{source}/m.joblib"] == tmp_path / "models" / "folder" / "m.joblib"
+
+
+def test_onnx_folder_lies_in_the_version_folder_without_the_runtime(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "onnx", GRAPH, files=("m.onnx", "weights.bin"))
+    assert sorted(name for name in plan.files if name.startswith("m_direct/")) == [
+        "m_direct/1/m.onnx", "m_direct/1/model_config.yaml", "m_direct/1/weights.bin", "m_direct/config.pbtxt",
+    ]  # fmt: skip
+
+
+def test_package_above_the_models_folder_names_the_copy(tmp_path: Path) -> None:
+    plan = plan_of(
+        tmp_path, "python", Facts(package="backends"), files=("model.py",),
+        model_args={"class": "backends.folder.model:Model"},
+    )  # fmt: skip
+    assert "m_direct/1/source/backends/folder/model.py" in plan.files
+    roots = config_of(plan, "m_direct").parameters["import_roots"].string_value
+    assert roots == '["source/backends/folder", "source"]'
+
+
+def test_compiled_file_takes_the_place_of_the_pickle(tmp_path: Path) -> None:
+    compiled = tmp_path / "scratch" / "m.pt"
+    plan = plan_of(tmp_path, "torch", Facts(compiled=compiled), files=("m.pt",), trusted=True)
+    assert plan.files["m_direct/1/source/models/folder/m.pt"] == compiled
+
+
+def test_entry_says_what_was_built(tmp_path: Path) -> None:
+    (entry,) = plan_of(tmp_path, rush_batch_size=256, preferred_batch_size=[8, 64]).entries
+    assert (entry.name, entry.front, entry.direct, entry.version) == ("m", "m", "m_direct", 1)
+    assert entry.triton_models == ("m_direct", "m")
+    assert entry.inputs == (Tensor(name="features", dtype="float32", dims=(4,)),)
+    assert entry.outputs == (Tensor(name="predictions", dtype="float32", dims=(3,)),)
+    assert (entry.direct_max_rows, entry.queue_size) == (256, 2048)
+    assert (entry.triton_model("predict"), entry.triton_model("predict_batched")) == ("m_direct", "m")
+
+
+@pytest.mark.parametrize(
+    ("keys", "front", "preferred", "direct"),
+    [
+        ({}, 32, [32], 32),
+        ({"preferred_batch_size": [16, 128]}, 128, [16, 128], 128),
+        ({"preferred_batch_size": [16], "rush_batch_size": 256}, 16, [16], 256),
+        ({"preferred_batch_size": [128], "rush_batch_size": 64}, 128, [128], 128),
+        ({"rush_batch_size": 8}, 32, [32], 32),
+    ],
+)
+def test_batch_sizes_come_from_preferred_rush_and_the_setting(
+    tmp_path: Path, keys: dict[str, Any], front: int, preferred: list[int], direct: int
+) -> None:
+    plan = plan_of(tmp_path, **keys)
+    config = config_of(plan, "m")
+    assert config.max_batch_size == front
+    assert list(config.dynamic_batching.preferred_batch_size) == preferred
+    assert config_of(plan, "m_direct").max_batch_size == direct
+    assert plan.entries[0].direct_max_rows == direct
+
+
+def test_default_batch_size_and_deadline_follow_the_settings(tmp_path: Path) -> None:
+    options = replace(OPTIONS, max_batch_size=7, max_concurrent_requests=10, predict_timeout_seconds=2.5)
+    plan = plan_of(tmp_path, options=options)
+    config = config_of(plan, "m")
+    assert config.max_batch_size == 7
+    assert config.dynamic_batching.default_queue_policy.default_timeout_microseconds == 2_500_000
+    assert config.parameters["timeout_ms"].string_value == "2500"
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == 20
+    assert plan.entries[0].queue_size == 20
+
+
+@pytest.mark.parametrize(("instances", "front"), [(1, 2), (2, 3), (5, 6)])
+def test_front_has_an_instance_more_than_its_model(tmp_path: Path, instances: int, front: int) -> None:
+    plan = plan_of(tmp_path, instances=instances)
+    assert config_of(plan, "m").instance_group[0].count == front
+    assert config_of(plan, "m_direct").instance_group[0].count == instances
+
+
+def test_without_predict_batched_there_is_no_front(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, endpoints="predict")
+    assert {name.split("/")[0] for name in plan.files} == {"m_direct"}
+    (entry,) = plan.entries
+    assert (entry.front, entry.triton_models) == (None, ("m_direct",))
+    assert entry.triton_model("predict_batched") == "m_direct"
+
+
+def test_without_predict_the_front_still_has_its_model(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, endpoints=["predict_batched"])
+    assert {name.split("/")[0] for name in plan.files} == {"m", "m_direct"}
+    assert plan.entries[0].spec.endpoints == ("predict_batched",)
+
+
+def test_debug_model_reaches_both_models(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, options=replace(OPTIONS, debug_model=True))
+    assert [config_of(plan, name).parameters["debug"].string_value for name in ("m", "m_direct")] == ["1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "instances", "threads"),
+    [(8, 4, 1, "4"), (2, 4, 1, "2"), (8, 4, 2, "2"), (8, 4, 3, "1"), (1, 4, 4, "1")],
+)
+def test_threads_of_onnx_models_share_the_workers(
+    tmp_path: Path, cores: int, workers: int, instances: int, threads: str
+) -> None:
+    options = replace(OPTIONS, cores=cores, max_ml_workers=workers)
+    plan = plan_of(tmp_path, "onnx", GRAPH, options, instances=instances)
+    assert config_of(plan, "m_direct").parameters["intra_op_thread_count"].string_value == threads
+
+
+def test_kept_models_stand_beside_new_ones_in_order(tmp_path: Path) -> None:
+    first = plan_for([add_source(tmp_path / "models", "z", model_yaml(name="z"), {})])
+    second = joined([first, plan_for([add_source(tmp_path / "models", "a", model_yaml(name="a"), {})])])
+    assert [entry.name for entry in second.entries] == ["a", "z"]
+    assert {name.split("/")[0] for name in second.files} == {"a", "a_direct", "z", "z_direct"}
+    assert second.files["z/config.pbtxt"] == first.files["z/config.pbtxt"]
+
+
+def test_options_are_taken_from_the_settings() -> None:
+    settings = load_settings(
+        None,
+        max_batch_size=5,
+        max_concurrent_requests=6,
+        predict_timeout_seconds=7,
+        max_ml_workers=8,
+        debug_model=True,
+        max_body_bytes=2048,
+        model_links=Path("/links"),
+    )
+    assert BuildOptions.of(settings, 9) == BuildOptions(5, 6, 7, 8, 9, True, 2048, Path("/links"))
+
+
+@pytest.mark.parametrize(
+    ("quota", "allowed"),
+    [("max 100000", 4), ("200000 100000", 2), ("50000 100000", 1), ("900000 100000", 4), ("", 4)],
+)
+def test_quota_of_a_container_cuts_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, allowed: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    path = tmp_path / "cpu.max"
+    path.write_text(quota)
+    assert available_cores(path) == allowed
+    assert available_cores(tmp_path / "gone") == 4

@@ -1,0 +1,151 @@
+"""ModelSpec: its defaults, and what each key becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from converter.schema import dtypes
+from converter.schema.model import ModelArgs, ModelFile, QueueSpec, nearest
+from tests.support.sample_models import model_data, model_spec
+
+
+def test_keys_left_out_have_their_defaults() -> None:
+    spec = model_spec()
+    assert (spec.version, spec.description, spec.caching) == ("1.0.0", "", False)
+    assert (spec.preferred_batch_size, spec.max_batch_delay_ms, spec.rush_batch_size) == ((), 10, None)
+    assert (spec.instances, spec.trusted) == (1, False)
+    assert spec.queue == QueueSpec(max_size=None, timeout_ms=None)
+    assert spec.endpoints == ("predict", "predict_batched")
+    assert spec.non_finite == "error"
+    assert spec.model_args == ModelArgs(model_file="m.joblib", device="cpu", class_=None, kwargs={}, method=None)
+    assert (spec.input[0].name, spec.input[0].type) == (None, "array")
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [([128, 16, 64, 32], (16, 32, 64, 128)), ([8, 8, 4], (4, 8)), (32, (32,)), ([1], (1,)), ([], ())],
+)
+def test_preferred_batch_sizes_are_sorted_and_each_stands_once(written: Any, kept: tuple[int, ...]) -> None:
+    assert model_spec(preferred_batch_size=written).preferred_batch_size == kept
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("predict", ("predict",)),
+        (["predict_batched"], ("predict_batched",)),
+        (["predict_batched", "predict"], ("predict_batched", "predict")),
+        (["predict", "predict"], ("predict",)),
+    ],
+)
+def test_endpoints_are_a_word_or_a_list(written: Any, kept: tuple[str, ...]) -> None:
+    assert model_spec(endpoints=written).endpoints == kept
+
+
+def test_non_finite_null_lets_them_pass_and_absence_does_not() -> None:
+    data = model_data()
+    assert ModelFile.model_validate(data).model.non_finite == "error"
+    data["model"]["non_finite"] = None
+    assert ModelFile.model_validate(data).model.non_finite is None
+
+
+def test_non_finite_has_no_other_value() -> None:
+    with pytest.raises(ValidationError) as caught:
+        model_spec(non_finite="ignore")
+    assert [item["loc"] for item in caught.value.errors()] == [("model", "non_finite")]
+
+
+def test_several_inputs_keep_their_names_and_order() -> None:
+    spec = model_spec(
+        input=[
+            {"name": "b", "shape": [-1, 2], "dtype": "int"},
+            {"name": "a", "shape": [-1, 3, -1], "dtype": "half"},
+        ]
+    )
+    assert [(item.name, item.row_dims, item.dtype) for item in spec.input] == [
+        ("b", (2,), "int64"),
+        ("a", (3, -1), "float16"),
+    ]
+
+
+def test_list_of_one_tensor_needs_no_name() -> None:
+    listed = model_spec(output=[{"shape": [-1, 3], "dtype": "float32"}])
+    assert listed.output == model_spec().output
+
+
+def test_empty_list_of_tensors_is_refused() -> None:
+    with pytest.raises(ValidationError) as caught:
+        model_spec(input=[])
+    assert [item["loc"] for item in caught.value.errors()] == [("model", "input")]
+
+
+@pytest.mark.parametrize(("written", "kept"), [(1, "1"), (2.1, "2.1"), ("1.0.0", "1.0.0"), ("2024-01", "2024-01")])
+def test_version_is_text_however_it_is_written(written: Any, kept: str) -> None:
+    assert model_spec(version=written).version == kept
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function", "transform"])
+def test_method_is_one_of_four(method: str) -> None:
+    spec = model_spec(model_args={"model_file": "m.pkl", "method": method})
+    assert spec.model_args.method == method
+
+
+def test_other_method_is_refused() -> None:
+    with pytest.raises(ValidationError) as caught:
+        model_spec(model_args={"model_file": "m.pkl", "method": "fit"})
+    assert [item["loc"] for item in caught.value.errors()] == [("model", "model_args", "method")]
+
+
+def test_spec_is_frozen() -> None:
+    spec = model_spec()
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.name = "other"  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.input[0].dtype = "int8"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("integer", "int64"), ("int", "int64"), ("float", "float64"), ("double", "float64"), ("half", "float16"),
+        ("str", "string"), ("string", "string"), ("boolean", "bool"), ("uint8", "uint8"), ("uint16", "uint16"),
+    ],
+)  # fmt: skip
+def test_dtype_aliases_mean_one_dtype(written: str, meant: str) -> None:
+    assert model_spec(input={"shape": [-1], "dtype": written}).input[0].dtype == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "numpy", "config", "onnx"),
+    [
+        ("float16", "float16", "TYPE_FP16", "tensor(float16)"),
+        ("float32", "float32", "TYPE_FP32", "tensor(float)"),
+        ("float64", "float64", "TYPE_FP64", "tensor(double)"),
+        ("int64", "int64", "TYPE_INT64", "tensor(int64)"),
+        ("uint16", "uint16", "TYPE_UINT16", "tensor(uint16)"),
+        ("bool", "bool", "TYPE_BOOL", "tensor(bool)"),
+        ("string", "object", "TYPE_STRING", "tensor(string)"),
+    ],
+)
+def test_dtype_has_its_name_in_each_language(name: str, numpy: str, config: str, onnx: str) -> None:
+    dtype = dtypes.by_name(name)
+    assert (dtype.numpy, dtype.config, dtype.onnx) == (numpy, config, onnx)
+    assert dtypes.by_onnx(onnx) is dtype
+
+
+@pytest.mark.parametrize("name", ["seq(map(int64,tensor(float)))", "tensor(bfloat16)", ""])
+def test_onnx_type_that_triton_does_not_serve_has_no_dtype(name: str) -> None:
+    assert dtypes.by_onnx(name) is None
+
+
+def test_name_of_no_dtype_raises() -> None:
+    with pytest.raises(KeyError):
+        dtypes.by_name("float33")
+
+
+def test_nearest_is_silent_where_nothing_is_near() -> None:
+    assert nearest("iris_forrest", ["iris_forest", "multiply"]) == " (did you mean iris_forest?)"
+    assert nearest("zzz", ["iris_forest", "multiply"]) == ""
