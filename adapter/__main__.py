@@ -17,10 +17,10 @@ from adapter.app import create_app
 from adapter.backend.triton import Triton
 from adapter.limits import exposure
 from adapter.request_timings import Traces
-from adapter.sharing import Sharing
+from adapter.sharing import SharedState
 from adapter.sockets import listening
 from adapter.sockets.connection_bounds import HeadBounds
-from adapter.sockets.fast_protocol import ExpressProtocol
+from adapter.sockets.fast_protocol import PredictProtocol
 from adapter.sockets.graceful import GracefulServer
 from adapter.telemetry import log_setup, trace_context
 from adapter.workers import counters, prefork
@@ -52,7 +52,7 @@ def main() -> int:
             # An error here, and not in each worker.
             read_keys(settings.api_keys_file)
         manifest = read_manifest(settings.repository)
-        sharing = Sharing([entry.name for entry in manifest.models], settings.workers)
+        sharing = SharedState([entry.name for entry in manifest.models], settings.workers)
         with _listener(settings) as sock:
             # What is imported lives to the end: looking through it again and again costs pauses of tens of
             # milliseconds, and in a worker it would copy the pages that it shares with the others.
@@ -62,7 +62,7 @@ def main() -> int:
 
             def serve(worker: int) -> int:
                 log_setup.add_files(settings, worker)
-                log_setup.count_lost(counters.Gauge(sharing.board, counters.ALL, worker, counters.LINES_LOST).add)
+                log_setup.count_lost(counters.Cell(sharing.table, counters.ALL, worker, counters.LINES_LOST).add)
                 uvloop.install()
                 asyncio.run(_serve(settings, manifest, sock, sharing, worker, tls))
                 return 0
@@ -84,7 +84,7 @@ async def _serve(
     settings: Settings,
     manifest: Manifest,
     sock: socket.socket,
-    sharing: Sharing,
+    sharing: SharedState,
     worker: int,
     tls: ssl.SSLContext | None,
 ) -> None:
@@ -121,10 +121,10 @@ async def _serve(
     await server.serve(sockets=[sock])
 
 
-def _protocol(settings: Settings) -> type[ExpressProtocol]:
+def _protocol(settings: Settings) -> type[PredictProtocol]:
     """The protocol of each connection, with the bounds of the settings."""
 
-    class Protocol(ExpressProtocol):
+    class Protocol(PredictProtocol):
         head_bounds = HeadBounds(settings.max_head_bytes, settings.max_headers)
 
     return Protocol

@@ -13,13 +13,13 @@ from adapter.backend.protocol import InferenceBackend
 from adapter.background import running
 from adapter.http.access_guard import AccessGuard
 from adapter.http.error_handlers import HANDLERS
-from adapter.http.predict import HotPath
+from adapter.http.predict import PredictEndpoint
 from adapter.http.request_id import RequestId
 from adapter.http.routes import predict_router, status_router
 from adapter.request_timings import Traces
-from adapter.sharing import Sharing
+from adapter.sharing import SharedState
 from adapter.telemetry.access_log import AccessLog
-from adapter.wiring import Parts, make_parts
+from adapter.wiring import Components, make_components
 from converter.schema.manifest import Manifest
 from converter.schema.settings import Settings
 
@@ -30,16 +30,16 @@ def create_app(
     settings: Settings,
     manifest: Manifest,
     make_backend: Callable[[], InferenceBackend],
-    sharing: Sharing | None = None,
+    sharing: SharedState | None = None,
     worker: int = 0,
     controlled: bool = False,
     traces: Traces | None = None,
-) -> HotPath:
+) -> PredictEndpoint:
     """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
 
     `worker` is this process's number among those that share `sharing`; `controlled` lets `schwift reload` speak to it.
     """
-    parts = make_parts(settings, manifest, make_backend, sharing, worker)
+    parts = make_components(settings, manifest, make_backend, sharing, worker)
     app = _framework(parts, lambda: running(parts, controlled, traces))
     access = AccessLog(stages=settings.debug_mode)
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
@@ -47,13 +47,13 @@ def create_app(
     if parts.keys is not None:
         inner = AccessGuard(app, parts.keys, parts.audit, access, settings.trusted_hops)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
-    return HotPath(
+    return PredictEndpoint(
         inner, parts.service, parts.quota, settings.max_body_bytes, access, traces,
         parts.keys, parts.audit, settings.trusted_hops,
     )  # fmt: skip
 
 
-def _framework(parts: Parts, lifespan: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> FastAPI:
+def _framework(parts: Components, lifespan: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> FastAPI:
     """Everything but the predictions themselves, whose documents are here too."""
     app = FastAPI(
         title="SchwiftServe",
@@ -66,7 +66,12 @@ def _framework(parts: Parts, lifespan: Callable[[], contextlib.AbstractAsyncCont
     app.include_router(predict_router(parts.registry))
     app.include_router(
         status_router(
-            parts.registry, parts.metrics, parts.sharing.board, parts.backend, parts.guards, parts.news.follow
+            parts.registry,
+            parts.metrics,
+            parts.sharing.table,
+            parts.backend,
+            parts.breakers,
+            parts.registry_sync.catch_up,
         )
     )
     parts.registry.watch(lambda *_: setattr(app, "openapi_schema", None))

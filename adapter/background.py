@@ -8,18 +8,18 @@ import functools
 from collections.abc import AsyncIterator
 
 from adapter.lifecycle.front_key import canary_id
-from adapter.lifecycle.liveness import Watch
-from adapter.lifecycle.model_locks import Turns
-from adapter.lifecycle.reaper import Outliving
-from adapter.lifecycle.reconciler import Keeper
-from adapter.lifecycle.stub_processes import Supervisor
+from adapter.lifecycle.liveness import ModelLiveness
+from adapter.lifecycle.model_locks import ModelLocks
+from adapter.lifecycle.reaper import Reaper
+from adapter.lifecycle.reconciler import Reconciler
+from adapter.lifecycle.stub_processes import SupervisorPipe
 from adapter.limits.api_keys import ApiKeys
-from adapter.predictor import PredictService
-from adapter.reload.control_server import Control
+from adapter.predictor import Predictor
+from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader, adopt
 from adapter.request_timings import Traces
 from adapter.telemetry.audit import Audit
-from adapter.wiring import Parts
+from adapter.wiring import Components
 from adapter.workers import counters
 
 _REFRESH_SECONDS = 0.5
@@ -27,22 +27,22 @@ _KEYS_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def running(parts: Parts, controlled: bool, traces: Traces | None) -> AsyncIterator[None]:
+async def running(parts: Components, controlled: bool, traces: Traces | None) -> AsyncIterator[None]:
     """For the length of a block, which ends with the backend closed. `controlled`: `schwift reload` can speak to it."""
-    descriptor, turns = parts.settings.supervisor_fd, Turns()
-    supervisor = None if descriptor is None else Supervisor(descriptor)
-    outliving = Outliving(parts.stubs, supervisor, parts.settings.predict_timeout_seconds)
-    keeper = _keeper(parts, supervisor, turns, outliving)
-    adopted = counters.Gauge(parts.sharing.board, counters.ALL, parts.worker, counters.ADOPTED)
+    descriptor, model_locks = parts.settings.supervisor_fd, ModelLocks()
+    supervisor = None if descriptor is None else SupervisorPipe(descriptor)
+    reaper = Reaper(parts.stubs, supervisor, parts.settings.predict_timeout_seconds)
+    reconciler = _reconciler(parts, supervisor, model_locks, reaper)
+    adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)
     tasks = [
         asyncio.create_task(parts.awake.beat(), name="awake clock"),
-        asyncio.create_task(keeper.run(), name="keeper"),
+        asyncio.create_task(reconciler.run(), name="keeper"),
         asyncio.create_task(_refresh(parts.service), name="refresh"),
         asyncio.create_task(_follow_keys(parts.keys, parts.audit), name="keys"),
         asyncio.create_task(adopt(parts.registry, parts.service, adopted), name="adopt"),
     ]
     if controlled:
-        control = _control(parts, supervisor, turns, outliving)
+        control = _control(parts, supervisor, model_locks, reaper)
         tasks.append(asyncio.create_task(control.run(), name="control"))
     try:
         yield
@@ -57,46 +57,52 @@ async def running(parts: Parts, controlled: bool, traces: Traces | None) -> Asyn
             await asyncio.to_thread(traces.close)
 
 
-def _keeper(parts: Parts, supervisor: Supervisor | None, turns: Turns, outliving: Outliving) -> Keeper:
+def _reconciler(
+    parts: Components, supervisor: SupervisorPipe | None, model_locks: ModelLocks, reaper: Reaper
+) -> Reconciler:
     settings = parts.settings
-    watch = Watch(
-        parts.sharing.board,
+    watch = ModelLiveness(
+        parts.sharing.table,
         parts.backend,
         settings.predict_timeout_seconds,
         parts.awake.time,
         functools.partial(canary_id, settings.repository),
     )
-    return Keeper(
+    return Reconciler(
         parts.registry,
         parts.backend,
         settings.model_load_timeout_seconds,
         parts.sharing,
         deadline=settings.predict_timeout_seconds,
-        guards=parts.guards,
+        breakers=parts.breakers,
         stubs=parts.stubs,
         supervisor=supervisor,
-        turns=turns,
-        news=parts.news,
-        outliving=outliving,
+        model_locks=model_locks,
+        registry_sync=parts.registry_sync,
+        reaper=reaper,
         watch=watch,
         slept_since=parts.awake.slept_since,
     )
 
 
-def _control(parts: Parts, supervisor: Supervisor | None, turns: Turns, outliving: Outliving) -> Control:
+def _control(
+    parts: Components, supervisor: SupervisorPipe | None, model_locks: ModelLocks, reaper: Reaper
+) -> ControlServer:
     settings = parts.settings
     reloader = Reloader(
         parts.registry,
         parts.backend,
-        parts.sharing.board,
-        parts.news.tell,
+        parts.sharing.table,
+        parts.registry_sync.publish,
         settings.model_load_timeout_seconds,
         settings.predict_timeout_seconds,
         kill=supervisor.kill if supervisor is not None else lambda name: None,
-        turns=turns,
-        outliving=outliving,
+        model_locks=model_locks,
+        reaper=reaper,
     )
-    return Control(reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.news.follow)
+    return ControlServer(
+        reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.registry_sync.catch_up
+    )
 
 
 async def _follow_keys(keys: ApiKeys | None, audit: Audit) -> None:
@@ -109,7 +115,7 @@ async def _follow_keys(keys: ApiKeys | None, audit: Audit) -> None:
             await asyncio.to_thread(keys.refresh)
 
 
-async def _refresh(service: PredictService) -> None:
+async def _refresh(service: Predictor) -> None:
     """Models without traffic go back to idle."""
     while True:
         await asyncio.sleep(_REFRESH_SECONDS)

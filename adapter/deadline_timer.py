@@ -11,7 +11,7 @@ from adapter import errors
 RESOLUTION = 0.005
 
 
-class Deadlines:
+class DeadlineTimer:
     """Gives a future DeadlineExceeded at its deadline, unless it is done or discarded by then."""
 
     def __init__(self) -> None:

@@ -11,37 +11,44 @@ from adapter import errors
 from adapter.backend.protocol import InferenceBackend
 from adapter.batching.batcher import ANSWERS
 from adapter.batching.regime import RegimeName
-from adapter.batching.route import Lane
+from adapter.batching.route import ModelRoute
 from adapter.codec.decode import Features
 from adapter.codec.large_bodies import LargeBody
 from adapter.codec.off_loop import OffLoop
 from adapter.lifecycle.registry import Model, Registry
 from adapter.limits.admission import Admission
-from adapter.limits.breakers import NO_PROBES, Guard, Guards
-from adapter.request_timings import Timings
+from adapter.limits.breakers import NO_PROBES, Breakers, ModelBreakers
+from adapter.request_timings import RequestTimings
 from adapter.workers import counters
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import ENDPOINTS, Endpoint
 
 
-class Target:
+class Binding:
     """One endpoint of one model, with all that serves it."""
 
-    __slots__ = ("endpoint", "guard", "lane", "model", "most_bytes", "tally")
+    __slots__ = ("endpoint", "model", "model_breakers", "most_bytes", "route", "tally")
 
-    def __init__(self, model: Model, endpoint: Endpoint, lane: Lane, counts: counters.Tally, guard: Guard) -> None:
+    def __init__(
+        self,
+        model: Model,
+        endpoint: Endpoint,
+        route: ModelRoute,
+        counts: counters.EndpointCounters,
+        model_breakers: ModelBreakers,
+    ) -> None:
         self.model = model
         self.endpoint = endpoint
-        self.lane = lane
+        self.route = route
         self.tally = counts
-        self.guard = guard
+        self.model_breakers = model_breakers
         # Of a body: one row is not large.
         a_row = model.codec.request.most_bytes_of_a_row() if endpoint == "predict_batched" else None
         self.most_bytes = sys.maxsize if a_row is None else a_row
 
 
-class PredictService:
+class Predictor:
     """`timeout` is the deadline of every request, in seconds.
 
     `catch_up` takes over what another worker knows of the models, before anybody is refused. `slept_since` says whether
@@ -53,10 +60,10 @@ class PredictService:
         self,
         registry: Registry,
         backend: InferenceBackend,
-        board: Board,
+        table: SharedTable,
         worker: int,
         admission: Admission,
-        guards: Guards,
+        breakers: Breakers,
         timeout: float,
         regime: RegimeName | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -65,19 +72,19 @@ class PredictService:
         off_loop: OffLoop | None = None,
     ) -> None:
         self._backend = backend
-        self._board = board
+        self._table = table
         self._worker = worker
         self._admission = admission
-        self._guards = guards
+        self._breakers = breakers
         self._timeout = timeout
         self._regime = regime
         self._clock = clock
         self._catch_up = catch_up
         self._slept_since = slept_since
         self._off_loop = off_loop
-        self._lanes: dict[str, Lane] = {}
-        self._left: list[Lane] = []
-        self._targets: dict[tuple[str, str], Target] = {}
+        self._routes: dict[str, ModelRoute] = {}
+        self._left: list[ModelRoute] = []
+        self._targets: dict[tuple[str, str], Binding] = {}
         for name, model in registry.models.items():
             self.switch(name, model)
         self._registry = registry
@@ -87,31 +94,33 @@ class PredictService:
 
     def switch(self, name: str, model: Model | None) -> None:
         """From now on requests for this name go to this model, or nowhere; those that are in keep to theirs."""
-        left = self._lanes.pop(name, None)
+        left = self._routes.pop(name, None)
         for endpoint in ENDPOINTS:
             self._targets.pop((endpoint, name), None)
         if left is not None:
             left.left = True
             self._left.append(left)
             # What failed was the version before.
-            self._guards[name].model.reset()
+            self._breakers[name].model.reset()
         if model is not None:
-            lane = Lane(model.entry, model.codec, self._backend, self._board, self._worker, self._regime, self._clock)
-            self._lanes[name] = lane
+            route = ModelRoute(
+                model.entry, model.codec, self._backend, self._table, self._worker, self._regime, self._clock
+            )
+            self._routes[name] = route
             for endpoint in model.entry.spec.endpoints:
-                counts = counters.Tally(self._board, name, self._worker, endpoint)
-                self._targets[endpoint, name] = Target(model, endpoint, lane, counts, self._guards[name])
+                counts = counters.EndpointCounters(self._table, name, self._worker, endpoint)
+                self._targets[endpoint, name] = Binding(model, endpoint, route, counts, self._breakers[name])
 
     def leaving(self) -> bool:
         """Whether requests are still in that began with a model which was replaced since."""
-        self._left = [lane for lane in self._left if lane.active]
+        self._left = [route for route in self._left if route.active]
         return bool(self._left)
 
     def knows(self, name: str, endpoint: Endpoint) -> bool:
         """Whether `find` finds it at once."""
         return (endpoint, name) in self._targets
 
-    def find(self, name: str, endpoint: Endpoint) -> Target | None:
+    def find(self, name: str, endpoint: Endpoint) -> Binding | None:
         found = self._targets.get((endpoint, name))
         if found is None:
             self._catch_up()
@@ -128,7 +137,7 @@ class PredictService:
         """Be not ready from now on; requests are served until the server cuts them off."""
         self._registry.draining = True
 
-    def _current(self, target: Target) -> Target:
+    def _current(self, target: Binding) -> Binding:
         name = target.model.entry.name
         found = self.find(name, target.endpoint)
         if found is None:
@@ -137,26 +146,28 @@ class PredictService:
 
     def refresh(self) -> None:
         """Bring what the board shows up to date, for models without traffic."""
-        for lane in self._lanes.values():
-            lane.refresh()
+        for route in self._routes.values():
+            route.refresh()
 
-    async def predict(self, target: Target, body: bytes | LargeBody, timeout: float | None, timings: Timings) -> bytes:
+    async def predict(
+        self, target: Binding, body: bytes | LargeBody, timeout: float | None, timings: RequestTimings
+    ) -> bytes:
         """The body of a 200. `timeout` is the client's, if shorter than ours. Raises AdapterError."""
         started = self._clock()
         seconds = self._timeout if timeout is None or timeout > self._timeout else timeout
         if not target.model.ready:
             self._catch_up()
-        if target.lane.left:
+        if target.route.left:
             # The model was replaced while the body was read.
             target = self._current(target)
-        model, guard = target.model, target.guard
+        model, model_breakers = target.model, target.model_breakers
         loads, undead = model.loads, model.undead_mended
         if not model.ready:
             raise self._unavailable(model)
         self._admission.enter()
         probes = NO_PROBES
         try:
-            probes = guard.admit(seconds)
+            probes = model_breakers.admit(seconds)
             try:
                 answer = await self._answer(target, body, started, seconds, timings)
             except ANSWERS as error:
@@ -167,12 +178,12 @@ class PredictService:
                 raise _doubtful()
             ended = self._clock()
             self._admission.observe(ended - started)
-            guard.succeeded(ended, probes)
+            model_breakers.succeeded(ended, probes)
             return answer
         except errors.AdapterError as error:
             no_fault = seconds < self._timeout or self._slept_since(started)
-            guard.failed(error, self._clock(), probes, own_deadline=no_fault)
-            if isinstance(error, errors.ModelProcessDead) and not target.lane.left:
+            model_breakers.failed(error, self._clock(), probes, own_deadline=no_fault)
+            if isinstance(error, errors.ModelProcessDead) and not target.route.left:
                 model.mark_dead(loads)
             raise
         except asyncio.CancelledError as error:
@@ -182,10 +193,10 @@ class PredictService:
             raise errors.Draining(errors.DRAINING) from error
         finally:
             self._admission.leave()
-            guard.release(probes)
+            model_breakers.release(probes)
 
     async def _answer(
-        self, target: Target, body: bytes | LargeBody, started: float, seconds: float, timings: Timings
+        self, target: Binding, body: bytes | LargeBody, started: float, seconds: float, timings: RequestTimings
     ) -> bytes:
         codec = target.model.codec
         unfit = None
@@ -204,22 +215,22 @@ class PredictService:
             raise unfit
         if timings.account is not None:
             timings.account.take_rows(rows)
-        parts = await target.lane.infer(target.endpoint, features, started + seconds, timings)
+        parts = await target.route.infer(target.endpoint, features, started + seconds, timings)
         inferred = self._clock()
         answer = codec.answer.body(parts)
         timings.write = self._clock() - inferred
         return answer
 
     async def _parse_large(
-        self, off_loop: OffLoop, target: Target, body: LargeBody, timeout: float
+        self, off_loop: OffLoop, target: Binding, body: LargeBody, timeout: float
     ) -> tuple[Features, errors.BadFeatures | None]:
-        lane = target.lane
+        route = target.route
         # Its version is not to go meanwhile.
-        lane.active += 1
+        route.active += 1
         try:
             return await off_loop.parse(target.model.entry, body, timeout)
         finally:
-            lane.active -= 1
+            route.active -= 1
 
     def _died_late(self, triton_model: str, began: float) -> None:
         for model in self._registry.models.values():

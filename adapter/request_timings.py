@@ -18,7 +18,7 @@ class RequestTrace(Protocol):
     def call(self, joined: Sequence[RequestTrace], model: str, rows: int) -> AbstractContextManager[None]:
         """The span of a call of a Triton model that is made for these requests, this one the first of them."""
 
-    def finish(self, timings: Timings, status: int, code: str) -> None:
+    def finish(self, timings: RequestTimings, status: int, code: str) -> None:
         """The request was answered; all that is known of it now goes into its span."""
 
 
@@ -41,7 +41,7 @@ class RowQuota(Protocol):
         """Raise QuotaExceeded if these are too many now."""
 
 
-class Timings:
+class RequestTimings:
     """Rows, and the seconds that each stage took; 0 for what did not begin.
 
     `queue` is the wait in the adapter for a call, `model` the time in calls of Triton.

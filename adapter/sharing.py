@@ -5,12 +5,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 
-from adapter.limits.breaker import Boards
+from adapter.limits.breaker import BreakerCells
 from adapter.limits.rate_limit import Clients
 from adapter.workers import counters
-from adapter.workers.process_lock import Lock
-from adapter.workers.shared_snapshot import Bulletin
-from adapter.workers.shared_table import Board
+from adapter.workers.process_lock import ProcessLock
+from adapter.workers.shared_snapshot import SharedSnapshot
+from adapter.workers.shared_table import SharedTable
 
 
 class SharedFlag:
@@ -26,15 +26,15 @@ class SharedFlag:
         return self._byte[0] == 1
 
 
-class Sharing:
+class SharedState:
     """`models` are the manifest's names; `workers` is how many processes will share it."""
 
     def __init__(self, models: Sequence[str], workers: int = 1) -> None:
-        self.board: Board = counters.make_board(models, workers)
-        self.bulletin = Bulletin()
-        self.breakers = Boards(self.board, counters.BREAKER)
+        self.table: SharedTable = counters.make_table(models, workers)
+        self.snapshot = SharedSnapshot()
+        self.breakers = BreakerCells(self.table, counters.BREAKER)
         # Who holds it keeps the models loaded, and tells the others.
-        self.lead = Lock("schwift-lead")
+        self.lead = ProcessLock("schwift-lead")
         # Whether all of them are to end, and not one alone.
         self.ending = SharedFlag()
         # Their quotas.

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from converter.errors import ConfigError, RepositoryError
 from converter.inspect.discover import ModelSource, check_names, discover
-from converter.inspect.inspector import Facts, inspect_all
+from converter.inspect.inspector import ModelFacts, inspect_all
 from converter.inspect.model_folder import check_unchanged
 from converter.repository import version_history, writer
 from converter.repository.lock import SCRATCH, locked, reading
-from converter.repository.plan import BuildOptions, Plan, joined, plan_model
+from converter.repository.plan import BuildOptions, Plan, join_plans, plan_model
 from converter.schema.manifest import Manifest, ModelEntry, wake_key_path
 
 _KEY_BYTES = 16
@@ -81,7 +81,7 @@ def _build(
     before = old or Manifest(models=())
     notes += [note for name in sorted(facts) for note in facts[name].notes]
     plans, said = _plans(sources, facts, options, before, output.resolve())
-    plan = joined([*plans, *kept])
+    plan = join_plans([*plans, *kept])
     manifest = plan.manifest(writer.digests(plan), before.numbers)
     for source in sources:
         check_unchanged(source.originals)
@@ -133,7 +133,7 @@ def _roll_back(output: Path, name: str, write: writer.Write) -> Build:
         raise RepositoryError(f"{output}: nothing is built here: `schwift build-repo` builds")
     root = output.resolve()
     others = [entry.name for entry in old.models if entry.name != name]
-    plan = joined([version_history.rolled_back(name, old, root), version_history.kept(old, root, others)])
+    plan = join_plans([version_history.rolled_back(name, old, root), version_history.carry_over(old, root, others)])
     manifest = plan.manifest(writer.digests(plan), old.numbers)
     write(plan, manifest, output)
     built = tuple(entry for entry in manifest.models if entry.name == name)
@@ -141,25 +141,25 @@ def _roll_back(output: Path, name: str, write: writer.Write) -> Build:
 
 
 def _plans(
-    sources: Sequence[ModelSource], facts: Mapping[str, Facts], options: BuildOptions, old: Manifest, root: Path
+    sources: Sequence[ModelSource], facts: Mapping[str, ModelFacts], options: BuildOptions, old: Manifest, root: Path
 ) -> tuple[list[Plan], list[str]]:
     """Each model's versions; and notes for the user."""
     plans, notes = [], []
     for source in sources:
         name = source.spec.name
-        shelf = version_history.Shelf(name, old, root)
+        shelf = version_history.VersionHistory(name, old, root)
         key = _wake_key(shelf, root)
 
         def plan_at(version: int, source: ModelSource = source, key: str = key) -> Plan:
             return plan_model(source, facts[source.spec.name], options, key, version)
 
-        plan, said = version_history.numbered(shelf, plan_at)
+        plan, said = version_history.assign_version(shelf, plan_at)
         plans.append(plan)
         notes += said
     return plans, notes
 
 
-def _wake_key(shelf: version_history.Shelf, root: Path) -> str:
+def _wake_key(shelf: version_history.VersionHistory, root: Path) -> str:
     """That of the version that is there, and a random one for a new model."""
     served = shelf.served
     known = _read_key(root / wake_key_path(served.front, served.version)) if served and served.front else None
@@ -179,7 +179,9 @@ def _kept(old: Manifest | None, output: Path, only: Sequence[str]) -> list[Plan]
     """The models that `--model` leaves alone, as files of the build that is there."""
     if not only or old is None:
         return []
-    plan = version_history.kept(old, output.resolve(), (entry.name for entry in old.models if entry.name not in only))
+    plan = version_history.carry_over(
+        old, output.resolve(), (entry.name for entry in old.models if entry.name not in only)
+    )
     folders = {name.split("/")[0] for name in plan.files}
     clash = folders & {name for wanted in only for name in (wanted, f"{wanted}_direct")}
     if clash:

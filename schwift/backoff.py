@@ -8,7 +8,7 @@ _LONGEST_SECONDS = 10.0
 _WELL_SECONDS = 60.0
 
 
-class Backoff:
+class RestartBackoff:
     """0.1 s, then twice as long each time, 10 s at most."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ _MOST_LINE = 512
 _WISH = re.compile(rb"kill ([A-Za-z0-9][A-Za-z0-9._~-]{0,254})|end ([1-9][0-9]{0,9})")
 
 
-class Wishes:
+class KillPipe:
     """Both ends are kept open here, so that an adapter that dies ends nothing; neither blocks."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Wishes:
         os.close(self._read)
         os.close(self.write_end)
 
-    def take(self) -> list[str | int]:
+    def read(self) -> list[str | int]:
         """What is to be killed, each once: all processes of a model, or one process. At most a chunk is read."""
         with contextlib.suppress(BlockingIOError):
             return self._lines(os.read(self._read, _CHUNK))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from converter.schema.settings import Settings
-from schwift.process_group import Child
+from schwift.process_group import ProcessGroup
 
 _POLL_SECONDS = 1.0
 # A model is often several files, copied one after the other.
@@ -40,7 +40,7 @@ def snapshot(folder: Path) -> Snapshot:
     return found
 
 
-class Changes:
+class ModelChanges:
     """Says once of each change that it is over: nothing moved for a while. Times are of any one clock."""
 
     def __init__(self, now: Snapshot) -> None:
@@ -75,7 +75,7 @@ def watching(settings: Settings, served: Snapshot, say: Callable[[str], None]) -
 def _watch(
     settings: Settings, served: Snapshot, scratch: str, stop: threading.Event, say: Callable[[str], None]
 ) -> None:
-    changes = Changes(served)
+    changes = ModelChanges(served)
     while not stop.wait(_POLL_SECONDS):
         if changes.over(snapshot(settings.model_directory), time.monotonic()):
             say(f"{settings.model_directory} changed: reloading")
@@ -90,7 +90,7 @@ def _reload(settings: Settings, scratch: str, stop: threading.Event) -> int | No
     """The exit code of a `schwift reload` that prints to our own output; None where we were stopped meanwhile."""
     command = [sys.executable, "-I", "-m", "converter", "reload"]
     command += ["--models", str(settings.model_directory), "--repository", str(settings.repository)]
-    reload = Child("the reload", command, {**os.environ, "TMPDIR": scratch})
+    reload = ProcessGroup("the reload", command, {**os.environ, "TMPDIR": scratch})
     try:
         # Its own waits have deadlines, so it ends.
         while (code := reload.exit_code()) is None:

@@ -24,7 +24,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 OWN: set[int] = set()
 
 
-class Child:
+class ProcessGroup:
     """A process in a session of its own, so that a terminal's Ctrl-C reaches only us.
 
     The kernel sends it SIGTERM should we die without a word.

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 
 from converter.errors import ServeError
-from schwift.backoff import Backoff
-from schwift.process_group import Child
+from schwift.backoff import RestartBackoff
+from schwift.process_group import ProcessGroup
 
 Say = Callable[[str], None]
 
 
-class Kept:
+class RestartingProcess:
     """`start` starts it; `clean` removes what it leaves behind; `say` takes a line for the user.
 
     Nobody waits in here: `tick` is called every moment.
@@ -22,7 +22,7 @@ class Kept:
     def __init__(
         self,
         name: str,
-        start: Callable[[], Child],
+        start: Callable[[], ProcessGroup],
         clean: Callable[[], None],
         say: Say,
         clock: Callable[[], float] = time.monotonic,
@@ -32,15 +32,15 @@ class Kept:
         self._clean = clean
         self._say = say
         self._clock = clock
-        self._backoff = Backoff()
-        self._process: Child | None = None
+        self._backoff = RestartBackoff()
+        self._process: ProcessGroup | None = None
         # Whether it did its work: in any life, in this one.
         self._worked = self._works = False
         self._started = 0.0
         self._due = 0.0
 
     @property
-    def process(self) -> Child | None:
+    def process(self) -> ProcessGroup | None:
         """None between two lives."""
         return self._process
 
@@ -49,7 +49,7 @@ class Kept:
         self._started = self._clock()
         self._process = self._start()
 
-    def works(self) -> None:
+    def mark_healthy(self) -> None:
         """It was seen to do its work, and so is worth starting again."""
         if self._worked and not self._works:
             self._say(f"{self.name} is back")

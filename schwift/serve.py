@@ -25,15 +25,15 @@ from converter.schema.manifest import Manifest, read_manifest
 from converter.schema.settings import Settings, env_name
 from converter.schema.tls import server_context
 from schwift import process_tree, work_folder
-from schwift.kill_pipe import Wishes
+from schwift.kill_pipe import KillPipe
 from schwift.model_watcher import snapshot, watching
-from schwift.process_group import Child
-from schwift.restarting import Kept
+from schwift.process_group import ProcessGroup
+from schwift.restarting import RestartingProcess
 from schwift.supervisor import StopSignals, Supervisor
 from schwift.triton.addresses import Addresses
 from schwift.triton.embedded import EmbeddedTriton, bind, choose_addresses
 from schwift.triton.installation import locate
-from schwift.triton_liveness import Pulse
+from schwift.triton_liveness import TritonLiveness
 from schwift.work_folder import Workdir
 
 _POLL_SECONDS = 0.1
@@ -104,20 +104,20 @@ def _supervisor(
     stack: contextlib.ExitStack,
 ) -> Supervisor:
     """Its end is the stack's."""
-    wishes = stack.enter_context(contextlib.closing(Wishes()))
+    wishes = stack.enter_context(contextlib.closing(KillPipe()))
     fds = (listener.fileno(), wishes.write_end)
     mark = f"{workdir.mark}/adapter"
     environment = process_tree.marked(_adapter_environment(settings, where, triton.key_file, internal_key, *fds), mark)
     command = [sys.executable, "-I", "-m", "adapter"]
     supervisor = Supervisor(
-        Kept("Triton", triton.start, triton.clean, _say),
-        Kept(
+        RestartingProcess("Triton", triton.start, triton.clean, _say),
+        RestartingProcess(
             "the adapter",
-            lambda: Child("the adapter", command, environment, pass_fds=fds),
+            lambda: ProcessGroup("the adapter", command, environment, pass_fds=fds),
             functools.partial(process_tree.end, mark),
             _say,
         ),
-        Pulse(where.http),
+        TritonLiveness(where.http),
         wishes,
         triton.kill_stubs,
         triton.tend,
@@ -151,7 +151,7 @@ def _build(settings: Settings, workdir: Workdir, stop: StopSignals) -> int:
     command = [sys.executable, "-I", "-m", "converter", "build-repo"]
     command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
     environment = process_tree.marked({**os.environ, "TMPDIR": str(workdir.path)}, f"{workdir.mark}/build")
-    build = Child("the build", command, environment)
+    build = ProcessGroup("the build", command, environment)
     try:
         while (code := build.exit_code()) is None:
             _pause(stop)

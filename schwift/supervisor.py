@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 from converter.errors import ServeError
 from schwift import process_tree
-from schwift.kill_pipe import Wishes
-from schwift.process_group import OWN, Child
-from schwift.restarting import Kept, Say
+from schwift.kill_pipe import KillPipe
+from schwift.process_group import OWN, ProcessGroup
+from schwift.restarting import RestartingProcess, Say
 from schwift.triton.embedded import EXIT_SECONDS
-from schwift.triton_liveness import Pulse
+from schwift.triton_liveness import TritonLiveness
 
 # How long a Triton may take to its first answer, where a hung one is given less.
 _START_SECONDS = 60.0
@@ -51,10 +51,10 @@ class Supervisor:
 
     def __init__(
         self,
-        triton: Kept,
-        adapter: Kept,
-        pulse: Pulse,
-        wishes: Wishes,
+        triton: RestartingProcess,
+        adapter: RestartingProcess,
+        pulse: TritonLiveness,
+        wishes: KillPipe,
         kill_stubs: Callable[[str | int], int],
         tend_triton: Callable[[], None],
         hang_seconds: float,
@@ -71,7 +71,7 @@ class Supervisor:
         self._say = say
         self._drain_seconds = drain_seconds
         # Which Triton the pulse is of.
-        self._asked: Child | None = None
+        self._asked: ProcessGroup | None = None
 
     def start(self) -> None:
         self._triton.start()
@@ -88,7 +88,7 @@ class Supervisor:
         self._look_at_pulse()
         process_tree.reap_adopted(OWN)
         self._tend_triton()
-        for wish in self._wishes.take():
+        for wish in self._wishes.read():
             killed = self._kill_stubs(wish)
             if isinstance(wish, str):
                 self._say(f"{wish}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
@@ -97,11 +97,11 @@ class Supervisor:
 
     def adapter_works(self) -> None:
         """It has answered."""
-        self._adapter.works()
+        self._adapter.mark_healthy()
 
     def triton_works(self) -> None:
         """A model was ready in it; its pulse, which is asked for each second, may not have been heard yet."""
-        self._triton.works()
+        self._triton.mark_healthy()
         # From now on silence is a hang, and no start that takes long.
         self._pulse.answered = True
 
@@ -138,7 +138,7 @@ class Supervisor:
             return
         self._pulse.tick()
         if self._pulse.answered:
-            self._triton.works()
+            self._triton.mark_healthy()
         bound = self._hang_seconds if self._pulse.answered else max(self._hang_seconds, _START_SECONDS)
         if self._pulse.silent_seconds >= bound:
             self._triton.restart(f"did not answer for {bound:g} s and was killed")

@@ -14,7 +14,7 @@ _PERIOD_SECONDS = 1.0
 _QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
-class Pulse:
+class TritonLiveness:
     """`silent_seconds` counts questions without an answer, and not the clock: while this process itself is stopped,
     or the machine sleeps, nobody asks."""
 

@@ -11,8 +11,8 @@ from adapter.backend.connection import Connection
 _UNUSED_SECONDS = 2.0
 
 
-class Idle:
-    """`keep` is called in a running loop. After `close` nothing is kept any more."""
+class ConnectionPool:
+    """`release` is called in a running loop. After `close` nothing is kept any more."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -24,7 +24,7 @@ class Idle:
     def __len__(self) -> int:
         return len(self._idle)
 
-    def take(self) -> Connection | None:
+    def acquire(self) -> Connection | None:
         """The connection used last that is still good; Triton may have closed it meanwhile."""
         idle = self._idle
         while idle:
@@ -35,7 +35,7 @@ class Idle:
                 return connection
         return None
 
-    def keep(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """It is free again; closed where it is of no use."""
         if connection.broken or self.closed:
             connection.close()

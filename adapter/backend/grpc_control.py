@@ -19,7 +19,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from adapter import errors
 from adapter.backend.error_mapping import UNAVAILABLE, UNREACHABLE, translate
-from adapter.backend.load_progress import Load, State, States, unloaded
+from adapter.backend.load_progress import LoadProgress, State, States, unloaded
 from adapter.backend.protocol import LOAD_TIMEOUT, Arrays
 from adapter.backend.raw_tensors import from_raw, promised, to_raw
 from converter.schema import dtypes
@@ -43,7 +43,7 @@ _ANSWER_SECONDS = 0.5
 _UNIX = "unix:"
 
 
-class TritonGrpc:
+class GrpcControl:
     """An InferenceBackend. Make it inside a running event loop.
 
     Addresses are host:port or unix:path, of metrics a URL or unix:path. `key` gives what is sent with the calls that
@@ -120,7 +120,7 @@ class TritonGrpc:
 
     async def load(self, model: str, timeout: float) -> None:
         began = time.monotonic()
-        load = Load(await self._states_of(model, timeout))
+        load = LoadProgress(await self._states_of(model, timeout))
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
         left = timeout - (time.monotonic() - began)
         try:

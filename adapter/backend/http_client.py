@@ -17,14 +17,14 @@ import msgspec
 
 from adapter import errors
 from adapter.backend.connection import Connection, Response
-from adapter.backend.connection_pool import Idle
+from adapter.backend.connection_pool import ConnectionPool
 from adapter.backend.error_mapping import UNAVAILABLE, UNREACHABLE, translate
-from adapter.backend.infer_request import Form
-from adapter.backend.overdue_calls import Late
+from adapter.backend.infer_request import InferRequest
+from adapter.backend.overdue_calls import OverdueCalls
 from adapter.backend.protocol import Arrays
 from adapter.backend.raw_tensors import from_raw, promised
-from adapter.backend.retry_budget import Retries
-from adapter.deadline_timer import Deadlines
+from adapter.backend.retry_budget import RetryBudget
+from adapter.deadline_timer import DeadlineTimer
 from converter.schema.manifest import Tensor
 
 # Until a connection that was refused is tried again.
@@ -62,7 +62,7 @@ _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 _DECODE_FAILURE = msgspec.json.Decoder(_Failure).decode
 
 
-class TritonHttp:
+class HttpInference:
     """Calls of Triton's models over as many connections as there are calls at a time.
 
     `call_headers` gives whole lines for the head of the call that is being made, where there is something to add.
@@ -74,13 +74,13 @@ class TritonHttp:
         self._unix = self._host == "unix"
         self._address = b"localhost" if self._unix else address.encode()
         self._call_headers = call_headers
-        self._idle = Idle()
-        self._deadlines = Deadlines()
-        self._retries = Retries()
-        self._late = Late()
+        self._idle = ConnectionPool()
+        self._deadline_timer = DeadlineTimer()
+        self._retry_budget = RetryBudget()
+        self._late = OverdueCalls()
         self._in_flight: defaultdict[str, set[asyncio.Future[Response]]] = defaultdict(set)
         self._tell_of_death: Callable[[str, float], None] = lambda model, began: None
-        self._forms: dict[str, Form] = {}
+        self._forms: dict[str, InferRequest] = {}
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -100,10 +100,10 @@ class TritonHttp:
         request = self._request(model, inputs, arrays, outputs, timeout if queued else None, request_id)
         loop = self._loop = self._loop or asyncio.get_running_loop()
         ends = loop.time() + timeout
-        self._retries.note()
+        self._retry_budget.note()
         if not queued and self._late.full(model):
             await self._wait_for_late(model, ends)
-        connection = self._idle.take()
+        connection = self._idle.acquire()
         reused = connection is not None
         if connection is None:
             connection = await self._connect(ends)
@@ -111,11 +111,11 @@ class TritonHttp:
             response = await self._exchange(model, connection, request, ends, loop)
         except errors.UpstreamDown:
             # Triton ended the idle connection just as we used it; an answer that had begun would have told otherwise.
-            if not reused or connection.heard or not self._retries.take():
+            if not reused or connection.heard or not self._retry_budget.take():
                 raise
             connection = await self._connect(ends)
             response = await self._exchange(model, connection, request, ends, loop)
-        self._idle.keep(connection)
+        self._idle.release(connection)
         if response.status != 200:
             raise _error(response)
         return _read(response, outputs)
@@ -142,7 +142,7 @@ class TritonHttp:
         """There and back on one connection, which is closed where anything goes wrong."""
         began = loop.time()
         answer = connection.send(request, loop)
-        self._deadlines.add(answer, ends)
+        self._deadline_timer.add(answer, ends)
         in_flight = self._in_flight[model]
         in_flight.add(answer)
         try:
@@ -155,7 +155,7 @@ class TritonHttp:
             connection.close()
             raise
         finally:
-            self._deadlines.discard(answer)
+            self._deadline_timer.discard(answer)
             in_flight.discard(answer)
 
     def _leave(self, model: str, connection: Connection, began: float) -> None:
@@ -171,7 +171,7 @@ class TritonHttp:
             if isinstance(error, errors.ModelProcessDead):
                 self._tell_of_death(model, began)
             self._late.ended(model, connection.close)
-            self._idle.keep(connection)
+            self._idle.release(connection)
 
         connection.on_end = end
         self._late.add(model, connection.close)
@@ -180,11 +180,11 @@ class TritonHttp:
         """Until fewer calls are late. DeadlineExceeded."""
         while self._late.full(model):
             change = self._late.change()
-            self._deadlines.add(change, ends)
+            self._deadline_timer.add(change, ends)
             try:
                 await change
             finally:
-                self._deadlines.discard(change)
+                self._deadline_timer.discard(change)
 
     def close(self) -> None:
         """Close what is idle now, and the rest as its calls end."""
@@ -196,7 +196,7 @@ class TritonHttp:
         try:
             return await self._connect_once(ends)
         except errors.UpstreamDown:
-            if not self._retries.take():
+            if not self._retry_budget.take():
                 raise
         await asyncio.sleep(_RECONNECT_SECONDS)
         return await self._connect_once(ends)
@@ -227,7 +227,7 @@ class TritonHttp:
     ) -> bytes:
         form = self._forms.get(model)
         if form is None or form.inputs is not inputs or form.outputs is not outputs:
-            form = self._forms[model] = Form(model, self._address, inputs, outputs)
+            form = self._forms[model] = InferRequest(model, self._address, inputs, outputs)
         more_head = b"" if self._call_headers is None else self._call_headers()
         return form.fill(arrays, queue_timeout, more_head, request_id)
 

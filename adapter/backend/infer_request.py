@@ -16,7 +16,7 @@ _HEAD = b"POST /v2/models/%b/infer HTTP/1.1\r\nHost: %b\r\nInference-Header-Cont
 _MOST_KNOWN = 1024
 
 
-class Form:
+class InferRequest:
     """For calls of one Triton model at one address."""
 
     def __init__(self, model: str, address: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:

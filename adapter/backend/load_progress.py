@@ -29,7 +29,7 @@ _UNLOADED = "unloaded"
 
 
 @dataclass
-class Load:
+class LoadProgress:
     """Of one model, with its states `before`; `look` takes those that it has later.
 
     A version that was ready before and was not seen otherwise since says nothing, nor does one whose failure is the one

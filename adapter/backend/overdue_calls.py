@@ -14,7 +14,7 @@ from collections.abc import Callable
 _MOST = 4
 
 
-class Late:
+class OverdueCalls:
     """By Triton model. Lives in one event loop."""
 
     def __init__(self) -> None:

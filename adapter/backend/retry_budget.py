@@ -8,7 +8,7 @@ _PART = 0.1
 _MOST = 10.0
 
 
-class Retries:
+class RetryBudget:
     """A budget. It begins with one, so that the first call may be repeated too."""
 
     def __init__(self) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from adapter.backend.grpc_control import Metadata, TritonGrpc
-from adapter.backend.http_client import TritonHttp
+from adapter.backend.grpc_control import GrpcControl, Metadata
+from adapter.backend.http_client import HttpInference
 from adapter.backend.protocol import Arrays
 from converter.schema.manifest import Tensor
 
 
-class Triton(TritonGrpc):
+class Triton(GrpcControl):
     """An InferenceBackend. Make it inside a running event loop. `key` is TritonGrpc's, `call_headers` TritonHttp's."""
 
     def __init__(
@@ -25,7 +25,7 @@ class Triton(TritonGrpc):
         key: Callable[[], Metadata] = tuple,
     ) -> None:
         super().__init__(grpc, metrics_url, key)
-        self._http = TritonHttp(http, call_headers)
+        self._http = HttpInference(http, call_headers)
 
     async def infer(
         self,

@@ -14,16 +14,16 @@ from collections.abc import Callable, Sequence
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
-from adapter.batching.busy_poll import Eager
-from adapter.batching.linger import Company
-from adapter.batching.shedding import Lateness
+from adapter.batching.busy_poll import BusyPoll
+from adapter.batching.linger import Linger
+from adapter.batching.shedding import LoadShedder
 from adapter.codec.codec import Codec
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
-from adapter.deadline_timer import Deadlines
-from adapter.request_timings import Timings
+from adapter.deadline_timer import DeadlineTimer
+from adapter.request_timings import RequestTimings
 from adapter.workers import counters
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
@@ -41,7 +41,7 @@ _LEAST_CALLS_QUEUED = 8
 ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
 
 
-class _Item:
+class _Pending:
     """The rows of one request, and the future of their answer. `shape` is that of its rows, where axes are free.
 
     `came` is when it did, in the loop's time as `deadline` is, and `seen` how many calls had been answered by then.
@@ -59,7 +59,7 @@ class _Item:
         answer: asyncio.Future[Texts],
         shape: tuple[int, ...],
         seen: float,
-        timings: Timings,
+        timings: RequestTimings,
     ) -> None:
         self.features = features
         self.rows = rows
@@ -72,7 +72,7 @@ class _Item:
         self.taken_at: float | None = None
 
 
-class Dispatcher:
+class Batcher:
     """One source model's way to `m_direct`. Lives in one event loop, whose time its deadlines go by."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Dispatcher:
         entry: ModelEntry,
         codec: Codec,
         backend: InferenceBackend,
-        board: Board,
+        table: SharedTable,
         worker: int,
         clock: Callable[[], float],
     ) -> None:
@@ -94,22 +94,22 @@ class Dispatcher:
         self._calls = 0
         # Rows in them.
         self._sent = 0
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[_Pending] = deque()
         self._queued_rows = 0
         self._free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
-        self._deadlines = Deadlines()
-        self._lateness = Lateness()
+        self._deadline_timer = DeadlineTimer()
+        self._shedder = LoadShedder()
         self._call_seconds = 0.0
-        self._company = Company(clock)
-        self._eager = Eager()
+        self._linger = Linger(clock)
+        self._busy_poll = BusyPoll()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queued = counters.Gauge(board, entry.name, worker, counters.QUEUED)
-        self._rows_shown = counters.Gauge(board, entry.name, worker, counters.QUEUED_ROWS)
-        self._answered = counters.Gauge(board, entry.name, worker, counters.ANSWERED)
-        self._calls_made = counters.Gauge(board, entry.name, worker, counters.CALLS)
-        self._call_rows = counters.Gauge(board, entry.name, worker, counters.CALL_ROWS)
-        self._call_times = counters.CallTimes(board, entry.name, worker, "direct")
+        self._queued = counters.Cell(table, entry.name, worker, counters.QUEUED)
+        self._rows_shown = counters.Cell(table, entry.name, worker, counters.QUEUED_ROWS)
+        self._answered = counters.Cell(table, entry.name, worker, counters.ANSWERED)
+        self._calls_made = counters.Cell(table, entry.name, worker, counters.CALLS)
+        self._call_rows = counters.Cell(table, entry.name, worker, counters.CALL_ROWS)
+        self._call_times = counters.CallHistogram(table, entry.name, worker, "direct")
         # The loop holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -121,33 +121,33 @@ class Dispatcher:
     @property
     def expecting(self) -> int:
         """Requests that the next call waits for, a moment."""
-        return self._company.expected
+        return self._linger.expected
 
-    async def alone(self, features: Features, timeout: float, timings: Timings) -> Texts:
+    async def alone(self, features: Features, timeout: float, timings: RequestTimings) -> Texts:
         """As `infer`, in a call of its own that waits for nobody and takes nobody along."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         rows = [len(features[0])]
         self._calls += 1
         self._sent += rows[0]
         started = self._clock()
-        self._eager.start(loop, self._call_seconds)
+        self._busy_poll.start(loop, self._call_seconds)
         try:
             (texts,) = await call(
                 self._backend, self._codec, self._entry, self._entry.direct, [features], rows, timeout, [timings]
             )
             seconds = self._clock() - started
             self._observe(seconds, rows[0])
-            self._lateness.answered(seconds)
+            self._shedder.answered(seconds)
             self._answered.add(1)
         except ANSWERS:
             self._answered.add(1)
             raise
         except errors.DeadlineExceeded:
-            self._lateness.missed(self._clock() - started)
+            self._shedder.missed(self._clock() - started)
             raise
         finally:
             timings.model = self._clock() - started
-            self._eager.stop()
+            self._busy_poll.stop()
             self._calls -= 1
             self._sent -= rows[0]
             if self._queue and self._may_call(self._calls):
@@ -166,7 +166,7 @@ class Dispatcher:
             share = self._most_calls / (self._most_calls + beside)
             self._call_seconds += _WEIGHT * (seconds * share - self._call_seconds)
 
-    async def infer(self, features: Features, timeout: float, timings: Timings) -> Texts:
+    async def infer(self, features: Features, timeout: float, timings: RequestTimings) -> Texts:
         """The answer to these rows, at most `timeout` seconds from now; they are at most `direct_max_rows`.
 
         Raises AdapterError: QueueFull over the bound, DeadlineExceeded, or what the call raised for these rows.
@@ -185,14 +185,14 @@ class Dispatcher:
         deadline = came + timeout
         answer: asyncio.Future[Texts] = loop.create_future()
         shape = self._codec.request.row_shape(features) if self._free_axes else ()
-        item = _Item(features, rows, came, deadline, answer, shape, self._answered.mine, timings)
+        item = _Pending(features, rows, came, deadline, answer, shape, self._answered.mine, timings)
         queued = self._clock()
         self._queue.append(item)
         self._queued_rows += rows
         self._queued.set(len(self._queue))
         self._rows_shown.set(self._queued_rows)
-        self._company.arrived(len(self._queue))
-        self._deadlines.add(answer, deadline)
+        self._linger.arrived(len(self._queue))
+        self._deadline_timer.add(answer, deadline)
         if self._may_call(self._calls):
             self._start_call(loop)
         try:
@@ -201,7 +201,7 @@ class Dispatcher:
             error.queued = item.taken_at is None and self._answered.mine > item.seen
             raise
         finally:
-            self._deadlines.discard(answer)
+            self._deadline_timer.discard(answer)
             ended = self._clock()
             taken = ended if item.taken_at is None else item.taken_at
             # A request in parts waits once for each.
@@ -249,18 +249,18 @@ class Dispatcher:
                 self._observe(self._clock() - started, rows, beside)
                 # Where the next call is full already, whoever came now could not go along.
                 if not self._is_full() and self._calls <= self._most_calls:
-                    await self._company.expect(len(self._queue) + len(batch), self._call_seconds)
+                    await self._linger.wait(len(self._queue) + len(batch), self._call_seconds)
         finally:
             self._calls -= 1
 
-    def _next_batch(self, now: float) -> list[_Item]:
+    def _next_batch(self, now: float) -> list[_Pending]:
         """From the head of the queue, as many as fit; expired, cancelled and hopeless ones are dropped."""
-        batch: list[_Item] = []
+        batch: list[_Pending] = []
         most = room = self._entry.direct_max_rows
         # Few are divided among the calls that may be under way.
         enough = -(-(self._sent + self._queued_rows) // (2 * self._most_calls)) if self._are_few() else most
         loop_now = asyncio.get_running_loop().time()
-        hopeless = self._lateness.hopeless
+        hopeless = self._shedder.should_drop
         queue = self._queue
         while queue:
             item = queue[0]
@@ -285,7 +285,7 @@ class Dispatcher:
         self._queued.set(len(self._queue))
         self._rows_shown.set(self._queued_rows)
 
-    async def _settle(self, batch: Sequence[_Item]) -> None:
+    async def _settle(self, batch: Sequence[_Pending]) -> None:
         """Give every item its rows or its error; never raises."""
         batch = [item for item in batch if not item.answer.done()]
         if not batch:
@@ -294,7 +294,7 @@ class Dispatcher:
         try:
             results = await self._infer(batch)
             self._answered.add(1)
-            self._lateness.answered(self._clock() - started)
+            self._shedder.answered(self._clock() - started)
         except (errors.BadFeatures, *ANSWERS) as error:
             self._answered.add(isinstance(error, ANSWERS))
             if len(batch) == 1:
@@ -304,7 +304,7 @@ class Dispatcher:
             await self._settle(batch[:middle])
             await self._settle(batch[middle:])
         except errors.DeadlineExceeded as error:
-            self._lateness.missed(self._clock() - started)
+            self._shedder.missed(self._clock() - started)
             _fail(batch, error)
         except Exception as error:
             # Where it is a fault of ours, each request's own handler logs it and answers 500.
@@ -318,7 +318,7 @@ class Dispatcher:
                 else:
                     item.answer.set_result(result)
 
-    async def _infer(self, batch: Sequence[_Item]) -> Sequence[Texts | errors.BadModelOutput]:
+    async def _infer(self, batch: Sequence[_Pending]) -> Sequence[Texts | errors.BadModelOutput]:
         timeout = max([item.deadline for item in batch]) - asyncio.get_running_loop().time()
         features, rows = [item.features for item in batch], [item.rows for item in batch]
         timings = [item.timings for item in batch]
@@ -338,7 +338,7 @@ async def call(
     features: Sequence[Features],
     rows: Sequence[int],
     timeout: float,
-    timings: Sequence[Timings],
+    timings: Sequence[RequestTimings],
     queued: bool = False,
 ) -> Sequence[Texts | errors.BadModelOutput]:
     """One call of one of the entry's Triton models: the answer to each request that had so many `rows`.
@@ -357,7 +357,7 @@ async def call(
     return codec.answer.texts(outputs, rows)
 
 
-def _fail(batch: Sequence[_Item], error: Exception) -> None:
+def _fail(batch: Sequence[_Pending], error: Exception) -> None:
     for item in batch:
         if not item.answer.done():
             item.answer.set_exception(error)

@@ -23,7 +23,7 @@ _MOST_MISSED = 8
 _TRY_EVERY = 16
 
 
-class Eager:
+class BusyPoll:
     """One per kind of call; `start` before it, `stop` after."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -30,7 +30,7 @@ _TRY_EVERY = 16
 _TRY_AT_LEAST = 256
 
 
-class Company:
+class Linger:
     """The queue of one model. `clock` is finer than the loop's time."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -42,7 +42,7 @@ class Company:
         self.expected = 0
         self._waiting: asyncio.Future[bool] | None = None
 
-    async def expect(self, requests: int, call_seconds: float) -> None:
+    async def wait(self, requests: int, call_seconds: float) -> None:
         """Wait until so many requests are in the queue, but not long beside a call."""
         if call_seconds < _LEAST_CALL_SECONDS or self._waiting is not None:
             return

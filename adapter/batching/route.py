@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
-from adapter.batching.batcher import ANSWERS, Dispatcher, call
+from adapter.batching.batcher import ANSWERS, Batcher, call
 from adapter.batching.regime import REGIMES, Regime, RegimeName
 from adapter.codec.codec import Codec
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
-from adapter.request_timings import Timings
+from adapter.request_timings import RequestTimings
 from adapter.workers import counters
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import Endpoint
 
 
-class Lane:
+class ModelRoute:
     """`worker` is this process's place on the board."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Lane:
         entry: ModelEntry,
         codec: Codec,
         backend: InferenceBackend,
-        board: Board,
+        table: SharedTable,
         worker: int,
         forced: RegimeName | None,
         clock: Callable[[], float],
@@ -38,20 +38,22 @@ class Lane:
         # Requests of this process that are in here; and whether another version of the model took its place.
         self.active = 0
         self.left = False
-        self._dispatcher = Dispatcher(entry, codec, backend, board, worker, clock)
+        self._batcher = Batcher(entry, codec, backend, table, worker, clock)
         # What goes straight to the model neither finds nor fills the front's response cache.
         self._regime = Regime(entry.spec.caching, forced) if entry.front else Regime()
-        self._in_flight = counters.Gauge(board, entry.name, worker, counters.IN_FLIGHT)
-        self._shown = counters.Gauge(board, entry.name, worker, counters.REGIME)
-        self._front_answered = counters.Gauge(board, entry.name, worker, counters.FRONT_ANSWERED)
-        self._changes = counters.Gauge(board, entry.name, worker, counters.REGIME_CHANGES)
-        self._front_times = counters.CallTimes(board, entry.name, worker, "front")
+        self._in_flight = counters.Cell(table, entry.name, worker, counters.IN_FLIGHT)
+        self._shown = counters.Cell(table, entry.name, worker, counters.REGIME)
+        self._front_answered = counters.Cell(table, entry.name, worker, counters.FRONT_ANSWERED)
+        self._changes = counters.Cell(table, entry.name, worker, counters.REGIME_CHANGES)
+        self._front_times = counters.CallHistogram(table, entry.name, worker, "front")
 
-    async def infer(self, endpoint: Endpoint, features: Features, deadline: float, timings: Timings) -> list[Texts]:
+    async def infer(
+        self, endpoint: Endpoint, features: Features, deadline: float, timings: RequestTimings
+    ) -> list[Texts]:
         """The answer's rows, in one part or in several for more rows than a call takes. Raises AdapterError."""
         in_flight = self._in_flight
         # Those who are expected back at once count as there.
-        others = in_flight.total() or self._dispatcher.expecting
+        others = in_flight.total() or self._batcher.expecting
         in_flight.add(1)
         self.active += 1
         try:
@@ -61,10 +63,10 @@ class Lane:
                 return await self._in_parts(features, deadline, timings)
             remaining = deadline - self._clock()
             if way == "rush":
-                return [await self._dispatcher.infer(features, remaining, timings)]
+                return [await self._batcher.infer(features, remaining, timings)]
             if way == "busy" and self._entry.front is not None:
                 return [await self._through_the_front(self._entry.front, features, deadline, timings)]
-            return [await self._dispatcher.alone(features, remaining, timings)]
+            return [await self._batcher.alone(features, remaining, timings)]
         finally:
             self.active -= 1
             in_flight.add(-1)
@@ -88,15 +90,17 @@ class Lane:
             self._shown.set(place)
             self._changes.add(1)
 
-    async def _in_parts(self, features: Features, deadline: float, timings: Timings) -> list[Texts]:
+    async def _in_parts(self, features: Features, deadline: float, timings: RequestTimings) -> list[Texts]:
         rows, most = len(features[0]), self._entry.direct_max_rows
         parts: list[Texts] = []
         for start in range(0, rows, most):
             part = tuple(values[start : start + most] for values in features)
-            parts.append(await self._dispatcher.infer(part, deadline - self._clock(), timings))
+            parts.append(await self._batcher.infer(part, deadline - self._clock(), timings))
         return parts
 
-    async def _through_the_front(self, front: str, features: Features, deadline: float, timings: Timings) -> Texts:
+    async def _through_the_front(
+        self, front: str, features: Features, deadline: float, timings: RequestTimings
+    ) -> Texts:
         """One call for this request; whom it is joined with is the batcher's affair."""
         started = self._clock()
         rows = [len(features[0])]

@@ -17,7 +17,7 @@ _LONGER = 1.5
 _WEIGHT = 0.1
 
 
-class Lateness:
+class LoadShedder:
     """One model's. Seconds of a call are from the moment it is sent, however long it waits in Triton for another."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Lateness:
         """A call ran into its deadline: how long it would have taken is not known, but that it is longer."""
         self._needed = max(self._needed, _LONGER * seconds)
 
-    def hopeless(self, left: float, waited: float, others: bool) -> bool:
+    def should_drop(self, left: float, waited: float, others: bool) -> bool:
         """Whether a request is not to be sent that has waited so long and has so long left.
 
         `others`: those behind it fill a call without it.

@@ -20,10 +20,10 @@ from adapter.codec.decode import Features, FeaturesParser
 from adapter.codec.helper_messages import (
     NICE,
     SLICE_BYTES,
-    Head,
+    DecodedHead,
+    DecodeReply,
+    DecodeRequest,
     PartOf,
-    Reply,
-    Request,
     hand_over,
     map_bytes,
     new_memory,
@@ -43,7 +43,7 @@ def main() -> None:
     os.nice(NICE)
     parsers: dict[bytes, FeaturesParser] = {}
     with socket.socket(fileno=int(sys.argv[1])) as sock:
-        while (received := receive(sock, Request)) is not None:
+        while (received := receive(sock, DecodeRequest)) is not None:
             request, content = received
             with map_bytes(content, request.entry + request.body) as data:
                 entry, body = bytes(data[request.body :]), bytes(data[: request.body])
@@ -56,30 +56,30 @@ def main() -> None:
             reply(sock, head, pieces)
 
 
-def reply(sock: socket.socket, head: Head, pieces: list[bytes]) -> None:
+def reply(sock: socket.socket, head: DecodedHead, pieces: list[bytes]) -> None:
     """Everything goes into the memory but how long its head is."""
     raw = msgspec.json.encode(head)
     with new_memory() as memory:
         for piece in (raw, *pieces):
             write(memory, piece)
-        hand_over(sock, Reply(len(raw), len(raw) + sum(map(len, pieces))), memory)
+        hand_over(sock, DecodeReply(len(raw), len(raw) + sum(map(len, pieces))), memory)
 
 
-def decode(parser: FeaturesParser, body: bytes) -> tuple[Head, list[bytes]]:
+def decode(parser: FeaturesParser, body: bytes) -> tuple[DecodedHead, list[bytes]]:
     """What `parser` makes of a body: the head says what the pieces are."""
     try:
         features = parser.parse(body)
     except (MalformedJson, BadFeatures) as error:
-        return Head(0, [], type(error).__name__, error.detail), []
+        return DecodedHead(0, [], type(error).__name__, error.detail), []
     rows = len(features[0])
     try:
         arrays = parser.to_arrays([features])
     except BadFeatures as error:
-        return Head(rows, [], type(error).__name__, error.detail), []
+        return DecodedHead(rows, [], type(error).__name__, error.detail), []
     return _packed(rows, features, list(arrays.values()), len(body))
 
 
-def _packed(rows: int, features: Features, arrays: list[Any], size: int) -> tuple[Head, list[bytes]]:
+def _packed(rows: int, features: Features, arrays: list[Any], size: int) -> tuple[DecodedHead, list[bytes]]:
     parts: list[PartOf] = []
     pieces: list[bytes] = []
     a_slice = -(-rows // max(1, size // SLICE_BYTES))
@@ -91,7 +91,7 @@ def _packed(rows: int, features: Features, arrays: list[Any], size: int) -> tupl
         else:
             pieces.append(array.tobytes())
             parts.append(PartOf(array.dtype.str, list(array.shape), [len(pieces[-1])]))
-    return Head(rows, parts, "", ""), pieces
+    return DecodedHead(rows, parts, "", ""), pieces
 
 
 if __name__ == "__main__":

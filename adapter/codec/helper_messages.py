@@ -17,14 +17,14 @@ SLICE_BYTES = 128 * 1024
 _MOST_MESSAGE = 4096
 
 
-class Request(msgspec.Struct, array_like=True):
+class DecodeRequest(msgspec.Struct, array_like=True):
     """The memory has a body of so many bytes, then a model's manifest entry of so many."""
 
     body: int
     entry: int
 
 
-class Reply(msgspec.Struct, array_like=True):
+class DecodeReply(msgspec.Struct, array_like=True):
     """The memory has a Head of `head` bytes, then what it says, `size` in all."""
 
     head: int
@@ -39,7 +39,7 @@ class PartOf(msgspec.Struct, array_like=True):
     sizes: list[int]
 
 
-class Head(msgspec.Struct, array_like=True):
+class DecodedHead(msgspec.Struct, array_like=True):
     """`error` is empty or the name of a class; its rows are known all the same where only a number does not fit."""
 
     rows: int
@@ -48,7 +48,7 @@ class Head(msgspec.Struct, array_like=True):
     detail: str
 
 
-_Message = TypeVar("_Message", Request, Reply)
+_Message = TypeVar("_Message", DecodeRequest, DecodeReply)
 
 
 @contextlib.contextmanager
@@ -68,7 +68,7 @@ def write(memory: int, piece: bytes) -> None:
         rest = rest[os.write(memory, rest) :]
 
 
-def hand_over(sock: socket.socket, message: Request | Reply, memory: int) -> None:
+def hand_over(sock: socket.socket, message: DecodeRequest | DecodeReply, memory: int) -> None:
     """Pass the memory on with the message."""
     socket.send_fds(sock, [msgspec.json.encode(message)], [memory])
 

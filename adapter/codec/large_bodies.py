@@ -36,7 +36,7 @@ class LargeBody:
 
     def append(self, piece: bytes) -> None:
         """Add what came. Raises Overloaded where it has no room."""
-        self._room.take(len(piece))
+        self._room.acquire(len(piece))
         self._size += len(piece)
         write(self.memory, piece)
 
@@ -47,7 +47,7 @@ class LargeBody:
     def close(self) -> None:
         """Give the memory and the room back."""
         os.close(self.memory)
-        self._room.give_back(self._size)
+        self._room.release(self._size)
 
 
 class LargeBodies:
@@ -74,10 +74,10 @@ class LargeBodies:
         except OSError as error:
             raise Overloaded(_NO_ROOM) from error
 
-    def take(self, size: int) -> None:
+    def acquire(self, size: int) -> None:
         """Take room for so many bytes. Raises Overloaded."""
         self.check(size)
         self._room -= size
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
         self._room += size

@@ -21,7 +21,16 @@ import numpy as np
 
 from adapter import errors
 from adapter.codec.decode import Features
-from adapter.codec.helper_messages import Head, PartOf, Reply, Request, hand_over, map_bytes, receive, write
+from adapter.codec.helper_messages import (
+    DecodedHead,
+    DecodeReply,
+    DecodeRequest,
+    PartOf,
+    hand_over,
+    map_bytes,
+    receive,
+    write,
+)
 from adapter.codec.large_bodies import LargeBody
 from converter.schema.manifest import ModelEntry, entry_json
 
@@ -98,17 +107,17 @@ class OffLoop:
             return ([None] * head.rows,), error
         raise error
 
-    async def _ask(self, entry: bytes, body: LargeBody) -> tuple[Head, memoryview]:
+    async def _ask(self, entry: bytes, body: LargeBody) -> tuple[DecodedHead, memoryview]:
         sock = self._socket or self._start()
         write(body.memory, entry)
-        hand_over(sock, Request(len(body), len(entry)), body.memory)
+        hand_over(sock, DecodeRequest(len(body), len(entry)), body.memory)
         await _readable(sock)
-        received = receive(sock, Reply)
+        received = receive(sock, DecodeReply)
         if received is None:
             raise _HelperEnded
         reply, content = received
         with map_bytes(content, reply.size) as data:
-            return msgspec.json.decode(data[: reply.head], type=Head), data[reply.head :]
+            return msgspec.json.decode(data[: reply.head], type=DecodedHead), data[reply.head :]
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -143,7 +152,7 @@ def _tell(there: asyncio.Future[None]) -> None:
         there.set_result(None)
 
 
-async def _features(head: Head, data: memoryview) -> Features:
+async def _features(head: DecodedHead, data: memoryview) -> Features:
     parts: list[Any] = []
     start = 0
     for part in head.parts:

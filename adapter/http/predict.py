@@ -26,8 +26,8 @@ from adapter.limits.access_policy import Need, policy
 from adapter.limits.api_keys import ApiKeys, Caller, digest_of
 from adapter.limits.client_address import client_address
 from adapter.limits.rate_limit import Account, Quota
-from adapter.predictor import PredictService, Target
-from adapter.request_timings import Timings, Traces
+from adapter.predictor import Binding, Predictor
+from adapter.request_timings import RequestTimings, Traces
 from adapter.sockets.bounded_protocol import CLIENT_LEFT
 from adapter.telemetry.access_log import AccessLog
 from adapter.telemetry.audit import Audit
@@ -150,13 +150,13 @@ class _Scoped:
         return CLIENT_LEFT in self._scope
 
 
-class HotPath:
+class PredictEndpoint:
     """An ASGI application in front of another."""
 
     def __init__(
         self,
         app: ASGIApp,
-        service: PredictService,
+        service: Predictor,
         quota: Quota | None,
         max_body_bytes: int,
         access: AccessLog,
@@ -218,7 +218,7 @@ class HotPath:
         headers, endpoint, name = request.headers, request.endpoint, request.name
         request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
         target = self._service.find(name, endpoint)
-        timings = Timings()
+        timings = RequestTimings()
         if self._traces is not None:
             timings.trace = self._traces.begin(request.named, endpoint, name if target else None, request_id)
         status, code = 200, "ok"
@@ -304,8 +304,8 @@ class HotPath:
         return content, more
 
     def _log_access(
-        self, request: Request, target: Target | None, caller: Caller | None, timings: Timings, status: int, code: str,
-        seconds: float, request_id: str,
+        self, request: Request, target: Binding | None, caller: Caller | None, timings: RequestTimings, status: int,
+        code: str, seconds: float, request_id: str,
     ) -> None:  # fmt: skip
         key = None if self._keys is None else "-" if caller is None else caller.name
         self._access.predict(

@@ -26,9 +26,9 @@ from adapter.http.schemas import (
     request_body,
 )
 from adapter.lifecycle.registry import Model, Registry
-from adapter.limits.breakers import Guards
+from adapter.limits.breakers import Breakers
 from adapter.telemetry.metrics import Metrics, regime_of
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from converter.schema.model import Endpoint
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -89,9 +89,9 @@ def predict_router(registry: Registry) -> APIRouter:
 def status_router(
     registry: Registry,
     metrics: Metrics,
-    board: Board,
+    table: SharedTable,
     backend: InferenceBackend,
-    guards: Guards,
+    breakers: Breakers,
     catch_up: Callable[[], None],
 ) -> APIRouter:
     """What is there and how it is: /available_models, /health…, /metrics.
@@ -116,14 +116,14 @@ def status_router(
     @router.get("/health", response_model=Health, responses=unready, summary="200 if every model answers, else 503")
     async def health() -> Response:
         catch_up()
-        return _health(registry, board, guards)
+        return _health(registry, table, breakers)
 
     @router.get("/health/ready", response_model=Health, responses=unready, summary="The same, for a load balancer")
     async def ready(request: Request) -> Response:
         catch_up()
         if request.scope.get(BRIEF, False):
             return _as_it_is(registry, {"status": _status(registry)})
-        return _health(registry, board, guards)
+        return _health(registry, table, breakers)
 
     @router.get("/health/live", summary="200 while this process answers at all")
     async def live() -> dict[str, str]:
@@ -164,18 +164,18 @@ def _status(registry: Registry) -> Literal["ok", "draining", "unavailable"]:
     return "ok" if registry.ready else "draining" if registry.draining else "unavailable"
 
 
-def _health(registry: Registry, board: Board, guards: Guards) -> Response:
+def _health(registry: Registry, table: SharedTable, breakers: Breakers) -> Response:
     health = Health(
         status=_status(registry),
         triton="up" if registry.triton_up else "down",
-        breaker=guards.triton.state,
+        breaker=breakers.triton.state,
         models={
             name: ModelHealth(
                 state=model.status.state,
                 reason=model.status.reason,
                 load_seconds=model.status.load_seconds,
-                regime=regime_of(board, name),
-                breaker=guards[name].model.state,
+                regime=regime_of(table, name),
+                breaker=breakers[name].model.state,
             )
             for name, model in registry.models.items()
         },

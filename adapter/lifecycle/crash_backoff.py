@@ -12,7 +12,7 @@ MOST_DEATHS = 5
 WITHIN_SECONDS = 600.0
 
 
-class Relapses:
+class CrashBackoff:
     """One model's."""
 
     def __init__(self) -> None:

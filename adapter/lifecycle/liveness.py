@@ -16,7 +16,7 @@ from adapter import errors
 from adapter.backend.protocol import Arrays, InferenceBackend
 from adapter.lifecycle.registry import Model
 from adapter.workers import counters
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
 
 _log = logging.getLogger("schwift.adapter")
@@ -30,7 +30,7 @@ _FADES = 0.8
 _CANARY_DEADLINES = 4
 
 
-class _Pulse:
+class _Probe:
     """One of a model's Triton models: the cells that its answers are counted in, and when the last one came."""
 
     def __init__(self, name: str, cells: tuple[int, ...], request_id: str = "") -> None:
@@ -46,7 +46,7 @@ class _Pulse:
         self.asked = 0.0
 
 
-class Watch:
+class ModelLiveness:
     """All models'. `deadline` is a request's, in seconds; `clock` that of the running loop, or one beside it.
 
     `canary_id` is the id under which a front answers by itself; under none its canary is a call of the model too.
@@ -54,18 +54,18 @@ class Watch:
 
     def __init__(
         self,
-        board: Board,
+        table: SharedTable,
         backend: InferenceBackend,
         deadline: float,
         clock: Callable[[], float],
         canary_id: Callable[[ModelEntry], str] = lambda entry: "",
     ) -> None:
-        self._board = board
+        self._table = table
         self._backend = backend
         self._deadline = deadline
         self._clock = clock
         self._canary_id = canary_id
-        self._pulses: dict[str, list[_Pulse]] = {}
+        self._pulses: dict[str, list[_Probe]] = {}
         self._watched: dict[str, Model] = {}
         self._number = 0
 
@@ -76,9 +76,9 @@ class Watch:
             return
         self.forget(model)
         self._watched[entry.name] = model
-        pulses = [_Pulse(entry.direct, (counters.ANSWERED, counters.FRONT_ANSWERED))]
+        pulses = [_Probe(entry.direct, (counters.ANSWERED, counters.FRONT_ANSWERED))]
         if entry.front is not None and _can_vary(entry):
-            pulses.append(_Pulse(entry.front, (counters.FRONT_ANSWERED,), self._canary_id(entry)))
+            pulses.append(_Probe(entry.front, (counters.FRONT_ANSWERED,), self._canary_id(entry)))
         for pulse in pulses:
             pulse.count, pulse.last = self._count(entry, pulse), self._clock()
         self._pulses[entry.name] = pulses
@@ -93,10 +93,10 @@ class Watch:
     def look(self, model: Model) -> list[str]:
         """The Triton models of this one that hang; sends a canary where one is due."""
         now = self._clock()
-        asked = counters.total(self._board, model.entry.name, counters.IN_FLIGHT) > 0
+        asked = counters.total(self._table, model.entry.name, counters.IN_FLIGHT) > 0
         return [pulse.name for pulse in self._pulses.get(model.entry.name, ()) if self._hangs(model, pulse, asked, now)]
 
-    def _hangs(self, model: Model, pulse: _Pulse, asked: bool, now: float) -> bool:
+    def _hangs(self, model: Model, pulse: _Probe, asked: bool, now: float) -> bool:
         count = self._count(model.entry, pulse)
         if count != pulse.count:
             pulse.usual = max(now - pulse.last if asked else 0.0, _FADES * pulse.usual)
@@ -109,7 +109,7 @@ class Watch:
             pulse.canary = asyncio.create_task(self._ask(model, pulse), name=f"canary of {pulse.name}")
         return False
 
-    async def _ask(self, model: Model, pulse: _Pulse) -> None:
+    async def _ask(self, model: Model, pulse: _Probe) -> None:
         entry, loads = model.entry, model.loads
         try:
             await self._backend.infer(
@@ -130,7 +130,7 @@ class Watch:
             _log.exception("the canary of %s failed", pulse.name)
         pulse.last = self._clock()
 
-    def _row(self, model: Model, pulse: _Pulse) -> Arrays:
+    def _row(self, model: Model, pulse: _Probe) -> Arrays:
         entry = model.entry
         arrays = model.codec.request.example()
         if pulse.name == entry.front and entry.spec.caching:
@@ -140,8 +140,8 @@ class Watch:
             return {name: array + step if array.dtype.kind == "f" else array for name, array in arrays.items()}
         return arrays
 
-    def _count(self, entry: ModelEntry, pulse: _Pulse) -> float:
-        return sum(counters.total(self._board, entry.name, cell) for cell in pulse.cells)
+    def _count(self, entry: ModelEntry, pulse: _Probe) -> float:
+        return sum(counters.total(self._table, entry.name, cell) for cell in pulse.cells)
 
 
 def _can_vary(entry: ModelEntry) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-class Turns:
-    """By the models' names, within one event loop: `take` follows on `free` without a wait in between."""
+class ModelLocks:
+    """By the models' names, within one event loop: `acquire` follows on `free` without a wait in between."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -18,9 +18,9 @@ class Turns:
     def free(self, name: str) -> bool:
         return name not in self._taken
 
-    def take(self, names: Iterable[str]) -> None:
+    def acquire(self, names: Iterable[str]) -> None:
         """These are free."""
         self._taken |= set(names)
 
-    def give_back(self, names: Iterable[str]) -> None:
+    def release(self, names: Iterable[str]) -> None:
         self._taken -= set(names)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from converter.schema.manifest import ModelEntry
 
 # Beyond the deadline of requests.
@@ -47,13 +47,13 @@ class _Left:
     fronts_due: float
 
 
-class Outliving:
+class Reaper:
     """`deadline` of requests, in seconds. Where Triton does not run below `schwift serve`, nothing is done."""
 
     def __init__(
         self,
-        stubs: Stubs | None,
-        supervisor: Supervisor | None,
+        stubs: StubProcesses | None,
+        supervisor: SupervisorPipe | None,
         deadline: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -17,15 +17,15 @@ from typing import Any
 from adapter import errors
 from adapter.backend.load_reason import load_reason
 from adapter.backend.protocol import InferenceBackend
-from adapter.lifecycle.liveness import Watch
-from adapter.lifecycle.model_locks import Turns
-from adapter.lifecycle.reaper import Outliving
+from adapter.lifecycle.liveness import ModelLiveness
+from adapter.lifecycle.model_locks import ModelLocks
+from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry import Model, Registry
-from adapter.lifecycle.registry_sync import News
-from adapter.lifecycle.stub_processes import Stubs, Supervisor
-from adapter.limits.breakers import Guards
-from adapter.sharing import Sharing
+from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
+from adapter.limits.breakers import Breakers
+from adapter.sharing import SharedState
 
 _log = logging.getLogger("schwift.adapter")
 
@@ -37,7 +37,7 @@ _MEASURE_SECONDS = 10.0
 _LOADS = 2
 
 
-class Keeper:
+class Reconciler:
     """`run` is a task of the adapter's; it ends when cancelled."""
 
     def __init__(
@@ -45,16 +45,16 @@ class Keeper:
         registry: Registry,
         backend: InferenceBackend,
         load_timeout: float,
-        sharing: Sharing | None = None,
+        sharing: SharedState | None = None,
         clock: Callable[[], float] = time.monotonic,
         deadline: float = 15.0,
-        guards: Guards | None = None,
-        stubs: Stubs | None = None,
-        supervisor: Supervisor | None = None,
-        turns: Turns | None = None,
-        news: News | None = None,
-        outliving: Outliving | None = None,
-        watch: Watch | None = None,
+        breakers: Breakers | None = None,
+        stubs: StubProcesses | None = None,
+        supervisor: SupervisorPipe | None = None,
+        model_locks: ModelLocks | None = None,
+        registry_sync: RegistrySync | None = None,
+        reaper: Reaper | None = None,
+        watch: ModelLiveness | None = None,
         slept_since: Callable[[float], bool] = lambda moment: False,
     ) -> None:
         names = list(registry.models)
@@ -64,17 +64,17 @@ class Keeper:
         self._clock = clock
         # Whether the event loop has stood still since a moment: answers that we were too late for prove nothing.
         self._slept_since = slept_since
-        self._sharing = sharing or Sharing(names)
-        self._news = news or News(registry, self._sharing.bulletin)
-        self._guards = guards or Guards(self._sharing.breakers)
+        self._sharing = sharing or SharedState(names)
+        self._registry_sync = registry_sync or RegistrySync(registry, self._sharing.snapshot)
+        self._breakers = breakers or Breakers(self._sharing.breakers)
         self._stubs = stubs
-        self._watch = watch or Watch(self._sharing.board, backend, deadline, clock)
+        self._watch = watch or ModelLiveness(self._sharing.table, backend, deadline, clock)
         self._recovery = Recovery(backend, stubs, supervisor)
-        self._outliving = outliving or Outliving(stubs, supervisor, deadline, clock)
+        self._reaper = reaper or Reaper(stubs, supervisor, deadline, clock)
         registry.watch(lambda name, _: self._recovery.forget(name))
         self._slots = asyncio.Semaphore(_LOADS)
         # Whose turn it is where a reload wants the same model.
-        self._turns = turns or Turns()
+        self._model_locks = model_locks or ModelLocks()
         # What is being loaded, by the model's name.
         self._work: dict[str, asyncio.Task[None]] = {}
         self._measured = -_MEASURE_SECONDS
@@ -83,15 +83,15 @@ class Keeper:
         leads = False
         try:
             while True:
-                led, leads = leads, self._sharing.lead.try_hold()
+                led, leads = leads, self._sharing.lead.try_acquire()
                 try:
                     if leads and not led:
                         # What the one before it knew: reloads since the start.
-                        self._news.follow()
+                        self._registry_sync.catch_up()
                     if leads:
-                        await self.look()
+                        await self.reconcile()
                     else:
-                        self._news.follow()
+                        self._registry_sync.catch_up()
                 except Exception:
                     # The keeper must outlive whatever one pass meets.
                     _log.exception("the keeper's pass failed")
@@ -99,21 +99,21 @@ class Keeper:
         finally:
             self._end()
 
-    async def look(self) -> None:
+    async def reconcile(self) -> None:
         """One pass: read Triton's states, and begin to load what is not there."""
         try:
             await self._look()
         finally:
-            self._news.tell()
+            self._registry_sync.publish()
 
-    async def settle(self) -> None:
+    async def wait_idle(self) -> None:
         """Wait for what the passes have begun."""
         while self._work:
             await asyncio.gather(*self._work.values())
 
     async def _look(self) -> None:
         # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
-        models = [model for name, model in self._registry.models.items() if self._turns.free(name)]
+        models = [model for name, model in self._registry.models.items() if self._model_locks.free(name)]
         asked = self._clock()
         try:
             states = await self._backend.states(_CALL_SECONDS)
@@ -127,7 +127,7 @@ class Keeper:
             return
         if not self._registry.triton_up:
             # It is there again: no request has to find that out.
-            self._guards.triton.reset()
+            self._breakers.triton.reset()
         self._registry.triton_up = True
         for model in models:
             if not self._may_load(model):
@@ -146,11 +146,11 @@ class Keeper:
                 if model.ready:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
                 self._begin(model, self._load(model))
-        self._outliving.look()
+        self._reaper.look()
         await self._measure()
 
     def _may_load(self, model: Model) -> bool:
-        return self._serves(model) and self._turns.free(model.entry.name)
+        return self._serves(model) and self._model_locks.free(model.entry.name)
 
     def _serves(self, model: Model) -> bool:
         """Whether it has not been replaced meanwhile."""
@@ -197,14 +197,14 @@ class Keeper:
 
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
         name = model.entry.name
-        self._turns.take([name])
+        self._model_locks.acquire([name])
         self._watch.forget(model)
         task = self._work[name] = asyncio.create_task(work, name=f"load {name}")
         task.add_done_callback(lambda _: self._done(name))
 
     def _done(self, name: str) -> None:
         self._work.pop(name, None)
-        self._turns.give_back([name])
+        self._model_locks.release([name])
 
     def _recover(self, model: Model, reason: str, hung: list[str]) -> None:
         wait = self._recovery.wait(model, reason, self._clock())
@@ -215,20 +215,20 @@ class Keeper:
     async def _load_anew(self, model: Model, reason: str, hung: list[str], wait: float | None) -> None:
         """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
         self._recovery.mark(model, reason, wait)
-        self._news.tell()
+        self._registry_sync.publish()
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
-        processes = await self._outliving.processes(model.entry)
+        processes = await self._reaper.processes(model.entry)
         names = hung or (self._recovery.undead(model) if reason == "died" else [])
         if self._recovery.can_end(names):
             # Before they are, since Triton may end over it, and never answers some of their calls.
             self._registry.lose(model)
-            self._news.tell()
+            self._registry_sync.publish()
         try:
             await self._recovery.unload(model, names)
         except errors.UpstreamDown as error:
             self._set_unavailable(model, error.detail)
             return
-        self._outliving.unloaded(processes, orderly=reason == "memory")
+        self._reaper.unloaded(processes, orderly=reason == "memory")
         model.mend(model.deaths, model.undead)
         if wait is None:
             return
@@ -240,7 +240,7 @@ class Keeper:
             anew = model.status.state == "recovering"
             if not anew:
                 model.status.state = "loading"
-            self._news.tell()
+            self._registry_sync.publish()
             started = self._clock()
             try:
                 for name in model.entry.triton_models:
@@ -256,7 +256,7 @@ class Keeper:
                 model.status.state = "failed"
                 model.status.reason = load_reason(error.inside)
                 _log.error("model %s did not load: %s", model.entry.name, error.inside)
-                self._news.tell()
+                self._registry_sync.publish()
                 return
             model.status.load_seconds = self._clock() - started
             if self._stubs is not None:
@@ -266,7 +266,7 @@ class Keeper:
             # What died or failed was the one before.
             model.mend(model.deaths, model.undead)
             model.loaded(model.loads + 1)
-            self._guards[model.entry.name].model.reset()
+            self._breakers[model.entry.name].model.reset()
             self._set_ready(model)
 
     def _set_ready(self, model: Model) -> None:
@@ -276,7 +276,7 @@ class Keeper:
             self._watch.begin(model)
         model.status.state = "ready"
         model.status.reason = None
-        self._news.tell()
+        self._registry_sync.publish()
 
     def _set_unavailable(self, model: Model, reason: str) -> None:
         _log.warning("model %s is unavailable: %s", model.entry.name, reason)

@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from adapter.backend.protocol import InferenceBackend
-from adapter.lifecycle.crash_backoff import MOST_DEATHS, WITHIN_SECONDS, Relapses
+from adapter.lifecycle.crash_backoff import MOST_DEATHS, WITHIN_SECONDS, CrashBackoff
 from adapter.lifecycle.registry import Model
-from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 
 _CALL_SECONDS = 5.0
 # For the end of processes that are killed.
@@ -35,21 +35,21 @@ class Recovery:
     def __init__(
         self,
         backend: InferenceBackend,
-        stubs: Stubs | None = None,
-        supervisor: Supervisor | None = None,
+        stubs: StubProcesses | None = None,
+        supervisor: SupervisorPipe | None = None,
     ) -> None:
         self._backend = backend
         self._stubs = stubs
         self._supervisor = supervisor
-        self._relapses: defaultdict[str, Relapses] = defaultdict(Relapses)
+        self._crash_backoff: defaultdict[str, CrashBackoff] = defaultdict(CrashBackoff)
 
     def wait(self, model: Model, reason: str, now: float) -> float | None:
         """Seconds until it is loaded again; None where it died too often. A leak is no death."""
-        return 0.0 if reason == "memory" else self._relapses[model.entry.name].died(now)
+        return 0.0 if reason == "memory" else self._crash_backoff[model.entry.name].died(now)
 
     def forget(self, name: str) -> None:
         """Another model is served under this name: what died was the one before."""
-        self._relapses.pop(name, None)
+        self._crash_backoff.pop(name, None)
 
     def mark(self, model: Model, reason: str, wait: float | None) -> None:
         """Say in its state what is being done."""

@@ -11,8 +11,8 @@ import orjson
 
 from adapter.codec.codec import Codec
 from adapter.workers import counters
-from adapter.workers.counters import Gauge
-from adapter.workers.shared_table import Board
+from adapter.workers.counters import Cell
+from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import Manifest, ModelEntry, entry_json
 
 # waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again; recovering: that is
@@ -38,9 +38,9 @@ class Model:
     is told, one that died has been gone for a second.
     """
 
-    def __init__(self, entry: ModelEntry, board: Board, worker: int, whole: Callable[[ModelEntry], bool]) -> None:
-        def gauge(cell: int) -> Gauge:
-            return Gauge(board, entry.name, worker, cell)
+    def __init__(self, entry: ModelEntry, table: SharedTable, worker: int, whole: Callable[[ModelEntry], bool]) -> None:
+        def gauge(cell: int) -> Cell:
+            return Cell(table, entry.name, worker, cell)
 
         self.entry = entry
         self.codec = Codec(entry)
@@ -136,11 +136,11 @@ class Registry:
     def __init__(
         self,
         manifest: Manifest,
-        board: Board | None = None,
+        table: SharedTable | None = None,
         worker: int = 0,
         whole: Callable[[ModelEntry], bool] = lambda _: True,
     ) -> None:
-        self._board = board or counters.make_board([entry.name for entry in manifest.models])
+        self._table = table or counters.make_table([entry.name for entry in manifest.models])
         self._worker = worker
         self._whole = whole
         self._watchers: list[Callable[[str, Model | None], None]] = []
@@ -160,7 +160,7 @@ class Registry:
     @property
     def room(self) -> int:
         """How many models can be added to these."""
-        return self._board.room
+        return self._table.room
 
     def watch(self, watcher: Callable[[str, Model | None], None]) -> None:
         """Be told of each model that takes another's place, or of none that does."""
@@ -200,7 +200,7 @@ class Registry:
         }
         told = {
             "triton_up": self.triton_up, "models": states, "generation": self.generation,
-            "changed": self._changed, "rows": self._board.names,
+            "changed": self._changed, "rows": self._table.names,
         }  # fmt: skip
         return orjson.dumps(told)
 
@@ -254,7 +254,7 @@ class Registry:
             watcher(model.entry)
 
     def _take_rows(self, names: list[str]) -> None:
-        counters.begin(self._board, self._board.add(names), self._worker, whole=False)
+        counters.begin(self._table, self._table.add(names), self._worker, whole=False)
 
     def _made(self, entry: ModelEntry) -> Model:
-        return Model(entry, self._board, self._worker, self._whole)
+        return Model(entry, self._table, self._worker, self._whole)

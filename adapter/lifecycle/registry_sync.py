@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from adapter.lifecycle.registry import Registry
-from adapter.workers.shared_snapshot import Bulletin
+from adapter.workers.shared_snapshot import SharedSnapshot
 
 
-class News:
-    """`tell` is for the worker that leads, `follow` for all: who leads has nothing to follow."""
+class RegistrySync:
+    """`publish` is for the worker that leads, `catch_up` for all: who leads has nothing to follow."""
 
-    def __init__(self, registry: Registry, bulletin: Bulletin) -> None:
+    def __init__(self, registry: Registry, snapshot: SharedSnapshot) -> None:
         self._registry = registry
-        self._bulletin = bulletin
+        self._snapshot = snapshot
         self._seen = 0
         self._told = b""
 
-    def tell(self) -> None:
+    def publish(self) -> None:
         """Write down what has changed."""
         text = self._registry.as_text()
         if text != self._told:
-            self._seen = self._bulletin.publish(text)
+            self._seen = self._snapshot.publish(text)
             self._told = text
 
-    def follow(self) -> None:
+    def catch_up(self) -> None:
         """Take over what was written since; next to nothing where nothing was."""
-        news = self._bulletin.read(self._seen)
-        if news is not None:
-            self._seen, text = news
+        registry_sync = self._snapshot.read(self._seen)
+        if registry_sync is not None:
+            self._seen, text = registry_sync
             self._registry.follow(text)

@@ -32,7 +32,7 @@ _STOPPED = ("T", "t")
 _NO_PROCESS = (FileNotFoundError, ProcessLookupError)
 
 
-class Stubs:
+class StubProcesses:
     """Those of the Triton that listens on this gRPC port; `look` before anything else."""
 
     def __init__(self, grpc_address: str, proc: Path = _PROC) -> None:
@@ -153,7 +153,7 @@ class Stubs:
                     continue
 
 
-class Supervisor:
+class SupervisorPipe:
     """`schwift serve`, which owns these processes: asked over a pipe to end them."""
 
     def __init__(self, pipe: int) -> None:

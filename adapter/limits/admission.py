@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from adapter.errors import Overloaded
-from adapter.workers.counters import Gauge
+from adapter.workers.counters import Cell
 
 # How much the newest request counts in the running mean of service times.
 _WEIGHT = 0.05
@@ -15,7 +15,7 @@ _LONGEST_RETRY = 60.0
 class Admission:
     """A bound over all models and workers together. Over it, a request is refused at once, not queued."""
 
-    def __init__(self, limit: int, in_flight: Gauge) -> None:
+    def __init__(self, limit: int, in_flight: Cell) -> None:
         self._limit = limit
         self._in_flight = in_flight
         self._seconds = 0.0

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from adapter.errors import BreakerOpen
-from adapter.workers.process_lock import Lock
-from adapter.workers.shared_table import Board
+from adapter.workers.process_lock import ProcessLock
+from adapter.workers.shared_table import SharedTable
 
 State = Literal["closed", "open", "half_open"]
 STATES: tuple[State, ...] = ("closed", "open", "half_open")
@@ -46,27 +46,27 @@ WIDTH = _WINDOW_WIDTH + 8
 _CLOSED, _OPEN, _HALF_OPEN = 0.0, 1.0, 2.0
 
 
-class Boards:
+class BreakerCells:
     """What breakers share between worker processes: cells of a board, in each row from `at` on, and a lock."""
 
-    def __init__(self, board: Board, at: int = 0) -> None:
-        self._board = board
+    def __init__(self, table: SharedTable, at: int = 0) -> None:
+        self._table = table
         self._window = slice(at, at + _WINDOW_WIDTH)
         self._state = slice(at + _WINDOW_WIDTH, at + WIDTH)
-        self.lock = Lock("schwift-breakers")
+        self.lock = ProcessLock("schwift-breakers")
 
     @classmethod
-    def alone(cls, names: Sequence[str], workers: int = 1) -> Boards:
+    def alone(cls, names: Sequence[str], workers: int = 1) -> BreakerCells:
         """On a board of their own."""
-        return cls(Board(names, WIDTH, workers))
+        return cls(SharedTable(names, WIDTH, workers))
 
     def state(self, name: str) -> memoryview[float]:
         """Everybody's cells."""
-        return self._board.row(name, 0)[self._state]
+        return self._table.row(name, 0)[self._state]
 
     def windows(self, name: str) -> list[memoryview[float]]:
         """Those of each worker."""
-        return [row[self._window] for row in self._board.rows(name)]
+        return [row[self._window] for row in self._table.rows(name)]
 
 
 class Breaker:
@@ -74,7 +74,7 @@ class Breaker:
 
     def __init__(
         self,
-        boards: Boards,
+        boards: BreakerCells,
         name: str,
         worker: int,
         longest: float,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from adapter import errors
-from adapter.limits.breaker import Boards, Breaker
+from adapter.limits.breaker import Breaker, BreakerCells
 from adapter.workers import counters
 
 # No fault of what is guarded: it was there and said something.
@@ -26,7 +26,7 @@ class Probes:
 NO_PROBES = Probes(0, 0)
 
 
-class Guard:
+class ModelBreakers:
     """One model's. A model that hangs is no reason to refuse another, so Triton's counts its connections alone."""
 
     def __init__(self, model: Breaker, triton: Breaker) -> None:
@@ -75,29 +75,29 @@ class Guard:
             self.triton.release(probes.triton)
 
 
-class Guards:
+class Breakers:
     """Every model's, made when they are asked for, and Triton's own breaker."""
 
     def __init__(
-        self, boards: Boards, worker: int = 0, longest: float = 30, clock: Callable[[], float] = time.monotonic
+        self, boards: BreakerCells, worker: int = 0, longest: float = 30, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._boards = boards
         self._worker = worker
         self._longest = longest
         self._clock = clock
-        self._guards: dict[str, Guard] = {}
+        self._breakers: dict[str, ModelBreakers] = {}
         self.triton = self._breaker(counters.ALL)
 
     @classmethod
-    def alone(cls, models: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Guards:
+    def alone(cls, models: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Breakers:
         """Of one process that shares them with none."""
-        return cls(Boards.alone([counters.ALL, *models]), clock=clock)
+        return cls(BreakerCells.alone([counters.ALL, *models]), clock=clock)
 
-    def __getitem__(self, model: str) -> Guard:
-        guard = self._guards.get(model)
-        if guard is None:
-            guard = self._guards[model] = Guard(self._breaker(model), self.triton)
-        return guard
+    def __getitem__(self, model: str) -> ModelBreakers:
+        model_breakers = self._breakers.get(model)
+        if model_breakers is None:
+            model_breakers = self._breakers[model] = ModelBreakers(self._breaker(model), self.triton)
+        return model_breakers
 
     def _breaker(self, name: str) -> Breaker:
         return Breaker(self._boards, name, self._worker, self._longest, self._clock)

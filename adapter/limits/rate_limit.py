@@ -15,7 +15,7 @@ from collections.abc import Callable
 from adapter.errors import QuotaExceeded
 from adapter.limits.api_keys import Caller
 from adapter.limits.client_address import quota_address
-from adapter.workers.process_lock import Lock
+from adapter.workers.process_lock import ProcessLock
 
 # Clients that are known at a time: as many groups, of as many places each.
 _GROUPS = 2048
@@ -41,7 +41,7 @@ class Clients:
         table = memoryview(mmap.mmap(-1, _GROUPS * _GROUP * _WORD_BYTES))
         self._hashes, self._values = table.cast("q"), table.cast("d")
         # One process alone has one thread that comes here: it needs no lock.
-        self._lock = Lock("schwift-clients") if shared else None
+        self._lock = ProcessLock("schwift-clients") if shared else None
         self._secret = secrets.token_bytes(16)
 
     def take(self, client: bytes, amount: float, bucket: Bucket, now: float) -> tuple[bool, float]:

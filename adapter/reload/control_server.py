@@ -24,7 +24,7 @@ from typing import Any, cast
 
 from adapter import errors
 from adapter.reload.reloader import Reloader
-from adapter.workers.process_lock import Lock
+from adapter.workers.process_lock import ProcessLock
 from converter.errors import RepositoryError
 from converter.schema.manifest import ModelEntry, read_manifest
 from converter.schema.unix_address import address
@@ -40,11 +40,11 @@ _MOST_AGAIN_SECONDS = 60.0
 _BACKLOG = 4
 
 
-class Control:
+class ControlServer:
     """Of every worker; the one that leads listens. `follow` takes over what the one before it knew."""
 
     def __init__(
-        self, reloader: Reloader, lead: Lock, path: Path, repository: Path, follow: Callable[[], None]
+        self, reloader: Reloader, lead: ProcessLock, path: Path, repository: Path, follow: Callable[[], None]
     ) -> None:
         self._reloader = reloader
         self._lead = lead
@@ -56,7 +56,7 @@ class Control:
 
     async def run(self) -> None:
         """Ends when cancelled."""
-        while not self._lead.try_hold():
+        while not self._lead.try_acquire():
             await asyncio.sleep(_FOLLOW_SECONDS)
         self._follow()
         if self._reloader.on_trial:
@@ -95,7 +95,7 @@ class Control:
             if conversation.cut_off or self._reloader.on_trial:
                 await self._settle_alone()
         finally:
-            self._reloader.let_go()
+            self._reloader.release()
 
     async def _settle_later(self) -> None:
         """Whenever a reload could not be ended, as when Triton is away: try again, for ever."""
@@ -112,7 +112,7 @@ class Control:
     async def _settle_alone(self) -> None:
         """Nobody is there any more to say what to do."""
         try:
-            await self._reloader.settle(read_manifest(self._repository), _log.info)
+            await self._reloader.commit(read_manifest(self._repository), _log.info)
         except (errors.ReloadFailed, RepositoryError) as error:
             _log.error("what is served is not what the repository on the disk holds: %s", error)
         except Exception:
@@ -155,9 +155,9 @@ class _Conversation:
                 tried, self._tried = self._tried, None
                 manifest = read_manifest(self._repository)
                 await self._reloader.switch(*tried, manifest)
-                await self._reloader.settle(manifest, self._say)
+                await self._reloader.commit(manifest, self._say)
             else:
-                await self._reloader.settle(read_manifest(self._repository), self._say)
+                await self._reloader.commit(read_manifest(self._repository), self._say)
             self._send({"ok": True})
         except (errors.ReloadFailed, RepositoryError) as error:
             self._send({"ok": False, "reason": str(error)})
@@ -166,7 +166,7 @@ class _Conversation:
         # By its number: the folders above may have other names in another container.
         manifest = read_manifest(self._repository.resolve().parent / Path(request["build"]).name)
         entries = [entry for entry in manifest.models if entry.name in request["models"]]
-        await self._reloader.begin(entries, request["suffix"], self._say)
+        await self._reloader.stage(entries, request["suffix"], self._say)
         self._tried = entries, request["suffix"]
 
     def _say(self, text: str) -> None:

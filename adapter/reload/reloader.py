@@ -20,13 +20,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from adapter import errors
 from adapter.backend.load_reason import load_reason
 from adapter.backend.protocol import InferenceBackend
-from adapter.lifecycle.model_locks import Turns
-from adapter.lifecycle.reaper import Outliving
+from adapter.lifecycle.model_locks import ModelLocks
+from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.registry import Registry
-from adapter.predictor import PredictService
+from adapter.predictor import Predictor
 from adapter.reload import smoke_test
 from adapter.workers import counters
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import TRIAL_MARK, Manifest, ModelEntry, entry_json
 
 _log = logging.getLogger("schwift.adapter")
@@ -53,26 +53,26 @@ class Reloader:
         self,
         registry: Registry,
         backend: InferenceBackend,
-        board: Board,
+        table: SharedTable,
         tell: Callable[[], None],
         load_timeout: float,
         answer_timeout: float,
         kill: Callable[[str], object] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
-        turns: Turns | None = None,
-        outliving: Outliving | None = None,
+        model_locks: ModelLocks | None = None,
+        reaper: Reaper | None = None,
     ) -> None:
         self._registry = registry
         self._backend = backend
-        self._board = board
+        self._table = table
         self._tell = tell
         self._load_timeout = load_timeout
         self._answer_timeout = answer_timeout
         self._kill = kill
         self._clock = clock
-        self._outliving = outliving or Outliving(None, None, answer_timeout, clock)
+        self._reaper = reaper or Reaper(None, None, answer_timeout, clock)
         # Those of the keeper, and which of them are ours now.
-        self._turns = turns or Turns()
+        self._model_locks = model_locks or ModelLocks()
         self._ours: set[str] = set()
         # Entries that requests were led away from, whose Triton models may be loaded still.
         self._replaced: list[ModelEntry] = []
@@ -90,10 +90,10 @@ class Reloader:
         """Whether requests go to trial names: a reload was cut off in between."""
         return any(TRIAL_MARK in model.entry.direct for model in self._registry.models.values())
 
-    async def begin(self, entries: Sequence[ModelEntry], suffix: str, say: Say) -> None:
+    async def stage(self, entries: Sequence[ModelEntry], suffix: str, say: Say) -> None:
         """Load these under their trial names and try them. ReloadFailed unloads them all again.
 
-        On return the keeper leaves these models alone, until `settle` or `let_go`.
+        On return the keeper leaves these models alone, until `commit` or `release`.
         """
         new = [entry for entry in entries if entry.name not in self._registry.models]
         if len(new) > self._registry.room:
@@ -114,9 +114,9 @@ class Reloader:
         """Unload the trial names."""
         await self._unload(entry.on_trial(suffix) for entry in entries)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Leave the models to the keeper again."""
-        self._turns.give_back(self._ours)
+        self._model_locks.release(self._ours)
         self._ours = set()
 
     async def switch(self, entries: Sequence[ModelEntry], suffix: str, manifest: Manifest) -> None:
@@ -127,7 +127,7 @@ class Reloader:
         removed = [name for name in self._registry.models if manifest.model(name) is None]
         await self._replace([entry.on_trial(suffix) for entry in entries], removed)
 
-    async def settle(self, manifest: Manifest, say: Say) -> None:
+    async def commit(self, manifest: Manifest, say: Say) -> None:
         """Serve what the repository on the disk holds, under its own names, and leave all to the keeper again.
 
         ReloadFailed leaves requests where they are.
@@ -135,7 +135,7 @@ class Reloader:
         try:
             await self._settle(manifest, say)
         finally:
-            self.let_go()
+            self.release()
 
     async def _settle(self, manifest: Manifest, say: Say) -> None:
         before = {name: model.entry for name, model in self._registry.models.items()}
@@ -161,20 +161,20 @@ class Reloader:
         names = names - self._ours
         ends = self._clock() + self._load_timeout + _RECOVERY_SECONDS
         told = False
-        while busy := sorted(name for name in names if not self._turns.free(name)):
+        while busy := sorted(name for name in names if not self._model_locks.free(name)):
             if self._clock() > ends:
                 raise errors.ReloadFailed(f"{busy[0]}: the server is still loading what it serves now: try again later")
             if not told:
                 say(f"{busy[0]}: waiting, since the server is loading what it serves now")
                 told = True
             await asyncio.sleep(_LOOK_SECONDS)
-        self._turns.take(names)
+        self._model_locks.acquire(names)
         self._ours |= names
 
     async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
         """Load the Triton models of an entry and try them."""
         started = self._clock()
-        before = await self._outliving.processes(entry)
+        before = await self._reaper.processes(entry)
         try:
             for name in entry.triton_models:
                 await self._backend.load(name, self._load_timeout)
@@ -185,7 +185,7 @@ class Reloader:
         except errors.UpstreamDown as error:
             raise errors.ReloadFailed(f"{entry.name}: {error.detail}") from error
         # The version before, if there was one under these names, Triton unloads by itself.
-        self._outliving.unloaded(before.without(await self._outliving.processes(entry)), orderly=True)
+        self._reaper.unloaded(before.without(await self._reaper.processes(entry)), orderly=True)
         seconds = self._clock() - started
         try:
             warning = await smoke_test.check(self._backend, entry, served, self._answer_timeout)
@@ -205,7 +205,7 @@ class Reloader:
         self._registry.replace(entries, removed)
         self._tell()
         ends = self._clock() + self._answer_timeout + _ADOPT_SECONDS
-        cells = [row[counters.ADOPTED : counters.ADOPTED + 1] for row in self._board.rows(counters.ALL)]
+        cells = [row[counters.ADOPTED : counters.ADOPTED + 1] for row in self._table.rows(counters.ALL)]
         while any(cell[0] < self._registry.generation for cell in cells):
             if self._clock() > ends:
                 # It hangs, or has requests past their deadline: neither keeps the new version waiting.
@@ -216,7 +216,7 @@ class Reloader:
     async def _unload(self, entries: Iterable[ModelEntry], used: Collection[str] = ()) -> None:
         """Unload the Triton models of these entries, but for those that are `used` on."""
         for entry in entries:
-            processes = await self._outliving.processes(entry, used)
+            processes = await self._reaper.processes(entry, used)
             for name in entry.triton_models:
                 if name not in used:
                     try:
@@ -224,10 +224,10 @@ class Reloader:
                     except errors.UpstreamDown:
                         # It hangs in its load, or in a call.
                         self._kill(name)
-            self._outliving.unloaded(processes, orderly=True)
+            self._reaper.unloaded(processes, orderly=True)
 
 
-async def adopt(registry: Registry, service: PredictService, mark: counters.Gauge) -> None:
+async def adopt(registry: Registry, service: Predictor, mark: counters.Cell) -> None:
     """In every worker: write down which generation it serves once nothing of the ones before is in flight."""
     while True:
         if mark.mine != registry.generation and not service.leaving():

@@ -39,7 +39,7 @@ _MOST_SKIPPED = 64 * 1024
 CLIENT_LEFT = "schwift.client_left"
 
 
-class HttpProtocol(HttpToolsProtocol):
+class BoundedProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=HttpProtocol)`. Requests are parsed one at a time: the next when one is answered."""
 
     head_bounds = HeadBounds()

@@ -38,7 +38,7 @@ class HeadBounds:
     headers: int = 100
 
 
-class Connection(Protocol):
+class BoundedConnection(Protocol):
     @property
     def waits_since(self) -> float | None:
         """Since when it waits for a request, by the loop's clock; None while a request is in hand."""
@@ -52,7 +52,7 @@ class Connection(Protocol):
 class ConnectionSweep:
     """Checks every connection once a second, and makes room where descriptors run out."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, connections: Iterable[Connection]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, connections: Iterable[BoundedConnection]) -> None:
         self.refusals = RefusalLog()
         self._loop = loop
         self._connections = connections

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, cast
 from starlette.types import Message, Receive
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from adapter.http.predict import LEFT, Answer, Headers, HotPath
+from adapter.http.predict import LEFT, Answer, Headers, PredictEndpoint
 from adapter.limits.access_policy import Need
-from adapter.sockets.bounded_protocol import BODY, BOUNDARY, HEAD, HttpProtocol
+from adapter.sockets.bounded_protocol import BODY, BOUNDARY, HEAD, BoundedProtocol
 from adapter.sockets.stepping import HEAD_END
 from converter.schema.model import Endpoint
 
@@ -111,13 +111,13 @@ class _Repeated(NamedTuple):
     named: Iterable[tuple[bytes, bytes]]
 
 
-class ExpressProtocol(HttpProtocol):
+class PredictProtocol(BoundedProtocol):
     """For `uvicorn.Config(HotPath(…), http=ExpressProtocol, proxy_headers=False)`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Not through anything that uvicorn put around it, which would miss these requests.
-        if not isinstance(self.app, HotPath) or self.root_path or self.limit_concurrency is not None:
+        if not isinstance(self.app, PredictEndpoint) or self.root_path or self.limit_concurrency is not None:
             raise TypeError("the hot path must be the application itself, with no root path and no limit of uvicorn's")
         self._hot = self.app
         self._most_digits = len(str(self._hot.small))

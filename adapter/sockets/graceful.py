@@ -22,7 +22,7 @@ from typing import Any
 import uvicorn
 
 from adapter.sockets import listening
-from adapter.sockets.bounded_protocol import HttpProtocol
+from adapter.sockets.bounded_protocol import BoundedProtocol
 
 # Another signal after so long ends the drain. Sooner it may be the same one: `timeout`, systemd and terminals send
 # theirs to each process of a group, and a parent passes its own on.
@@ -156,8 +156,8 @@ class GracefulServer(uvicorn.Server):
                 connection.shutdown()
         return left
 
-    def _connections(self) -> list[HttpProtocol]:
-        return [connection for connection in self.server_state.connections if isinstance(connection, HttpProtocol)]
+    def _connections(self) -> list[BoundedProtocol]:
+        return [connection for connection in self.server_state.connections if isinstance(connection, BoundedProtocol)]
 
     def _close_new(self) -> None:
         """Connections of requests that arrive from now on are closed after the answer."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from adapter.request_timings import Timings
+from adapter.request_timings import RequestTimings
 
 LOGGER = "schwift.requests"
 _log = logging.getLogger(LOGGER)
@@ -36,7 +36,7 @@ class AccessLog:
         endpoint: str,
         model: str,
         client: str,
-        timings: Timings,
+        timings: RequestTimings,
         status: int,
         code: str,
         seconds: float,

@@ -17,10 +17,10 @@ from adapter import VERSION
 from adapter.batching.regime import REGIMES, RegimeName
 from adapter.error_codes import CODES
 from adapter.lifecycle.registry import Registry
-from adapter.limits.breaker import STATES, Boards
-from adapter.limits.breakers import Guards
+from adapter.limits.breaker import STATES, BreakerCells
+from adapter.limits.breakers import Breakers
 from adapter.workers import counters
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 
 _LABELS = ("model_name", "endpoint")
 _SERVER_FAULT = 500
@@ -39,11 +39,11 @@ class Metrics(Collector):
     """Requests for a model that does not exist are counted under no label of the client's choosing."""
 
     def __init__(
-        self, registry: Registry, board: Board, guards: Guards | None = None, bounds: Bounds | None = None
+        self, registry: Registry, table: SharedTable, breakers: Breakers | None = None, bounds: Bounds | None = None
     ) -> None:
         self._models = registry
-        self._board = board
-        self._guards = guards or Guards(Boards(board, counters.BREAKER))
+        self._table = table
+        self._breakers = breakers or Breakers(BreakerCells(table, counters.BREAKER))
         self._bounds = bounds
         self._prometheus = CollectorRegistry()
         self._prometheus.register(self)
@@ -58,7 +58,7 @@ class Metrics(Collector):
         yield from self._requests()
         yield from self._times()
         yield from self._gauges()
-        yield from self._breakers()
+        yield from self._breaker_states()
         yield from self._limits()
 
     def _requests(self) -> Iterator[Metric]:
@@ -78,7 +78,7 @@ class Metrics(Collector):
         for name, model in self._models.models.items():
             for endpoint in model.entry.spec.endpoints:
                 labels = (name, endpoint)
-                cells = counters.totals(self._board, name, endpoint)
+                cells = counters.totals(self._table, name, endpoint)
                 by_code = cells[: len(CODES)]
                 answered = by_code[0]
                 requests.add_metric(labels, sum(by_code))
@@ -107,12 +107,12 @@ class Metrics(Collector):
         )
         for name, served in self._models.models.items():
             for endpoint in served.entry.spec.endpoints:
-                cells = counters.totals(self._board, name, endpoint)
+                cells = counters.totals(self._table, name, endpoint)
                 queue.add_metric((name, endpoint), cells[counters.QUEUE_SUM])
                 model.add_metric((name, endpoint), cells[counters.MODEL_SUM])
             for way in counters.WAYS:
                 if way == "direct" or served.entry.front is not None:
-                    cells = counters.call_times(self._board, name, way)
+                    cells = counters.call_times(self._table, name, way)
                     buckets, total = _histogram(cells, _LATENCY_SECONDS, 0, counters.CALL_MS_SUM)
                     calls.add_metric((name, way), buckets, total / 1e3)
         yield from (queue, model, calls)
@@ -133,10 +133,10 @@ class Metrics(Collector):
             yield GaugeMetricFamily("schwift_in_flight_limit", "Most requests in flight.", in_flight)
 
     def _gauges(self) -> Iterator[Metric]:
-        board = self._board
-        in_flight = counters.total(board, counters.ALL, counters.IN_FLIGHT)
+        table = self._table
+        in_flight = counters.total(table, counters.ALL, counters.IN_FLIGHT)
         yield GaugeMetricFamily("schwift_in_flight", "Requests in flight, all models together.", in_flight)
-        lost = counters.total(board, counters.ALL, counters.LINES_LOST)
+        lost = counters.total(table, counters.ALL, counters.LINES_LOST)
         yield CounterMetricFamily("schwift_log_lines_lost", "Log lines that could not be written.", lost)
         yield GaugeMetricFamily("schwift_triton_up", "1 while Triton answers.", float(self._models.triton_up))
         ready = GaugeMetricFamily("schwift_model_ready", "1 while a model is served.", labels=("model_name",))
@@ -153,18 +153,18 @@ class Metrics(Collector):
         rows = CounterMetricFamily("schwift_call_rows", "Rows in these calls.", labels=("model_name",))
         for name, model in self._models.models.items():
             ready.add_metric((name,), float(model.ready))
-            queued.add_metric((name,), counters.total(board, name, counters.QUEUED))
-            now = regime_of(board, name)
+            queued.add_metric((name,), counters.total(table, name, counters.QUEUED))
+            now = regime_of(table, name)
             for word in REGIMES:
                 regime.add_metric((name, word), float(word == now))
-            changes.add_metric((name,), counters.total(board, name, counters.REGIME_CHANGES))
-            calls.add_metric((name,), counters.total(board, name, counters.CALLS))
-            rows.add_metric((name,), counters.total(board, name, counters.CALL_ROWS))
+            changes.add_metric((name,), counters.total(table, name, counters.REGIME_CHANGES))
+            calls.add_metric((name,), counters.total(table, name, counters.CALLS))
+            rows.add_metric((name,), counters.total(table, name, counters.CALL_ROWS))
         yield from (ready, queued, regime, changes, calls, rows)
         yield from self._recoveries()
 
     def _recoveries(self) -> Iterator[Metric]:
-        board = self._board
+        table = self._table
         recoveries = CounterMetricFamily(
             "schwift_model_recoveries",
             "Times that a model was loaded again because it died, hung, or held more memory than it may.",
@@ -182,13 +182,13 @@ class Metrics(Collector):
         )
         for name in self._models.models:
             for i, reason in enumerate(counters.RECOVERY_REASONS):
-                recoveries.add_metric((name, reason), counters.total(board, name, counters.RECOVERIES + i))
-            stuck.add_metric((name,), counters.total(board, name, counters.STUCK))
-            if size := counters.highest(board, name, counters.MEMORY):
+                recoveries.add_metric((name, reason), counters.total(table, name, counters.RECOVERIES + i))
+            stuck.add_metric((name,), counters.total(table, name, counters.STUCK))
+            if size := counters.highest(table, name, counters.MEMORY):
                 memory.add_metric((name,), size)
         yield from (recoveries, stuck, memory)
 
-    def _breakers(self) -> Iterator[Metric]:
+    def _breaker_states(self) -> Iterator[Metric]:
         """Triton's own has no model's name."""
         state = GaugeMetricFamily(
             "schwift_breaker_state", "1 for the state that a circuit breaker is in.", labels=("model_name", "state")
@@ -196,17 +196,17 @@ class Metrics(Collector):
         opened = CounterMetricFamily(
             "schwift_breaker_opened", "How often a circuit breaker opened.", labels=("model_name",)
         )
-        breakers = {name: self._guards[name].model for name in self._models.models}
-        for name, breaker in {counters.ALL: self._guards.triton, **breakers}.items():
+        of_models = {name: self._breakers[name].model for name in self._models.models}
+        for name, breaker in {counters.ALL: self._breakers.triton, **of_models}.items():
             for word in STATES:
                 state.add_metric((name, word), float(word == breaker.state))
             opened.add_metric((name,), breaker.opened)
         yield from (state, opened)
 
 
-def regime_of(board: Board, name: str) -> RegimeName:
+def regime_of(table: SharedTable, name: str) -> RegimeName:
     """A model's regime; of several workers' the one with the most load."""
-    return REGIMES[int(counters.highest(board, name, counters.REGIME))]
+    return REGIMES[int(counters.highest(table, name, counters.REGIME))]
 
 
 def _histogram(

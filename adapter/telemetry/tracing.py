@@ -23,7 +23,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from adapter import VERSION
 from adapter.error_codes import STATUS_OF
 from adapter.errors import AdapterError
-from adapter.request_timings import RequestTrace, Timings
+from adapter.request_timings import RequestTimings, RequestTrace
 from adapter.telemetry import trace_context
 
 SERVICE = "schwiftserve"
@@ -113,7 +113,7 @@ class _Request:
             trace_context.leave(token)
             span.end()
 
-    def finish(self, timings: Timings, status: int, code: str) -> None:
+    def finish(self, timings: RequestTimings, status: int, code: str) -> None:
         span = self.span
         span.set_attributes(
             {

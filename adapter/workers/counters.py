@@ -12,7 +12,7 @@ from typing import Literal
 
 from adapter.error_codes import CODES
 from adapter.limits import breaker
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS, Endpoint
 
 LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
@@ -72,25 +72,25 @@ _SPARE = 256
 ALL = ""
 
 
-def make_board(models: Sequence[str], workers: int = 1) -> Board:
-    return Board([ALL, *models], WIDTH, workers, _SPARE)
+def make_table(models: Sequence[str], workers: int = 1) -> SharedTable:
+    return SharedTable([ALL, *models], WIDTH, workers, _SPARE)
 
 
-def begin(board: Board, models: Sequence[str], worker: int, whole: bool = True) -> None:
+def begin(table: SharedTable, models: Sequence[str], worker: int, whole: bool = True) -> None:
     """Clear the gauges that a worker's predecessor left of these models; of the adapter as a whole too, or not."""
     for name in (ALL, *models) if whole else models:
-        row = board.row(name, worker)
+        row = table.row(name, worker)
         for cell in _OF_THE_PROCESS:
             row[cell] = 0.0
 
 
-class Gauge:
+class Cell:
     """One number of this worker, and its total over all of them."""
 
-    def __init__(self, board: Board, name: str, worker: int, cell: int) -> None:
-        self._mine = board.row(name, worker)
+    def __init__(self, table: SharedTable, name: str, worker: int, cell: int) -> None:
+        self._mine = table.row(name, worker)
         self._cell = cell
-        self._all = board.rows(name)
+        self._all = table.rows(name)
 
     def add(self, amount: float) -> None:
         self._mine[self._cell] += amount
@@ -108,12 +108,12 @@ class Gauge:
         return float(sum([row[self._cell] for row in self._all]))
 
 
-class Tally:
+class EndpointCounters:
     """One endpoint of one model, in this worker."""
 
-    def __init__(self, board: Board, name: str, worker: int, endpoint: Endpoint) -> None:
+    def __init__(self, table: SharedTable, name: str, worker: int, endpoint: Endpoint) -> None:
         start = _START[endpoint]
-        self._cells = board.row(name, worker)[start : start + _ENDPOINT_WIDTH]
+        self._cells = table.row(name, worker)[start : start + _ENDPOINT_WIDTH]
 
     def answered(self, seconds: float, rows: int, queue_seconds: float = 0, model_seconds: float = 0) -> None:
         """A 200, with the part of its time that it waited here, and the part that it was in calls of Triton."""
@@ -132,12 +132,12 @@ class Tally:
         self._cells[_CODE_CELLS[code]] += 1
 
 
-class CallTimes:
+class CallHistogram:
     """The calls of one of a model's Triton models that were answered, in this worker."""
 
-    def __init__(self, board: Board, name: str, worker: int, way: Way) -> None:
+    def __init__(self, table: SharedTable, name: str, worker: int, way: Way) -> None:
         start = _CALL_MS_START[way]
-        self._cells = board.row(name, worker)[start : start + _CALL_MS_WIDTH]
+        self._cells = table.row(name, worker)[start : start + _CALL_MS_WIDTH]
 
     def took(self, seconds: float) -> None:
         milliseconds = seconds * 1e3
@@ -145,24 +145,24 @@ class CallTimes:
         self._cells[CALL_MS_SUM] += milliseconds
 
 
-def totals(board: Board, name: str, endpoint: Endpoint) -> list[float]:
+def totals(table: SharedTable, name: str, endpoint: Endpoint) -> list[float]:
     """The cells of an endpoint, added up over the workers."""
-    return _added_up(board, name, _START[endpoint], _ENDPOINT_WIDTH)
+    return _added_up(table, name, _START[endpoint], _ENDPOINT_WIDTH)
 
 
-def call_times(board: Board, name: str, way: Way) -> list[float]:
+def call_times(table: SharedTable, name: str, way: Way) -> list[float]:
     """The histogram of a model's calls, added up over the workers."""
-    return _added_up(board, name, _CALL_MS_START[way], _CALL_MS_WIDTH)
+    return _added_up(table, name, _CALL_MS_START[way], _CALL_MS_WIDTH)
 
 
-def _added_up(board: Board, name: str, start: int, width: int) -> list[float]:
-    rows = [row[start : start + width].tolist() for row in board.rows(name)]
+def _added_up(table: SharedTable, name: str, start: int, width: int) -> list[float]:
+    rows = [row[start : start + width].tolist() for row in table.rows(name)]
     return [sum(cells) for cells in zip(*rows, strict=True)]
 
 
-def total(board: Board, name: str, cell: int) -> float:
-    return float(sum(row[cell] for row in board.rows(name)))
+def total(table: SharedTable, name: str, cell: int) -> float:
+    return float(sum(row[cell] for row in table.rows(name)))
 
 
-def highest(board: Board, name: str, cell: int) -> float:
-    return float(max(row[cell] for row in board.rows(name)))
+def highest(table: SharedTable, name: str, cell: int) -> float:
+    return float(max(row[cell] for row in table.rows(name)))

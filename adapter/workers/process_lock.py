@@ -8,14 +8,14 @@ import os
 from collections.abc import Iterator
 
 
-class Lock:
+class ProcessLock:
     """The kernel opens it when its holder dies."""
 
     def __init__(self, name: str) -> None:
         self._file = os.memfd_create(name)
         self._held = False
 
-    def try_hold(self) -> bool:
+    def try_acquire(self) -> bool:
         """Whether this process holds it, now or since before."""
         if not self._held:
             try:

@@ -12,7 +12,7 @@ import mmap
 _HEAD = 16
 
 
-class Bulletin:
+class SharedSnapshot:
     """`size` in bytes is the longest text."""
 
     def __init__(self, size: int = 1024 * 1024) -> None:

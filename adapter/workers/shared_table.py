@@ -13,7 +13,7 @@ from collections.abc import Sequence
 _CELL = 8
 
 
-class Board:
+class SharedTable:
     """A row of `width` float64 cells for each name and worker, all 0 at first; `spare` rows are for names to come."""
 
     def __init__(self, names: Sequence[str], width: int, workers: int = 1, spare: int = 0) -> None:

@@ -41,7 +41,7 @@ class GraphTensor:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What the plan needs beyond the spec.
 
     `compiled` is the TorchScript file made of an eager module, which takes the model file's place.
@@ -58,7 +58,7 @@ class Facts:
 
 def inspect_all(
     sources: tuple[ModelSource, ...], scratch: Path, jobs: int, left_out: list[str] | None = None
-) -> dict[str, Facts]:
+) -> dict[str, ModelFacts]:
     """The facts of each model, by name. ArtifactError lists the problems of all of them.
 
     With `left_out`, a model whose library is not installed has no facts, and its problem goes there.
@@ -73,7 +73,7 @@ def inspect_all(
         for share, known in zip(shares, answers, strict=True)
         for source, answer in zip(share, known, strict=True)
     }
-    facts: dict[str, Facts] = {}
+    facts: dict[str, ModelFacts] = {}
     problems: list[str] = []
     for source in sources:
         name = source.spec.name
@@ -90,12 +90,12 @@ def inspect_all(
     return facts
 
 
-def _facts(source: ModelSource, answer: bounded.Answer) -> Facts:
+def _facts(source: ModelSource, answer: bounded.Answer) -> ModelFacts:
     """What a bounded process found, or ArtifactError with what became of it."""
     where = f"{source.config}: {source.spec.model_args.model_file or 'the model'}"
     if "facts" in answer:
         found = answer["facts"]
-        return Facts(
+        return ModelFacts(
             inputs=tuple(_tensor(item) for item in found["inputs"]),
             outputs=tuple(_tensor(item) for item in found["outputs"]),
             compiled=Path(found["compiled"]) if found["compiled"] else None,
@@ -121,12 +121,12 @@ def _facts(source: ModelSource, answer: bounded.Answer) -> Facts:
     )
 
 
-def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> Facts:
+def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> ModelFacts:
     """The facts of one model; what is compiled is written below `scratch`. `probe` opens it as its library does."""
     probe = probe or probe_apart
     check_backend(source)
     if source.spec.backend == "python":
-        return Facts(package=_class_package(source))
+        return ModelFacts(package=_class_package(source))
     name = source.spec.model_args.model_file or ""
     if name not in source.files:
         hint = nearest(name, source.files)
@@ -137,14 +137,14 @@ def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> F
     if source.spec.backend == "onnx":
         _check_external_data(source, path)
         found = probe(source, "onnx", str(path))
-        return Facts(
+        return ModelFacts(
             inputs=tuple(_tensor(item) for item in found["inputs"]),
             outputs=tuple(_tensor(item) for item in found["outputs"]),
             package=source.models_name,
         )
     if source.spec.backend == "torch":
-        return Facts(compiled=_torch(source, path, scratch, probe), package=source.models_name)
-    return Facts(package=source.models_name, notes=check_pickle(source, path))
+        return ModelFacts(compiled=_torch(source, path, scratch, probe), package=source.models_name)
+    return ModelFacts(package=source.models_name, notes=check_pickle(source, path))
 
 
 def _tensor(item: dict[str, Any]) -> GraphTensor:

@@ -18,7 +18,7 @@ _MORE_SECONDS = 60.0
 _MOST_LINE = 1024 * 1024
 
 
-class Control:
+class ControlClient:
     """A connection to the server. `say` gets what it tells on the way."""
 
     def __init__(self, sock: socket.socket, say: Callable[[str], None]) -> None:
@@ -44,7 +44,7 @@ class Control:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Iterator[Control]:
+def connected(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Iterator[ControlClient]:
     """NothingServed where no server of this repository runs."""
     path = settings.control_path
     with contextlib.ExitStack() as stack:
@@ -58,4 +58,4 @@ def connected(settings: Settings, say: Callable[[str], None] = lambda text: None
                 "run this in the folder where `schwift serve` runs, or start it"
             ) from error
         sock.settimeout(settings.model_load_timeout_seconds + 2 * settings.predict_timeout_seconds + _MORE_SECONDS)
-        yield Control(sock, say)
+        yield ControlClient(sock, say)

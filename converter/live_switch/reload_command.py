@@ -12,7 +12,7 @@ from pathlib import Path
 
 from converter.build import Build, build_repository, roll_back
 from converter.errors import ReloadError, RepositoryError
-from converter.live_switch.control_client import Control, connected
+from converter.live_switch.control_client import ControlClient, connected
 from converter.live_switch.trial_names import trial_names
 from converter.repository import writer
 from converter.repository.lock import locked
@@ -31,7 +31,7 @@ def reload(
     Raises NothingServed before anything is built, ConfigError of the build, and ReloadError.
     """
     _check_server(settings)
-    take = _Taking(settings, say)
+    take = _LiveSwitch(settings, say)
     # Other builds wait until the server is at its end with this one.
     with locked(settings.repository):
         build = build_repository(
@@ -46,7 +46,7 @@ def reload(
 def rollback(settings: Settings, name: str, say: Say) -> Build:
     """Have the server go back to the version of a model before the one it serves; raises as `reload` does."""
     _check_server(settings)
-    return roll_back(settings.repository, name, write=_Taking(settings, say).build)
+    return roll_back(settings.repository, name, write=_LiveSwitch(settings, say).build)
 
 
 def _check_server(settings: Settings) -> None:
@@ -59,7 +59,7 @@ def _check_server(settings: Settings) -> None:
         )
 
 
-class _Taking:
+class _LiveSwitch:
     """How the server takes a repository."""
 
     def __init__(self, settings: Settings, say: Say) -> None:
@@ -68,7 +68,7 @@ class _Taking:
 
     def build(self, plan: Plan, manifest: Manifest, output: Path) -> None:
         """A `writer.Write`: the build is switched to once the server has tried it."""
-        with writer.prepared(plan, manifest, output) as new, connected(self._settings, self._say) as control:
+        with writer.stage(plan, manifest, output) as new, connected(self._settings, self._say) as control:
             served = new.served
             if served is None:
                 raise RepositoryError(f"{output}: what is served is gone from the disk: start the server anew")
@@ -104,7 +104,7 @@ class _Taking:
                 control.ask(do="switch")
 
 
-def _changed(control: Control, manifest: Manifest) -> list[str]:
+def _changed(control: ControlClient, manifest: Manifest) -> list[str]:
     """The models that the server serves in another version, or not at all."""
     served = control.ask(do="served")["served"]
     return [entry.name for entry in manifest.models if served.get(entry.name) != entry.version]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converter.inspect.discover import ModelSource
-from converter.inspect.inspector import Facts
+from converter.inspect.inspector import ModelFacts
 from converter.repository.render import QueuePolicy, TritonModel, render
 from converter.repository.runtime_files import entry_point, runtime_files
 from converter.repository.tensors import Tensors, resolve
@@ -67,7 +67,7 @@ class Plan:
         return Manifest(models=self.entries, older=self.older, numbers=last, files=dict(digests))
 
 
-def joined(plans: Iterable[Plan]) -> Plan:
+def join_plans(plans: Iterable[Plan]) -> Plan:
     """One repository of all of them, in the order of their names and numbers."""
     listed = list(plans)
     entries = sorted((entry for plan in listed for entry in plan.entries), key=lambda entry: entry.name)
@@ -76,7 +76,7 @@ def joined(plans: Iterable[Plan]) -> Plan:
     return Plan(tuple(entries), dict(files), tuple(older))
 
 
-def plan_model(source: ModelSource, facts: Facts, options: BuildOptions, wake_key: str, version: int) -> Plan:
+def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str, version: int) -> Plan:
     """One model as such a version of it, and no older one.
 
     `wake_key` is the secret mark of its wake-ups (runtime/wake.py).
@@ -138,7 +138,7 @@ def _front(
 
 
 def _direct_model(
-    source: ModelSource, facts: Facts, tensors: Tensors, rows: int, options: BuildOptions, version: int
+    source: ModelSource, facts: ModelFacts, tensors: Tensors, rows: int, options: BuildOptions, version: int
 ) -> TritonModel:
     spec = source.spec
     name = spec.name + DIRECT_SUFFIX
@@ -199,7 +199,7 @@ def _files_of_front(front: TritonModel, wake_key: str) -> dict[str, bytes | Path
     }
 
 
-def _files_of_direct(direct: TritonModel, source: ModelSource, facts: Facts) -> dict[str, bytes | Path]:
+def _files_of_direct(direct: TritonModel, source: ModelSource, facts: ModelFacts) -> dict[str, bytes | Path]:
     """The config, the runtime where the backend is Python, and the whole folder of the model."""
     version = f"{direct.name}/{direct.version}"
     files: dict[str, bytes | Path] = {f"{direct.name}/config.pbtxt": render(direct)}

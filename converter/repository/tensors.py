@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from converter.errors import ArtifactError
 from converter.inspect.discover import ModelSource
-from converter.inspect.inspector import Facts, GraphTensor
+from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.schema import dtypes
 from converter.schema.manifest import Tensor
 from converter.schema.model import TensorSpec, nearest
@@ -33,7 +33,7 @@ class Tensors:
     outputs: tuple[TensorPlan, ...]
 
 
-def resolve(source: ModelSource, facts: Facts) -> Tensors:
+def resolve(source: ModelSource, facts: ModelFacts) -> Tensors:
     """Raises ArtifactError naming the config's key and the remedy."""
     spec = source.spec
     if spec.backend != "onnx":
@@ -57,7 +57,7 @@ def _plain(tensor: TensorSpec, default: str) -> TensorPlan:
     return TensorPlan(Tensor(name=tensor.name or default, dtype=tensor.dtype, dims=tensor.row_dims))
 
 
-def _check_batch_axis(source: ModelSource, facts: Facts) -> None:
+def _check_batch_axis(source: ModelSource, facts: ModelFacts) -> None:
     for item in facts.inputs:
         _check_free(source, "input", item)
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from converter.errors import ConfigError, RepositoryError
 from converter.repository.digest import digest
-from converter.repository.plan import Plan, joined
+from converter.repository.plan import Plan, join_plans
 from converter.schema.manifest import Manifest, ModelEntry, OlderVersion, entry_json
 from converter.schema.model import nearest
 
 
-class Shelf:
+class VersionHistory:
     """What a repository has of one model: its versions, the served one among them."""
 
     def __init__(self, name: str, old: Manifest, root: Path) -> None:
@@ -90,7 +90,7 @@ class Shelf:
         return {name: expected for name, expected in self._files.items() if name.startswith(folders)}
 
 
-def numbered(shelf: Shelf, plan_at: Callable[[int], Plan]) -> tuple[Plan, list[str]]:
+def assign_version(shelf: VersionHistory, plan_at: Callable[[int], Plan]) -> tuple[Plan, list[str]]:
     """A model's plan under its number, with its older versions; and notes for the user.
 
     `plan_at` plans the model as such a version of it.
@@ -101,7 +101,7 @@ def numbered(shelf: Shelf, plan_at: Callable[[int], Plan]) -> tuple[Plan, list[s
         keep = plan.entries[0].spec.versions - 1
         if shelf.same(plan, served):
             older, notes = shelf.as_older([*shelf.older(keep), *shelf.gone_back_from()])
-            return joined([plan, *older]), notes
+            return join_plans([plan, *older]), notes
         for left in shelf.gone_back_from():
             if shelf.same(plan_at(left.version), left):
                 older, notes = shelf.as_older([*shelf.older(keep), *shelf.gone_back_from()])
@@ -109,12 +109,12 @@ def numbered(shelf: Shelf, plan_at: Callable[[int], Plan]) -> tuple[Plan, list[s
                     f"{left.name}: version {served.version} stays, since models/ has version {left.version}, which "
                     "was rolled back: change the model to serve it anew"
                 )
-                return joined([shelf.as_served(served), *older]), notes
+                return join_plans([shelf.as_served(served), *older]), notes
     plan = plan_at(shelf.newest + 1)
     keep = plan.entries[0].spec.versions - 1
-    kept = [*shelf.older(keep - 1), served] if keep and served is not None else []
-    older, notes = shelf.as_older(kept)
-    return joined([plan, *older]), notes
+    carried = [*shelf.older(keep - 1), served] if keep and served is not None else []
+    older, notes = shelf.as_older(carried)
+    return join_plans([plan, *older]), notes
 
 
 def rolled_back(name: str, old: Manifest, root: Path) -> Plan:
@@ -123,7 +123,7 @@ def rolled_back(name: str, old: Manifest, root: Path) -> Plan:
     ConfigError where there is none.
     """
     known = [entry.name for entry in old.models]
-    shelf = Shelf(name, old, root)
+    shelf = VersionHistory(name, old, root)
     served = shelf.served_version()
     if shelf.served is None:
         raise ConfigError(f"{name}: no model of the repository has this name{nearest(name, known)}")
@@ -140,13 +140,13 @@ def rolled_back(name: str, old: Manifest, root: Path) -> Plan:
         raise RepositoryError(damaged[0])
     others = [item for item in old.older_of(name) if item.version != below[0].version]
     older, _ = shelf.as_older([*others, served])
-    return joined([shelf.as_served(below[0]), *older])
+    return join_plans([shelf.as_served(below[0]), *older])
 
 
-def kept(old: Manifest, root: Path, names: Iterable[str]) -> Plan:
+def carry_over(old: Manifest, root: Path, names: Iterable[str]) -> Plan:
     """These models and all their versions, as they were built before."""
     wanted = set(names)
-    folders = {folder for name in wanted for folder in Shelf(name, old, root).names}
+    folders = {folder for name in wanted for folder in VersionHistory(name, old, root).names}
     return Plan(
         tuple(entry for entry in old.models if entry.name in wanted),
         {name: root / name for name in old.files if name.split("/")[0] in folders},

@@ -117,19 +117,19 @@ def _served(manifest: Manifest, numbers: Mapping[str, int]) -> dict[str, str]:
 
 def write(plan: Plan, manifest: Manifest, output: Path) -> None:
     """Write the repository and switch `output` to it. RepositoryError leaves the old one as it was."""
-    with prepared(plan, manifest, output) as new:
+    with stage(plan, manifest, output) as new:
         new.switch()
 
 
 @contextlib.contextmanager
-def prepared(plan: Plan, manifest: Manifest, output: Path) -> Iterator[Prepared]:
+def stage(plan: Plan, manifest: Manifest, output: Path) -> Iterator[StagedBuild]:
     """Write the new repository beside the old one, which other builds leave alone meanwhile.
 
     It is removed in the end unless it was switched to. RepositoryError leaves the old one as it was.
     """
     try:
         with locked(output) as builds:
-            new = Prepared(output, _write_new(plan, manifest, builds))
+            new = StagedBuild(output, _write_new(plan, manifest, builds))
             try:
                 yield new
             finally:
@@ -139,7 +139,7 @@ def prepared(plan: Plan, manifest: Manifest, output: Path) -> Iterator[Prepared]
         raise RepositoryError(f"{output}: the repository could not be written: {error.strerror}") from error
 
 
-class Prepared:
+class StagedBuild:
     """A complete build in its `folder`, and the one that is served until the switch, None where there is none."""
 
     def __init__(self, output: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from converter.repository.runtime_files import RUNTIME_PACKAGE, TEMPLATE_ROOT, o
 from converter.schema import triton_key
 from converter.schema.settings import Settings
 from schwift import log_rotation, process_tree, shared_memory
-from schwift.process_group import Child
+from schwift.process_group import ProcessGroup
 from schwift.triton import addresses, restricted_apis, sealed_start
 from schwift.triton.addresses import Addresses
 from schwift.triton.installation import Installation
@@ -128,12 +128,12 @@ class EmbeddedTriton:
         self._sweep = shared_memory.Sweep(self._shm_prefix, self._mark)
         self._cut_due = 0.0
 
-    def start(self) -> Child:
+    def start(self) -> ProcessGroup:
         log_rotation.set_aside(self._log)
         # Left by one that was killed.
         for path in self._sockets:
             path.unlink(missing_ok=True)
-        return Child("Triton", self._command, self._environment, self._log)
+        return ProcessGroup("Triton", self._command, self._environment, self._log)
 
     def tend(self) -> None:
         """Give back the shared memory that it forgets, and keep its log from filling the disk; called every moment."""

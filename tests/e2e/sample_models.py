@@ -55,7 +55,7 @@ def write_all(models: Path) -> None:
     _pairs(models)
     _onnx_strings(models)
     _onnx_label(models)
-    _eager(models)
+    _busy_poll(models)
 
 
 def folder(models: Path, name: str, config: str) -> Path:
@@ -158,7 +158,7 @@ def save(graph: onnx.GraphProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _eager(models: Path) -> None:
+def _busy_poll(models: Path) -> None:
     """An nn.Module saved whole; its class is torch's own."""
     path = folder(
         models,

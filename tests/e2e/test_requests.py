@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
-from adapter.backend.http_client import TritonHttp
+from adapter.backend.http_client import HttpInference
 from adapter.lifecycle.front_key import canary_id
 from converter.schema.manifest import read_manifest
 from tests.e2e.server import Served
@@ -191,7 +191,7 @@ def test_a_canary_of_a_front_is_answered_by_it_and_costs_the_model_nothing(serve
     assert len(known_as) > 32
 
     async def ask(request_id: str) -> list[list[float]]:
-        backend = TritonHttp(server.triton_http)
+        backend = HttpInference(server.triton_http)
         try:
             arrays = {entry.inputs[0].name: np.array([[1, 2, 3]], np.float32)}
             found = await backend.infer(front, entry.inputs, arrays, entry.outputs, 10, request_id=request_id)

@@ -11,10 +11,10 @@ import numpy as np
 import orjson
 
 from adapter.backend.protocol import Arrays
-from adapter.batching.batcher import Dispatcher
+from adapter.batching.batcher import Batcher
 from adapter.codec.codec import Codec
 from adapter.codec.encode import Texts
-from adapter.request_timings import Timings
+from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.fakes.backend import FakeBackend, Handler
@@ -76,29 +76,29 @@ class Desk:
     def __init__(self, handler: Handler = double, entry: ModelEntry = PLAIN, timed: bool = False) -> None:
         self.backend = FakeBackend(handler)
         self.codec = Codec(entry)
-        self.board = counters.make_board([entry.name])
+        self.table = counters.make_table([entry.name])
         loop = asyncio.get_running_loop()
-        self.dispatcher = Dispatcher(
-            entry, self.codec, self.backend, self.board, 0, loop.time if timed else lambda: 0.0
-        )
+        self.batcher = Batcher(entry, self.codec, self.backend, self.table, 0, loop.time if timed else lambda: 0.0)
 
-    def ask(self, *values: float, timeout: float = 5.0, timings: Timings | None = None) -> asyncio.Task[Any]:
+    def ask(self, *values: float, timeout: float = 5.0, timings: RequestTimings | None = None) -> asyncio.Task[Any]:
         """A request with one row for each value; the values of its answer."""
-        noted = timings or Timings()
+        noted = timings or RequestTimings()
 
         async def values_of() -> Any:
-            (text,) = await self.dispatcher.infer(([[value] for value in values],), timeout, noted)
+            (text,) = await self.batcher.infer(([[value] for value in values],), timeout, noted)
             return [value for (value,) in rows_in(text)]
 
         return asyncio.get_running_loop().create_task(values_of())
 
     async def ask_as_json(self, features: Any) -> Texts:
         """A request as a client writes it."""
-        return await self.dispatcher.infer(self.codec.request.parse(orjson.dumps({"features": features})), 5, Timings())
+        return await self.batcher.infer(
+            self.codec.request.parse(orjson.dumps({"features": features})), 5, RequestTimings()
+        )
 
     def cell(self, cell: int) -> float:
         """One of the model's numbers on the board."""
-        return counters.total(self.board, "m", cell)
+        return counters.total(self.table, "m", cell)
 
     @property
     def sent(self) -> list[list[float]]:

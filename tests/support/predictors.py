@@ -10,9 +10,9 @@ from typing import Any
 from adapter.batching.regime import RegimeName
 from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
-from adapter.limits.breakers import Guards
-from adapter.predictor import PredictService
-from adapter.request_timings import Timings
+from adapter.limits.breakers import Breakers
+from adapter.predictor import Predictor
+from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import Endpoint
@@ -42,21 +42,21 @@ class Served:
         self.model.status.state = "ready"
         self.registry.triton_up = True
         self.backend = FakeBackend(handler)
-        self.board = counters.make_board([entry.name])
-        self.admission = Admission(limit, counters.Gauge(self.board, counters.ALL, 0, counters.IN_FLIGHT))
+        self.table = counters.make_table([entry.name])
+        self.admission = Admission(limit, counters.Cell(self.table, counters.ALL, 0, counters.IN_FLIGHT))
         self.now = 100.0
         # Whether the event loop has stood still lately.
         self.slept = False
         self._regime = regime
         self._timeout = timeout
         self._clock = clock or (lambda: self.now)
-        self.timings = Timings()
-        self.guards = Guards.alone([entry.name], self._clock)
+        self.timings = RequestTimings()
+        self.breakers = Breakers.alone([entry.name], self._clock)
         self.service = self.make_service()
 
-    def make_service(self) -> PredictService:
-        return PredictService(
-            self.registry, self.backend, self.board, 0, self.admission, self.guards, self._timeout, self._regime,
+    def make_service(self) -> Predictor:
+        return Predictor(
+            self.registry, self.backend, self.table, 0, self.admission, self.breakers, self._timeout, self._regime,
             self._clock, slept_since=lambda moment: self.slept,
         )  # fmt: skip
 
@@ -75,4 +75,4 @@ class Served:
 
     def cell(self, cell: int) -> float:
         """One of the model's numbers on the board."""
-        return counters.total(self.board, self.entry.name, cell)
+        return counters.total(self.table, self.entry.name, cell)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from adapter.backend.http_client import TritonHttp
+from adapter.backend.http_client import HttpInference
 from tests.support.fakes.entries import tensor
 from tests.support.fakes.triton_http import FakeTritonHttp, good_answer
 
@@ -23,12 +23,12 @@ GOOD = good_answer([Y_OUTPUT, LABEL_OUTPUT])
 
 def talk(
     fake: FakeTritonHttp,
-    use: Callable[[TritonHttp], Awaitable[T]],
+    use: Callable[[HttpInference], Awaitable[T]],
     make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
 ) -> T:
     async def main() -> T:
         async with fake.serving() as address:
-            backend = TritonHttp(address)
+            backend = HttpInference(address)
             try:
                 return await use(backend)
             finally:
@@ -42,11 +42,11 @@ def talk(
         loop.close()
 
 
-async def infer(backend: TritonHttp, timeout: float = 5.0) -> Any:
+async def infer(backend: HttpInference, timeout: float = 5.0) -> Any:
     return await backend.infer("m_direct", (X, TEXT), ARRAYS, (Y, LABEL), timeout)
 
 
-async def ask(backend: TritonHttp, value: float, timeout: float = 5.0) -> float:
+async def ask(backend: HttpInference, value: float, timeout: float = 5.0) -> float:
     """One number there and back."""
     outputs = await backend.infer("m_direct", (X,), {"x": np.array([[value, 0]], np.float32)}, (Y,), timeout)
     return float(outputs["y"][0, 0])

@@ -12,8 +12,8 @@ import yaml
 from onnx import TensorProto, helper
 
 from converter.inspect.discover import ModelSource
-from converter.inspect.inspector import Facts
-from converter.repository.plan import BuildOptions, Plan, joined, plan_model
+from converter.inspect.inspector import ModelFacts
+from converter.repository.plan import BuildOptions, Plan, join_plans, plan_model
 from converter.schema.config_loader import load_spec
 from converter.schema.model import ModelFile, ModelSpec
 
@@ -77,14 +77,14 @@ def add_source(models: Path, folder: str, config: str, files: Mapping[str, bytes
 
 def plan_for(
     sources: Iterable[ModelSource],
-    facts: Mapping[str, Facts] | None = None,
+    facts: Mapping[str, ModelFacts] | None = None,
     options: BuildOptions = OPTIONS,
     version: int = 1,
 ) -> Plan:
     """The plan of sources, by default without facts; the mark of each wake-up is the model's name."""
     known = facts or {}
-    return joined(
-        plan_model(source, known.get(source.spec.name, Facts()), options, f"key-of-{source.spec.name}", version)
+    return join_plans(
+        plan_model(source, known.get(source.spec.name, ModelFacts()), options, f"key-of-{source.spec.name}", version)
         for source in sources
     )
 

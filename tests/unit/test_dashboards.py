@@ -95,7 +95,7 @@ def test_the_models_can_be_chosen(dashboard: dict[str, Any]) -> None:
 def test_every_metric_is_one_of_ours_or_of_tritons() -> None:
     entry = make_entry("m")
     registry = Registry(make_manifest(entry))
-    families = Metrics(registry, counters.make_board(["m"]), bounds=Bounds(15, 1024)).collect()
+    families = Metrics(registry, counters.make_table(["m"]), bounds=Bounds(15, 1024)).collect()
     ours = {family.name + ending for family in families for ending in ENDINGS[family.type]}
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
     expressions = [query.expression for query in queries()]
@@ -125,7 +125,7 @@ def test_what_is_provisioned_fits_together() -> None:
 def test_the_document_has_every_metric_and_every_alert() -> None:
     text = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
     registry = Registry(make_manifest(make_entry("m")))
-    families = list(Metrics(registry, counters.make_board(["m"]), bounds=Bounds(15, 1024)).collect())
+    families = list(Metrics(registry, counters.make_table(["m"]), bounds=Bounds(15, 1024)).collect())
     names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
     alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}

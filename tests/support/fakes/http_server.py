@@ -13,7 +13,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from adapter.sockets.bounded_protocol import HttpProtocol
+from adapter.sockets.bounded_protocol import BoundedProtocol
 
 TIMEOUT = 10.0
 
@@ -99,7 +99,7 @@ def running(make_loop: Callable[[], asyncio.AbstractEventLoop], keep_alive: int 
         sock.bind(("127.0.0.1", 0))
         state = Running(sock.getsockname()[1])
 
-        class Recorded(HttpProtocol):
+        class Recorded(BoundedProtocol):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 recorder = _Recorder(cast(asyncio.Transport, transport), state.written)
                 super().connection_made(cast(asyncio.Transport, recorder))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from adapter.lifecycle.reaper import Outliving, Processes
+from adapter.lifecycle.reaper import Processes, Reaper
 from converter.schema.manifest import ModelEntry
 
 
-class NotedOutliving(Outliving):
+class NotedOutliving(Reaper):
     """`there` are the processes of each Triton model; `told` is what was unloaded, and whether in good order."""
 
     def __init__(self, there: dict[str, tuple[int, ...]]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter import errors
-from adapter.deadline_timer import RESOLUTION, Deadlines
+from adapter.deadline_timer import RESOLUTION, DeadlineTimer
 from tests.support.fakes.loop import counted, counted_loop, in_counted_time
 
 Future = asyncio.Future[Any]
@@ -34,9 +34,9 @@ def watched(ended: dict[Future, float]) -> Future:
 
 @in_counted_time
 async def test_a_future_ends_at_its_deadline() -> None:
-    loop, deadlines = counted_loop(), Deadlines()
+    loop, deadline_timer = counted_loop(), DeadlineTimer()
     future: Future = loop.create_future()
-    deadlines.add(future, 0.5)
+    deadline_timer.add(future, 0.5)
     await asyncio.sleep(0.5 - TICK)
     assert not future.done()
     with pytest.raises(errors.DeadlineExceeded) as caught:
@@ -47,22 +47,22 @@ async def test_a_future_ends_at_its_deadline() -> None:
 
 @in_counted_time
 async def test_a_deadline_in_the_past_ends_on_the_next_turn() -> None:
-    loop, deadlines = counted_loop(), Deadlines()
+    loop, deadline_timer = counted_loop(), DeadlineTimer()
     await asyncio.sleep(1)
     future: Future = loop.create_future()
-    deadlines.add(future, 0.5)
+    deadline_timer.add(future, 0.5)
     await asyncio.sleep(TICK)
     assert expired(future)
 
 
 @in_counted_time
 async def test_what_was_discarded_or_is_done_is_left_alone() -> None:
-    loop, deadlines = counted_loop(), Deadlines()
+    loop, deadline_timer = counted_loop(), DeadlineTimer()
     discarded, answered, cancelled, late = futures = [loop.create_future() for _ in range(4)]
     for future in futures:
-        deadlines.add(future, 0.25)
-    deadlines.discard(discarded)
-    deadlines.discard(discarded)
+        deadline_timer.add(future, 0.25)
+    deadline_timer.discard(discarded)
+    deadline_timer.discard(discarded)
     answered.set_result("answer")
     cancelled.cancel()
     await asyncio.sleep(1)
@@ -74,11 +74,11 @@ async def test_what_was_discarded_or_is_done_is_left_alone() -> None:
 
 @in_counted_time
 async def test_many_futures_have_one_timer() -> None:
-    loop, deadlines = counted_loop(), Deadlines()
+    loop, deadline_timer = counted_loop(), DeadlineTimer()
     ended: dict[Future, float] = {}
     wanted = {watched(ended): 0.5 + i * TICK for i in range(1000)}
     for future, deadline in wanted.items():
-        deadlines.add(future, deadline)
+        deadline_timer.add(future, deadline)
         assert loop.waiting == [0.5]
     while len(ended) < 1000:
         assert len(loop.waiting) <= 2, "the sweep's, and this test's own"
@@ -92,13 +92,13 @@ async def test_many_futures_have_one_timer() -> None:
 
 @in_counted_time
 async def test_an_earlier_deadline_may_be_added_later() -> None:
-    loop, deadlines = counted_loop(), Deadlines()
+    loop, deadline_timer = counted_loop(), DeadlineTimer()
     ended: dict[Future, float] = {}
     last, middle, first = (watched(ended) for _ in range(3))
-    deadlines.add(last, 2.0)
+    deadline_timer.add(last, 2.0)
     assert loop.waiting == [2.0]
-    deadlines.add(middle, 1.0)
-    deadlines.add(first, 0.25)
+    deadline_timer.add(middle, 1.0)
+    deadline_timer.add(first, 0.25)
     assert loop.waiting == [0.25]
     await asyncio.sleep(3)
     assert ended == {first: 0.25, middle: 1.0, last: 2.0}
@@ -107,21 +107,21 @@ async def test_an_earlier_deadline_may_be_added_later() -> None:
 
 @in_counted_time
 async def test_with_nothing_pending_no_timer_is_left_running() -> None:
-    loop, deadlines = counted_loop(), Deadlines()
+    loop, deadline_timer = counted_loop(), DeadlineTimer()
     ended: dict[Future, float] = {}
-    deadlines.add(watched(ended), 0.25)
+    deadline_timer.add(watched(ended), 0.25)
     await asyncio.sleep(0.25 + TICK)
     assert (list(ended.values()), loop.waiting) == ([0.25], [])
     for _ in range(5):
         future = watched(ended)
-        deadlines.add(future, 1.0)
-        deadlines.discard(future)
+        deadline_timer.add(future, 1.0)
+        deadline_timer.discard(future)
     # The one that was set finds nothing, once.
     assert loop.waiting == [1.0]
     await asyncio.sleep(1)
     assert loop.waiting == []
     future = watched(ended)
-    deadlines.add(future, 1.5)
+    deadline_timer.add(future, 1.5)
     await asyncio.sleep(1)
     assert (ended[future], loop.waiting) == (1.5, [])
 
@@ -139,7 +139,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_each_ends_in_time_whoever_comes_and_goes(steps: list[Step]) -> None:
     async def main() -> None:
-        loop, deadlines = counted_loop(), Deadlines()
+        loop, deadline_timer = counted_loop(), DeadlineTimer()
         ended: dict[Future, float] = {}
         wanted: dict[Future, float] = {}
         left: list[Future] = []
@@ -147,10 +147,10 @@ def test_each_ends_in_time_whoever_comes_and_goes(steps: list[Step]) -> None:
             await asyncio.sleep(pause * TICK)
             future = watched(ended)
             deadline = loop.time() + time * TICK
-            deadlines.add(future, deadline)
+            deadline_timer.add(future, deadline)
             if until < time:
                 left.append(future)
-                loop.call_later(until * TICK, deadlines.discard, future)
+                loop.call_later(until * TICK, deadline_timer.discard, future)
             else:
                 wanted[future] = deadline
         await asyncio.sleep(1)
@@ -167,11 +167,11 @@ def test_each_ends_in_time_whoever_comes_and_goes(steps: list[Step]) -> None:
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_real_loops_clock_is_kept_to(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def main() -> None:
-        loop, deadlines = asyncio.get_running_loop(), Deadlines()
+        loop, deadline_timer = asyncio.get_running_loop(), DeadlineTimer()
         ended: dict[Future, float] = {}
         wanted = {watched(ended): loop.time() + milliseconds / 1e3 for milliseconds in (31, 1, 17.5, 2, 30)}
         for future, deadline in wanted.items():
-            deadlines.add(future, deadline)
+            deadline_timer.add(future, deadline)
         await asyncio.wait(wanted)
         for future, deadline in wanted.items():
             assert expired(future)

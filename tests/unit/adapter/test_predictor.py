@@ -15,7 +15,7 @@ from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.batching.regime import RegimeName
 from adapter.lifecycle.registry import State
-from adapter.predictor import Target
+from adapter.predictor import Binding
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.schema.model import Endpoint
 from tests.support.fakes.backend import Handler
@@ -279,7 +279,7 @@ def test_the_bound_is_refused_at_once_and_nobody_inside_is_harmed() -> None:
     assert [len(call.arrays["x"]) for call in served.backend.calls] == [1, 2], "the first was alone"
 
 
-def find(entry: ModelEntry, name: str, endpoint: Endpoint) -> Target | errors.BadRequest:
+def find(entry: ModelEntry, name: str, endpoint: Endpoint) -> Binding | errors.BadRequest:
     service = Served(entry=entry).service
     return service.find(name, endpoint) or service.missing(name, endpoint)
 
@@ -287,7 +287,7 @@ def find(entry: ModelEntry, name: str, endpoint: Endpoint) -> Target | errors.Ba
 def test_find_knows_models_and_their_endpoints() -> None:
     one = make_entry("m", endpoints=["predict"])
     found = find(one, "m", "predict")
-    assert isinstance(found, Target)
+    assert isinstance(found, Binding)
     assert (found.model.entry.name, found.endpoint) == ("m", "predict")
     assert isinstance(find(one, "m", "predict_batched"), errors.EndpointOff)
     for name in ("", "M", "m ", "m_direct", "../m", "m\0", "\uff4d"):
@@ -368,4 +368,4 @@ def test_deadlines_that_passed_while_our_own_loop_stood_still_open_no_breaker() 
         served.slept = slept
         served.service = served.make_service()
         asyncio.run(all_of(served))
-        assert served.guards[served.entry.name].model.state == state
+        assert served.breakers[served.entry.name].model.state == state

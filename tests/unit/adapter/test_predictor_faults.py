@@ -67,7 +67,7 @@ def test_nothing_is_lost_whatever_happens_and_in_the_end_all_is_well(
     async def main() -> None:
         nonlocal well
         served = Served(moody, ENTRY, ROOM, regime, counted_loop().time, DEADLINE)
-        guard = served.guards["m"]
+        model_breakers = served.breakers["m"]
         tasks = []
         for number in range(REQUESTS):
             endpoint: Endpoint = chance.choice(["predict", "predict_batched"])
@@ -94,7 +94,7 @@ def test_nothing_is_lost_whatever_happens_and_in_the_end_all_is_well(
         await asyncio.sleep(31)
         for _ in range(3):
             assert await served.ask([[7]]) == {"model": "m", "predictions": [[14.0]]}
-        assert guard.model.closed and guard.triton.closed
+        assert model_breakers.model.closed and model_breakers.triton.closed
         assert (served.cell(counters.QUEUED), served.cell(counters.QUEUED_ROWS)) == (0, 0)
 
     counted(main())

@@ -20,7 +20,7 @@ from tests.support.predictors import Served
 
 def told_dead(there: bool) -> Model:
     """A model one of whose processes was called dead, and was there or not."""
-    model = Model(make_entry("m"), counters.make_board(["m"]), 0, lambda _: there)
+    model = Model(make_entry("m"), counters.make_table(["m"]), 0, lambda _: there)
     model.status.state = "ready"
     model.mark_dead(model.loads)
     return model
@@ -116,8 +116,8 @@ def test_an_answer_that_comes_when_its_model_was_loaded_again(there: bool) -> No
 
 def test_what_a_worker_asks_that_has_not_heard_of_the_death_is_not_believed_either() -> None:
     """The model is ready for it until the leading worker's news come."""
-    board = counters.make_board(["m"], 2)
-    registries = [Registry(make_manifest(make_entry("m")), board, worker) for worker in range(2)]
+    table = counters.make_table(["m"], 2)
+    registries = [Registry(make_manifest(make_entry("m")), table, worker) for worker in range(2)]
     here, there = (registry.models["m"] for registry in registries)
     here.status.state = there.status.state = "ready"
     here.mark_dead(here.loads)

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schwift.kill_pipe import Wishes
+from schwift.kill_pipe import KillPipe
 
 
 @pytest.fixture
-def wishes() -> Iterator[Wishes]:
-    with contextlib.closing(Wishes()) as pipe:
+def wishes() -> Iterator[KillPipe]:
+    with contextlib.closing(KillPipe()) as pipe:
         yield pipe
 
 
-def test_nothing_is_wished_for_at_first(wishes: Wishes) -> None:
-    assert wishes.take() == []
+def test_nothing_is_wished_for_at_first(wishes: KillPipe) -> None:
+    assert wishes.read() == []
 
 
 @pytest.mark.parametrize(
@@ -37,30 +37,30 @@ def test_nothing_is_wished_for_at_first(wishes: Wishes) -> None:
         (b"end 7\n" * 3 + b"kill " + b"m" * 255 + b"\nkill " + b"m" * 256 + b"\n", [7, "m" * 255]),
     ],
 )
-def test_only_lines_of_the_one_form_count(wishes: Wishes, written: bytes, wanted: list[str | int]) -> None:
+def test_only_lines_of_the_one_form_count(wishes: KillPipe, written: bytes, wanted: list[str | int]) -> None:
     os.write(wishes.write_end, written)
-    assert wishes.take() == wanted
-    assert wishes.take() == []
+    assert wishes.read() == wanted
+    assert wishes.read() == []
 
 
-def test_a_line_may_come_in_pieces(wishes: Wishes) -> None:
+def test_a_line_may_come_in_pieces(wishes: KillPipe) -> None:
     taken = []
     for piece in (b"ki", b"ll m", b"_direct", b"\nkill ", b"b\n"):
         os.write(wishes.write_end, piece)
-        taken.append(wishes.take())
+        taken.append(wishes.read())
     assert taken == [[], [], [], ["m_direct"], ["b"]]
 
 
-def test_a_line_that_never_ends_is_not_kept_and_the_next_one_counts(wishes: Wishes) -> None:
+def test_a_line_that_never_ends_is_not_kept_and_the_next_one_counts(wishes: KillPipe) -> None:
     for _ in range(100):
         os.write(wishes.write_end, b"kill " * 800)
-        assert wishes.take() == []
+        assert wishes.read() == []
         assert len(wishes._line) <= 512
     os.write(wishes.write_end, b"kill a\nkill b\n")
-    assert wishes.take() == ["b"]
+    assert wishes.read() == ["b"]
 
 
-def test_a_writer_never_waits(wishes: Wishes) -> None:
+def test_a_writer_never_waits(wishes: KillPipe) -> None:
     with pytest.raises(BlockingIOError):
         for _ in range(1000):
             os.write(wishes.write_end, b"kill a\n" * 500)
@@ -74,12 +74,12 @@ def test_cutting_it_up_changes_nothing(lines: list[bytes], cuts: list[int]) -> N
     """The same wishes, in the same order, however the bytes arrive."""
     data = b"".join(line + b"\n" for line in lines)
     wanted = [line[5:].decode() for line in lines if line in (b"kill a", b"kill b_direct")]
-    with contextlib.closing(Wishes()) as wishes:
+    with contextlib.closing(KillPipe()) as wishes:
         taken = []
         for cut in [*cuts, len(data)]:
             piece, data = data[:cut], data[cut:]
             os.write(wishes.write_end, piece)
-            taken += wishes.take()
-            taken += wishes.take()
+            taken += wishes.read()
+            taken += wishes.read()
     assert list(dict.fromkeys(taken)) == list(dict.fromkeys(wanted))
     assert len(taken) <= len(wanted)

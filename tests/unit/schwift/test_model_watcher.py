@@ -6,19 +6,19 @@ import itertools
 import os
 from pathlib import Path
 
-from schwift.model_watcher import Changes, snapshot
+from schwift.model_watcher import ModelChanges, snapshot
 
 A, B, C = ({"file": (number, 1, 1)} for number in (1, 2, 3))
 
 
 def test_change_is_over_once_nothing_moved_for_a_second() -> None:
-    changes = Changes(A)
+    changes = ModelChanges(A)
     seen = [(A, 0.0), (B, 1.0), (C, 1.9), (C, 2.8), (C, 2.9), (C, 4.0), (A, 5.0), (A, 6.0), (A, 7.0)]
     assert [time for now, time in seen if changes.over(now, time)] == [2.9, 6.0]
 
 
 def test_change_that_is_taken_back_is_none() -> None:
-    changes = Changes(A)
+    changes = ModelChanges(A)
     assert not any(changes.over(now, time) for now, time in [(B, 1.0), (A, 1.5), (A, 9.0), (A, 10.0)])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from schwift.process_group import Child
+from schwift.process_group import ProcessGroup
 from tests.support.processes import alive, wait_until
 
 # A leader that starts a grandchild, which ignores SIGTERM, and writes both their numbers once it does.
@@ -30,22 +30,22 @@ time.sleep(100)
 
 
 @pytest.fixture
-def started() -> Iterator[list[Child]]:
-    children: list[Child] = []
+def started() -> Iterator[list[ProcessGroup]]:
+    children: list[ProcessGroup] = []
     yield children
     for child in children:
         child.stop(patience=0)
 
 
-def python(started: list[Child], code: str, *arguments: str, log: Path | None = None) -> Child:
-    child = Child("a child", [sys.executable, "-c", code, *arguments], os.environ, log)
+def python(started: list[ProcessGroup], code: str, *arguments: str, log: Path | None = None) -> ProcessGroup:
+    child = ProcessGroup("a child", [sys.executable, "-c", code, *arguments], os.environ, log)
     started.append(child)
     return child
 
 
 @pytest.mark.parametrize("leader_ignores", [False, True])
 def test_stop_ends_grandchildren_that_ignore_sigterm(
-    started: list[Child], tmp_path: Path, leader_ignores: bool
+    started: list[ProcessGroup], tmp_path: Path, leader_ignores: bool
 ) -> None:
     note = tmp_path / "pids"
     child = python(started, FAMILY, str(leader_ignores), str(note))
@@ -59,7 +59,7 @@ def test_stop_ends_grandchildren_that_ignore_sigterm(
     wait_until(lambda: not alive(grandchild))
 
 
-def test_stop_ends_what_a_leader_left_behind(started: list[Child], tmp_path: Path) -> None:
+def test_stop_ends_what_a_leader_left_behind(started: list[ProcessGroup], tmp_path: Path) -> None:
     note = tmp_path / "pids"
     child = python(started, FAMILY, "False", str(note))
     wait_until(note.exists)
@@ -71,7 +71,7 @@ def test_stop_ends_what_a_leader_left_behind(started: list[Child], tmp_path: Pat
     wait_until(lambda: not alive(grandchild))
 
 
-def test_stop_leaves_a_leader_the_time_to_end_well(started: list[Child], tmp_path: Path) -> None:
+def test_stop_leaves_a_leader_the_time_to_end_well(started: list[ProcessGroup], tmp_path: Path) -> None:
     code = """
 import pathlib, signal, sys
 def end(*_):
@@ -88,7 +88,7 @@ signal.pause()
     assert (tmp_path / "end").read_text() == "well"
 
 
-def test_stop_of_a_child_that_ended_keeps_its_code(started: list[Child]) -> None:
+def test_stop_of_a_child_that_ended_keeps_its_code(started: list[ProcessGroup]) -> None:
     child = python(started, "raise SystemExit(5)")
     wait_until(lambda: child.exit_code() is not None)
     child.stop(patience=5)
@@ -96,7 +96,7 @@ def test_stop_of_a_child_that_ended_keeps_its_code(started: list[Child]) -> None
     assert child.exit_code() == 5
 
 
-def test_child_has_a_session_of_its_own_and_no_input(started: list[Child], tmp_path: Path) -> None:
+def test_child_has_a_session_of_its_own_and_no_input(started: list[ProcessGroup], tmp_path: Path) -> None:
     code = "import os, sys; print(os.getsid(0) == os.getpid(), repr(sys.stdin.read()))"
     child = python(started, code, log=tmp_path / "log")
     wait_until(lambda: child.exit_code() is not None)
@@ -120,7 +120,7 @@ os.kill(os.getpid(), 9)
     wait_until(lambda: not alive(orphan))
 
 
-def test_log_takes_both_outputs_and_is_added_to(started: list[Child], tmp_path: Path) -> None:
+def test_log_takes_both_outputs_and_is_added_to(started: list[ProcessGroup], tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("before\n")
     child = python(started, "import sys; print('out', flush=True); print('err', file=sys.stderr)", log=log)
@@ -128,7 +128,7 @@ def test_log_takes_both_outputs_and_is_added_to(started: list[Child], tmp_path: 
     assert log.read_text() == "before\nout\nerr\n"
 
 
-def test_last_words_are_of_this_life_alone(started: list[Child], tmp_path: Path) -> None:
+def test_last_words_are_of_this_life_alone(started: list[ProcessGroup], tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("of an earlier life\n")
     child = python(started, "print('mine')", log=log)
@@ -136,7 +136,7 @@ def test_last_words_are_of_this_life_alone(started: list[Child], tmp_path: Path)
     assert child.last_words() == "mine"
 
 
-def test_last_words_are_found_in_a_log_that_was_cut(started: list[Child], tmp_path: Path) -> None:
+def test_last_words_are_found_in_a_log_that_was_cut(started: list[ProcessGroup], tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("of an earlier life\n" * 100)
     child = python(started, "", log=log)
@@ -168,7 +168,7 @@ two\0
     ],
 )
 def test_last_words_are_the_end_of_the_log_without_its_tables(
-    started: list[Child], tmp_path: Path, text: str, lines: int, shown: str
+    started: list[ProcessGroup], tmp_path: Path, text: str, lines: int, shown: str
 ) -> None:
     child = python(started, "", log=tmp_path / "log")
     wait_until(lambda: child.exit_code() is not None)
@@ -176,5 +176,5 @@ def test_last_words_are_the_end_of_the_log_without_its_tables(
     assert child.last_words(lines) == shown
 
 
-def test_child_without_a_log_has_no_last_words(started: list[Child]) -> None:
+def test_child_without_a_log_has_no_last_words(started: list[ProcessGroup]) -> None:
     assert python(started, "").last_words() == ""

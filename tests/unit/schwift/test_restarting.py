@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from converter.errors import ServeError
-from schwift.process_group import Child
-from schwift.restarting import Kept
+from schwift.process_group import ProcessGroup
+from schwift.restarting import RestartingProcess
 from tests.support.processes import alive, wait_until
 
 SLEEP = "import time; time.sleep(100)"
@@ -25,25 +25,25 @@ class Lives:
         self.now = 1000.0
         self.said: list[str] = []
         self.cleaned = 0
-        self.started: list[Child] = []
+        self.started: list[ProcessGroup] = []
         self.fails = False
         self._log = log
         self._programs = programs
-        self.kept = Kept("Triton", self._start, self._clean, self.said.append, lambda: self.now)
+        self.kept = RestartingProcess("Triton", self._start, self._clean, self.said.append, lambda: self.now)
 
     @property
-    def child(self) -> Child:
+    def child(self) -> ProcessGroup:
         return self.started[-1]
 
     def end(self) -> None:
         """Wait until the current life is over."""
         wait_until(lambda: self.child.exit_code() is not None)
 
-    def _start(self) -> Child:
+    def _start(self) -> ProcessGroup:
         if self.fails:
             raise BlockingIOError("no process to be had")
         program = self._programs[min(len(self.started), len(self._programs) - 1)]
-        self.started.append(Child("Triton", [sys.executable, "-c", program], os.environ, self._log))
+        self.started.append(ProcessGroup("Triton", [sys.executable, "-c", program], os.environ, self._log))
         return self.started[-1]
 
     def _clean(self) -> None:
@@ -58,7 +58,7 @@ def log(tmp_path: Path) -> Iterator[Path]:
 def kept_alive(log: Path, *programs: str) -> Lives:
     lives = Lives(log, *programs)
     lives.kept.start()
-    lives.kept.works()
+    lives.kept.mark_healthy()
     return lives
 
 
@@ -85,8 +85,8 @@ def test_one_that_is_killed_is_started_again_after_a_pause(log: Path) -> None:
     lives.now += 0.1
     lives.kept.tick()
     assert lives.kept.process is lives.child and len(lives.started) == 2
-    lives.kept.works()
-    lives.kept.works()
+    lives.kept.mark_healthy()
+    lives.kept.mark_healthy()
     assert lives.said[1:] == ["Triton is back"]
     lives.kept.stop(patience=5)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from converter.errors import ServeError
-from schwift.kill_pipe import Wishes
-from schwift.process_group import Child
-from schwift.restarting import Kept
+from schwift.kill_pipe import KillPipe
+from schwift.process_group import ProcessGroup
+from schwift.restarting import RestartingProcess
 from schwift.supervisor import StopSignals, Supervisor
-from schwift.triton_liveness import Pulse
+from schwift.triton_liveness import TritonLiveness
 from tests.support.processes import alive, wait_until
 
 SLEEP = "import time; time.sleep(100)"
@@ -67,7 +67,7 @@ while True:
 """
 
 
-class Silence(Pulse):
+class Silence(TritonLiveness):
     """A pulse that is told what it would have heard."""
 
     def __init__(self) -> None:
@@ -88,9 +88,9 @@ class Owned:
         self.said: list[str] = []
         self.tended = 0
         self.killed: list[str | int] = []
-        self.children: dict[str, list[Child]] = {"Triton": [], "the adapter": []}
+        self.children: dict[str, list[ProcessGroup]] = {"Triton": [], "the adapter": []}
         self.pulse = Silence()
-        self.wishes = Wishes()
+        self.wishes = KillPipe()
         self.notes = folder / "notes"
         self.listener = socket.create_server(("127.0.0.1", 0))
         self._code = code
@@ -109,7 +109,7 @@ class Owned:
         self.pulse.hear(answered=True, silent=0)
         self.supervisor.tick()
 
-    def triton(self) -> Child:
+    def triton(self) -> ProcessGroup:
         return self.children["Triton"][-1]
 
     def end(self, name: str) -> None:
@@ -118,13 +118,13 @@ class Owned:
         os.kill(child.pid, signal.SIGKILL)
         wait_until(lambda: child.exit_code() is not None)
 
-    def _kept(self, name: str) -> Kept:
-        def start() -> Child:
+    def _kept(self, name: str) -> RestartingProcess:
+        def start() -> ProcessGroup:
             command = [sys.executable, "-c", self._code, str(self.notes), name]
-            self.children[name].append(Child(name, command, os.environ))
+            self.children[name].append(ProcessGroup(name, command, os.environ))
             return self.children[name][-1]
 
-        return Kept(name, start, lambda: None, self.said.append, lambda: self.now)
+        return RestartingProcess(name, start, lambda: None, self.said.append, lambda: self.now)
 
     def _kill_stubs(self, wanted: str | int) -> int:
         """The first number is of no process of a model."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schwift.triton_liveness import Pulse
+from schwift.triton_liveness import TritonLiveness
 from tests.support.processes import wait_until
 
 
@@ -18,7 +18,7 @@ class Asked:
     def __init__(self) -> None:
         self.now = 100.0
         self.listening = socket.create_server(("127.0.0.1", 0))
-        self.pulse = Pulse(f"127.0.0.1:{self.listening.getsockname()[1]}", lambda: self.now)
+        self.pulse = TritonLiveness(f"127.0.0.1:{self.listening.getsockname()[1]}", lambda: self.now)
 
     def question(self) -> socket.socket:
         """The next connection, once the whole question has come."""
@@ -132,7 +132,7 @@ def test_a_triton_on_a_unix_socket_is_asked_there(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "http.sock"))
         listening.listen()
-        pulse = Pulse(f"unix:{tmp_path / 'http.sock'}", lambda: 100.0)
+        pulse = TritonLiveness(f"unix:{tmp_path / 'http.sock'}", lambda: 100.0)
         pulse.tick()
         connection, _ = listening.accept()
         with connection:

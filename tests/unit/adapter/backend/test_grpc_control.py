@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from adapter import errors
-from adapter.backend.grpc_control import TritonGrpc
+from adapter.backend.grpc_control import GrpcControl
 from adapter.backend.protocol import InferenceBackend
 from adapter.backend.raw_tensors import to_raw
 from tests.faults.ports import free_port
@@ -83,7 +83,7 @@ async def connected(triton: FakeTriton) -> AsyncIterator[InferenceBackend]:
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(triton, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    backend = TritonGrpc(f"127.0.0.1:{port}", "http://127.0.0.1:1/metrics")
+    backend = GrpcControl(f"127.0.0.1:{port}", "http://127.0.0.1:1/metrics")
     try:
         yield backend
     finally:
@@ -105,7 +105,7 @@ def test_control_carries_the_key_and_inference_does_not() -> None:
     triton = FakeTriton(response=answer())
 
     async def use(backend: InferenceBackend) -> None:
-        assert isinstance(backend, TritonGrpc)
+        assert isinstance(backend, GrpcControl)
         backend._key = lambda: (("triton-grpc-protocol-schwift-key", next(keys)),)
         await backend.states(5)
         await backend.load("m", 5)
@@ -122,7 +122,7 @@ def test_control_carries_the_key_and_inference_does_not() -> None:
 
 def talk_to_nobody(use: Callable[[InferenceBackend], Awaitable[T]]) -> T:
     async def main() -> T:
-        backend = TritonGrpc(f"127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}/metrics")
+        backend = GrpcControl(f"127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}/metrics")
         try:
             return await use(backend)
         finally:
@@ -308,7 +308,7 @@ def test_states_of_a_triton_that_does_not_answer_are_upstream_down() -> None:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
 
         async def main() -> None:
-            backend = TritonGrpc(address, "http://127.0.0.1:1/metrics")
+            backend = GrpcControl(address, "http://127.0.0.1:1/metrics")
             with pytest.raises(errors.UpstreamDown):
                 await backend.states(0.05)
             await backend.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapter import errors
-from adapter.backend.http_client import TritonHttp
+from adapter.backend.http_client import HttpInference
 from tests.support.fakes.triton_http import (
     FakeTritonHttp,
     always,
@@ -41,7 +41,7 @@ from tests.support.raw_http import (
 def test_error_texts_are_our_errors_and_the_connection_stays(
     status: int, text: str, kind: type[errors.AdapterError]
 ) -> None:
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         with pytest.raises(errors.AdapterError) as caught:
             await infer(backend)
         assert type(caught.value) is kind
@@ -80,7 +80,7 @@ def test_a_status_without_json_is_still_our_error(body: bytes) -> None:
     ],
 )
 def test_garbage_is_our_error_and_no_hang(garbage: bytes) -> None:
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         started = time.monotonic()
         with pytest.raises(errors.AdapterError):
             await infer(backend, 0.3)
@@ -120,7 +120,7 @@ def described(**changes: Any) -> bytes:
     ],
 )
 def test_an_answer_that_does_not_hold_together_is_a_bad_output(data: bytes) -> None:
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         with pytest.raises(errors.BadModelOutput):
             await infer(backend, 0.5)
         fake.reply = echo

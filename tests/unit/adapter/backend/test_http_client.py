@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter.backend.http_client import TritonHttp
+from adapter.backend.http_client import HttpInference
 from tests.support.fakes.triton_http import (
     FakeTritonHttp,
     Request,
@@ -36,7 +36,7 @@ from tests.support.raw_http import (
 def test_the_bytes_of_a_request() -> None:
     fake = FakeTritonHttp(always(GOOD))
 
-    async def use(backend: TritonHttp) -> bytes:
+    async def use(backend: HttpInference) -> bytes:
         assert_good(await infer(backend))
         return b"127.0.0.1:%d" % fake.writers[0].get_extra_info("sockname")[1]
 
@@ -67,7 +67,7 @@ def test_headers_of_a_call_are_its_own() -> None:
 
     async def main() -> list[float]:
         async with fake.serving() as address:
-            backend = TritonHttp(address, lambda: next(lines))
+            backend = HttpInference(address, lambda: next(lines))
             answers = [await ask(backend, value) for value in (1, 2)]
             backend.close()
             return answers
@@ -85,7 +85,7 @@ def test_an_answer_in_pieces(step: int) -> None:
             writer.write(GOOD[start : start + step])
             await asyncio.sleep(0.0001)
 
-    async def twice(backend: TritonHttp) -> None:
+    async def twice(backend: HttpInference) -> None:
         assert_good(await infer(backend))
         assert_good(await infer(backend))
 
@@ -111,7 +111,7 @@ def test_strings_of_any_bytes_come_back_whole() -> None:
     texts = [b"", b"\r\n\r\n", b"\0\xff", "\u20ac\U0001f600".encode(), b"a" * 70_000]
     label = np.array([[text] for text in texts], object)
 
-    async def use(backend: TritonHttp) -> Any:
+    async def use(backend: HttpInference) -> Any:
         return await backend.infer("m_direct", (TEXT,), {"text": label}, (LABEL,), 5)
 
     fake = FakeTritonHttp(always(good_answer([("label", "BYTES", label)])))
@@ -127,7 +127,7 @@ def test_a_large_tensor_there_and_back() -> None:
         array = np.frombuffer(request.body[-values.nbytes :], np.float32).reshape(-1, 2)
         writer.write(good_answer([("y", "FP32", array)]))
 
-    async def use(backend: TritonHttp) -> Any:
+    async def use(backend: HttpInference) -> Any:
         return await backend.infer("m_direct", (X,), {"x": values}, (Y,), 5)
 
     assert np.array_equal(talk(FakeTritonHttp(mirror), use)["y"], values)

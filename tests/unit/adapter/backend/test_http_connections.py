@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from adapter import errors
-from adapter.backend.http_client import TritonHttp
+from adapter.backend.http_client import HttpInference
 from tests.support.fakes.triton_http import (
     FakeTritonHttp,
     Reply,
@@ -32,9 +32,9 @@ from tests.support.raw_http import (
 
 
 def test_calls_in_turn_share_a_connection() -> None:
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         assert [await ask(backend, value, 1000) for value in range(20)] == list(range(20))
-        assert not backend._deadlines._pending, "kept no longer than the call"
+        assert not backend._deadline_timer._pending, "kept no longer than the call"
 
     fake = FakeTritonHttp(echo)
     talk(fake, use)
@@ -48,7 +48,7 @@ def test_calls_at_a_time_have_a_connection_each_and_their_own_answers() -> None:
             await asyncio.sleep(0.01 - 0.002 * value_of(request) % 5)
         await echo(request, writer)
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         assert await asyncio.gather(*(ask(backend, i) for i in range(5))) == [0, 1, 2, 3, 4]
         assert sorted(request.connection for request in fake.requests) == [0, 1, 2, 3, 4]
         assert await asyncio.gather(*(ask(backend, 5 + i) for i in range(5))) == [5, 6, 7, 8, 9]
@@ -62,7 +62,7 @@ def test_connection_close_is_obeyed_and_none_is_left_open() -> None:
     async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(one(value_of(request)).replace(b"\r\n", b"\r\nConnection: Close\r\n", 1))
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         assert [await ask(backend, value) for value in range(3)] == [0, 1, 2]
         assert [request.connection for request in fake.requests] == [0, 1, 2]
         await until(lambda: fake.ended == {0, 1, 2})
@@ -72,7 +72,7 @@ def test_connection_close_is_obeyed_and_none_is_left_open() -> None:
 
 
 def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         assert list(await asyncio.gather(ask(backend, 1), ask(backend, 2))) == [1, 2]
         for writer in fake.writers:
             writer.close()
@@ -89,15 +89,15 @@ def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
 def test_R4_on_a_connection_that_has_ended_or_is_ending_nothing_is_sent(make_loop: Callable[[], Any]) -> None:
     """As a new one has, which Triton accepted just before its own end."""
 
-    async def use(backend: TritonHttp) -> None:
-        for turns in (0, 5):
+    async def use(backend: HttpInference) -> None:
+        for model_locks in (0, 5):
             assert await ask(backend, 1) == 1
-            connection = backend._idle.take()
+            connection = backend._idle.acquire()
             assert connection is not None and connection._transport is not None
             connection._transport.abort()
-            for _ in range(turns):
+            for _ in range(model_locks):
                 await asyncio.sleep(0)
-            assert connection.broken is bool(turns)
+            assert connection.broken is bool(model_locks)
             with pytest.raises(errors.UpstreamDown):
                 await connection.send(b"never", asyncio.get_running_loop())
             assert connection.broken
@@ -110,7 +110,7 @@ def test_R4_on_a_connection_that_has_ended_or_is_ending_nothing_is_sent(make_loo
 
 @pytest.mark.parametrize("stray", [b"HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n", one(7), b"stray"])
 def test_a_connection_on_which_something_unasked_came_is_not_used(stray: bytes) -> None:
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         assert await ask(backend, 1) == 1
         fake.writers[0].write(stray)
         await asyncio.sleep(0.02)
@@ -122,7 +122,7 @@ def test_a_connection_on_which_something_unasked_came_is_not_used(stray: bytes) 
 
 
 def test_a_connection_with_bytes_after_its_answer_is_not_used() -> None:
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         assert await ask(backend, 7) == 7
         fake.reply = echo
         assert await ask(backend, 2, 0.5) == 2
@@ -137,7 +137,7 @@ def test_nobody_there() -> None:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     with pytest.raises(errors.UpstreamDown):
-        asyncio.run(infer(TritonHttp(f"127.0.0.1:{port}")))
+        asyncio.run(infer(HttpInference(f"127.0.0.1:{port}")))
 
 
 @pytest.mark.parametrize("sent", [0, 10, GOOD.index(b"\r\n\r\n") + 4, len(GOOD) - 1])
@@ -146,7 +146,7 @@ def test_a_connection_lost_in_the_middle_of_an_answer(sent: int) -> None:
         writer.write(GOOD[:sent])
         writer.close()
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         with pytest.raises(errors.UpstreamDown):
             await infer(backend)
         fake.reply = echo
@@ -183,7 +183,7 @@ def test_a_kept_connection_that_ends_without_a_byte_is_replaced_once() -> None:
 
     fake = FakeTritonHttp(reply)
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         assert [await ask(backend, value) for value in (1, 2, 3)] == [1, 2, 3]
 
     talk(fake, use)
@@ -195,7 +195,7 @@ def test_what_may_have_run_is_not_sent_again(numbers: tuple[int, ...], after: by
     """An answer that had begun; a connection that was new."""
     fake = FakeTritonHttp(hang_up_when(*numbers, after=after))
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         for value in (1, 2):
             if value in numbers:
                 with pytest.raises(errors.UpstreamDown):
@@ -210,7 +210,7 @@ def test_what_may_have_run_is_not_sent_again(numbers: tuple[int, ...], after: by
 def test_no_more_than_a_tenth_of_the_calls_is_sent_again() -> None:
     fake = FakeTritonHttp(hang_up_when(2))
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         for _ in range(50):
             await ask(backend, 1)
             with pytest.raises(errors.UpstreamDown):
@@ -225,7 +225,7 @@ def test_a_refused_connection_is_tried_once_more() -> None:
     async def main() -> None:
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
-            backend = TritonHttp(f"127.0.0.1:{sock.getsockname()[1]}")
+            backend = HttpInference(f"127.0.0.1:{sock.getsockname()[1]}")
             asked = asyncio.create_task(ask(backend, 5))
             await asyncio.sleep(0.005)
             sock.listen()
@@ -247,7 +247,7 @@ def test_a_triton_on_a_unix_socket_is_asked_there(
 
     async def main() -> None:
         async with fake.serving(tmp_path / "http.sock") as address:
-            backend = TritonHttp(address)
+            backend = HttpInference(address)
             assert [await ask(backend, value) for value in (1, 2, 3)] == [1, 2, 3]
         with pytest.raises(errors.UpstreamDown):
             await ask(backend, 4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adapter import errors
-from adapter.backend.http_client import TritonHttp
+from adapter.backend.http_client import HttpInference
 from tests.support.fakes.triton_http import (
     FakeTritonHttp,
     Request,
@@ -34,7 +34,7 @@ from tests.support.raw_http import (
 def test_a_late_answer_reaches_nobody_and_its_connection_is_used_again() -> None:
     gate = asyncio.Event()
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         fake.reply = late(fake, gate)
         with pytest.raises(errors.DeadlineExceeded):
             await ask(backend, 1, 0.02)
@@ -65,7 +65,7 @@ def test_calls_that_are_late_keep_others_of_their_model_waiting_from_the_fourth_
     gate = asyncio.Event()
     fake = FakeTritonHttp(held_from([1], gate))
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         for _ in range(4):
             with pytest.raises(errors.DeadlineExceeded):
                 await ask(backend, 1, 0.02)
@@ -87,7 +87,7 @@ def test_when_a_model_was_unloaded_its_late_calls_are_given_up() -> None:
     gate = asyncio.Event()
     fake = FakeTritonHttp(held_from([1], gate))
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         for _ in range(4):
             with pytest.raises(errors.DeadlineExceeded):
                 await ask(backend, 1, 0.02)
@@ -109,7 +109,7 @@ def test_a_late_answer_that_tells_of_a_death_is_heard(text: str) -> None:
         message = text if value_of(request) == 1 else "[schwift:model_error] ValueError"
         writer.write(error_answer(500, json.dumps({"error": message}).encode()))
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         backend.watch_deaths(lambda model, began: told.append((model, began)))
         began = asyncio.get_running_loop().time()
         for value in (2, 1):
@@ -130,7 +130,7 @@ def test_calls_of_a_model_whose_processes_were_ended_are_given_up_and_no_others(
     gate = asyncio.Event()
     fake = FakeTritonHttp(held_from([1, 2, 5], gate))
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         with pytest.raises(errors.DeadlineExceeded):
             await ask(backend, 2, 0.02)
         lost = [asyncio.create_task(ask(backend, 1)) for _ in range(3)]
@@ -153,7 +153,7 @@ def test_calls_of_a_model_whose_processes_were_ended_are_given_up_and_no_others(
 
 
 def test_the_answer_of_a_cancelled_call_reaches_nobody() -> None:
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         gate = asyncio.Event()
         fake.reply = late(fake, gate)
         task = asyncio.create_task(ask(backend, 1))
@@ -182,7 +182,7 @@ def test_what_has_a_queue_is_told_how_long_it_may_keep_the_call() -> None:
     """In microseconds, a positive integer: anything else is answered 500."""
     fake = FakeTritonHttp(echo)
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         for timeout in (1.5, 2.0000004):
             arrays = {"x": np.array([[1, 0]], np.float32)}
             await backend.infer("m", (X,), arrays, (Y,), timeout, queued=True)
@@ -196,7 +196,7 @@ def test_what_has_a_queue_is_told_how_long_it_may_keep_the_call() -> None:
 def test_a_call_has_the_id_that_it_was_given_and_else_none() -> None:
     fake = FakeTritonHttp(echo)
 
-    async def use(backend: TritonHttp) -> None:
+    async def use(backend: HttpInference) -> None:
         arrays = {"x": np.array([[1, 0]], np.float32)}
         for request_id in ("", 'a "key"-canary', ""):
             await backend.infer("m", (X,), arrays, (Y,), 1, request_id=request_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.backend.load_progress import Load, State, States, unloaded
+from adapter.backend.load_progress import LoadProgress, State, States, unloaded
 
 READY, LOADING, UNLOADING = State("READY"), State("LOADING"), State("UNLOADING")
 UNLOADED, FAILED, WORSE = (State("UNAVAILABLE", reason) for reason in ("unloaded", "Internal: no", "Internal: worse"))
@@ -30,7 +30,7 @@ UNLOADED, FAILED, WORSE = (State("UNAVAILABLE", reason) for reason in ("unloaded
     ],
 )
 def test_a_load(before: States, seen: list[States], end: State | None) -> None:
-    load = Load(before)
+    load = LoadProgress(before)
     assert [load.look(states) for states in seen][-1] == end
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.backend.grpc_control import TritonGrpc
+from adapter.backend.grpc_control import GrpcControl
 from tests.faults.ports import free_port
 
 
@@ -24,7 +24,7 @@ def test_metrics_are_fetched_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> 
     async def main() -> bytes:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            backend = TritonGrpc(f"127.0.0.1:{free_port()}", f"http://127.0.0.1:{port}/metrics")
+            backend = GrpcControl(f"127.0.0.1:{free_port()}", f"http://127.0.0.1:{port}/metrics")
             try:
                 return await backend.metrics(5)
             finally:
@@ -43,7 +43,7 @@ def test_metrics_come_from_a_unix_socket_too(tmp_path: Path) -> None:
         writer.close()
 
     async def main() -> tuple[bytes, bytes]:
-        backend = TritonGrpc("127.0.0.1:1", f"unix:{path}")
+        backend = GrpcControl("127.0.0.1:1", f"unix:{path}")
         async with await asyncio.start_unix_server(reply, path):
             there = await backend.metrics(5)
         path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from adapter.batching import busy_poll
-from adapter.batching.busy_poll import Eager
+from adapter.batching.busy_poll import BusyPoll
 
 
 class Counting(asyncio.SelectorEventLoop):
@@ -25,12 +25,12 @@ class Counting(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]  # of the base, which the stubs leave out
 
 
-def turns(expected: float, seconds: float, stop: bool = True) -> Counting:
+def model_locks(expected: float, seconds: float, stop: bool = True) -> Counting:
     """A call that was expected to take so long, and took `seconds`."""
     loop = Counting()
 
     async def call() -> None:
-        keeping = Eager()
+        keeping = BusyPoll()
         keeping.start(loop, expected)
         await asyncio.sleep(seconds)
         if stop:
@@ -45,17 +45,17 @@ def turns(expected: float, seconds: float, stop: bool = True) -> Counting:
 
 
 def test_a_quick_call_keeps_the_loop_awake() -> None:
-    assert turns(0.0009, 0.0005).awake > 20
+    assert model_locks(0.0009, 0.0005).awake > 20
 
 
 @pytest.mark.parametrize("expected", [0.0, busy_poll._QUICK_SECONDS, 0.01])
 def test_a_slow_or_unknown_call_does_not(expected: float) -> None:
-    assert turns(expected, 0.0005).awake < 10
+    assert model_locks(expected, 0.0005).awake < 10
 
 
 @pytest.mark.parametrize("stop", [True, False])
 def test_it_sleeps_again_after_the_call_or_once_that_takes_too_long(stop: bool) -> None:
-    loop = turns(0.0009, 0.0 if stop else 0.02, stop)
+    loop = model_locks(0.0009, 0.0 if stop else 0.02, stop)
     assert loop.asleep >= 1
     assert loop.awake < busy_poll._MOST_TURNS
 
@@ -66,7 +66,7 @@ class Clients:
     def __init__(self) -> None:
         self.now = 0.0
         self.loop = Counting()
-        self.eager = Eager(self._tick)
+        self.eager = BusyPoll(self._tick)
 
     def _tick(self) -> float:
         self.now += 1e-6
@@ -77,16 +77,16 @@ class Clients:
         self.eager.start(self.loop, 0.0004)
         self._turn_until(self.now + 0.0004)
         self.eager.stop()
-        turns = self._turn_until(self.now + pause)
-        self.now = max(self.now, self.now + pause - turns * 1e-6)
-        return turns
+        model_locks = self._turn_until(self.now + pause)
+        self.now = max(self.now, self.now + pause - model_locks * 1e-6)
+        return model_locks
 
     def _turn_until(self, end: float) -> int:
-        turns = 0
+        model_locks = 0
         while self.now < end and self.eager._awake:
             self.loop._run_once()
-            turns += 1
-        return turns
+            model_locks += 1
+        return model_locks
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ def test_a_client_that_asks_again_at_once_finds_the_loop_awake(clients: Clients)
 
 def test_where_nobody_comes_back_it_is_tried_only_now_and_then(clients: Clients) -> None:
     found = [clients.awake_after(0.01) for _ in range(100)]
-    assert all(90 < turns < 110 for turns in found[: busy_poll._MOST_MISSED - 1])
+    assert all(90 < model_locks < 110 for model_locks in found[: busy_poll._MOST_MISSED - 1])
     rest = found[busy_poll._MOST_MISSED :]
-    assert sum(turns > 90 for turns in rest) == len(rest) // busy_poll._TRY_EVERY + 1
+    assert sum(model_locks > 90 for model_locks in rest) == len(rest) // busy_poll._TRY_EVERY + 1
     assert max(rest) < 110 and min(rest) <= 1
 
 
@@ -114,4 +114,4 @@ def test_who_comes_back_again_is_waited_for_again(clients: Clients) -> None:
     for _ in range(30):
         clients.awake_after(0.01)
     found = [clients.awake_after(0.00005) for _ in range(40)]
-    assert all(turns >= 40 for turns in found[busy_poll._TRY_EVERY + 1 :])
+    assert all(model_locks >= 40 for model_locks in found[busy_poll._TRY_EVERY + 1 :])

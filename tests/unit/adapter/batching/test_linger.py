@@ -11,7 +11,7 @@ import pytest
 
 from adapter.backend.protocol import Arrays
 from adapter.batching import linger
-from adapter.batching.linger import Company
+from adapter.batching.linger import Linger
 from converter.schema.manifest import Tensor
 from tests.support.fakes.loop import counted_loop, in_counted_time
 from tests.support.lifecycle_desk import Desk, all_of, double
@@ -24,17 +24,17 @@ SHORT_CALL = 0.002
 FAILURES = math.ceil(math.log(linger._WORTH_IT) / math.log(1 - linger._WEIGHT))
 
 
-def made() -> Company:
-    return Company(counted_loop().time)
+def made() -> Linger:
+    return Linger(counted_loop().time)
 
 
-async def waited(waits: Company, requests: int, call_seconds: float, *arrivals: float) -> float:
+async def waited(waits: Linger, requests: int, call_seconds: float, *arrivals: float) -> float:
     """How long it waited, while requests arrive at these times from its beginning; all is over afterwards."""
     loop = counted_loop()
     started = loop.time()
     for i, seconds in enumerate(arrivals, 1):
         loop.call_later(seconds, waits.arrived, i)
-    await waits.expect(requests, call_seconds)
+    await waits.wait(requests, call_seconds)
     took = loop.time() - started
     assert waits.expected == 0
     await asyncio.sleep(1)
@@ -76,7 +76,7 @@ async def test_it_does_not_wait_where_that_is_of_no_use(requests: int, call_seco
     waits = made()
     # To its end in one step: nothing is awaited.
     with pytest.raises(StopIteration):
-        waits.expect(requests, call_seconds).send(None)
+        waits.wait(requests, call_seconds).send(None)
     assert waits.expected == 0
     assert counted_loop().waiting == []
 
@@ -92,7 +92,7 @@ async def test_waits_too_short_for_timers_end_as_exactly_and_others_go_on_meanwh
     loop, waits = counted_loop(), made()
     loop.count_turns(1e-6)
     started, counted = loop.time(), len(loop.timers)
-    task = asyncio.create_task(waits.expect(3, SHORT_CALL))
+    task = asyncio.create_task(waits.wait(3, SHORT_CALL))
     turns_of_others = 0
     while not task.done():
         turns_of_others += 1
@@ -102,7 +102,7 @@ async def test_waits_too_short_for_timers_end_as_exactly_and_others_go_on_meanwh
     assert len(loop.timers) == counted
 
     started = loop.time()
-    task = asyncio.create_task(waits.expect(2, SHORT_CALL))
+    task = asyncio.create_task(waits.wait(2, SHORT_CALL))
     await asyncio.sleep(0)
     assert waits.expected == 2
     waits.arrived(1)
@@ -121,7 +121,7 @@ async def test_waits_too_short_for_timers_end_as_exactly_and_others_go_on_meanwh
 async def test_a_short_wait_that_is_cancelled_leaves_nothing_behind() -> None:
     counted_loop().count_turns(1e-6)
     waits = made()
-    task = asyncio.create_task(waits.expect(3, SHORT_CALL))
+    task = asyncio.create_task(waits.wait(3, SHORT_CALL))
     await asyncio.sleep(0)
     assert waits.expected == 3
     task.cancel()
@@ -136,12 +136,12 @@ async def test_a_short_wait_that_is_cancelled_leaves_nothing_behind() -> None:
 async def test_how_many_are_expected_is_known_while_it_waits_only() -> None:
     waits = made()
     assert waits.expected == 0
-    task = asyncio.create_task(waits.expect(3, CALL))
+    task = asyncio.create_task(waits.wait(3, CALL))
     await asyncio.sleep(LONGEST / 2)
     assert waits.expected == 3
     # Another call of the same model does not wait for the same clients.
     with pytest.raises(StopIteration):
-        waits.expect(5, CALL).send(None)
+        waits.wait(5, CALL).send(None)
     assert waits.expected == 3
     waits.arrived(2)
     await asyncio.sleep(0)
@@ -156,7 +156,7 @@ async def test_how_many_are_expected_is_known_while_it_waits_only() -> None:
 @in_counted_time
 async def test_a_wait_that_is_cancelled_leaves_nothing_behind() -> None:
     waits = made()
-    task = asyncio.create_task(waits.expect(3, CALL))
+    task = asyncio.create_task(waits.wait(3, CALL))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.batching.regime import REGIMES, RegimeName
-from adapter.batching.route import Lane
+from adapter.batching.route import ModelRoute
 from adapter.codec.codec import Codec
 from adapter.deadline_timer import RESOLUTION
-from adapter.request_timings import Timings
+from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.schema.model import Endpoint
@@ -50,23 +50,23 @@ class Way:
         self, regime: RegimeName | None = None, entry: ModelEntry = ONE, handler: Handler | None = None
     ) -> None:
         self.backend = FakeBackend(handler or takes(CALL))
-        self.board = counters.make_board([entry.name])
+        self.table = counters.make_table([entry.name])
         self.name = entry.name
         self.loop = counted_loop()
-        self.lane = Lane(entry, Codec(entry), self.backend, self.board, 0, regime, self.loop.time)
+        self.route = ModelRoute(entry, Codec(entry), self.backend, self.table, 0, regime, self.loop.time)
 
     def ask(
         self,
         *values: float,
         endpoint: Endpoint = "predict_batched",
         timeout: float = 5.0,
-        timings: Timings | None = None,
+        timings: RequestTimings | None = None,
     ) -> asyncio.Task[Any]:
-        noted = timings or Timings()
+        noted = timings or RequestTimings()
 
         async def values_of() -> Any:
             deadline = self.loop.time() + timeout
-            parts = await self.lane.infer(endpoint, ([[value] for value in values],), deadline, noted)
+            parts = await self.route.infer(endpoint, ([[value] for value in values],), deadline, noted)
             return [value for (text,) in parts for (value,) in rows_in(text)]
 
         return self.loop.create_task(values_of())
@@ -81,7 +81,7 @@ class Way:
         return [(call.model, call.arrays["x"].ravel().tolist()) for call in self.backend.calls]
 
     def cell(self, cell: int) -> float:
-        return counters.total(self.board, self.name, cell)
+        return counters.total(self.table, self.name, cell)
 
     @property
     def shown(self) -> RegimeName:
@@ -128,7 +128,7 @@ async def test_the_wait_here_and_the_time_in_calls_are_told_apart(
     regime: RegimeName, queue: list[float], model: list[float]
 ) -> None:
     way = Way(regime)
-    noted = [Timings() for _ in range(3)]
+    noted = [RequestTimings() for _ in range(3)]
     tasks = [way.ask(i, timings=noted[i]) for i in (0, 1)]
     await turns()
     await all_of(*tasks, way.ask(2, timings=noted[2]))
@@ -137,7 +137,7 @@ async def test_the_wait_here_and_the_time_in_calls_are_told_apart(
     assert [timings.model for timings in noted] == pytest.approx(model)
     assert [timings.regime for timings in noted] == [regime] * 3
     # A joined call is one call, whatever it holds; what the front makes of its calls is another matter.
-    times = {word: counters.call_times(way.board, way.name, word) for word in counters.WAYS}
+    times = {word: counters.call_times(way.table, way.name, word) for word in counters.WAYS}
     calls = {word: sum(cells[: counters.CALL_MS_SUM]) for word, cells in times.items()}
     assert calls == {"direct": {"idle": 3, "busy": 0, "rush": 2}[regime], "front": 3 if regime == "busy" else 0}
     spent = sum(cells[counters.CALL_MS_SUM] for cells in times.values())
@@ -147,7 +147,7 @@ async def test_the_wait_here_and_the_time_in_calls_are_told_apart(
 @in_counted_time
 async def test_a_request_in_parts_has_the_time_of_all_of_them() -> None:
     way = Way()
-    timings = Timings()
+    timings = RequestTimings()
     await way.ask(*range(10), endpoint="predict", timings=timings)
     assert (timings.queue, timings.model) == pytest.approx((0, 3 * CALL))
 
@@ -157,7 +157,7 @@ async def test_a_request_whose_deadline_passes_in_the_queue_was_in_no_call() -> 
     way = Way("rush")
     first = way.ask(1)
     await turns()
-    timings = Timings()
+    timings = RequestTimings()
     assert await all_of(way.ask(2, timeout=CALL / 2, timings=timings)) == [errors.DeadlineExceeded]
     assert (timings.queue, timings.model) == pytest.approx((CALL / 2, 0), abs=RESOLUTION)
     assert await first == [2.0]
@@ -194,7 +194,7 @@ async def test_a_model_without_a_front_has_none_to_go_to(regime: RegimeName | No
     way = Way(regime, PREDICT_ALONE)
     await all_of(*(way.ask(i, endpoint="predict") for i in (1, 2, 3)))
     assert {model for model, _ in way.sent} == {"m_direct"}
-    way.lane.refresh()
+    way.route.refresh()
     assert way.shown == "idle"
 
 
@@ -225,10 +225,10 @@ async def test_those_who_come_together_are_joined_and_the_board_says_so() -> Non
     assert way.sent[40:] == [("m_direct", [1.0]), ("m_direct", [2.0, 3.0])]
     assert (way.shown, way.cell(counters.REGIME_CHANGES)) == ("rush", 1)
     # Nothing arrives any more.
-    way.lane.refresh()
+    way.route.refresh()
     assert (way.shown, way.cell(counters.REGIME_CHANGES)) == ("rush", 1)
     await asyncio.sleep(1)
-    way.lane.refresh()
+    way.route.refresh()
     assert (way.shown, way.cell(counters.REGIME_CHANGES)) == ("idle", 2)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.batching.shedding import Lateness
+from adapter.batching.shedding import LoadShedder
 
 
-def after(*answered: float) -> Lateness:
-    lateness = Lateness()
+def after(*answered: float) -> LoadShedder:
+    shedder = LoadShedder()
     for seconds in answered:
-        lateness.answered(seconds)
-    return lateness
+        shedder.answered(seconds)
+    return shedder
 
 
 def test_nobody_is_hopeless_while_nothing_is_known() -> None:
-    assert not Lateness().hopeless(left=0.0, waited=5.0, others=True)
+    assert not LoadShedder().should_drop(left=0.0, waited=5.0, others=True)
 
 
 @pytest.mark.parametrize(
@@ -32,24 +32,24 @@ def test_nobody_is_hopeless_while_nothing_is_known() -> None:
     ],
 )
 def test_who_is_sent_where_a_call_takes_a_second(left: float, waited: float, others: bool, hopeless: bool) -> None:
-    assert after(1.0).hopeless(left, waited, others) is hopeless
+    assert after(1.0).should_drop(left, waited, others) is hopeless
 
 
 def test_slower_calls_are_believed_at_once_and_quicker_ones_by_and_by() -> None:
-    lateness = after(0.1, 1.0)
-    assert lateness.hopeless(0.9, 5.0, False)
-    lateness.answered(0.1)
-    assert lateness.hopeless(0.9, 5.0, False)
+    shedder = after(0.1, 1.0)
+    assert shedder.should_drop(0.9, 5.0, False)
+    shedder.answered(0.1)
+    assert shedder.should_drop(0.9, 5.0, False)
     for _ in range(3):
-        lateness.answered(0.1)
-    assert not lateness.hopeless(0.9, 5.0, False)
+        shedder.answered(0.1)
+    assert not shedder.should_drop(0.9, 5.0, False)
 
 
 def test_a_call_that_missed_its_deadline_takes_longer_than_that() -> None:
-    lateness = after(0.1)
-    lateness.missed(0.4)
-    assert lateness.hopeless(0.59, 5.0, False)
-    assert not lateness.hopeless(0.61, 5.0, False)
+    shedder = after(0.1)
+    shedder.missed(0.4)
+    assert shedder.should_drop(0.59, 5.0, False)
+    assert not shedder.should_drop(0.61, 5.0, False)
     # Less than what is known already says nothing.
-    lateness.missed(0.2)
-    assert lateness.hopeless(0.59, 5.0, False)
+    shedder.missed(0.2)
+    assert shedder.should_drop(0.59, 5.0, False)

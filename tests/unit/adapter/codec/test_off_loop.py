@@ -144,15 +144,15 @@ def test_the_loop_turns_while_the_helper_reads() -> None:
     body = b'{"features": [' + b",".join([b"[1,2]"] * 1_000_000) + b"]}"
 
     async def ask(off_loop: OffLoop) -> int:
-        turns = 0
+        model_locks = 0
         with held(body) as large:
             task = asyncio.ensure_future(off_loop.parse(ENTRIES["float32"], large, 60))
             while not task.done():
                 await asyncio.sleep(0.001)
-                turns += 1
+                model_locks += 1
             features, unfit = await task
         assert (np.shape(features[0]), unfit) == ((1_000_000, 2), None)
-        return turns
+        return model_locks
 
     assert run(ask) > 10
 

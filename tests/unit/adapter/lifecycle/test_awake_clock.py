@@ -10,8 +10,8 @@ import pytest
 from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.lifecycle.awake_clock import MOST_SECONDS, AwakeClock
-from adapter.lifecycle.liveness import Watch
-from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.liveness import ModelLiveness
+from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.workers import counters
 from converter.schema.manifest import Tensor
@@ -77,10 +77,10 @@ def test_a_canary_that_is_older_than_its_deadline_by_our_own_sleep_is_no_proof()
         return await zeros(model, arrays, outputs)
 
     async def main() -> list[list[str]]:
-        board = counters.make_board(["m"])
-        registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])), board)
+        table = counters.make_table(["m"])
+        registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])), table)
         awake = AwakeClock(clock)
-        watch = Watch(board, FakeBackend(silent), DEADLINE, awake.time)
+        watch = ModelLiveness(table, FakeBackend(silent), DEADLINE, awake.time)
         model = registry.models["m"]
         watch.begin(model)
         looks = []
@@ -132,10 +132,12 @@ def test_a_load_whose_time_passed_asleep_has_not_failed(sleep: float, state: str
     async def main() -> str:
         clock = Clock()
         registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])))
-        keeper = Keeper(registry, Sleepy(clock, sleep), 10, clock=clock, slept_since=AwakeClock(clock).slept_since)
+        reconciler = Reconciler(
+            registry, Sleepy(clock, sleep), 10, clock=clock, slept_since=AwakeClock(clock).slept_since
+        )
         for _ in range(2):
-            await keeper.look()
-            await keeper.settle()
+            await reconciler.reconcile()
+            await reconciler.wait_idle()
         return registry.models["m"].status.state
 
     assert asyncio.run(main()) == state
@@ -148,12 +150,12 @@ def test_an_answer_that_was_missed_asleep_says_nothing_of_triton(sleep: float, s
         backend = Sleepy(clock, 0)
         registry = Registry(make_manifest(make_entry("m")))
         awake = AwakeClock(clock)
-        keeper = Keeper(registry, backend, 10, clock=clock, slept_since=awake.slept_since)
-        await keeper.look()
-        await keeper.settle()
+        reconciler = Reconciler(registry, backend, 10, clock=clock, slept_since=awake.slept_since)
+        await reconciler.reconcile()
+        await reconciler.wait_idle()
         assert registry.models["m"].ready
         backend.sleep = sleep
-        await keeper.look()
+        await reconciler.reconcile()
         return registry.models["m"].status.state, registry.triton_up
 
     assert asyncio.run(main()) == (state, state == "ready")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from adapter.lifecycle.crash_backoff import Relapses
+from adapter.lifecycle.crash_backoff import CrashBackoff
 
 
 def test_the_first_time_at_once_then_later_and_later_and_then_no_more() -> None:
-    relapses = Relapses()
-    assert [relapses.died(now) for now in (0, 10, 20, 30, 40)] == [0, 1, 2, 4, None]
+    crash_backoff = CrashBackoff()
+    assert [crash_backoff.died(now) for now in (0, 10, 20, 30, 40)] == [0, 1, 2, 4, None]
 
 
 def test_deaths_of_long_ago_do_not_count() -> None:
-    relapses = Relapses()
+    crash_backoff = CrashBackoff()
     for now in (0, 1, 2, 3):
-        relapses.died(now)
-    assert relapses.died(700) == 0
-    assert relapses.died(701) == 1
+        crash_backoff.died(now)
+    assert crash_backoff.died(700) == 0
+    assert crash_backoff.died(701) == 1

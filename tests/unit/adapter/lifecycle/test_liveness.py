@@ -9,7 +9,7 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.lifecycle.liveness import Watch
+from adapter.lifecycle.liveness import ModelLiveness
 from adapter.lifecycle.registry import Registry
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry, Tensor
@@ -25,15 +25,15 @@ class Desk:
 
     def __init__(self, entry: ModelEntry | None = None) -> None:
         entry = entry or make_entry("m")
-        self.board = counters.make_board(["m"])
-        self.registry = Registry(make_manifest(entry), self.board)
+        self.table = counters.make_table(["m"])
+        self.registry = Registry(make_manifest(entry), self.table)
         self.model = self.registry.models["m"]
         self.model.status.state = "ready"
         self.silent: set[str] = set()
         self.error: errors.AdapterError | None = None
         self.backend = FakeBackend(self.handle)
-        self.watch = Watch(
-            self.board, self.backend, DEADLINE, counted_loop().time, lambda entry: f"key-of-{entry.front}"
+        self.watch = ModelLiveness(
+            self.table, self.backend, DEADLINE, counted_loop().time, lambda entry: f"key-of-{entry.front}"
         )
         self.watch.begin(self.model)
         self.hung: list[str] = []
@@ -52,8 +52,8 @@ class Desk:
             self.cell(counters.ANSWERED).add(each_second)
             self.hung += [name for name in self.watch.look(self.model) if name not in self.hung]
 
-    def cell(self, cell: int) -> counters.Gauge:
-        return counters.Gauge(self.board, "m", 0, cell)
+    def cell(self, cell: int) -> counters.Cell:
+        return counters.Cell(self.table, "m", 0, cell)
 
     @property
     def canaries(self) -> list[str]:

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from adapter import errors
-from adapter.lifecycle.model_locks import Turns
-from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.model_locks import ModelLocks
+from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Model, Registry
-from adapter.lifecycle.registry_sync import News
-from adapter.reload.control_server import Control
+from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader
-from adapter.sharing import Sharing
+from adapter.sharing import SharedState
 from adapter.workers import counters
-from adapter.workers.process_lock import Lock
+from adapter.workers.process_lock import ProcessLock
 from converter.schema.manifest import FILENAME, Manifest, ModelEntry
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
@@ -66,22 +66,30 @@ class Both:
     """A keeper and a reloader of the one model `a`; the keeper looks each second."""
 
     def __init__(self) -> None:
-        self.sharing = Sharing(["a"])
-        self.registry = Registry(make_manifest(OLD), self.sharing.board)
+        self.sharing = SharedState(["a"])
+        self.registry = Registry(make_manifest(OLD), self.sharing.table)
         self.backend = Timed(make_manifest(OLD))
-        turns, clock = Turns(), counted_loop().time
-        self.news = News(self.registry, self.sharing.bulletin)
-        self.keeper = Keeper(self.registry, self.backend, 60, self.sharing, clock, turns=turns, news=self.news)
+        model_locks, clock = ModelLocks(), counted_loop().time
+        self.registry_sync = RegistrySync(self.registry, self.sharing.snapshot)
+        self.reconciler = Reconciler(
+            self.registry,
+            self.backend,
+            60,
+            self.sharing,
+            clock,
+            model_locks=model_locks,
+            registry_sync=self.registry_sync,
+        )
         self.reloader = Reloader(
-            self.registry, self.backend, self.sharing.board, self._tell, 60, 1, clock=clock, turns=turns
+            self.registry, self.backend, self.sharing.table, self._tell, 60, 1, clock=clock, model_locks=model_locks
         )
         self.said: list[str] = []
         # Tasks are ended with the loop.
-        self._running = asyncio.create_task(self.keeper.run())
+        self._running = asyncio.create_task(self.reconciler.run())
 
     def _tell(self) -> None:
-        self.news.tell()
-        counters.Gauge(self.sharing.board, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
+        self.registry_sync.publish()
+        counters.Cell(self.sharing.table, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
 
     @property
     def model(self) -> Model:
@@ -100,12 +108,12 @@ class Both:
     async def reload(self, entry: ModelEntry = NEW, between: Callable[[], Awaitable[None]] | None = None) -> None:
         """As converter/live_switch/reload_command.py asks; `between` happens after the switch on the disk."""
         manifest = make_manifest(entry)
-        await self.reloader.begin([entry], "~t", self.said.append)
+        await self.reloader.stage([entry], "~t", self.said.append)
         self.backend.disk = manifest
         if between is not None:
             await between()
         await self.reloader.switch([entry], "~t", manifest)
-        await self.reloader.settle(manifest, self.said.append)
+        await self.reloader.commit(manifest, self.said.append)
 
     async def assert_served(self, number: int) -> None:
         """In the end: this version, under its own names alone, and nobody does anything any more."""
@@ -168,12 +176,12 @@ async def test_R5_model_that_dies_between_the_switches_is_left_to_the_reload() -
 async def test_R5_model_that_dies_before_a_reload_is_given_up_is_recovered_then() -> None:
     both = Both()
     await both.serving()
-    await both.reloader.begin([NEW], "~t", both.said.append)
+    await both.reloader.stage([NEW], "~t", both.said.append)
     both.die()
     await asyncio.sleep(5)
     assert both.model.status.state == "unavailable"
     await both.reloader.give_up([NEW], "~t")
-    both.reloader.let_go()
+    both.reloader.release()
     await both.assert_served(1)
     assert both.model.recoveries["died"].total() == 1
 
@@ -212,7 +220,7 @@ async def test_R19_model_that_is_removed_during_its_recovery_is_not_left_loaded(
     await asyncio.sleep(1.5)
     gone = Manifest(models=())
     await both.reloader.switch([], "~t", gone)
-    await both.reloader.settle(gone, both.said.append)
+    await both.reloader.commit(gone, both.said.append)
     await asyncio.sleep(30)
     assert (both.registry.models, both.backend.loaded) == ({}, {})
     assert both.said[-1] == "a: served no more"
@@ -221,7 +229,7 @@ async def test_R19_model_that_is_removed_during_its_recovery_is_not_left_loaded(
 @in_counted_time
 async def test_R19_recovery_that_does_not_end_is_waited_for_no_longer_than_it_may_take() -> None:
     both = Both()
-    both.keeper._turns.take(["a"])
+    both.reconciler._model_locks.acquire(["a"])
     began = counted_loop().time()
     with pytest.raises(errors.ReloadFailed, match="a: the server is still loading what it serves now: try again later"):
         await both.reload()
@@ -234,7 +242,7 @@ async def test_R19_recovery_that_does_not_end_is_waited_for_no_longer_than_it_ma
 async def test_R5_death_of_the_version_before_is_not_counted_for_the_new_one() -> None:
     both = Both()
     await both.serving()
-    before, seen = both.model, counters.Gauge(both.sharing.board, "a", 0, counters.DEATHS_SEEN)
+    before, seen = both.model, counters.Cell(both.sharing.table, "a", 0, counters.DEATHS_SEEN)
 
     async def late() -> None:
         while both.model is before:
@@ -255,15 +263,15 @@ async def test_R5_death_of_the_version_before_is_not_counted_for_the_new_one() -
 async def test_R1_reload_that_triton_cut_off_is_ended_when_triton_is_there_again(tmp_path: Path) -> None:
     both = Both()
     await both.serving()
-    control = Control(both.reloader, Lock("test"), tmp_path / "sock", tmp_path, lambda: None)
+    control = ControlServer(both.reloader, ProcessLock("test"), tmp_path / "sock", tmp_path, lambda: None)
     task = asyncio.create_task(control._settle_later())
     (tmp_path / FILENAME).write_bytes(NEXT.to_json())
-    await both.reloader.begin([NEW], "~t", both.said.append)
+    await both.reloader.stage([NEW], "~t", both.said.append)
     both.backend.disk = NEXT
     await both.reloader.switch([NEW], "~t", NEXT)
     both.backend.up = False
     with pytest.raises(errors.ReloadFailed, match="does not answer"):
-        await both.reloader.settle(NEXT, both.said.append)
+        await both.reloader.commit(NEXT, both.said.append)
     # The trial names are gone from the disk with the command that had them made.
     both.backend.load_errors |= {name: errors.ModelUnavailable("no", "") for name in ("a~t", "a_direct~t")}
     await asyncio.sleep(20)

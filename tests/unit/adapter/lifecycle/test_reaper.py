@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from adapter.lifecycle.reaper import Outliving, Processes
-from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from adapter.lifecycle.reaper import Processes, Reaper
+from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.entries import make_entry
 
 # A deadline of 2 s, and a second.
@@ -19,7 +19,7 @@ ENTRY = make_entry("m")
 ALL = Processes(models=(13,), fronts=(11, 12))
 
 
-class Machine(Stubs):
+class Machine(StubProcesses):
     """The processes of `m`; all began at 7, until they are gone."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Machine(Stubs):
         return 7 if pid in self.living else None
 
 
-class Serve(Supervisor):
+class Serve(SupervisorPipe):
     def __init__(self) -> None:
         self.ended: list[int] = []
 
@@ -48,13 +48,13 @@ class Bench:
     def __init__(self) -> None:
         self.now = 100.0
         self.stubs, self.serve = Machine(), Serve()
-        self.outliving = Outliving(self.stubs, self.serve, PATIENCE - 1, lambda: self.now)
+        self.reaper = Reaper(self.stubs, self.serve, PATIENCE - 1, lambda: self.now)
 
     def look(self, after: float = 0.0) -> list[int]:
         """Those that it ended, so many seconds later."""
         self.now += after
         self.serve.ended.clear()
-        self.outliving.look()
+        self.reaper.look()
         return self.serve.ended
 
 
@@ -67,9 +67,9 @@ def test_what_was_not_unloaded_is_never_ended() -> None:
 
 def test_they_are_those_of_the_model_and_of_its_front_but_for_what_is_used_on() -> None:
     bench = Bench()
-    assert asyncio.run(bench.outliving.processes(ENTRY)) == ALL
-    assert asyncio.run(bench.outliving.processes(ENTRY, {"m_direct"})) == Processes(fronts=(11, 12))
-    assert asyncio.run(bench.outliving.processes(make_entry("m", endpoints=["predict"]))) == Processes(models=(13,))
+    assert asyncio.run(bench.reaper.processes(ENTRY)) == ALL
+    assert asyncio.run(bench.reaper.processes(ENTRY, {"m_direct"})) == Processes(fronts=(11, 12))
+    assert asyncio.run(bench.reaper.processes(make_entry("m", endpoints=["predict"]))) == Processes(models=(13,))
     assert bench.stubs.looks == 3
     assert ALL.without(Processes(models=(13, 21), fronts=(12,))) == Processes(fronts=(11,))
 
@@ -77,7 +77,7 @@ def test_they_are_those_of_the_model_and_of_its_front_but_for_what_is_used_on() 
 @pytest.mark.parametrize(("orderly", "patience"), [(False, PATIENCE), (True, ORDERLY)])
 def test_fronts_that_are_left_are_ended_when_their_time_is_over(orderly: bool, patience: float) -> None:
     bench = Bench()
-    bench.outliving.unloaded(ALL, orderly)
+    bench.reaper.unloaded(ALL, orderly)
     # They count no more, though they are there.
     assert bench.stubs.of(["m", "m_direct"]) == ()
     bench.stubs.living = {12}
@@ -93,7 +93,7 @@ def test_fronts_that_are_left_are_ended_when_their_time_is_over(orderly: bool, p
 
 def test_the_model_goes_before_the_front_that_may_wait_for_it() -> None:
     bench = Bench()
-    bench.outliving.unloaded(ALL)
+    bench.reaper.unloaded(ALL)
     assert bench.look(after=PATIENCE) == [13]
     bench.stubs.living.discard(13)
     assert bench.look(after=NOTICE - 0.01) == []
@@ -102,14 +102,14 @@ def test_the_model_goes_before_the_front_that_may_wait_for_it() -> None:
 
 def test_a_model_that_does_not_end_keeps_its_front() -> None:
     bench = Bench()
-    bench.outliving.unloaded(ALL)
+    bench.reaper.unloaded(ALL)
     for _ in range(5):
         assert bench.look(after=PATIENCE) == [13]
 
 
 def test_one_that_cannot_be_looked_at_now_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
-    bench.outliving.unloaded(Processes(models=(13,)))
+    bench.reaper.unloaded(Processes(models=(13,)))
 
     def too_many(pid: int) -> int | None:
         raise OSError("Too many open files")
@@ -123,11 +123,11 @@ def test_one_that_cannot_be_looked_at_now_is_not_gone(monkeypatch: pytest.Monkey
 def test_where_the_processes_are_not_ours_nothing_is_done() -> None:
     now = [0.0]
     for supervisor in (None, Serve()):
-        elsewhere = Outliving(None, supervisor, 0, lambda: now[0])
+        elsewhere = Reaper(None, supervisor, 0, lambda: now[0])
         assert asyncio.run(elsewhere.processes(ENTRY)) == Processes()
         elsewhere.unloaded(ALL)
         elsewhere.look()
-    nobodys = Outliving(Machine(), None, 0, lambda: now[0])
+    nobodys = Reaper(Machine(), None, 0, lambda: now[0])
     nobodys.unloaded(ALL)
     now[0] += ORDERLY
     nobodys.look()

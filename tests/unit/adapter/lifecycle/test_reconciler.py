@@ -10,11 +10,11 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
-from adapter.lifecycle.registry_sync import News
-from adapter.limits.breakers import Guards
-from adapter.sharing import Sharing
+from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.limits.breakers import Breakers
+from adapter.sharing import SharedState
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
@@ -27,18 +27,18 @@ def registry_of(*names: str) -> Registry:
 
 
 def look(registry: Registry, backend: FakeBackend, passes: int = 1) -> None:
-    keeper = Keeper(registry, backend, 60)
+    reconciler = Reconciler(registry, backend, 60)
 
     async def main() -> None:
         for _ in range(passes):
-            await pass_of(keeper)
+            await pass_of(reconciler)
 
     asyncio.run(main())
 
 
-async def pass_of(keeper: Keeper) -> None:
-    await keeper.look()
-    await keeper.settle()
+async def pass_of(reconciler: Reconciler) -> None:
+    await reconciler.reconcile()
+    await reconciler.wait_idle()
 
 
 def states(registry: Registry) -> dict[str, str]:
@@ -89,7 +89,7 @@ def test_how_long_the_load_took_is_kept() -> None:
             now += 1.25
 
     registry = registry_of("a")
-    asyncio.run(pass_of(Keeper(registry, Slow(), 60, clock=lambda: now)))
+    asyncio.run(pass_of(Reconciler(registry, Slow(), 60, clock=lambda: now)))
     assert registry.models["a"].status.load_seconds == 2.5
 
 
@@ -187,7 +187,7 @@ def test_the_keeper_outlives_an_error_that_nobody_foresaw(caplog: pytest.LogCapt
             raise RuntimeError("odd")
 
     async def main() -> None:
-        task = asyncio.create_task(Keeper(registry_of("a"), Odd(), 60).run())
+        task = asyncio.create_task(Reconciler(registry_of("a"), Odd(), 60).run())
         await asyncio.sleep(0.01)
         assert not task.done()
         task.cancel()
@@ -199,21 +199,21 @@ def test_the_keeper_outlives_an_error_that_nobody_foresaw(caplog: pytest.LogCapt
     assert "the keeper's pass failed" in caplog.text
 
 
-def two_workers() -> tuple[Sharing, list[Registry]]:
-    sharing = Sharing(["a", "b"], workers=2)
+def two_workers() -> tuple[SharedState, list[Registry]]:
+    sharing = SharedState(["a", "b"], workers=2)
     manifest = make_manifest(make_entry("a"), make_entry("b"))
-    return sharing, [Registry(manifest, sharing.board, worker) for worker in range(2)]
+    return sharing, [Registry(manifest, sharing.table, worker) for worker in range(2)]
 
 
 def test_the_others_take_over_what_the_leading_worker_says() -> None:
     sharing, (leading, following) = two_workers()
     text = "failed: ModelError: [schwift:load_error] the model needs foo\n"
     backend = FakeBackend(load_errors={"b_direct": unavailable(text)})
-    leader, follower = Keeper(leading, backend, 60, sharing), News(following, sharing.bulletin)
-    follower.follow()
+    leader, follower = Reconciler(leading, backend, 60, sharing), RegistrySync(following, sharing.snapshot)
+    follower.catch_up()
     assert states(following) == {"a": "waiting", "b": "waiting"}
     asyncio.run(pass_of(leader))
-    follower.follow()
+    follower.catch_up()
     assert states(following) == states(leading) == {"a": "ready", "b": "failed"}
     assert following.models["b"].status == leading.models["b"].status
     assert following.triton_up
@@ -222,9 +222,9 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
 def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> None:
     sharing, (leading, following) = two_workers()
     backend = FakeBackend()
-    leader, follower = Keeper(leading, backend, 60, sharing), News(following, sharing.bulletin)
+    leader, follower = Reconciler(leading, backend, 60, sharing), RegistrySync(following, sharing.snapshot)
     asyncio.run(pass_of(leader))
-    follower.follow()
+    follower.catch_up()
     following.models["a"].mark_dead(following.models["a"].loads)
     assert states(following)["a"] == "unavailable"
     # What the leader wrote before it knew changes nothing.
@@ -233,7 +233,7 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
     backend.loads.clear()
     asyncio.run(pass_of(leader))
     assert (backend.unloads, backend.loads) == (["a", "a_direct"], ["a_direct", "a"])
-    follower.follow()
+    follower.catch_up()
     assert states(following) == {"a": "ready", "b": "ready"}
     assert not following.models["a"].dead
 
@@ -252,37 +252,37 @@ async def silent(*_: object) -> Arrays:
     raise AssertionError
 
 
-def kept(registry: Registry, backend: FakeBackend, guards: Guards | None = None) -> Keeper:
-    return Keeper(registry, backend, 60, clock=counted_loop().time, guards=guards)
+def kept(registry: Registry, backend: FakeBackend, breakers: Breakers | None = None) -> Reconciler:
+    return Reconciler(registry, backend, 60, clock=counted_loop().time, breakers=breakers)
 
 
 @in_counted_time
 async def test_R6_a_model_that_hangs_is_unloaded_and_loaded_and_its_breaker_is_closed() -> None:
-    registry, backend, guards = registry_of("m"), Hanging(silent), Guards.alone(["m"])
-    keeper, model = kept(registry, backend, guards), registry.models["m"]
-    await pass_of(keeper)
-    guards["m"].model._open(0)
+    registry, backend, breakers = registry_of("m"), Hanging(silent), Breakers.alone(["m"])
+    reconciler, model = kept(registry, backend, breakers), registry.models["m"]
+    await pass_of(reconciler)
+    breakers["m"].model._open(0)
     for _ in range(40):
         await asyncio.sleep(1)
-        await pass_of(keeper)
+        await pass_of(reconciler)
     assert backend.unloads == ["m", "m_direct"]
     assert model.recoveries["hung"].total() == 1
     # Nobody could end it from here.
     assert model.stuck.total() == 2
     assert states(registry) == {"m": "ready"}
-    assert guards["m"].model.closed
+    assert breakers["m"].model.closed
 
 
 @in_counted_time
 async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_the_end() -> None:
     registry, backend = registry_of("m", "other"), FakeBackend()
-    keeper, model = kept(registry, backend), registry.models["m"]
-    await pass_of(keeper)
+    reconciler, model = kept(registry, backend), registry.models["m"]
+    await pass_of(reconciler)
     waits = []
     for _ in range(5):
         model.mark_dead(model.loads)
         died = counted_loop().time()
-        await pass_of(keeper)
+        await pass_of(reconciler)
         waits.append(counted_loop().time() - died)
     assert waits == [0, 1, 2, 4, 0]
     assert states(registry) == {"m": "failed", "other": "ready"}
@@ -290,7 +290,7 @@ async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_
     loads = len(backend.loads)
     for _ in range(20):
         await asyncio.sleep(1)
-        await pass_of(keeper)
+        await pass_of(reconciler)
     assert len(backend.loads) == loads
     assert states(registry) == {"m": "failed", "other": "ready"}
 
@@ -299,20 +299,20 @@ async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_
 def test_a_death_that_is_seen_while_triton_does_not_answer_is_not_forgotten(restarted: bool) -> None:
     """Where all of it was suspended, its processes are there still when it answers again."""
     registry, backend = registry_of("a"), FakeBackend()
-    keeper, model = Keeper(registry, backend, 60), registry.models["a"]
+    reconciler, model = Reconciler(registry, backend, 60), registry.models["a"]
 
     async def main() -> None:
-        await pass_of(keeper)
+        await pass_of(reconciler)
         backend.up = False
-        await pass_of(keeper)
+        await pass_of(reconciler)
         assert model.status.state == "unavailable"
         model.mark_dead(model.loads)
         assert (model.dead, model.status.reason) == (True, "the inference server does not answer")
-        await pass_of(keeper)
+        await pass_of(reconciler)
         backend.up = True
         if restarted:
             backend.restart()
-        await pass_of(keeper)
+        await pass_of(reconciler)
 
     asyncio.run(main())
     assert model.ready and not model.dead
@@ -324,11 +324,11 @@ def test_a_death_that_is_seen_while_triton_does_not_answer_is_not_forgotten(rest
 @in_counted_time
 async def test_a_death_that_is_told_late_is_that_of_the_process_before() -> None:
     registry, backend = registry_of("m"), FakeBackend()
-    keeper, model = kept(registry, backend), registry.models["m"]
-    await pass_of(keeper)
+    reconciler, model = kept(registry, backend), registry.models["m"]
+    await pass_of(reconciler)
     before = model.loads
     model.mark_dead(before)
-    await pass_of(keeper)
+    await pass_of(reconciler)
     model.mark_dead(before)
     assert model.ready and not model.dead
 
@@ -342,15 +342,15 @@ async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_anothe
             await super().load(model, timeout)
 
     registry, backend = registry_of("slow", "m"), Slow()
-    keeper, model = kept(registry, backend), registry.models["m"]
+    reconciler, model = kept(registry, backend), registry.models["m"]
     for _ in range(3):
-        await keeper.look()
+        await reconciler.reconcile()
         await asyncio.sleep(1)
     assert states(registry) == {"slow": "loading", "m": "ready"}
     model.mark_dead(model.loads)
-    await keeper.look()
+    await reconciler.reconcile()
     await asyncio.sleep(1)
-    await keeper.look()
+    await reconciler.reconcile()
     assert states(registry) == {"slow": "loading", "m": "ready"}
     assert backend.unloads == ["m", "m_direct"]
 
@@ -359,11 +359,11 @@ async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_anothe
 async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death() -> None:
     registry = Registry(make_manifest(make_entry("m", max_memory_mb=100)))
     backend = FakeBackend()
-    keeper, model = kept(registry, backend), registry.models["m"]
-    await pass_of(keeper)
+    reconciler, model = kept(registry, backend), registry.models["m"]
+    await pass_of(reconciler)
     for _ in range(7):
         model.memory.set(101 * 1024 * 1024)
-        await pass_of(keeper)
+        await pass_of(reconciler)
     assert model.recoveries["memory"].total() == 7
     assert backend.unloads == ["m", "m_direct"] * 7
     assert states(registry) == {"m": "ready"}
@@ -371,14 +371,14 @@ async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death(
 
 @in_counted_time
 async def test_when_triton_is_there_again_its_breaker_is_closed() -> None:
-    registry, backend, guards = registry_of("m"), FakeBackend(), Guards.alone(["m"])
-    keeper = kept(registry, backend, guards)
-    await pass_of(keeper)
+    registry, backend, breakers = registry_of("m"), FakeBackend(), Breakers.alone(["m"])
+    reconciler = kept(registry, backend, breakers)
+    await pass_of(reconciler)
     backend.up = False
-    guards.triton._open(counted_loop().time())
-    await pass_of(keeper)
-    assert not guards.triton.closed
+    breakers.triton._open(counted_loop().time())
+    await pass_of(reconciler)
+    assert not breakers.triton.closed
     backend.restart()
-    await pass_of(keeper)
-    assert guards.triton.closed
+    await pass_of(reconciler)
+    assert breakers.triton.closed
     assert registry.ready

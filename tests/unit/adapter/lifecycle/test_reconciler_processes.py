@@ -9,16 +9,16 @@ import pytest
 
 from adapter import errors
 from adapter.lifecycle.reaper import Processes
-from adapter.lifecycle.reconciler import Keeper
+from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
-from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.outliving import NotedOutliving
 from tests.unit.adapter.lifecycle.test_reconciler import pass_of, registry_of
 
 
-class Counted(Stubs):
+class Counted(StubProcesses):
     """Of the model `m`: how many there are of each Triton model, as they were when they were last looked for."""
 
     def __init__(self, **counts: int) -> None:
@@ -35,11 +35,11 @@ class Counted(Stubs):
 def test_R5_a_process_that_died_just_before_they_were_looked_for_is_missed(fronts: int, lost: int) -> None:
     """One of the two fronts; none at all is a backend without processes of its own."""
     registry = registry_of("m")
-    keeper = Keeper(registry, FakeBackend(), 60, stubs=Counted(m=fronts, m_direct=1))
+    reconciler = Reconciler(registry, FakeBackend(), 60, stubs=Counted(m=fronts, m_direct=1))
 
     async def main() -> None:
         for _ in range(2):
-            await pass_of(keeper)
+            await pass_of(reconciler)
 
     asyncio.run(main())
     assert registry.models["m"].recoveries["died"].total() == lost
@@ -59,7 +59,7 @@ def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missi
             fates.append(f"load {model}")
             await super().load(model, timeout)
 
-    class Serve(Supervisor):
+    class Serve(SupervisorPipe):
         def __init__(self) -> None:
             pass
 
@@ -73,14 +73,14 @@ def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missi
     registry = Registry(make_manifest(make_entry("m")), whole=stubs.whole)
     model = registry.models["m"]
     registry.watch_losses(lambda entry: fates.append(f"give up {entry.name}"))
-    keeper = Keeper(registry, Noted(), 60, stubs=stubs, supervisor=Serve())
+    reconciler = Reconciler(registry, Noted(), 60, stubs=stubs, supervisor=Serve())
 
     async def main() -> None:
-        await pass_of(keeper)
+        await pass_of(reconciler)
         fates.clear()
         stubs.counts["m_direct"] = 0 if missing else 1
         model.mark_dead(model.loads)
-        await pass_of(keeper)
+        await pass_of(reconciler)
 
     asyncio.run(main())
     unloads, loads = ["unload m", "unload m_direct"], ["load m_direct", "load m"]
@@ -97,22 +97,22 @@ def test_what_outlives_its_unloading_is_looked_after_from_then_on(reason: str) -
             if reason == "no answer":
                 raise errors.UpstreamDown("no answer")
             # Not before: a death in the unloading is one too.
-            assert outliving.told == []
+            assert reaper.told == []
             await super().unload(model, timeout)
 
     registry = Registry(make_manifest(make_entry("m", max_memory_mb=1)))
-    outliving, model = NotedOutliving({"m": (11, 12), "m_direct": (13,)}), registry.models["m"]
-    keeper = Keeper(registry, Mute(), 60, outliving=outliving)
+    reaper, model = NotedOutliving({"m": (11, 12), "m_direct": (13,)}), registry.models["m"]
+    reconciler = Reconciler(registry, Mute(), 60, reaper=reaper)
 
     async def main() -> None:
-        await pass_of(keeper)
+        await pass_of(reconciler)
         if reason == "memory":
             model.memory.set(2 * 1024 * 1024)
         else:
             model.mark_dead(model.loads)
-        await pass_of(keeper)
+        await pass_of(reconciler)
 
     asyncio.run(main())
     processes = Processes(models=(13,), fronts=(11, 12))
-    assert outliving.told == ([] if reason == "no answer" else [(processes, reason == "memory")])
-    assert outliving.looks == 2
+    assert reaper.told == ([] if reason == "no answer" else [(processes, reason == "memory")])
+    assert reaper.looks == 2

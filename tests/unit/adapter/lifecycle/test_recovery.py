@@ -8,7 +8,7 @@ import pytest
 
 from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry import Model
-from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from adapter.workers import counters
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
@@ -20,7 +20,7 @@ FRONTS, MODEL = (11, 12), 13
 NOTICE_SECONDS, KILL_SECONDS = 1.5, 2.0
 
 
-class Processes(Stubs):
+class Processes(StubProcesses):
     """Two of the front and one of the model. A killed one ends so many seconds later; one that is stuck never does."""
 
     def __init__(self, ends_after: float = 0.0) -> None:
@@ -43,7 +43,7 @@ class Processes(Stubs):
         return model in self.stopped
 
 
-class Serve(Supervisor):
+class Serve(SupervisorPipe):
     """Kills at once, and notes when."""
 
     def __init__(self, processes: Processes) -> None:
@@ -75,7 +75,7 @@ class Bench:
         self.serve = Serve(processes)
         self.backend = Unloading()
         self.whole = True
-        self.model = Model(entry, counters.make_board(["m"]), 0, lambda _: self.whole)
+        self.model = Model(entry, counters.make_table(["m"]), 0, lambda _: self.whole)
         self.model.status.state = "ready"
         self._recovery = Recovery(self.backend, processes, self.serve)
 
@@ -173,7 +173,7 @@ async def test_what_is_well_is_only_unloaded(reason: str, died: bool) -> None:
 @pytest.mark.parametrize("here", [True, False], ids=["nobody to kill them", "not on this machine"])
 @in_counted_time
 async def test_R6_where_they_are_not_ours_they_are_counted(here: bool) -> None:
-    model = Model(make_entry("m"), counters.make_board(["m"]), 0, lambda _: True)
+    model = Model(make_entry("m"), counters.make_table(["m"]), 0, lambda _: True)
     backend = FakeBackend()
     recovery = Recovery(backend, Processes() if here else None, None)
     assert not recovery.can_end(["m", "m_direct"])

@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from adapter.app import create_app
-from adapter.http.predict import HotPath
-from adapter.lifecycle.reconciler import Keeper
+from adapter.http.predict import PredictEndpoint
+from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
-from adapter.lifecycle.registry_sync import News
-from adapter.sharing import Sharing
-from adapter.workers.shared_snapshot import Bulletin
+from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.sharing import SharedState
+from adapter.workers.shared_snapshot import SharedSnapshot
 from converter.schema.settings import Settings
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
@@ -28,15 +28,15 @@ class Workers:
     """Two: the one that leads, and the application of the other, beside which nothing runs."""
 
     def __init__(self, folder: Path) -> None:
-        sharing, backend = Sharing(["a"], workers=2), FakeBackend()
-        self.leading = Registry(MANIFEST, sharing.board, 0)
-        self.keeper = Keeper(self.leading, backend, 60, sharing)
+        sharing, backend = SharedState(["a"], workers=2), FakeBackend()
+        self.leading = Registry(MANIFEST, sharing.table, 0)
+        self.reconciler = Reconciler(self.leading, backend, 60, sharing)
         settings = Settings(repository=folder, workers=2)
-        self.app: HotPath = create_app(settings, MANIFEST, lambda: backend, sharing, 1)
+        self.app: PredictEndpoint = create_app(settings, MANIFEST, lambda: backend, sharing, 1)
 
     async def load(self) -> None:
-        await self.keeper.look()
-        await self.keeper.settle()
+        await self.reconciler.reconcile()
+        await self.reconciler.wait_idle()
 
     async def ask(self, method: str, path: str) -> httpx.Response:
         transport = httpx.ASGITransport(app=self.app)
@@ -86,7 +86,7 @@ def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_
         assert (await workers.ask("POST", "/predict/b")).status_code == 404
         await workers.load()
         workers.leading.replace([make_entry("b")])
-        workers.keeper._news.tell()
+        workers.reconciler._registry_sync.publish()
         answer = await workers.ask("POST", "/predict/b")
         assert (answer.status_code, answer.json()["model"]) == (200, "b")
 
@@ -95,11 +95,11 @@ def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_
 
 def test_who_leads_does_not_follow_its_own_words() -> None:
     registry = Registry(MANIFEST)
-    news = News(registry, Bulletin())
+    registry_sync = RegistrySync(registry, SharedSnapshot())
     model = registry.models["a"]
     model.status.state = "ready"
-    news.tell()
+    registry_sync.publish()
     # Not told yet.
     model.status.state = "recovering"
-    news.follow()
+    registry_sync.catch_up()
     assert model.status.state == "recovering"

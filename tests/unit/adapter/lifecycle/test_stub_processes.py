@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.lifecycle.stub_processes import Stubs, Supervisor
+from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.entries import make_entry
 
 
@@ -45,8 +45,8 @@ def proc(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found(proc: Path) -> Stubs:
-    stubs = Stubs("127.0.0.1:4001", proc)
+def found(proc: Path) -> StubProcesses:
+    stubs = StubProcesses("127.0.0.1:4001", proc)
     stubs.look()
     return stubs
 
@@ -75,7 +75,7 @@ def test_they_are_found_by_the_port_of_their_triton_and_by_their_names(proc: Pat
 
 
 def test_without_a_triton_on_this_machine_there_are_none_and_nothing_is_gone(proc: Path) -> None:
-    stubs = Stubs("triton:8001", proc)
+    stubs = StubProcesses("triton:8001", proc)
     stubs.look()
     assert not stubs.there
     assert stubs.of(["m", "m_direct"]) == ()
@@ -142,7 +142,7 @@ def test_what_they_hold_is_added_up(proc: Path) -> None:
 
 
 def test_a_real_process_is_seen_to_stop_and_to_end() -> None:
-    stubs = Stubs("127.0.0.1:1")
+    stubs = StubProcesses("127.0.0.1:1")
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
         assert stubs.alive(child.pid)
         assert stubs._memory(child.pid) > 0
@@ -160,7 +160,7 @@ def test_a_real_process_is_seen_to_stop_and_to_end() -> None:
 
 def test_the_supervisor_is_asked_by_a_line() -> None:
     reads, writes = os.pipe()
-    supervisor = Supervisor(writes)
+    supervisor = SupervisorPipe(writes)
     assert supervisor.kill("m_direct")
     assert supervisor.end(4711)
     assert os.read(reads, 100) == b"kill m_direct\nend 4711\n"

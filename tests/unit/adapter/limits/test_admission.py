@@ -10,7 +10,7 @@ from adapter.workers import counters
 
 
 def admission_of(limit: int) -> Admission:
-    return Admission(limit, counters.Gauge(counters.make_board([]), counters.ALL, 0, counters.IN_FLIGHT))
+    return Admission(limit, counters.Cell(counters.make_table([]), counters.ALL, 0, counters.IN_FLIGHT))
 
 
 def test_the_bound_is_exact_and_a_place_is_free_again_afterwards() -> None:

@@ -8,17 +8,19 @@ import time
 import pytest
 
 from adapter import errors
-from adapter.limits.breakers import NO_PROBES, Guards
+from adapter.limits.breakers import NO_PROBES, Breakers
 from tests.support.fakes.backend import zeros
 from tests.support.predictors import Served
 
 
-def fail(guards: Guards, error: errors.AdapterError, times: int = 20, own_deadline: bool = False) -> tuple[str, str]:
+def fail(
+    breakers: Breakers, error: errors.AdapterError, times: int = 20, own_deadline: bool = False
+) -> tuple[str, str]:
     """The states of the model's breaker and of Triton's, after so many of these."""
-    guard = guards["m"]
+    model_breakers = breakers["m"]
     for _ in range(times):
-        guard.failed(error, time.monotonic(), NO_PROBES, own_deadline)
-    return guard.model.state, guards.triton.state
+        model_breakers.failed(error, time.monotonic(), NO_PROBES, own_deadline)
+    return model_breakers.model.state, breakers.triton.state
 
 
 @pytest.mark.parametrize(
@@ -30,31 +32,31 @@ def fail(guards: Guards, error: errors.AdapterError, times: int = 20, own_deadli
     ],
 )  # fmt: skip
 def test_what_is_no_fault_of_the_model_or_of_triton_opens_nothing(error: errors.AdapterError) -> None:
-    assert fail(Guards.alone(["m"]), error, 100) == ("closed", "closed")
+    assert fail(Breakers.alone(["m"]), error, 100) == ("closed", "closed")
 
 
 @pytest.mark.parametrize("error", [errors.DeadlineExceeded("no"), errors.ModelProcessDead("no")])
 def test_a_model_that_hangs_or_dies_opens_its_own_breaker_alone(error: errors.AdapterError) -> None:
-    guards = Guards.alone(["m", "other"])
-    assert fail(guards, error, 19) == ("closed", "closed")
-    assert fail(guards, error, 1) == ("open", "closed")
-    assert guards["other"].model.closed
+    breakers = Breakers.alone(["m", "other"])
+    assert fail(breakers, error, 19) == ("closed", "closed")
+    assert fail(breakers, error, 1) == ("open", "closed")
+    assert breakers["other"].model.closed
 
 
 def test_a_deadline_that_the_client_set_for_itself_counts_nowhere() -> None:
-    assert fail(Guards.alone(["m"]), errors.DeadlineExceeded("no"), 100, own_deadline=True) == ("closed", "closed")
+    assert fail(Breakers.alone(["m"]), errors.DeadlineExceeded("no"), 100, own_deadline=True) == ("closed", "closed")
 
 
 def test_a_triton_that_is_not_there_opens_tritons_for_every_model() -> None:
-    guards = Guards.alone(["m", "other"])
-    assert fail(guards, errors.UpstreamDown("no"), 5) == ("closed", "open")
+    breakers = Breakers.alone(["m", "other"])
+    assert fail(breakers, errors.UpstreamDown("no"), 5) == ("closed", "open")
     with pytest.raises(errors.BreakerOpen):
-        guards["other"].admit(15)
+        breakers["other"].admit(15)
 
 
 def test_a_model_that_raises_is_there_and_closes_its_breaker() -> None:
     served = Served(limit=10)
-    served.guards["m"].model._open(served.now)
+    served.breakers["m"].model._open(served.now)
     served.now += 40
     for state in ("half_open", "half_open", "closed"):
 
@@ -64,12 +66,12 @@ def test_a_model_that_raises_is_there_and_closes_its_breaker() -> None:
         served.backend.handler = raises  # type: ignore[assignment]  # it never answers
         with pytest.raises(errors.ModelFailed):
             served.answer([[1, 2]])
-        assert served.guards["m"].model.state == state
+        assert served.breakers["m"].model.state == state
 
 
 def test_an_open_breaker_refuses_before_any_call_and_gives_the_place_back() -> None:
     served = Served(zeros)
-    served.guards["m"].model._open(served.now)
+    served.breakers["m"].model._open(served.now)
     with pytest.raises(errors.BreakerOpen) as caught:
         served.answer([[1, 2]])
     assert 1 <= caught.value.retry_after <= 1.2
@@ -78,7 +80,7 @@ def test_an_open_breaker_refuses_before_any_call_and_gives_the_place_back() -> N
 
 def test_a_probe_that_is_nonsense_or_leaves_makes_room_for_the_next() -> None:
     served = Served(zeros)
-    breaker = served.guards["m"].model
+    breaker = served.breakers["m"].model
     breaker._open(served.now)
     served.now += 2
     with pytest.raises(errors.BadFeatures):
@@ -111,10 +113,10 @@ def test_a_probe_that_is_nonsense_or_leaves_makes_room_for_the_next() -> None:
 def test_a_triton_that_refuses_while_the_model_probes_leaves_the_models_place_free() -> None:
     """Both breakers are half-open: one request is the probe of both, and its end settles what it can."""
     served = Served(zeros)
-    guard = served.guards["m"]
-    guard.model._open(served.now)
-    guard.triton._open(served.now)
+    model_breakers = served.breakers["m"]
+    model_breakers.model._open(served.now)
+    model_breakers.triton._open(served.now)
     served.now += 2
     for _ in range(3):
         served.answer([[1, 2]])
-    assert [guard.model.closed, guard.triton.closed] == [True, True]
+    assert [model_breakers.model.closed, model_breakers.triton.closed] == [True, True]

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from adapter.errors import ModelUnavailable
-from adapter.reload.control_server import Control
-from adapter.workers.process_lock import Lock
+from adapter.reload.control_server import ControlServer
+from adapter.workers.process_lock import ProcessLock
 from converter.errors import NothingServed, ReloadError
 from converter.live_switch.control_client import connected
 from converter.schema.manifest import FILENAME, Manifest
@@ -53,7 +53,7 @@ def with_control(root: Path, test: Callable[[Place, Bench, Callable[..., Any]], 
 
     async def main() -> None:
         place, bench = Place(root), Bench()
-        control = Control(bench.reloader, Lock("test"), place.socket, place.link, lambda: None)
+        control = ControlServer(bench.reloader, ProcessLock("test"), place.socket, place.link, lambda: None)
         task = asyncio.create_task(control.run())
         while not place.socket.exists():
             await asyncio.sleep(0)
@@ -191,7 +191,7 @@ def test_socket_of_a_killed_server_is_replaced_and_a_living_ones_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
-        other = Control(bench.reloader, Lock("other"), place.socket, place.link, lambda: None)
+        other = ControlServer(bench.reloader, ProcessLock("other"), place.socket, place.link, lambda: None)
         await other.run()
         assert "another server listens there" in caplog.text
         assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
@@ -222,8 +222,8 @@ def test_worker_that_takes_the_lead_ends_what_the_one_before_it_began(tmp_path: 
     async def main() -> None:
         place, bench = Place(tmp_path), Bench()
         place.switch("000002")
-        control = Control(
-            bench.reloader, Lock("test"), place.socket, place.link,
+        control = ControlServer(
+            bench.reloader, ProcessLock("test"), place.socket, place.link,
             lambda: bench.registry.replace([version("a", 2).on_trial("~t")]),
         )  # fmt: skip
         task = asyncio.create_task(control.run())

@@ -29,21 +29,21 @@ class Bench:
     """A reloader of models `a` and `b`, whose one worker adopts each generation at once."""
 
     def __init__(self, handler: Handler = zeros, workers: int = 1) -> None:
-        self.board = counters.make_board(["a", "b"], workers)
-        self.registry = Registry(make_manifest(version("a", 1), version("b", 1)), self.board)
+        self.table = counters.make_table(["a", "b"], workers)
+        self.registry = Registry(make_manifest(version("a", 1), version("b", 1)), self.table)
         for model in self.registry.models.values():
             model.status.state = "ready"
         self.backend = FakeBackend(handler)
         self.told: list[int] = []
         self.adopts = True
-        self.reloader = Reloader(self.registry, self.backend, self.board, self._tell, 60, 1, self._kill)
+        self.reloader = Reloader(self.registry, self.backend, self.table, self._tell, 60, 1, self._kill)
         self.said: list[str] = []
         self.killed: list[str] = []
 
     def _tell(self) -> None:
         self.told.append(self.registry.generation)
         if self.adopts:
-            counters.Gauge(self.board, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
+            counters.Cell(self.table, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
 
     def _kill(self, name: str) -> None:
         self.killed.append(name)
@@ -52,9 +52,9 @@ class Bench:
         entries = [
             entry for entry in manifest.models if self.reloader.served().get(entry.name) != entry.version
         ]  # as converter/live_switch/reload_command.py asks
-        await self.reloader.begin(entries, "~t", self.said.append)
+        await self.reloader.stage(entries, "~t", self.said.append)
         await self.reloader.switch(entries, "~t", manifest)
-        await self.reloader.settle(manifest, self.said.append)
+        await self.reloader.commit(manifest, self.said.append)
 
     def directs(self) -> dict[str, str]:
         return {name: model.entry.direct for name, model in self.registry.models.items()}
@@ -66,14 +66,14 @@ NEXT = make_manifest(version("a", 2), version("b", 1))
 @in_a_loop
 async def test_new_version_is_tried_then_used_on_trial_then_under_its_own_name() -> None:
     bench = Bench()
-    await bench.reloader.begin([version("a", 2)], "~t", bench.said.append)
+    await bench.reloader.stage([version("a", 2)], "~t", bench.said.append)
     assert bench.backend.loads == ["a_direct~t", "a~t"]
     assert [(call.model, len(call.arrays["x"])) for call in bench.backend.calls] == [("a_direct~t", 2), ("a~t", 1)]
     assert (bench.directs()["a"], bench.told) == ("a_direct", [])
     await bench.reloader.switch([version("a", 2)], "~t", NEXT)
     assert (bench.directs(), bench.told) == ({"a": "a_direct~t", "b": "b_direct"}, [1])
     assert (bench.reloader.on_trial, bench.registry.models["a"].ready) == (True, True)
-    await bench.reloader.settle(NEXT, bench.said.append)
+    await bench.reloader.commit(NEXT, bench.said.append)
     assert (bench.directs(), bench.told) == ({"a": "a_direct", "b": "b_direct"}, [1, 2])
     assert bench.registry.models["a"].entry.version == 2
     assert bench.backend.loads[2:] == ["a_direct", "a"]
@@ -105,7 +105,7 @@ async def test_process_that_hangs_in_its_load_is_killed_where_somebody_can() -> 
 
     bench = Bench()
     stuck = Stuck(load_errors={"a_direct~t": errors.ModelUnavailable("no", "loading took over 60 s")})
-    bench.reloader = Reloader(bench.registry, stuck, bench.board, lambda: None, 60, 1, bench._kill)
+    bench.reloader = Reloader(bench.registry, stuck, bench.table, lambda: None, 60, 1, bench._kill)
     with pytest.raises(errors.ReloadFailed, match="does not load: loading took over 60 s"):
         await bench.reload(NEXT)
     assert (bench.killed, stuck.unloads) == (["a_direct~t"], ["a~t"])
@@ -121,7 +121,7 @@ async def test_failed_switch_goes_back_to_what_the_disk_has() -> None:
     assert bench.directs()["a"] == "a_direct~t"
     assert bench.backend.unloads == []
     bench.backend.load_errors.clear()
-    await bench.reloader.settle(make_manifest(version("a", 1), version("b", 1)), bench.said.append)
+    await bench.reloader.commit(make_manifest(version("a", 1), version("b", 1)), bench.said.append)
     entry = bench.registry.models["a"].entry
     assert (entry.direct, entry.version) == ("a_direct", 1)
     assert sorted(bench.backend.unloads) == ["a_direct~t", "a~t"]
@@ -138,7 +138,7 @@ async def test_models_come_and_go() -> None:
     # A name that comes back has its old row.
     await bench.reload(make_manifest(version("a", 5), version("b", 1)))
     assert bench.directs() == {"a": "a_direct", "b": "b_direct"}
-    assert bench.board.names == ["", "a", "b", "c"]
+    assert bench.table.names == ["", "a", "b", "c"]
 
 
 @in_a_loop
@@ -156,22 +156,20 @@ async def test_processes_of_what_was_replaced_are_looked_after_and_no_others() -
         async def load(self, model: str, timeout: float) -> None:
             await super().load(model, timeout)
             if model != "a":
-                outliving.there[model] = (len(self.loads) + 100,)
+                reaper.there[model] = (len(self.loads) + 100,)
 
-    outliving = NotedOutliving({"a": (1, 2), "a_direct": (3,), "b": (4, 5), "b_direct": (6,)})
+    reaper = NotedOutliving({"a": (1, 2), "a_direct": (3,), "b": (4, 5), "b_direct": (6,)})
     bench = Bench()
-    bench.reloader = Reloader(
-        bench.registry, Triton(), bench.board, bench._tell, 60, 1, bench._kill, outliving=outliving
-    )
+    bench.reloader = Reloader(bench.registry, Triton(), bench.table, bench._tell, 60, 1, bench._kill, reaper=reaper)
     await bench.reload(NEXT)
     # The model, whose front serves on, and the trial.
-    assert outliving.told == [(Processes(models=(3,)), True), (Processes(models=(101,), fronts=(102,)), True)]
+    assert reaper.told == [(Processes(models=(3,)), True), (Processes(models=(101,), fronts=(102,)), True)]
 
 
 @in_a_loop
 async def test_without_room_for_a_new_model_nothing_is_loaded() -> None:
     bench = Bench()
-    bench.board.add([f"x{i}" for i in range(bench.board.room)])
+    bench.table.add([f"x{i}" for i in range(bench.table.room)])
     with pytest.raises(errors.ReloadFailed, match="1 models are new, and there is room for 0: start the server anew"):
         await bench.reload(make_manifest(version("a", 1), version("b", 1), version("c", 1)))
     assert bench.backend.loads == []
@@ -179,7 +177,7 @@ async def test_without_room_for_a_new_model_nothing_is_loaded() -> None:
 
 def test_version_before_is_kept_until_every_worker_has_left_it_but_not_for_ever() -> None:
     bench = Bench(workers=2)
-    second = counters.Gauge(bench.board, counters.ALL, 1, counters.ADOPTED)
+    second = counters.Cell(bench.table, counters.ALL, 1, counters.ADOPTED)
 
     async def adopting() -> None:
         task = asyncio.create_task(bench.reload(NEXT))
@@ -207,7 +205,7 @@ def test_worker_that_hangs_is_waited_for_no_longer_than_a_request_may_take(
         now[0] += 1.0
         return now[0]
 
-    bench.reloader = Reloader(bench.registry, bench.backend, bench.board, lambda: None, 60, 15, clock=clock)
+    bench.reloader = Reloader(bench.registry, bench.backend, bench.table, lambda: None, 60, 15, clock=clock)
     asyncio.run(bench.reload(NEXT))
     assert bench.registry.models["a"].entry.version == 2
     assert now[0] > 2 * 20
@@ -258,7 +256,7 @@ def test_error_of_the_models_code_is_a_warning_where_nothing_says_that_the_row_i
     bench = Bench(Talk(**(raising or {"a_direct_trial": RAISED})))
     if why == "no served one":
         bench.registry.models["a"].status.state = "failed"
-    asyncio.run(bench.reloader.begin([new], "~t", bench.said.append))
+    asyncio.run(bench.reloader.stage([new], "~t", bench.said.append))
     assert bench.said[0].endswith("; it raised an error on a made-up row, and nothing says that it should not")
 
 
@@ -270,7 +268,7 @@ def test_worker_marks_a_generation_once_nothing_of_the_one_before_is_in_flight()
             return self.busy
 
     bench, service = Bench(), Service()
-    mark = counters.Gauge(bench.board, counters.ALL, 0, counters.ADOPTED)
+    mark = counters.Cell(bench.table, counters.ALL, 0, counters.ADOPTED)
     bench.registry.generation = 3
 
     async def main() -> None:
@@ -286,15 +284,15 @@ def test_worker_marks_a_generation_once_nothing_of_the_one_before_is_in_flight()
 
 
 def test_follower_takes_over_reloads_and_a_worker_that_begins_all_of_them() -> None:
-    board = counters.make_board(["a", "b"], 3)
+    table = counters.make_table(["a", "b"], 3)
     manifest = make_manifest(version("a", 1), version("b", 1))
-    leading, following = (Registry(manifest, board, worker) for worker in range(2))
+    leading, following = (Registry(manifest, table, worker) for worker in range(2))
     leading.replace([version("a", 2), version("c", 1)], ["b"])
     following.follow(leading.as_text())
     before = following.models["a"]
     leading.replace([version("a", 3)], [])
     following.follow(leading.as_text())
-    for registry in (following, Registry(manifest, counters.make_board(["a", "b"]))):
+    for registry in (following, Registry(manifest, counters.make_table(["a", "b"]))):
         registry.follow(leading.as_text())
         assert {name: model.entry.version for name, model in registry.models.items()} == {"a": 3, "c": 1}
         assert (registry.generation, registry.ready) == (2, leading.ready)

@@ -24,7 +24,7 @@ import uvloop
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
 from adapter.http import predict
-from adapter.sockets.fast_protocol import ExpressProtocol
+from adapter.sockets.fast_protocol import PredictProtocol
 from converter.schema.manifest import Tensor
 from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend
@@ -117,7 +117,7 @@ class Running:
 def serving(keep_alive: int = 30) -> Iterator[Running]:
     running = Running()
 
-    class Counted(ExpressProtocol):
+    class Counted(PredictProtocol):
         async def _serve(self, cycle: Any) -> None:
             running.express += 1
             await super()._serve(cycle)
@@ -338,14 +338,14 @@ def test_who_does_not_read_is_not_worked_for(server: Running) -> None:
 def test_a_fault_of_ours_ends_the_connection_and_nothing_else(
     server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(self: predict.HotPath, request: predict.Request) -> predict.Answer:
+    async def broken(self: predict.PredictEndpoint, request: predict.Request) -> predict.Answer:
         raise RuntimeError("on purpose")
 
     with server.talk() as other:
         other.send(row(1))
         assert other.predictions() == [[1, -1]]
         with monkeypatch.context() as patch, caplog.at_level(logging.ERROR), server.talk() as talk:
-            patch.setattr(predict.HotPath, "answer", broken)
+            patch.setattr(predict.PredictEndpoint, "answer", broken)
             talk.send(row(2))
             assert talk.ended()
         assert "on purpose" in caplog.text

@@ -18,7 +18,7 @@ import uvloop
 
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
-from adapter.sockets.fast_protocol import ExpressProtocol
+from adapter.sockets.fast_protocol import PredictProtocol
 from adapter.sockets.graceful import GracefulServer
 from converter.schema.manifest import Tensor
 from converter.schema.settings import load_settings
@@ -53,7 +53,7 @@ class Running:
             self._loop = asyncio.get_running_loop()
             app = create_app(load_settings(None), make_manifest(), lambda: self.backend)
             config = uvicorn.Config(
-                app, loop="none", http=ExpressProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
+                app, loop="none", http=PredictProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
                 proxy_headers=False, timeout_graceful_shutdown=answer_seconds,
             )  # fmt: skip
             self._server = GracefulServer(config, app.drain, drain)

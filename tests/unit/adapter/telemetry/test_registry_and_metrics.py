@@ -13,7 +13,7 @@ from adapter.lifecycle.registry import Registry, State
 from adapter.limits.admission import Admission
 from adapter.telemetry.metrics import Bounds, Metrics
 from adapter.workers import counters
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from tests.support.fakes.entries import make_entry, make_manifest
 
 
@@ -21,8 +21,8 @@ def registry_of(*names: str) -> Registry:
     return Registry(make_manifest(*(make_entry(name) for name in names)))
 
 
-def board_of(registry: Registry) -> Board:
-    return counters.make_board(list(registry.models))
+def board_of(registry: Registry) -> SharedTable:
+    return counters.make_table(list(registry.models))
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -62,9 +62,9 @@ def test_only_the_state_ready_is_ready(state: State) -> None:
 
 def test_the_names_and_labels_that_dashboards_use() -> None:
     registry = registry_of("a")
-    board = board_of(registry)
-    metrics = Metrics(registry, board)
-    counts = counters.Tally(board, "a", 0, "predict")
+    table = board_of(registry)
+    metrics = Metrics(registry, table)
+    counts = counters.EndpointCounters(table, "a", 0, "predict")
     counts.answered(0.004, 3)
     counts.failed("bad_features")
     labels = {"model_name": "a", "endpoint": "predict"}
@@ -95,9 +95,9 @@ def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
 
 def test_gauges_show_what_is_true_now() -> None:
     registry = registry_of("a", "b")
-    board = board_of(registry)
-    admission = Admission(5, counters.Gauge(board, counters.ALL, 0, counters.IN_FLIGHT))
-    metrics = Metrics(registry, board)
+    table = board_of(registry)
+    admission = Admission(5, counters.Cell(table, counters.ALL, 0, counters.IN_FLIGHT))
+    metrics = Metrics(registry, table)
     assert value(metrics, "schwift_triton_up") == 0
     assert value(metrics, "schwift_model_ready", model_name="a") == 0
     registry.triton_up = True
@@ -115,11 +115,11 @@ def test_gauges_show_what_is_true_now() -> None:
 
 def test_queues_regimes_and_calls_are_each_models_own() -> None:
     registry = registry_of("a", "b")
-    board = board_of(registry)
-    metrics = Metrics(registry, board)
+    table = board_of(registry)
+    metrics = Metrics(registry, table)
     for cell, amount in ((counters.QUEUED, 3), (counters.REGIME, 2), (counters.REGIME_CHANGES, 5), (counters.CALLS, 7),
                          (counters.CALL_ROWS, 11)):  # fmt: skip
-        counters.Gauge(board, "b", 0, cell).add(amount)
+        counters.Cell(table, "b", 0, cell).add(amount)
     for name, wanted in (("a", [0, 0, 0, 0]), ("b", [3, 5, 7, 11])):
         names = ("schwift_queued", "schwift_regime_changes_total", "schwift_calls_total", "schwift_call_rows_total")
         assert [value(metrics, metric, model_name=name) for metric in names] == wanted
@@ -132,10 +132,10 @@ def test_queues_regimes_and_calls_are_each_models_own() -> None:
 
 def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
     registry = Registry(make_manifest(make_entry("a"), make_entry("b", endpoints=["predict"])))
-    board = board_of(registry)
-    metrics = Metrics(registry, board)
-    counters.Tally(board, "a", 0, "predict_batched").answered(0.5, 1, 0.25, 0.125)
-    counters.CallTimes(board, "a", 0, "front").took(0.004)
+    table = board_of(registry)
+    metrics = Metrics(registry, table)
+    counters.EndpointCounters(table, "a", 0, "predict_batched").answered(0.5, 1, 0.25, 0.125)
+    counters.CallHistogram(table, "a", 0, "front").took(0.004)
     labels = {"model_name": "a", "endpoint": "predict_batched"}
     assert value(metrics, "schwift_queue_seconds_total", **labels) == 0.25
     assert value(metrics, "schwift_model_seconds_total", **labels) == 0.125
@@ -174,7 +174,7 @@ def test_a_counter_of_server_faults_is_there_before_the_first() -> None:
 def test_two_applications_do_not_share_counters() -> None:
     registries = [registry_of("a") for _ in range(2)]
     boards = [board_of(registry) for registry in registries]
-    first, second = (Metrics(registry, board) for registry, board in zip(registries, boards, strict=True))
-    counters.Tally(boards[0], "a", 0, "predict").answered(0.001, 1)
+    first, second = (Metrics(registry, table) for registry, table in zip(registries, boards, strict=True))
+    counters.EndpointCounters(boards[0], "a", 0, "predict").answered(0.001, 1)
     assert value(first, "inference_requests_total", model_name="a", endpoint="predict") == 1
     assert value(second, "inference_requests_total", model_name="a", endpoint="predict") == 0

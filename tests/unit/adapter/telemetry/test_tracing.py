@@ -17,7 +17,7 @@ from opentelemetry.trace import Tracer
 from adapter import __main__ as entry_point
 from adapter import errors
 from adapter.app import create_app
-from adapter.request_timings import RequestTrace, Timings, Traces
+from adapter.request_timings import RequestTimings, RequestTrace, Traces
 from adapter.telemetry import trace_context, tracing
 from converter.errors import ConfigError
 from converter.schema.settings import load_settings
@@ -56,7 +56,7 @@ class _Noted(RequestTrace):
         self._told.append(("call", len(joined), model, rows))
         yield
 
-    def finish(self, timings: Timings, status: int, code: str) -> None:
+    def finish(self, timings: RequestTimings, status: int, code: str) -> None:
         self._told.append(("finish", timings.rows, status, code))
 
 
@@ -125,7 +125,7 @@ def test_a_wait_lies_where_it_was(kept: tuple[Tracer, InMemorySpanExporter]) -> 
     tracer, exporter = kept
     request = tracing._Request(tracer, tracer.start_span("request"))
     request.queued(0.25, 0.5)
-    request.finish(Timings(), 200, "ok")
+    request.finish(RequestTimings(), 200, "ok")
     wait, whole = exporter.get_finished_spans()
     assert wait.end_time and wait.start_time and whole.end_time and wait.parent
     assert wait.end_time - wait.start_time == 250_000_000

@@ -19,7 +19,7 @@ from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
 from adapter.telemetry.metrics import Metrics, regime_of
 from adapter.workers import counters
-from adapter.workers.shared_table import Board
+from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS, Endpoint
 from tests.support.fakes.entries import make_entry, make_manifest
 
@@ -28,104 +28,104 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def test_each_name_and_worker_has_cells_of_its_own() -> None:
-    board = Board(["a", "b", ""], width=3, workers=4)
+    table = SharedTable(["a", "b", ""], width=3, workers=4)
     number = 0
     for name in ("a", "b", ""):
         for worker in range(4):
-            row = board.row(name, worker)
+            row = table.row(name, worker)
             assert row.tolist() == [0, 0, 0]
             for cell in range(3):
                 number += 1
                 row[cell] = number
-    assert [row.tolist() for row in board.rows("b")] == [[13, 14, 15], [16, 17, 18], [19, 20, 21], [22, 23, 24]]
-    assert [row.tolist() for row in board.rows("")][3] == [34, 35, 36]
-    assert board.row("a", 0).tolist() == [1, 2, 3]
+    assert [row.tolist() for row in table.rows("b")] == [[13, 14, 15], [16, 17, 18], [19, 20, 21], [22, 23, 24]]
+    assert [row.tolist() for row in table.rows("")][3] == [34, 35, 36]
+    assert table.row("a", 0).tolist() == [1, 2, 3]
     with pytest.raises(KeyError):
-        board.row("c", 0)
+        table.row("c", 0)
 
 
 def test_names_that_come_later_have_the_spare_rows_in_order() -> None:
-    board = Board(["a"], width=2, workers=2, spare=2)
-    board.row("a", 1)[0] = 1
-    assert board.add(["a", "b"]) == ["b"]
-    assert (board.names, board.room) == (["a", "b"], 1)
-    board.row("b", 0)[1] = 2
-    assert [row.tolist() for row in (*board.rows("a"), *board.rows("b"))] == [[0, 0], [1, 0], [0, 2], [0, 0]]
+    table = SharedTable(["a"], width=2, workers=2, spare=2)
+    table.row("a", 1)[0] = 1
+    assert table.add(["a", "b"]) == ["b"]
+    assert (table.names, table.room) == (["a", "b"], 1)
+    table.row("b", 0)[1] = 2
+    assert [row.tolist() for row in (*table.rows("a"), *table.rows("b"))] == [[0, 0], [1, 0], [0, 2], [0, 0]]
     with pytest.raises(ValueError, match="room for 1 more names, not 2"):
-        board.add(["c", "d"])
-    assert board.names == ["a", "b"]
+        table.add(["c", "d"])
+    assert table.names == ["a", "b"]
 
 
 def test_two_workers_rows_add_up() -> None:
-    board = counters.make_board(["a", "b"], 2)
-    counts = [counters.Tally(board, "a", worker, "predict") for worker in range(2)]
+    table = counters.make_table(["a", "b"], 2)
+    counts = [counters.EndpointCounters(table, "a", worker, "predict") for worker in range(2)]
     counts[0].answered(0.004, 3, 0.001, 0.002)
     counts[1].answered(0.006, 5, 0.002, 0.003)
     counts[1].failed("queue_full")
-    cells = counters.totals(board, "a", "predict")
+    cells = counters.totals(table, "a", "predict")
     assert sum(cells[: len(CODES)]) == 3
     assert cells[counters.LATENCY_SUM] == pytest.approx(10)
     assert cells[counters.ROWS_SUM] == 8
     assert [cells[counters.QUEUE_SUM], cells[counters.MODEL_SUM]] == pytest.approx([0.003, 0.005])
     for worker, seconds in enumerate((0.004, 0.007)):
-        counters.CallTimes(board, "a", worker, "front").took(seconds)
-    times = counters.call_times(board, "a", "front")
+        counters.CallHistogram(table, "a", worker, "front").took(seconds)
+    times = counters.call_times(table, "a", "front")
     assert sum(times[: counters.CALL_MS_SUM]) == 2
     assert times[counters.CALL_MS_SUM] == pytest.approx(11)
-    assert set(counters.call_times(board, "a", "direct")) == {0}
-    assert set(counters.totals(board, "a", "predict_batched")) == {0}
-    assert set(counters.totals(board, "b", "predict")) == {0}
-    queued = [counters.Gauge(board, "a", worker, counters.QUEUED) for worker in range(2)]
+    assert set(counters.call_times(table, "a", "direct")) == {0}
+    assert set(counters.totals(table, "a", "predict_batched")) == {0}
+    assert set(counters.totals(table, "b", "predict")) == {0}
+    queued = [counters.Cell(table, "a", worker, counters.QUEUED) for worker in range(2)]
     queued[0].add(2)
     queued[1].set(5)
     queued[1].add(-1)
     assert [gauge.mine for gauge in queued] == [2, 4]
     assert [gauge.total() for gauge in queued] == [6, 6]
-    assert counters.total(board, "a", counters.QUEUED) == 6
-    assert counters.total(board, "b", counters.QUEUED) == 0
+    assert counters.total(table, "a", counters.QUEUED) == 6
+    assert counters.total(table, "b", counters.QUEUED) == 0
 
 
 def test_of_several_workers_the_busiest_ones_regime_is_shown() -> None:
-    board = counters.make_board(["a", "b"], 3)
-    assert regime_of(board, "a") == "idle"
-    counters.Gauge(board, "a", 1, counters.REGIME).set(2)
-    counters.Gauge(board, "a", 2, counters.REGIME).set(1)
-    assert (regime_of(board, "a"), regime_of(board, "b")) == ("rush", "idle")
+    table = counters.make_table(["a", "b"], 3)
+    assert regime_of(table, "a") == "idle"
+    counters.Cell(table, "a", 1, counters.REGIME).set(2)
+    counters.Cell(table, "a", 2, counters.REGIME).set(1)
+    assert (regime_of(table, "a"), regime_of(table, "b")) == ("rush", "idle")
 
 
 def test_a_worker_that_begins_clears_its_gauges_and_nothing_else() -> None:
-    board = counters.make_board(["a", "b"], 2)
+    table = counters.make_table(["a", "b"], 2)
     for name in (counters.ALL, "a", "b"):
         for worker in range(2):
             for cell in range(counters.WIDTH):
-                board.row(name, worker)[cell] = cell + 1
+                table.row(name, worker)[cell] = cell + 1
     untouched = [float(cell + 1) for cell in range(counters.WIDTH)]
-    counters.begin(board, ["a"], 1)
+    counters.begin(table, ["a"], 1)
     cleared = [0.0 if cell in GAUGES else cell + 1.0 for cell in range(counters.WIDTH)]
-    assert board.row("a", 1).tolist() == cleared
-    assert board.row(counters.ALL, 1).tolist() == cleared
-    assert board.row("b", 1).tolist() == untouched
+    assert table.row("a", 1).tolist() == cleared
+    assert table.row(counters.ALL, 1).tolist() == cleared
+    assert table.row("b", 1).tolist() == untouched
     for name in (counters.ALL, "a", "b"):
-        assert board.row(name, 0).tolist() == untouched
+        assert table.row(name, 0).tolist() == untouched
 
 
 def test_no_two_things_are_counted_in_one_cell() -> None:
     seen: list[set[int]] = []
 
-    def note(count: Callable[[Board], None]) -> None:
-        board = counters.make_board(["a"])
-        count(board)
-        seen.append({cell for cell, value in enumerate(board.row("a", 0).tolist()) if value})
+    def note(count: Callable[[SharedTable], None]) -> None:
+        table = counters.make_table(["a"])
+        count(table)
+        seen.append({cell for cell, value in enumerate(table.row("a", 0).tolist()) if value})
 
-    def failed(endpoint: Endpoint, code: str) -> Callable[[Board], None]:
-        return lambda board: counters.Tally(board, "a", 0, endpoint).failed(code)
+    def failed(endpoint: Endpoint, code: str) -> Callable[[SharedTable], None]:
+        return lambda table: counters.EndpointCounters(table, "a", 0, endpoint).failed(code)
 
-    def answered(endpoint: Endpoint) -> Callable[[Board], None]:
+    def answered(endpoint: Endpoint) -> Callable[[SharedTable], None]:
         # Over every bound: the last buckets.
-        return lambda board: counters.Tally(board, "a", 0, endpoint).answered(100, 5000, 1, 2)
+        return lambda table: counters.EndpointCounters(table, "a", 0, endpoint).answered(100, 5000, 1, 2)
 
-    def changed(cell: int) -> Callable[[Board], None]:
-        return lambda board: counters.Gauge(board, "a", 0, cell).add(1)
+    def changed(cell: int) -> Callable[[SharedTable], None]:
+        return lambda table: counters.Cell(table, "a", 0, cell).add(1)
 
     for endpoint in ENDPOINTS:
         for _, code in CODES[1:]:
@@ -133,7 +133,7 @@ def test_no_two_things_are_counted_in_one_cell() -> None:
         note(answered(endpoint))
         assert len(seen[-1]) == 7
     for way in counters.WAYS:
-        note(lambda board, way=way: counters.CallTimes(board, "a", 0, way).took(100))  # type: ignore[misc]
+        note(lambda table, way=way: counters.CallHistogram(table, "a", 0, way).took(100))  # type: ignore[misc]
         assert len(seen[-1]) == 2
     for cell in (*GAUGES, counters.REGIME_CHANGES, counters.CALLS, counters.CALL_ROWS, counters.DEATHS_SEEN):
         note(changed(cell))
@@ -144,12 +144,12 @@ def test_no_two_things_are_counted_in_one_cell() -> None:
 
 def test_each_code_is_counted_by_itself() -> None:
     registry = Registry(make_manifest(make_entry("a")))
-    board = counters.make_board(["a"])
-    counts = counters.Tally(board, "a", 0, "predict")
+    table = counters.make_table(["a"])
+    counts = counters.EndpointCounters(table, "a", 0, "predict")
     for times, (_, code) in enumerate(CODES[1:], 1):
         for _ in range(times):
             counts.failed(code)
-    shown = samples(Metrics(registry, board).render(), "schwift_responses")
+    shown = samples(Metrics(registry, table).render(), "schwift_responses")
     labels = {"model_name": "a", "endpoint": "predict"}
     other = {"model_name": "a", "endpoint": "predict_batched"}
     assert shown == {
@@ -187,24 +187,24 @@ def test_histograms_are_those_of_prometheus(observed: Observations, workers: int
     latency = Histogram("inference_latency_ms", "x", labels, buckets=counters.LATENCY_MS, registry=oracle)
     rows = Histogram("inference_batch_size", "x", labels, buckets=counters.ROWS, registry=oracle)
     registry = Registry(make_manifest(make_entry("a")))
-    board = counters.make_board(["a"], workers)
+    table = counters.make_table(["a"], workers)
     for endpoint in ENDPOINTS:
         latency.labels("a", endpoint)
         rows.labels("a", endpoint)
     for seconds, count, worker in observed:
-        counters.Tally(board, "a", worker % workers, "predict").answered(seconds, count)
+        counters.EndpointCounters(table, "a", worker % workers, "predict").answered(seconds, count)
         latency.labels("a", "predict").observe(seconds * 1e3)
         rows.labels("a", "predict").observe(count)
     for family in ("inference_latency_ms", "inference_batch_size"):
-        got, wanted = (samples(text, family) for text in (Metrics(registry, board).render(), generate_latest(oracle)))
+        got, wanted = (samples(text, family) for text in (Metrics(registry, table).render(), generate_latest(oracle)))
         assert len(wanted) >= 2 * (len(counters.ROWS) + 3)
         # The two workers' sums are added in another order.
         assert got == (wanted if workers == 1 else pytest.approx(wanted))
 
 
 def admissions(limit: int, workers: int = 2) -> list[Admission]:
-    board = counters.make_board([], workers)
-    gauges = [counters.Gauge(board, counters.ALL, worker, counters.IN_FLIGHT) for worker in range(workers)]
+    table = counters.make_table([], workers)
+    gauges = [counters.Cell(table, counters.ALL, worker, counters.IN_FLIGHT) for worker in range(workers)]
     return [Admission(limit, gauge) for gauge in gauges]
 
 
@@ -227,7 +227,7 @@ def test_the_bound_of_requests_in_flight_holds_over_all_workers(limit: int, step
         assert [admission.in_flight for admission in workers] == [sum(held)] * 3
 
 
-class Raced(counters.Gauge):
+class Raced(counters.Cell):
     """While its total is made, another worker does something, before or after the sum."""
 
     before: Callable[[], None] | None = None
@@ -246,9 +246,9 @@ class Raced(counters.Gauge):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_of_two_workers_that_race_for_the_last_place_at_most_one_gets_it(moment: str) -> None:
-    board = counters.make_board([], 2)
-    gauge = Raced(board, counters.ALL, 0, counters.IN_FLIGHT)
-    mine, other = Admission(1, gauge), Admission(1, counters.Gauge(board, counters.ALL, 1, counters.IN_FLIGHT))
+    table = counters.make_table([], 2)
+    gauge = Raced(table, counters.ALL, 0, counters.IN_FLIGHT)
+    mine, other = Admission(1, gauge), Admission(1, counters.Cell(table, counters.ALL, 1, counters.IN_FLIGHT))
     inside: list[str] = []
 
     def enter(admission: Admission, name: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from converter.errors import ArtifactError
-from converter.inspect.inspector import Facts, GraphTensor, inspect, inspect_all
+from converter.inspect.inspector import GraphTensor, ModelFacts, inspect, inspect_all
 from tests.support.sample_models import add_source, classifier_graph, graph, model_yaml, zipmap_graph
 
 CONFIG = "models/m/model_config.yaml"
@@ -22,7 +22,7 @@ def problems_of(tmp_path: Path, config: str, files: dict[str, bytes], folder: st
     return caught.value.problems
 
 
-def facts_of(tmp_path: Path, config: str, files: dict[str, bytes], folder: str = "m") -> Facts:
+def facts_of(tmp_path: Path, config: str, files: dict[str, bytes], folder: str = "m") -> ModelFacts:
     return inspect(add_source(tmp_path / "models", folder, config, files), tmp_path)
 
 
@@ -113,7 +113,7 @@ def python_yaml(path: str) -> str:
 def test_class_is_found_from_the_folder_or_from_the_one_above_models(
     tmp_path: Path, path: str, file: str, package: str
 ) -> None:
-    assert facts_of(tmp_path, python_yaml(path), {file: CLASS}) == Facts(package=package)
+    assert facts_of(tmp_path, python_yaml(path), {file: CLASS}) == ModelFacts(package=package)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_class_is_found_from_the_folder_or_from_the_one_above_models(
 )
 def test_class_may_be_made_in_any_way_that_leaves_its_name(tmp_path: Path, text: str) -> None:
     files = {"model.py": text.encode(), "other.py": b""}
-    assert facts_of(tmp_path, python_yaml("model:Multiply"), files) == Facts(package="models")
+    assert facts_of(tmp_path, python_yaml("model:Multiply"), files) == ModelFacts(package="models")
 
 
 def test_code_of_a_python_model_does_not_run_at_build(tmp_path: Path) -> None:
@@ -183,4 +183,4 @@ def test_problems_of_all_models_are_said_at_once(tmp_path: Path) -> None:
         "models/a/model_config.yaml: m.joblib is empty: write the model's file again",
         "models/c/model_config.yaml: model.model_args.model_file: m.joblib is not beside this file",
     )
-    assert inspect_all(sources[1:2], tmp_path, jobs=0) == {"b": Facts(package="models")}
+    assert inspect_all(sources[1:2], tmp_path, jobs=0) == {"b": ModelFacts(package="models")}

@@ -24,7 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from converter.errors import ArtifactError
 from converter.inspect import pickle_reader
-from converter.inspect.inspector import Facts, inspect
+from converter.inspect.inspector import ModelFacts, inspect
 from tests.support.sample_models import add_source, classifier_graph, model_yaml
 
 CONFIG = "models/m/model_config.yaml"
@@ -33,7 +33,7 @@ X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0], [3.0, 1.0]])
 Y = np.array([0, 0, 1, 1])
 
 
-def facts_of(root: Path, files: dict[str, bytes], backend: str = "sklearn", **keys: Any) -> Facts:
+def facts_of(root: Path, files: dict[str, bytes], backend: str = "sklearn", **keys: Any) -> ModelFacts:
     if backend == "sklearn":
         keys.setdefault("model_args", {"model_file": "m.joblib"})
     return inspect(add_source(root / "models", "m", model_yaml(backend, **keys), files), root)
@@ -71,7 +71,7 @@ def test_good_pickles_pass_however_they_were_written(tmp_path: Path, name: str) 
     files = [pickle.dumps(model, protocol) for protocol in (0, 2, 5)]
     files += [dumped(tmp_path, model, compress) for compress in (0, 3, ("gzip", 1), ("bz2", 1), ("xz", 1), ("lzma", 1))]
     for content in files:
-        assert facts_of(tmp_path, {"m.joblib": content}) == Facts()
+        assert facts_of(tmp_path, {"m.joblib": content}) == ModelFacts()
 
 
 def test_reading_runs_nothing_of_the_file(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_R17_missing_library_of_a_pickle_is_named_with_the_remedy(
         f"{CONFIG}: m.joblib needs boosted_trees, which is not installed: pip install boosted_trees"
     )
     # A module beside the file goes along into the repository.
-    assert facts_of(tmp_path, {"m.joblib": content, "boosted_trees.py": b""}) == Facts()
+    assert facts_of(tmp_path, {"m.joblib": content, "boosted_trees.py": b""}) == ModelFacts()
 
 
 def test_R17_class_of_the_script_that_saved_it_is_refused(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_R17_missing_library_of_a_python_model_is_named_with_its_line(tmp_path: 
         "m/helper.py:2: the model needs cv2, which is not installed: pip install opencv-python"
     )
     optional = b"try:\n    import cv2\nexcept ImportError:\n    cv2 = None\n"
-    assert facts_of(tmp_path, {**files, "helper.py": optional}, "python", **keys) == Facts()
+    assert facts_of(tmp_path, {**files, "helper.py": optional}, "python", **keys) == ModelFacts()
 
 
 def test_a_pickle_that_claims_more_bytes_than_it_has_is_damaged(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from converter.errors import ArtifactError
 from converter.inspect.discover import ModelSource
-from converter.inspect.inspector import Facts, inspect
+from converter.inspect.inspector import ModelFacts, inspect
 from tests.support.sample_models import add_source, model_yaml
 
 CONFIG = "models/eager/model_config.yaml"
@@ -38,7 +38,7 @@ def refusal_of(source: ModelSource, scratch: Path) -> str:
 
 def test_torchscript_file_is_taken_as_it_is(tmp_path: Path, scratch: Path, torch_files: Path) -> None:
     source = source_with(tmp_path, (torch_files / "script.pt").read_bytes())
-    assert inspect(source, scratch) == Facts(package="models")
+    assert inspect(source, scratch) == ModelFacts(package="models")
     assert list(scratch.iterdir()) == []
 
 

@@ -11,15 +11,15 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from converter.cores import available_cores
-from converter.inspect.inspector import Facts, GraphTensor
-from converter.repository.plan import BuildOptions, Plan, joined
+from converter.inspect.inspector import GraphTensor, ModelFacts
+from converter.repository.plan import BuildOptions, Plan, join_plans
 from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.schema.manifest import Tensor
 from converter.schema.settings import load_settings
 from tests.support.sample_models import OPTIONS, add_source, model_yaml, plan_for
 
 RUNTIME = sorted(path.name for path in (TEMPLATE_ROOT / "runtime").glob("*.py"))
-GRAPH = Facts(
+GRAPH = ModelFacts(
     (GraphTensor("X", "tensor(float)", (None, 4)),), (GraphTensor("Y", "tensor(float)", (None, 3)),), package="models"
 )
 
@@ -27,7 +27,7 @@ GRAPH = Facts(
 def plan_of(
     tmp_path: Path,
     backend: str = "joblib",
-    facts: Facts = Facts(),  # noqa: B008 (frozen)
+    facts: ModelFacts = ModelFacts(),  # noqa: B008 (frozen)
     options: BuildOptions = OPTIONS,
     files: tuple[str, ...] = (),
     **keys: Any,
@@ -66,7 +66,7 @@ def test_onnx_folder_lies_in_the_version_folder_without_the_runtime(tmp_path: Pa
 
 def test_package_above_the_models_folder_names_the_copy(tmp_path: Path) -> None:
     plan = plan_of(
-        tmp_path, "python", Facts(package="backends"), files=("model.py",),
+        tmp_path, "python", ModelFacts(package="backends"), files=("model.py",),
         model_args={"class": "backends.folder.model:Model"},
     )  # fmt: skip
     assert "m_direct/1/source/backends/folder/model.py" in plan.files
@@ -76,7 +76,7 @@ def test_package_above_the_models_folder_names_the_copy(tmp_path: Path) -> None:
 
 def test_compiled_file_takes_the_place_of_the_pickle(tmp_path: Path) -> None:
     compiled = tmp_path / "scratch" / "m.pt"
-    plan = plan_of(tmp_path, "torch", Facts(compiled=compiled), files=("m.pt",), trusted=True)
+    plan = plan_of(tmp_path, "torch", ModelFacts(compiled=compiled), files=("m.pt",), trusted=True)
     assert plan.files["m_direct/1/source/models/folder/m.pt"] == compiled
 
 
@@ -162,7 +162,7 @@ def test_threads_of_onnx_models_share_the_workers(
 
 def test_kept_models_stand_beside_new_ones_in_order(tmp_path: Path) -> None:
     first = plan_for([add_source(tmp_path / "models", "z", model_yaml(name="z"), {})])
-    second = joined([first, plan_for([add_source(tmp_path / "models", "a", model_yaml(name="a"), {})])])
+    second = join_plans([first, plan_for([add_source(tmp_path / "models", "a", model_yaml(name="a"), {})])])
     assert [entry.name for entry in second.entries] == ["a", "z"]
     assert {name.split("/")[0] for name in second.files} == {"a", "a_direct", "z", "z_direct"}
     assert second.files["z/config.pbtxt"] == first.files["z/config.pbtxt"]

@@ -18,7 +18,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from converter.errors import RepositoryError
-from converter.inspect.inspector import Facts, GraphTensor
+from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.render import QueuePolicy, TritonModel, quoted, render
 from converter.repository.tensors import TensorPlan
 from converter.schema.manifest import Tensor
@@ -65,12 +65,12 @@ KWARGS = {
 }
 PYTHON = {"name": "quoting", "model_args": {"class": "models.quoting.model:Model", "kwargs": KWARGS}}
 
-SAMPLES: dict[str, tuple[str, dict[str, Any], Facts]] = {
-    "all_options": ("joblib", JOBLIB, Facts()),
+SAMPLES: dict[str, tuple[str, dict[str, Any], ModelFacts]] = {
+    "all_options": ("joblib", JOBLIB, ModelFacts()),
     "labels": (
         "onnx",
         ONNX,
-        Facts(
+        ModelFacts(
             (GraphTensor("X", "tensor(float)", (None, 4)),),
             (
                 GraphTensor("output_label", "tensor(int64)", (None,)),
@@ -78,7 +78,7 @@ SAMPLES: dict[str, tuple[str, dict[str, Any], Facts]] = {
             ),
         ),
     ),
-    "quoting": ("python", PYTHON, Facts()),
+    "quoting": ("python", PYTHON, ModelFacts()),
 }
 NAMES = [name + suffix for name in SAMPLES for suffix in ("", "_direct")]
 

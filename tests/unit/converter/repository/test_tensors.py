@@ -9,7 +9,7 @@ import pytest
 
 from converter.errors import ArtifactError
 from converter.inspect.discover import ModelSource
-from converter.inspect.inspector import Facts, GraphTensor
+from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.tensors import TensorPlan, Tensors, resolve
 from converter.schema.manifest import Tensor
 from tests.support.sample_models import model_spec
@@ -24,19 +24,19 @@ def source(backend: str = "onnx", **keys: Any) -> ModelSource:
     return ModelSource(model_spec(backend, **keys), "models/m/model_config.yaml", Path("models/m"), ())
 
 
-def resolved(facts: Facts, **keys: Any) -> Tensors:
+def resolved(facts: ModelFacts, **keys: Any) -> Tensors:
     return resolve(source(**keys), facts)
 
 
-def problem_of(facts: Facts, **keys: Any) -> str:
+def problem_of(facts: ModelFacts, **keys: Any) -> str:
     with pytest.raises(ArtifactError) as caught:
         resolve(source(**keys), facts)
     (problem,) = caught.value.problems
     return problem
 
 
-def facts(*outputs: GraphTensor, inputs: tuple[GraphTensor, ...] = (FEATURES,)) -> Facts:
-    return Facts(inputs, outputs)
+def facts(*outputs: GraphTensor, inputs: tuple[GraphTensor, ...] = (FEATURES,)) -> ModelFacts:
+    return ModelFacts(inputs, outputs)
 
 
 def tensor(shape: list[int], dtype: str, name: str | None = None) -> dict[str, Any]:
@@ -45,14 +45,14 @@ def tensor(shape: list[int], dtype: str, name: str | None = None) -> dict[str, A
 
 @pytest.mark.parametrize("backend", ["joblib", "python", "torch"])
 def test_without_a_graph_the_names_are_features_and_predictions(backend: str) -> None:
-    found = resolve(source(backend, output=tensor([-1], "int64")), Facts())
+    found = resolve(source(backend, output=tensor([-1], "int64")), ModelFacts())
     assert found.inputs == (TensorPlan(Tensor(name="features", dtype="float32", dims=(4,))),)
     assert found.outputs == (TensorPlan(Tensor(name="predictions", dtype="int64", dims=(1,))),)
 
 
 def test_without_a_graph_names_that_are_written_are_kept() -> None:
     found = resolve(
-        source("python", input=[tensor([-1, 2, -1], "string", "words"), tensor([-1], "bool", "b")]), Facts()
+        source("python", input=[tensor([-1, 2, -1], "string", "words"), tensor([-1], "bool", "b")]), ModelFacts()
     )
     assert [plan.tensor for plan in found.inputs] == [
         Tensor(name="words", dtype="string", dims=(2, -1)),
