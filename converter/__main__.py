@@ -1,4 +1,4 @@
-"""`schwift`, and `python -m converter`."""
+"""`python -m converter`: the commands that build."""
 
 from __future__ import annotations
 

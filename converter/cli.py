@@ -1,4 +1,4 @@
-"""The command `schwift`: parse, call, print, exit code."""
+"""The commands that build: parse, call, print, exit code. schwift/cli.py adds those that serve."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from converter.schema import triton_key
 from converter.schema.settings import load_settings
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_PORT = click.IntRange(0, 65535)
 _SKIP_MISSING = click.option(
     "--skip-missing", is_flag=True, help="Leave out a model whose library is not installed, and say so."
 )
 
 
-class _Group(click.Group):
+class CommandGroup(click.Group):
     """Ends with the error's own exit code and its one sentence, never with a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -36,10 +34,10 @@ class _Group(click.Group):
             sys.exit(error.exit_code)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="schwift")
 def main() -> None:
-    """Simple model serving for lite ML models on CPUs.
+    """Turn models into a repository for Triton.
 
     Settings come from the environment and from .env in the current folder; options win.
     """
@@ -117,45 +115,3 @@ def rollback(name: str, repository: Path | None) -> None:
 
     settings = load_settings(repository=repository)
     click.echo(report(run(settings, name, click.echo), settings.repository, check=False))
-
-
-@main.command()
-@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
-@click.option("--repository", type=_FOLDER, help="Where the repository goes. [env: SCHWIFT_REPOSITORY]")
-@click.option("--host", help="The address to listen on. [env: SCHWIFT_HOST; 127.0.0.1]")
-@click.option("--port", type=_PORT, help="The port to listen on; 0 takes a free one. [env: PORT; 8005]")
-@click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; a free one]")
-@click.option("--triton-grpc-port", type=_PORT, help="[env: SCHWIFT_TRITON_GRPC_PORT; a free one]")
-@click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; a free one]")
-@click.option("--tls-cert", type=_FILE, help="Serve HTTPS with this certificate chain (PEM). [env: SCHWIFT_TLS_CERT]")
-@click.option("--tls-key", type=_FILE, help="The certificate's private key (PEM). [env: SCHWIFT_TLS_KEY]")
-@click.option("--watch", is_flag=True, help="Reload when a file in the folder of the models changes.")
-def serve(models: Path | None, watch: bool, **options: Any) -> None:
-    """Build the repository, start Triton and the adapter, and serve until Ctrl-C."""
-    from schwift.serve import serve as run
-
-    sys.exit(run(load_settings(model_directory=models, **options), watch))
-
-
-@main.command()
-@click.option("--repository", type=_FOLDER, help="The repository to serve. [env: SCHWIFT_REPOSITORY]")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address Triton listens on.")
-@click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; 8000]")
-@click.option("--triton-grpc-port", type=_PORT, help="[env: SCHWIFT_TRITON_GRPC_PORT; 8001]")
-@click.option("--triton-metrics-port", type=_PORT, help="[env: SCHWIFT_TRITON_METRICS_PORT; 8002]")
-def triton(host: str, **options: Any) -> None:
-    """Start Triton alone, for an adapter in another container (python -m adapter)."""
-    from schwift.triton.standalone import run_triton
-
-    run_triton(load_settings(**options), host)
-
-
-@main.command()
-def doctor() -> None:
-    """Say whether this machine can run Triton from the wheel, and what is to be known of it; starts no Triton."""
-    from schwift.triton.installation import examine
-
-    checks = examine()
-    for check in checks:
-        click.echo(f"{'FAIL' if not check.ok else 'note' if check.note else 'ok  '}  {check.what}: {check.said}")
-    sys.exit(0 if all(check.ok for check in checks) else 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 def keys_command(file: Path, *arguments: str) -> str:
     """What `schwift keys …` printed; it did not fail."""
     done = subprocess.run(
-        [sys.executable, "-m", "converter", "keys", *arguments, "--file", str(file)],
+        [sys.executable, "-m", "schwift", "keys", *arguments, "--file", str(file)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

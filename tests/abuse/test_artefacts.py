@@ -76,7 +76,7 @@ def put(models: Path, name: str, file: str = "m.joblib", content: bytes = b"\x80
 
 def build(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     (folder / "tmp").mkdir(exist_ok=True)
-    code = f'ulimit -v {MOST_MIB * 1024}; umask 022; exec "$0" -m converter build-repo --models models'
+    code = f'ulimit -v {MOST_MIB * 1024}; umask 022; exec "$0" -m schwift build-repo --models models'
     return subprocess.run(
         ["sh", "-c", code, sys.executable], cwd=folder, env=environment(folder, settings),
         capture_output=True, text=True, timeout=300,

@@ -103,7 +103,7 @@ def errors(tmp_path_factory: pytest.TempPathFactory) -> Errors:
         (model / "m.joblib").write_bytes(b"\x80\x04N.")
         (model / "model_config.yaml").write_bytes(raw if isinstance(raw, bytes) else raw.encode())
     done = subprocess.run(
-        ["sh", "-c", f'ulimit -v {MOST_MIB * 1024}; exec "$0" -m converter build-repo --models models', sys.executable],
+        ["sh", "-c", f'ulimit -v {MOST_MIB * 1024}; exec "$0" -m schwift build-repo --models models', sys.executable],
         cwd=folder, env={**environment(folder, {}), "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip

@@ -97,7 +97,7 @@ def test_A31_a_repository_that_is_built_by_hand_is_its_users_alone() -> None:
     with open_folder() as folder:
         (folder / "models" / "multiply" / "notes.txt").write_text("rows of a client's")
         settings = environment(folder, {"SCHWIFT_TRITON_KEY_FILE": str(folder / "keys" / "triton.key")})
-        command = [sys.executable, "-m", "converter", "build-repo"]
+        command = [sys.executable, "-m", "schwift", "build-repo"]
         subprocess.run(command, cwd=folder, env=settings, check=True, stdout=subprocess.DEVNULL, timeout=60)
         theirs = {Path(path).relative_to(folder).parts[0] for path in tried(folder)["readable"]}
         assert theirs == {"models"}

@@ -36,7 +36,7 @@ set -e
 mount -t tmpfs -o size=1m none "$SMALL"
 mkdir "$SMALL/upper" "$SMALL/work"
 mount -t overlay -o "lowerdir=$BUILDS,upperdir=$SMALL/upper,workdir=$SMALL/work" none "$BUILDS"
-exec "$PYTHON" -m converter reload --models "$MODELS"
+exec "$PYTHON" -m schwift reload --models "$MODELS"
 """
 
 
@@ -155,7 +155,7 @@ def reload(world: World) -> tuple[Mark, Callable[[Mark], Awaitable[None]]]:
         factor = world.times.factor + 1
         world.times.write(factor)
         world.times.expect(factor)
-        code, said = await _run(world, [sys.executable, "-m", "converter", "reload", "--models", str(world.models)])
+        code, said = await _run(world, [sys.executable, "-m", "schwift", "reload", "--models", str(world.models)])
         if code != 0:
             raise FaultFailed(f"a reload of a good version ended with {code}: {said}")
         world.times.settle()
@@ -168,7 +168,7 @@ def reload_of_a_broken_version(world: World) -> tuple[Mark, Callable[[Mark], Awa
 
     async def inject(mark: Mark) -> None:
         world.times.write(-1, at_load="raise ValueError('no such file')")
-        code, said = await _run(world, [sys.executable, "-m", "converter", "reload", "--models", str(world.models)])
+        code, said = await _run(world, [sys.executable, "-m", "schwift", "reload", "--models", str(world.models)])
         world.times.write(world.times.factor)
         if code != 1 or "does not load" not in said:
             raise FaultFailed(f"a reload of a broken version ended with {code}: {said}")

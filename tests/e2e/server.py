@@ -117,7 +117,7 @@ def launch(
     given = [] if models is None else ["--models", str(models)]
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [python, "-m", "converter", "serve", *given, "--port", "0", *options],
+            [python, "-m", "schwift", "serve", *given, "--port", "0", *options],
             cwd=folder,
             env=environment(folder, settings),
             stdin=subprocess.DEVNULL,

@@ -42,7 +42,7 @@ def test_serving_leaves_the_repository_as_it_was_built(tmp_path: Path) -> None:
     with serving(models, tmp_path) as server:
         server.post("predict", "multiply", [[1, 2, 3]])
         done = subprocess.run(
-            [sys.executable, "-m", "converter", "build-repo", "--models", str(models), "--check"],
+            [sys.executable, "-m", "schwift", "build-repo", "--models", str(models), "--check"],
             cwd=tmp_path,
             env=environment(tmp_path, {}),
             capture_output=True,

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from converter.cli import main
 from converter.schema.model import ModelArgs, ModelFile, ModelSpec
 from converter.schema.settings import Settings, env_name
+from schwift.cli import main
 from tests.e2e.server import ROOT, Served
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ def test_triton_and_the_adapter_apart(tmp_path: Path) -> None:
             "SCHWIFT_TRITON_METRICS": f"http://127.0.0.1:{metrics}/metrics",
         },
     )
-    schwift = [sys.executable, "-m", "converter"]
+    schwift = [sys.executable, "-m", "schwift"]
     subprocess.run([*schwift, "build-repo"], cwd=tmp_path, env=settings, check=True, stdout=subprocess.DEVNULL)
     commands = ([*schwift, "triton"], [sys.executable, "-m", "adapter"])
     with open(tmp_path / "log", "wb") as log:

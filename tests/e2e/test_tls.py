@@ -110,7 +110,7 @@ def test_the_internal_key_stands_on_no_command_line_and_in_no_log(own: tuple[Ser
         ("", "a.key", "SCHWIFT_TLS_CERT: HTTPS needs the certificate too"),
     ],
 )
-@pytest.mark.parametrize("command", [("-m", "converter", "serve", "--port", "0"), ("-m", "adapter")])
+@pytest.mark.parametrize("command", [("-m", "schwift", "serve", "--port", "0"), ("-m", "adapter")])
 def test_a_wrong_pair_is_2_and_a_sentence(
     tmp_path: Path, command: tuple[str, ...], certificate: str, key: str, said: str
 ) -> None:

@@ -18,7 +18,7 @@ from tests.faults.test_reloads import answer, put
 IN_A_SMALL_DISK = """
 set -e
 mount -t tmpfs -o size=1m none disk
-schwift() { "$PYTHON" -m converter build-repo --models models --output disk/repo; }
+schwift() { "$PYTHON" -m schwift build-repo --models models --output disk/repo; }
 schwift
 before=$(cd disk/repo && find . -type f | sort | xargs sha256sum)
 head -c 2000000 /dev/zero > models/times/weights.bin
@@ -69,7 +69,7 @@ def test_R17_library_that_is_missing_at_build_ends_it_with_the_remedy(tmp_path: 
     sample_models.python_model(tmp_path / "models", "needy", "model:Times", code, "[-1, 2]", "float64")
     (tmp_path / "tmp").mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "converter", "serve", "--port", "0"],
+        [sys.executable, "-m", "schwift", "serve", "--port", "0"],
         cwd=tmp_path, env=environment(tmp_path, {}), capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2

@@ -58,7 +58,7 @@ def kill_triton_while_the_trial_serves(server: Server) -> None:
 
 def reload_with(server: Server, models: Path, fault: Callable[[Server], None]) -> tuple[int, str]:
     """The exit code, and what went to standard error."""
-    command = [sys.executable, "-m", "converter", "reload", "--models", str(models)]
+    command = [sys.executable, "-m", "schwift", "reload", "--models", str(models)]
     with subprocess.Popen(
         command, cwd=models.parent, env=environment(models.parent, {}), stderr=subprocess.PIPE, text=True
     ) as process:

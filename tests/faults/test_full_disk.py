@@ -39,7 +39,7 @@ def serving(
     (folder / "tmp").mkdir()
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "converter", "serve", "--models", str(models), "--port", str(port)],
+        [sys.executable, "-m", "schwift", "serve", "--models", str(models), "--port", str(port)],
         cwd=folder,
         env=environment(folder, settings),
         stdin=subprocess.DEVNULL,

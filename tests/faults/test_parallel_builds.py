@@ -32,7 +32,7 @@ def put_models(models: Path, factor: int) -> None:
 def start(folder: Path, *options: str, command: str = "build-repo") -> subprocess.Popen[str]:
     (folder / "tmp").mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "converter", command, "--models", "models", *options],
+        [sys.executable, "-m", "schwift", command, "--models", "models", *options],
         cwd=folder, env=environment(folder, {}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -59,7 +59,7 @@ def put(models: Path, factor: int, name: str = "times", shape: str = "[-1, 2]", 
 def schwift(server: Server, models: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     options = ["--models", str(models)] if arguments[0] == "reload" else []
     return subprocess.run(
-        [sys.executable, "-m", "converter", *arguments, *options],
+        [sys.executable, "-m", "schwift", *arguments, *options],
         cwd=models.parent, env=environment(models.parent, settings), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from converter.cli import main
 from converter.errors import PortInUse, RuntimeMissing
 from converter.schema.settings import Settings, env_name
+from schwift.cli import main
 from schwift.triton import installation
 from schwift.triton.installation import Check
 from tests.support.sample_models import add_joblib, add_model, model_yaml

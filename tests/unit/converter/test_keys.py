@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from converter.cli import main
 from converter.errors import ConfigError
 from converter.schema.api_keys import hash_key, read_keys
+from schwift.cli import main
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_what_others_may_write_to_is_refused(file: Path) -> None:
 
 def test_many_at_once_are_all_there(file: Path) -> None:
     """Each in a process of its own."""
-    command = [sys.executable, "-m", "converter", "keys", "add", "--read", "--file", str(file)]
+    command = [sys.executable, "-m", "schwift", "keys", "add", "--read", "--file", str(file)]
     adding = [subprocess.Popen([*command, f"k{i}"], stdout=subprocess.DEVNULL) for i in range(6)]
     assert [process.wait(60) for process in adding] == [0] * 6
     assert {key.name for key in read_keys(file)} == {f"k{i}" for i in range(6)}

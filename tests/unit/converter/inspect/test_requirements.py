@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from converter.build import build_repository
-from converter.cli import main
 from converter.errors import ConfigError
 from converter.schema.manifest import read_manifest
+from schwift.cli import main
 from tests.support.sample_models import OPTIONS, add_joblib, add_model, model_yaml
 
 CODE = b"import xgboost\n\n\nclass Model:\n    def predict(self, X):\n        return X\n"

@@ -1,0 +1,19 @@
+"""The command `schwift`, and `python -m schwift`."""
+
+from __future__ import annotations
+
+import os
+
+from converter.schema import lossy_stream
+from schwift import cli
+
+
+def main() -> None:
+    # What is written holds models, keys and clients' rows: it is for this user alone.
+    os.umask(0o077)
+    lossy_stream.take_over_standard_streams()
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
