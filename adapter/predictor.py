@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
 from adapter.batching.batcher import ANSWERS
-from adapter.batching.regime import RegimeName
 from adapter.batching.route import ModelRoute
 from adapter.codec.decode import Features
 from adapter.codec.large_bodies import LargeBody
@@ -23,6 +22,7 @@ from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import ENDPOINTS, Endpoint
+from converter.schema.settings import RegimeName
 
 
 class Binding:

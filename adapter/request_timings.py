@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from adapter.batching.regime import RegimeName
+from converter.schema.settings import RegimeName
 
 
 class RequestTrace(Protocol):

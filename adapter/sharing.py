@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 
+from adapter.limits import breaker
 from adapter.limits.breaker import BreakerCells
 from adapter.limits.rate_limit import Clients
 from adapter.workers import counters
@@ -30,9 +31,9 @@ class SharedState:
     """`models` are the manifest's names; `workers` is how many processes will share it."""
 
     def __init__(self, models: Sequence[str], workers: int = 1) -> None:
-        self.table: SharedTable = counters.make_table(models, workers)
+        self.table: SharedTable = counters.make_table(models, workers, breaker.WIDTH)
         self.snapshot = SharedSnapshot()
-        self.breakers = BreakerCells(self.table, counters.BREAKER)
+        self.breakers = BreakerCells(self.table, counters.WIDTH)
         # Who holds it keeps the models loaded, and tells the others.
         self.lead = ProcessLock("schwift-lead")
         # Whether all of them are to end, and not one alone.

@@ -10,10 +10,7 @@ which knows when the model is free. So a model is busy where the front has somet
 
 from __future__ import annotations
 
-from typing import Literal
-
-RegimeName = Literal["idle", "busy", "rush"]
-REGIMES: tuple[RegimeName, ...] = ("idle", "busy", "rush")
+from converter.schema.settings import RegimeName
 
 # A regime is kept at least so long, unless the load grows.
 _HOLD_SECONDS = 1.0

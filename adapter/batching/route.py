@@ -7,7 +7,7 @@ from collections.abc import Callable
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
 from adapter.batching.batcher import ANSWERS, Batcher, call
-from adapter.batching.regime import REGIMES, Regime, RegimeName
+from adapter.batching.regime import Regime
 from adapter.codec.codec import Codec
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
@@ -16,6 +16,7 @@ from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import Endpoint
+from converter.schema.settings import REGIMES, RegimeName
 
 
 class ModelRoute:

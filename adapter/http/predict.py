@@ -28,12 +28,13 @@ from adapter.limits.client_address import client_address
 from adapter.limits.rate_limit import Account, Quota
 from adapter.predictor import Binding, Predictor
 from adapter.request_timings import RequestTimings, Traces
-from adapter.sockets.bounded_protocol import CLIENT_LEFT
 from adapter.telemetry.access_log import AccessLog
 from adapter.telemetry.audit import Audit
 from converter.schema.model import ENDPOINTS, Endpoint
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
+# In the scope of a request whose connection ended before its answer.
+CLIENT_LEFT = "schwift.client_left"
 # The status of who closed the connection before the answer; nothing is sent.
 LEFT = 499
 _JSON = (b"content-type", b"application/json")

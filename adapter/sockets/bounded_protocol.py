@@ -14,6 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapter import errors
+from adapter.http.predict import CLIENT_LEFT
 from adapter.sockets import listening
 from adapter.sockets.connection_bounds import (
     BODY_BYTES_A_SECOND,
@@ -35,8 +36,6 @@ BOUNDARY, HEAD, BODY = range(3)
 _SMALL_PACKET = 4096
 # The rest of a body that nobody reads is parsed up to this size, for the next request of its connection.
 _MOST_SKIPPED = 64 * 1024
-# In the scope of a request whose connection ended before its answer.
-CLIENT_LEFT = "schwift.client_left"
 
 
 class BoundedProtocol(HttpToolsProtocol):

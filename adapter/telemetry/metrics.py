@@ -14,13 +14,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from adapter import VERSION
-from adapter.batching.regime import REGIMES, RegimeName
 from adapter.error_codes import CODES
 from adapter.lifecycle.registry import Registry
-from adapter.limits.breaker import STATES, BreakerCells
+from adapter.limits.breaker import STATES
 from adapter.limits.breakers import Breakers
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
+from converter.schema.settings import REGIMES, RegimeName
 
 _LABELS = ("model_name", "endpoint")
 _SERVER_FAULT = 500
@@ -43,7 +43,7 @@ class Metrics(Collector):
     ) -> None:
         self._models = registry
         self._table = table
-        self._breakers = breakers or Breakers(BreakerCells(table, counters.BREAKER))
+        self._breakers = breakers or Breakers.alone(list(registry.models))
         self._bounds = bounds
         self._prometheus = CollectorRegistry()
         self._prometheus.register(self)

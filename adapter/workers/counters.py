@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from adapter.error_codes import CODES
-from adapter.limits import breaker
 from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS, Endpoint
 
@@ -56,12 +55,12 @@ LINES_LOST = IN_FLIGHT + 14
 # Times that the model was loaded again, by the reason.
 RECOVERY_REASONS = ("died", "hung", "memory")
 RECOVERIES = IN_FLIGHT + 15
-BREAKER = RECOVERIES + len(RECOVERY_REASONS)
 # How long the calls of `m_direct` and of the front took: a histogram each.
-_CALL_MS_AT = BREAKER + breaker.WIDTH
+_CALL_MS_AT = RECOVERIES + len(RECOVERY_REASONS)
 CALL_MS_SUM = len(LATENCY_MS) + 1
 _CALL_MS_WIDTH = CALL_MS_SUM + 1
 _CALL_MS_START = {way: _CALL_MS_AT + i * _CALL_MS_WIDTH for i, way in enumerate(WAYS)}
+# What others keep in the row begins here.
 WIDTH = _CALL_MS_AT + len(WAYS) * _CALL_MS_WIDTH
 # What a worker that begins must not inherit from the one before it.
 _OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED)
@@ -72,8 +71,9 @@ _SPARE = 256
 ALL = ""
 
 
-def make_table(models: Sequence[str], workers: int = 1) -> SharedTable:
-    return SharedTable([ALL, *models], WIDTH, workers, _SPARE)
+def make_table(models: Sequence[str], workers: int = 1, more: int = 0) -> SharedTable:
+    """A row for each model, with so many more cells than are counted here."""
+    return SharedTable([ALL, *models], WIDTH + more, workers, _SPARE)
 
 
 def begin(table: SharedTable, models: Sequence[str], worker: int, whole: bool = True) -> None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from converter.errors import ConfigError
+
+# Which way the rows of /predict_batched take (adapter/batching/regime.py).
+RegimeName = Literal["idle", "busy", "rush"]
+REGIMES: tuple[RegimeName, ...] = get_args(RegimeName)
 
 
 class Settings(BaseSettings):
@@ -136,7 +140,7 @@ class Settings(BaseSettings):
         1, ge=1, le=64, validation_alias="SCHWIFT_WORKERS",
         description="adapter processes on the one port; bounds and metrics are those of all together",
     )  # fmt: skip
-    regime: Literal["idle", "busy", "rush"] | None = Field(
+    regime: RegimeName | None = Field(
         None, validation_alias="SCHWIFT_REGIME",
         description="one regime whatever the load, for measuring; chosen by load unless set",
     )  # fmt: skip

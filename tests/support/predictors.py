@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from adapter.batching.regime import RegimeName
 from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
 from adapter.limits.breakers import Breakers
@@ -16,6 +15,7 @@ from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import Endpoint
+from converter.schema.settings import RegimeName
 from tests.support.fakes.backend import FakeBackend, Handler
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle_desk import double

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,69 @@ for name in sys.argv[1:]:
 print(json.dumps(sorted(sys.modules)))
 """
 
-OURS = ("converter", "adapter", "triton_repo_template")
+OURS = ("converter", "schwift", "adapter", "triton_repo_template")
+ROOT = Path(__file__).resolve().parents[2]
+# From low to high: a room imports those of the lines before its own, and none of its own line.
+ADAPTER = (
+    ("errors",),
+    ("error_codes", "deadline_timer", "request_timings"),
+    ("codec", "workers", "backend"),
+    ("limits", "batching"),
+    ("sharing",),
+    ("lifecycle",),
+    ("predictor",),
+    ("telemetry",),
+    ("reload",),
+    ("http",),
+    ("wiring", "sockets"),
+    ("background",),
+    ("app",),
+    ("__main__",),
+)
+CONVERTER = (
+    ("errors", "cores", "table"),
+    ("schema",),
+    ("inspect", "keys"),
+    ("repository",),
+    ("build",),
+    ("live_switch", "report"),
+    ("cli",),
+    ("__main__",),
+)
 
 
 def loaded(*modules: str) -> set[str]:
     done = subprocess.run([sys.executable, "-c", _LIST, *modules], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
+
+
+def modules_of(package: str, room: str) -> list[str]:
+    """All modules of a room, which is a folder or one file."""
+    folder = ROOT / package / room
+    files = sorted(folder.glob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    return [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
+
+
+def rooms_of(package: str) -> set[str]:
+    found = {file.stem for file in (ROOT / package).glob("*.py")}
+    return (found | {file.parent.name for file in (ROOT / package).glob("*/__init__.py")}) - {"__init__"}
+
+
+@pytest.mark.parametrize(("package", "order"), [("adapter", ADAPTER), ("converter", CONVERTER)])
+def test_every_room_has_its_place(package: str, order: tuple[tuple[str, ...], ...]) -> None:
+    assert sorted(room for rooms in order for room in rooms) == sorted(rooms_of(package))
+
+
+@pytest.mark.parametrize(
+    ("package", "room"),
+    [(p, room) for p, order in (("adapter", ADAPTER), ("converter", CONVERTER)) for rooms in order for room in rooms],
+)
+def test_rooms_import_lower_ones_alone(package: str, room: str) -> None:
+    order = ADAPTER if package == "adapter" else CONVERTER
+    at = next(number for number, rooms in enumerate(order) if room in rooms)
+    lower = {name for rooms in order[:at] for name in rooms} | {room}
+    loads = {name.split(".")[1] for name in loaded(*modules_of(package, room)) if name.startswith(f"{package}.")}
+    assert loads <= lower
 
 
 def ours(modules: set[str]) -> set[str]:
@@ -55,9 +113,14 @@ def test_opentelemetrys_sdk_is_not_loaded_where_no_traces_are_asked_for() -> Non
     assert "adapter.telemetry.tracing" not in modules
 
 
-def test_converter_does_not_import_the_adapter() -> None:
-    modules = loaded("converter.cli", "converter.build", "converter.report", "schwift.serve")
-    assert not [name for name in modules if name.split(".")[0] == "adapter"]
+def test_converter_imports_neither_the_adapter_nor_schwift() -> None:
+    everything = [module for rooms in CONVERTER for room in rooms for module in modules_of("converter", room)]
+    assert {name.split(".")[0] for name in ours(loaded(*everything))} == {"converter", "triton_repo_template"}
+
+
+def test_schwift_does_not_import_the_adapter() -> None:
+    modules = loaded("schwift.__main__", "schwift.serve", "schwift.triton.standalone", "schwift.triton.installation")
+    assert "adapter" not in {name.split(".")[0] for name in modules}
 
 
 def test_serve_keeps_the_builds_libraries_out_of_its_process() -> None:

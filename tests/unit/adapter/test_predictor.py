@@ -13,11 +13,11 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.batching.regime import RegimeName
 from adapter.lifecycle.registry import State
 from adapter.predictor import Binding
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.schema.model import Endpoint
+from converter.schema.settings import RegimeName
 from tests.support.fakes.backend import Handler
 from tests.support.fakes.entries import make_entry
 from tests.support.lifecycle_desk import Held, double

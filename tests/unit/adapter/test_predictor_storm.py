@@ -12,10 +12,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from adapter.backend.protocol import Arrays
-from adapter.batching.regime import REGIMES, RegimeName
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.schema.model import Endpoint
+from converter.schema.settings import REGIMES, RegimeName
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.loop import counted, counted_loop
 from tests.support.predictors import Served

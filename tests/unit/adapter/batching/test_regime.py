@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter.batching import regime
-from adapter.batching.regime import REGIMES, Regime, RegimeName
+from adapter.batching.regime import Regime
+from converter.schema.settings import REGIMES, RegimeName
 
 HOLD = regime._HOLD_SECONDS
 BEGIN = 1000.0

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.batching.regime import REGIMES, RegimeName
 from adapter.batching.route import ModelRoute
 from adapter.codec.codec import Codec
 from adapter.deadline_timer import RESOLUTION
@@ -22,6 +21,7 @@ from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.schema.model import Endpoint
+from converter.schema.settings import REGIMES, RegimeName
 from tests.support.fakes.backend import FakeBackend, Handler
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.loop import counted, counted_loop, in_counted_time

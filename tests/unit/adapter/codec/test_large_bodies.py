@@ -12,7 +12,7 @@ import pytest
 from adapter.backend.protocol import Arrays
 from adapter.codec.large_bodies import LARGE_BYTES, LargeBodies
 from adapter.errors import Overloaded
-from adapter.sockets.bounded_protocol import CLIENT_LEFT
+from adapter.http.predict import CLIENT_LEFT
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.web_app import make_app, running
