@@ -19,9 +19,9 @@ WRITER = """
 import os, subprocess, sys
 from pathlib import Path
 from schwift import log_rotation
-old_logs._MOST_BYTES, old_logs.PERIOD_SECONDS = 1000, 0.01
+log_rotation._MOST_BYTES, log_rotation.PERIOD_SECONDS = 1000, 0.01
 log = Path(sys.argv[1])
-old_logs.keep_cutting(log)
+log_rotation.keep_cutting(log)
 keeper = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
 print(keeper, flush=True)
 code = "import sys; log = open(sys.argv[1], 'ab', 0); [log.write(line) for line in sys.stdin.buffer]"

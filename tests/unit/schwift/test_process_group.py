@@ -108,9 +108,9 @@ def test_child_is_told_when_its_parent_dies(tmp_path: Path) -> None:
     code = f"""
 import os, sys
 from pathlib import Path
-from schwift.process_group import Child
+from schwift.process_group import ProcessGroup
 from tests.support.processes import alive, wait_until
-child = Child("x", [sys.executable, "-c", "import signal; signal.pause()"], os.environ)
+child = ProcessGroup("x", [sys.executable, "-c", "import signal; signal.pause()"], os.environ)
 Path({str(note)!r}).write_text(str(child.pid))
 os.kill(os.getpid(), 9)
 """

@@ -115,20 +115,20 @@ def children():
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
         return [int(pid) for pid in file.read().split()]
 
-family.adopt_orphans()
+process_tree.adopt_orphans()
 own = start("import time; time.sleep(100)")
 # Its child and its grandchild outlive it.
 start("import os, time; parent = os.getpid(); os.fork() or os.fork(); os.getpid() == parent or time.sleep(0.1)").wait()
 deadline = time.monotonic() + 10
 while children() != [own.pid] and time.monotonic() < deadline:
-    family.reap_adopted([own.pid])
+    process_tree.reap_adopted([own.pid])
     time.sleep(0.01)
 print(children() == [own.pid])
 own.kill()
 os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
-family.reap_adopted([own.pid])
+process_tree.reap_adopted([own.pid])
 print(own.wait())
-family.reap_adopted([own.pid])
+process_tree.reap_adopted([own.pid])
 """
 
 

@@ -21,12 +21,13 @@ import os, signal, subprocess, sys, time
 from pathlib import Path
 from schwift import process_tree
 from schwift import work_folder
-with remains.workdir() as workdir:
+with work_folder.workdir() as workdir:
     Path(f"/dev/shm/{workdir.mark}-region").write_bytes(b"x")
     (workdir.path / "backends").mkdir()
     child = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(100)"],
-        env=family.marked(os.environ, f"{workdir.mark}/triton"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        env=process_tree.marked(os.environ, f"{workdir.mark}/triton"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )
     print(workdir.path, workdir.mark, child.pid, flush=True)
     if sys.argv[1] == "killed":

@@ -23,7 +23,8 @@ FORGED = "bad\n2026-01-01 00:00:00,000 INFO schwift.adapter: forged\r\x1b[2J\u20
 def run(tmp_path: Path, code: str, **environment: str) -> str:
     """Standard error of a process that sets its logs up and runs `code`."""
     start = (
-        "import logging, os\nfrom adapter import logs\nfrom adapter.telemetry.access_log import Line\n"
+        "import logging, os\nfrom adapter.telemetry import log_setup as logs\n"
+        "from adapter.telemetry.access_log import Line\n"
         "from converter.schema.settings import load_settings\nsettings = load_settings(None)\nlogs.set_up(settings)\n"
     )
     done = subprocess.run(

@@ -273,16 +273,16 @@ def test_processes_that_were_forked_write_on_the_same_board() -> None:
     import os
     from adapter.workers import counters
 
-    board = tally.make_board(["a"], 3)
+    table = counters.make_table(["a"], 3)
     for worker in (1, 2):
         child = os.fork()
         if child == 0:
-            tally.Tally(board, "a", worker, "predict").answered(0.001, worker * 10)
-            tally.Gauge(board, "a", worker, tally.QUEUED).add(worker)
+            counters.EndpointCounters(table, "a", worker, "predict").answered(0.001, worker * 10)
+            counters.Cell(table, "a", worker, counters.QUEUED).add(worker)
             os._exit(0)
         os.waitpid(child, 0)
     # What the dead leave stays.
-    print(tally.totals(board, "a", "predict")[tally.ROWS_SUM], tally.total(board, "a", tally.QUEUED))
+    print(counters.totals(table, "a", "predict")[counters.ROWS_SUM], counters.total(table, "a", counters.QUEUED))
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=True

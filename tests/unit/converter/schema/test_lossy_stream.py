@@ -41,7 +41,7 @@ def test_a_process_ends_well_whose_output_goes_nowhere(target: str) -> None:
     code = """
 import sys
 from converter.schema import lossy_stream
-lossy.take_over_standard_streams()
+lossy_stream.take_over_standard_streams()
 for number in range(3):
     print("line", number)
 print("error", file=sys.stderr)
@@ -49,7 +49,7 @@ import click
 click.echo("said")
 click.echo("said", err=True)
 lost = []
-for file in lossy.standard_files():
+for file in lossy_stream.standard_files():
     file.on_lost = lost.append
 print("more\\nand more")
 sys.exit(len(lost) and sum(lost))
