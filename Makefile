@@ -92,7 +92,7 @@ coverage: venv
 # package that it does not know fails the audit.
 audit: venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt bandit pip-audit
-	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml adapter converter triton_repo_template
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml adapter converter schwift triton_repo_template
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 models: venv
