@@ -189,6 +189,9 @@ class FeaturesParser:
             except msgspec.ValidationError as error:
                 complaints.append(error.with_traceback(None))
                 continue
+            except (msgspec.DecodeError, RecursionError) as error:
+                # Behind a number that is out of range, nothing was read before.
+                raise _malformed(error) from error
             return [features] if is_one_row else features
         # Each decoder stops at its first complaint: the one that got furthest read the body as it was meant.
         raise self._wrong(max(complaints, key=_position))

@@ -131,6 +131,12 @@ def test_what_json_or_a_double_cannot_hold_is_malformed(dtype: str, number: str)
     assert isinstance(refusal(dtype, f'{{"features": [[{number}, 1]]}}'), MalformedJson)
 
 
+@pytest.mark.parametrize("rest", ["[0, 0]]}", "]", "", ", 1]} x"])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_what_is_no_json_behind_a_number_out_of_range_is_malformed(dtype: str, rest: str) -> None:
+    assert type(refusal(dtype, '{"features": [' + "9" * 400 + rest)) is MalformedJson
+
+
 @pytest.mark.parametrize("number", ["1e999", "9" * 5000])
 def test_a_number_out_of_range_is_named_in_our_words(number: str) -> None:
     error = refusal("float32", f'{{"features": [[1, {number}]]}}')
