@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import json
-import socket
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-SECONDS = 20.0
+from tests.support.http_bytes import Answer, connect, read_answer
+
 Headers = tuple[tuple[str | bytes, str | bytes], ...]
 
 
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    headers: dict[str, str]
-    content: bytes
-
-    @property
-    def body(self) -> Any:
-        return json.loads(self.content)
-
-
-def send(url: str, request: bytes) -> Reply:
+def send(url: str, request: bytes) -> Answer:
     """The first answer on a connection of its own."""
-    address = urlsplit(url)
-    assert address.hostname and address.port
-    with socket.create_connection((address.hostname, address.port), timeout=SECONDS) as sock:
+    with connect(url) as sock, sock.makefile("rb") as file:
         sock.sendall(request)
-        with sock.makefile("rb") as answer:
-            status = int(answer.readline().split()[1])
-            headers = {}
-            while line := answer.readline().strip():
-                name, _, value = line.decode("latin-1").partition(":")
-                headers[name.lower()] = value.strip()
-            length = 0 if request.startswith(b"HEAD ") else int(headers.get("content-length", 0))
-            return Reply(status, headers, answer.read(length))
+        answer = read_answer(file, request.startswith(b"HEAD "))
+        assert answer is not None
+        return answer
 
 
 def head(method: str, target: str, *headers: tuple[str | bytes, str | bytes]) -> bytes:
@@ -46,7 +26,7 @@ def head(method: str, target: str, *headers: tuple[str | bytes, str | bytes]) ->
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def post(url: str, target: str, features: Any, *headers: tuple[str | bytes, str | bytes]) -> Reply:
+def post(url: str, target: str, features: Any, *headers: tuple[str | bytes, str | bytes]) -> Answer:
     body = json.dumps({"features": features}).encode()
     length = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
     return send(url, head("POST", target, *length, *headers) + body)

@@ -13,17 +13,16 @@ import pytest
 from tests.abuse.raw import (
     GOOD,
     LIVE,
-    Reader,
     ask,
     assert_predicted,
     assert_refused,
     assert_serves,
-    connect,
     multiply_server,
     post,
 )
 from tests.e2e.server import Server
 from tests.faults import pids
+from tests.support.http_bytes import Reader, connect
 
 MOST = 64 * 1024
 MIB = 1024 * 1024
@@ -81,7 +80,7 @@ def test_A16_behind_good_requests_these_are_answered_first(server: Server, name:
 def test_A16_a_head_of_just_the_bound_and_100_headers_are_taken(server: Server) -> None:
     largest = head_of(MOST)
     many = post(*["A: b"] * 98)
-    with connect(server) as sock:
+    with connect(server.url) as sock:
         reader = Reader(sock)
         for request in (largest, many, largest + many + largest, *[largest] * 3):
             sock.sendall(request)
@@ -99,7 +98,7 @@ def test_A16_hundred_megabytes_of_head_hold_up_nobody(server: Server) -> None:
     piece = b"A: " + b"a" * MIB + b"\r\n"
 
     def send() -> None:
-        with connect(server) as sock, contextlib.suppress(ConnectionError, TimeoutError):
+        with connect(server.url) as sock, contextlib.suppress(ConnectionError, TimeoutError):
             sock.sendall(START)
             for _ in range(100):
                 sock.sendall(piece)

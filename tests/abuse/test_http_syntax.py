@@ -12,16 +12,15 @@ import pytest
 from tests.abuse.raw import (
     GOOD,
     LIVE,
-    Reader,
     ask,
     assert_predicted,
     assert_refused,
     assert_serves,
-    connect,
     multiply_server,
     post,
 )
 from tests.e2e.server import Server
+from tests.support.http_bytes import Reader, connect
 
 CHUNKED = "Transfer-Encoding: chunked"
 IN_CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
@@ -98,7 +97,7 @@ def test_A15_A33_what_has_two_meanings_is_400_and_the_end(server: Server, name: 
 )
 def test_A33_an_escape_is_no_separator_and_no_letter_of_an_endpoint(server: Server, path: str) -> None:
     for request in (post(path=path), post(CHUNKED, body=IN_CHUNKS, length=False, path=path)):
-        with connect(server) as sock:
+        with connect(server.url) as sock:
             sock.sendall(request)
             answer = Reader(sock).answer()
             assert answer is not None
@@ -107,7 +106,7 @@ def test_A33_an_escape_is_no_separator_and_no_letter_of_an_endpoint(server: Serv
 
 @pytest.mark.parametrize("path", ["/h%65alth", "/health%2Flive", "/%6detrics", "/available%5fmodels", "/d%6fcs"])
 def test_A33_no_endpoint_has_a_second_name(server: Server, path: str) -> None:
-    with connect(server) as sock:
+    with connect(server.url) as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         answer = Reader(sock).answer()
         assert answer is not None
@@ -123,7 +122,7 @@ def test_A33_a_models_name_may_have_escapes_and_a_path_on_an_endpoint_is_405_for
 @pytest.mark.parametrize("trailer", [b"Content-Type: text/plain", b"Content-Encoding: gzip", b"X-Request-Id: evil"])
 def test_A33_trailers_are_dropped(server: Server, trailer: bytes) -> None:
     chunks = IN_CHUNKS[:-2] + trailer + b"\r\n\r\n"
-    with connect(server) as sock:
+    with connect(server.url) as sock:
         reader = Reader(sock)
         for _ in range(2):
             sock.sendall(post(CHUNKED, body=chunks, length=False))
@@ -140,7 +139,7 @@ def test_A33_trailers_are_dropped(server: Server, trailer: bytes) -> None:
 def test_A33_two_codings_are_415(server: Server, codings: tuple[str, ...]) -> None:
     headers = [f"Content-Encoding: {coding}" for coding in codings]
     for request in (post(*headers), post(CHUNKED, *headers, body=IN_CHUNKS, length=False)):
-        with connect(server) as sock:
+        with connect(server.url) as sock:
             sock.sendall(request)
             answer = Reader(sock).answer()
             assert answer is not None
@@ -182,7 +181,7 @@ def test_A32_pipelined_clients_that_leave_leave_no_line(server: Server) -> None:
     for request in (post(), LIVE, post(CHUNKED, body=IN_CHUNKS, length=False)):
         for count in (2, 3, 200):
             for _ in range(10):
-                with connect(server) as sock:
+                with connect(server.url) as sock:
                     sock.sendall(request * count)
     assert_serves(server)
     time.sleep(1)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.abuse.keyed import add_key, keys_command
-from tests.abuse.raw_request import Reply, head, post, send
+from tests.abuse.raw_request import head, post, send
 from tests.e2e.server import ROOT, Server, wait_for
 from tests.faults.serving import serving
+from tests.support.http_bytes import Answer
 
 ROW = [[1.0, 2.0, 3.0]]
 WORKERS = 2
@@ -41,10 +42,10 @@ class Locked:
     def url(self) -> str:
         return self.server.url
 
-    def get(self, target: str, key: str | None = None, method: str = "GET") -> Reply:
+    def get(self, target: str, key: str | None = None, method: str = "GET") -> Answer:
         return send(self.url, head(method, target, *([("X-API-Key", key)] if key else [])))
 
-    def predict(self, target: str, key: str | None = None) -> Reply:
+    def predict(self, target: str, key: str | None = None) -> Answer:
         return post(self.url, target, ROW, *([("X-API-Key", key)] if key else []))
 
 
@@ -71,12 +72,12 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
         yield Locked(server, keys)
 
 
-def assert_refused(reply: Reply, status: int) -> None:
+def assert_refused(reply: Answer, status: int) -> None:
     """With our body, and for 401 with how to do better."""
     code = {401: "unauthenticated", 403: "forbidden"}[status]
-    assert (reply.status, reply.body["code"]) == (status, code)
-    assert set(reply.body) == {"detail", "code", "request_id"}
-    assert reply.body["request_id"] == reply.headers["x-request-id"]
+    assert (reply.status, reply.json["code"]) == (status, code)
+    assert set(reply.json) == {"detail", "code", "request_id"}
+    assert reply.json["request_id"] == reply.headers["x-request-id"]
     assert reply.headers.get("www-authenticate") == ('Bearer realm="schwift"' if status == 401 else None)
 
 
@@ -121,7 +122,7 @@ def test_A17_a_key_is_taken_in_either_header_and_in_both(locked: Locked) -> None
         [("authorization", f"bearer   {key}")], [("X-API-Key", key), ("Authorization", f"Bearer {key}")],
     ):  # fmt: skip
         for target in ("/predict/multiply", "/predict/multiply?x=1"):
-            assert post(locked.url, target, ROW, *headers).body["predictions"] == [[2.5, 5.0, 7.5]]
+            assert post(locked.url, target, ROW, *headers).json["predictions"] == [[2.5, 5.0, 7.5]]
 
 
 def test_A17_an_expired_key_is_401(locked: Locked) -> None:
@@ -173,9 +174,9 @@ def test_A18_free_are_two_paths_and_one_word(locked: Locked, method: str) -> Non
             reply = locked.get(target, key, method)
             assert reply.status == (200 if method == "GET" else 405)
             if method == "GET":
-                assert reply.body == {"status": "ok"}
+                assert reply.json == {"status": "ok"}
     if method == "GET":
-        assert set(locked.get("/health/ready", locked.keys.reader).body["models"]) == {"multiply", "other"}
+        assert set(locked.get("/health/ready", locked.keys.reader).json["models"]) == {"multiply", "other"}
 
 
 def test_A18_each_scope_opens_its_own(locked: Locked) -> None:
@@ -201,7 +202,7 @@ def test_A18_a_name_is_not_told_to_who_may_not_use_it(locked: Locked) -> None:
     there, not_there = (locked.predict(f"/predict/{name}", locked.keys.one) for name in ("other", "nothing"))
     for reply in (there, not_there):
         assert_refused(reply, 403)
-    assert there.body | {"request_id": ""} == not_there.body | {"request_id": ""}
+    assert there.json | {"request_id": ""} == not_there.json | {"request_id": ""}
     assert set(there.headers) == set(not_there.headers)
 
 

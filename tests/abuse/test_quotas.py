@@ -12,10 +12,11 @@ import pytest
 
 from tests.abuse.keyed import add_key
 from tests.abuse.many_clients import come, memory
-from tests.abuse.raw_request import Reply, head, post, send
+from tests.abuse.raw_request import head, post, send
 from tests.e2e.server import ROOT, Server, wait_for
 from tests.faults.asking import get
 from tests.faults.serving import serving
+from tests.support.http_bytes import Answer
 
 ROW = [[1.0, 2.0, 3.0]]
 QUOTA = 5
@@ -53,7 +54,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
         yield server, file
 
 
-def predict(server: Server, *headers: tuple[str, str]) -> Reply:
+def predict(server: Server, *headers: tuple[str, str]) -> Answer:
     return post(server.url, "/predict/multiply", ROW, *headers)
 
 
@@ -68,7 +69,7 @@ def test_A19_rotated_addresses_are_one_bucket_and_of_all_workers(direct: Server)
         f"r={left}" for left in reversed(range(QUOTA))
     ]
     last = replies[-1]
-    assert last.body["code"] == "quota_exceeded"
+    assert last.json["code"] == "quota_exceeded"
     assert int(last.headers["retry-after"]) > 1
     assert last.headers["ratelimit-policy"] == f'"default";q={QUOTA};w={PERIOD}'
     assert re.fullmatch(r'"default";r=0;t=\d+', last.headers["ratelimit"])

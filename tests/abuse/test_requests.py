@@ -16,12 +16,13 @@ from typing import TypeVar
 
 import pytest
 
-from tests.abuse.exchange import Reply, connect, exchange, received, replies, request
+from tests.abuse.exchange import exchange, request
 from tests.e2e.sample_models import python_model
 from tests.e2e.server import ROOT, Server
 from tests.faults import pids
 from tests.faults.asking import get, live, metric, ready
 from tests.faults.serving import serving
+from tests.support.http_bytes import Answer, connect, parse, receive
 
 T = TypeVar("T")
 ENDPOINTS = ("predict", "predict_batched")
@@ -75,7 +76,7 @@ def without_a_call(server: Server, what: Callable[[], T]) -> T:
     raise AssertionError("Triton was called")
 
 
-def refused(server: Server, body: bytes, model: str = "multiply", endpoint: str = "predict") -> Reply:
+def refused(server: Server, body: bytes, model: str = "multiply", endpoint: str = "predict") -> Answer:
     """The one answer to a body, small and without an echo; nothing reached Triton."""
     (reply,) = without_a_call(server, lambda: exchange(server, request(f"/{endpoint}/{model}", body)))
     assert reply.status >= 400
@@ -89,15 +90,15 @@ def refused(server: Server, body: bytes, model: str = "multiply", endpoint: str 
 def test_A1_declared_body_over_the_limit_is_refused_before_it_comes(server: Server, endpoint: str, size: int) -> None:
     """Not a byte of it was sent when the answer came."""
 
-    def declare() -> Reply:
-        with connect(server) as sock:
+    def declare() -> Answer:
+        with connect(server.url) as sock:
             sock.sendall(request(f"/{endpoint}/multiply", Content_Length=str(size), Connection="keep-alive"))
             content = b""
             while b"}" not in content:
                 part = sock.recv(4096)
                 assert part, content
                 content += part
-        (reply,) = replies(content)
+        (reply,) = parse(content)
         return reply
 
     reply = without_a_call(server, declare)
@@ -117,8 +118,8 @@ def test_A1_chunked_body_over_the_limit_is_refused_and_not_kept(server: Server) 
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     head = request("/predict/multiply", Transfer_Encoding="chunked").replace(b"Content-Length: 0\r\n", b"")
 
-    def stream() -> list[Reply]:
-        with connect(server) as sock:
+    def stream() -> list[Answer]:
+        with connect(server.url) as sock:
             sock.sendall(head)
             try:
                 for _ in range(1024):
@@ -126,7 +127,7 @@ def test_A1_chunked_body_over_the_limit_is_refused_and_not_kept(server: Server) 
                 sock.sendall(b"0\r\n\r\n")
             except OSError:
                 pass  # closed before the end: its answer is here
-            return replies(received(sock))
+            return parse(receive(sock))
 
     before = pids.resident(adapter)
     found = without_a_call(server, stream)
@@ -253,10 +254,10 @@ def stopped(server: Server) -> Iterator[None]:
 def test_A10_names_that_are_no_models_are_404(server: Server, endpoint: str) -> None:
     """Answered, too, while Triton answers nobody."""
 
-    def ask() -> list[Reply]:
+    def ask() -> list[Answer]:
         return [reply for name in BAD_NAMES for reply in exchange(server, request(f"/{endpoint}/{name}", GOOD))]
 
-    def check(found: list[Reply]) -> None:
+    def check(found: list[Answer]) -> None:
         assert {(reply.status, reply.code) for reply in found} <= {(404, "unknown_model"), (404, "not_found")}
         assert len(found) == len(BAD_NAMES)
         assert all(len(reply.body) <= 1024 for reply in found)

@@ -15,18 +15,16 @@ import pytest
 
 from tests.abuse.raw import (
     GOOD,
-    Answer,
-    Reader,
     ask,
     assert_predicted,
     assert_refused,
     assert_serves,
-    connect,
     multiply_server,
     post,
 )
 from tests.e2e.server import Server, wait_for
 from tests.faults import pids
+from tests.support.http_bytes import Answer, Reader, connect
 
 MIB = 1024 * 1024
 KEEP_ALIVE = 14
@@ -55,7 +53,7 @@ class Slow(threading.Thread):
 
     def run(self) -> None:
         started = time.monotonic()
-        with connect(self._server) as sock:
+        with connect(self._server.url) as sock:
             sock.settimeout(SAFETY)
             over = threading.Event()
             sender = threading.Thread(target=self._send, args=(sock, over))
@@ -123,17 +121,17 @@ def test_A13_three_hundred_idle_connections_keep_nobody_out(server: Server, stop
     resource.prlimit(process, resource.RLIMIT_NOFILE, (DESCRIPTORS, before[1]))
     try:
         with contextlib.ExitStack() as stack:
-            used = stack.enter_context(connect(server))
+            used = stack.enter_context(connect(server.url))
             reader = Reader(used)
             used.sendall(post())
             assert_predicted(reader.answer())
-            silent = [stack.enter_context(connect(server)) for _ in range(100)]
+            silent = [stack.enter_context(connect(server.url)) for _ in range(100)]
             wait_for(lambda: open_files(process) > 100)
             used.sendall(post())
             assert_predicted(reader.answer())
             if stopped:
                 os.kill(process, 19)
-            silent += [stack.enter_context(connect(server)) for _ in range(200)]
+            silent += [stack.enter_context(connect(server.url)) for _ in range(200)]
             if stopped:
                 os.kill(process, 18)
             for _ in range(50):
@@ -165,7 +163,7 @@ def test_A13_who_declares_a_large_body_and_sends_a_byte_takes_no_room(server: Se
     """A dozen of them: four would have had all room, and a large body of another would be refused."""
     with contextlib.ExitStack() as stack:
         for _ in range(12):
-            sock = stack.enter_context(connect(server))
+            sock = stack.enter_context(connect(server.url))
             sock.sendall(post(f"Content-Length: {4 * MIB}", body=b"{", length=False))
         time.sleep(0.5)
         for _ in range(3):
@@ -182,7 +180,7 @@ def flood(server: Server, request: bytes, clients: int, seconds: float) -> int:
     packet = request * max(1, 100_000 // len(request))
     taken = 0
     with contextlib.ExitStack() as stack:
-        left = {stack.enter_context(connect(server)): packet for _ in range(clients)}
+        left = {stack.enter_context(connect(server.url)): packet for _ in range(clients)}
         for sock in left:
             sock.setblocking(False)
         ends = time.monotonic() + seconds
@@ -230,7 +228,7 @@ def test_A14_a_long_pipeline_is_answered_whole_and_in_order(server: Server) -> N
         post(body=json.dumps({"features": [[i, 2, 3]]}).encode()) + b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
         for i in range(count)
     )
-    with connect(server) as sock:
+    with connect(server.url) as sock:
         sender = threading.Thread(target=sock.sendall, args=(requests,))
         sender.start()
         time.sleep(1)

@@ -14,15 +14,14 @@ from tests.abuse.raw import (
     GOOD,
     LIVE,
     PREDICTIONS,
-    Reader,
     ask,
     assert_predicted,
     assert_refused,
-    connect,
     multiply_server,
     post,
 )
 from tests.e2e.server import Server
+from tests.support.http_bytes import Reader, connect
 
 H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA")
 OFFERS = {
@@ -49,7 +48,7 @@ def test_A30_the_body_is_read_wherever_it_is_cut(server: Server, name: str, chun
     request = post("Transfer-Encoding: chunked", *headers, body=IN_CHUNKS, length=False) if chunked else post(*headers)
     head = request.index(b"\r\n\r\n") + 4
     cuts = [*range(head - 4, head + 3), head + 10, len(request) - 1]
-    with connect(server) as sock:
+    with connect(server.url) as sock:
         reader = Reader(sock)
         for packets in [[request], *([request[:cut], request[cut:]] for cut in cuts), [bytes([b]) for b in request]]:
             for packet in packets:
@@ -62,7 +61,7 @@ def test_A30_the_body_is_read_wherever_it_is_cut(server: Server, name: str, chun
 
 
 def test_A30_offers_are_ignored_in_a_pipeline_and_without_a_body(server: Server) -> None:
-    with connect(server) as sock:
+    with connect(server.url) as sock:
         reader = Reader(sock)
         offering = post(*H2C)
         sock.sendall(offering * 3 + LIVE.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: h2c\r\nHost") + post())
@@ -75,7 +74,7 @@ def test_A30_offers_are_ignored_in_a_pipeline_and_without_a_body(server: Server)
 
 def test_A30_a_body_is_never_taken_for_a_request(server: Server) -> None:
     """The second request of the stream is inside the first one's body: one answer, an error about the JSON."""
-    with connect(server) as sock:
+    with connect(server.url) as sock:
         request = post(*H2C, "Connection: close", body=LIVE)
         head = request.index(b"\r\n\r\n") + 4
         sock.sendall(request[:head])

@@ -7,10 +7,11 @@ import socket
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.abuse.exchange import Reply, connect, replies, request
+from tests.abuse.exchange import request
 from tests.e2e.server import Served
 from tests.fuzz.bodies import mutated
 from tests.fuzz.oracle import Wrong, check_error, strict
+from tests.support.http_bytes import Answer, connect, parse
 
 # With so little to do an answer comes sooner; a later one is not looked at.
 _QUIET_SECONDS = 0.25
@@ -64,10 +65,10 @@ def fuzz_heads(server: Served, cases: int) -> int:
     return cases
 
 
-def _converse(server: Served, message: bytes, cut: int) -> list[Reply]:
+def _converse(server: Served, message: bytes, cut: int) -> list[Answer]:
     """Every answer to a message in two packets, and the last request behind it."""
     content = b""
-    with connect(server) as sock:
+    with connect(server.url) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             sock.sendall(message[:cut])
@@ -78,12 +79,12 @@ def _converse(server: Served, message: bytes, cut: int) -> list[Reply]:
         except OSError:
             pass  # closed, or quiet: what came so far is looked at
     try:
-        return replies(content)
+        return parse(content)
     except (AssertionError, ValueError) as error:
         raise Wrong(f"{message[:300]!r} was answered {content[:300]!r}") from error
 
 
-def _check(reply: Reply, whole: bool, message: bytes) -> None:
+def _check(reply: Answer, whole: bool, message: bytes) -> None:
     if reply.status != 200:
         check_error(reply.status, reply.headers, reply.body)
     elif reply.headers["content-type"] == "application/json":
