@@ -1,6 +1,6 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
 # make test    all tests but those of the next three, against a real Triton
-# make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc, ss; README)
+# make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc, ss; docs/development.md)
 # make test-abuse    hostile input, sent to a real server: malformed, oversized, from other users of this machine
 #              (needs curl, and a JDK: default-jdk-headless)
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)

@@ -22,7 +22,7 @@ from tests.faults.serving import serving
 TIMES = "class Times:\n    def predict(self, X):\n        return X * 2\n"
 ECHO = "class Echo:\n    def predict(self, X):\n        return X\n"
 MIB = 1024 * 1024
-# Far above what others wait while a large body is read (the README has what was measured), and far below what they
+# Far above what others wait while a large body is read (docs/operations.md, Known limits), and far below what they
 # waited when that was done on the loop, on a machine that has something else to do.
 MOST_SECONDS = 2.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import sample_models
+from tests.e2e import documented, sample_models
 from tests.e2e.server import ROOT, Served, elsewhere, serving
 
 
@@ -20,10 +20,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples of the repo, and models made to be difficult."""
+    """The examples of the repo, the model of the README, and models made to be difficult."""
     folder = tmp_path_factory.mktemp("served") / "models"
     shutil.copytree(ROOT / "models", folder, ignore=shutil.ignore_patterns("__pycache__"))
     sample_models.write_all(folder)
+    documented.write_readmes_model(folder)
     return folder
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from tests.e2e import sample_models, triton_log
+from tests.e2e import documented, sample_models, triton_log
 from tests.e2e.server import ROOT, environment
 from tests.e2e.users_env import USERS_ENV
 from tests.images import compose
@@ -36,10 +36,11 @@ def variables_of(dotenv: str) -> dict[str, str]:
 
 @contextmanager
 def composed(folder: Path, images: Mapping[str, Image], *files: Path, dotenv: str) -> Iterator[Pod]:
-    """`docker compose up` in a folder that has the examples and the difficult models in ./Models."""
+    """`docker compose up` in a folder that has the examples, the README's model and the difficult ones in ./Models."""
     models = folder / "Models"
     shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("__pycache__"))
     sample_models.write_all(models)
+    documented.write_readmes_model(models)
     (folder / ".env").write_text(dotenv, encoding="utf-8")
     variables = variables_of(dotenv)
     pod = Pod(folder, compose.load(*files, dotenv=variables), images)
