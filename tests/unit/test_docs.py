@@ -113,3 +113,19 @@ def test_files_that_are_named_are_there(page: Path) -> None:
     text = documents.prose(page.read_text(encoding="utf-8"))
     named = re.findall(r"`((?:adapter|converter|schwift|triton_repo_template|tests|deploy)/[\w./-]+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["adapter", "converter"])
+def test_every_room_is_in_the_architecture(package: str) -> None:
+    text = documents.section(documents.page("docs/architecture.md"), "## The order of rooms")
+    folders = [f"`{file.parent.name}/`" for file in (ROOT / package).glob("*/__init__.py")]
+    modules = [f"`{file.stem}`" for file in (ROOT / package).glob("*.py") if file.stem != "__init__"]
+    assert [room for room in folders + modules if room not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_modules_that_are_named_without_their_folder_are_there(page: Path) -> None:
+    text = documents.prose(page.read_text(encoding="utf-8"))
+    packages = ("adapter", "converter", "schwift", "triton_repo_template", "tests", "models")
+    known = {file.name for package in packages for file in (ROOT / package).rglob("*.py")}
+    assert sorted(set(re.findall(r"`(\w+\.py)`", text)) - known) == []
