@@ -19,7 +19,8 @@ from converter.inspect.model_folder import check_unchanged
 from converter.repository import version_history, writer
 from converter.repository.lock import SCRATCH, locked, reading
 from converter.repository.plan import BuildOptions, Plan, join_plans, plan_model
-from converter.schema.manifest import Manifest, ModelEntry, wake_key_path
+from converter.schema.manifest import Manifest, ModelEntry
+from converter.schema.wire import wake_key_path
 
 _KEY_BYTES = 16
 _DOCKER_REMEDY = "(with docker: EXTRAS=<package> docker compose up --build)"

@@ -1,23 +1,21 @@
-"""What the adapter asks of its supervisor, over a pipe: `kill <Triton model>` or `end <process id>`, one a line.
+"""The pipe over which the adapter has its supervisor kill processes: one order a line (converter/schema/wire.py).
 
-Only the supervisor owns the processes that Triton started. It believes nothing it reads: what is no such line is
-dropped, and no more than a line is kept.
+Only the supervisor owns the processes that Triton started. It believes nothing it reads: what is no order is dropped,
+and no more than a line is kept.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
+
+from converter.schema.wire import MOST_ORDER_BYTES, KillOrder, read_order
 
 _CHUNK = 4096
-# A model's name has at most 255 bytes, as a folder.
-_MOST_LINE = 512
-_WISH = re.compile(rb"kill ([A-Za-z0-9][A-Za-z0-9._~-]{0,254})|end ([1-9][0-9]{0,9})")
 
 
 class KillPipe:
-    """Both ends are kept open here, so that an adapter that dies ends nothing; neither blocks."""
+    """Read the adapter's orders. Both ends are kept here, so an adapter that dies ends nothing; neither end blocks."""
 
     def __init__(self) -> None:
         self._read, self.write_end = os.pipe()
@@ -28,26 +26,23 @@ class KillPipe:
         self._skipping = False
 
     def close(self) -> None:
+        """Close both ends."""
         os.close(self._read)
         os.close(self.write_end)
 
-    def read(self) -> list[str | int]:
-        """What is to be killed, each once: all processes of a model, or one process. At most a chunk is read."""
+    def read(self) -> list[KillOrder]:
+        """Return the orders that came, each once; at most a chunk of 4 KiB is read, and nothing is waited for."""
         with contextlib.suppress(BlockingIOError):
             return self._lines(os.read(self._read, _CHUNK))
         return []
 
-    def _lines(self, data: bytes) -> list[str | int]:
+    def _lines(self, data: bytes) -> list[KillOrder]:
         *lines, rest = (self._line + data).split(b"\n")
         if lines and self._skipping:
             lines = lines[1:]
             self._skipping = False
-        if len(rest) > _MOST_LINE or self._skipping:
+        if len(rest) > MOST_ORDER_BYTES or self._skipping:
             rest, self._skipping = b"", True
         self._line = rest
-        wishes = [_read(match) for line in lines if (match := _WISH.fullmatch(line))]
-        return list(dict.fromkeys(wishes))
-
-
-def _read(match: re.Match[bytes]) -> str | int:
-    return match[1].decode() if match[1] else int(match[2])
+        orders = [order for line in lines if (order := read_order(line)) is not None]
+        return list(dict.fromkeys(orders))

@@ -104,8 +104,8 @@ def _supervisor(
     stack: contextlib.ExitStack,
 ) -> Supervisor:
     """Its end is the stack's."""
-    wishes = stack.enter_context(contextlib.closing(KillPipe()))
-    fds = (listener.fileno(), wishes.write_end)
+    kill_pipe = stack.enter_context(contextlib.closing(KillPipe()))
+    fds = (listener.fileno(), kill_pipe.write_end)
     mark = f"{workdir.mark}/adapter"
     environment = process_tree.marked(_adapter_environment(settings, where, triton.key_file, internal_key, *fds), mark)
     command = [sys.executable, "-I", "-m", "adapter"]
@@ -118,7 +118,7 @@ def _supervisor(
             _say,
         ),
         TritonLiveness(where.http),
-        wishes,
+        kill_pipe,
         triton.kill_stubs,
         triton.tend,
         settings.triton_hang_seconds,
@@ -234,7 +234,7 @@ def _pause(stop: StopSignals) -> None:
 
 
 def _adapter_environment(
-    settings: Settings, where: Addresses, key_file: Path, internal_key: str, listener: int, wishes: int
+    settings: Settings, where: Addresses, key_file: Path, internal_key: str, listener: int, kill_pipe: int
 ) -> dict[str, str]:
     """The adapter reads the same settings; what was decided here is passed on."""
     files = {
@@ -250,7 +250,7 @@ def _adapter_environment(
         "SCHWIFT_HOST": settings.host,
         "SCHWIFT_LISTEN_FD": str(listener),
         "SCHWIFT_REPOSITORY": str(settings.repository),
-        "SCHWIFT_SUPERVISOR_FD": str(wishes),
+        "SCHWIFT_SUPERVISOR_FD": str(kill_pipe),
         "SCHWIFT_TRITON_KEY_FILE": str(key_file),
         "SCHWIFT_TRITON_HTTP": where.http,
         "SCHWIFT_TRITON_GRPC": where.grpc,

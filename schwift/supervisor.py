@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from converter.errors import ServeError
+from converter.schema.wire import KillModel, KillOrder
 from schwift import process_tree
 from schwift.kill_pipe import KillPipe
 from schwift.process_group import OWN, ProcessGroup
@@ -45,8 +46,8 @@ class StopSignals:
 class Supervisor:
     """`tick` is called every moment, and does not wait; `stop` does, for the drain and 20 s at most.
 
-    `kill_stubs` kills the processes of a Triton model, or the one with this number if it is of any, and says how many
-    they were; each tick calls `tend_triton`.
+    `kill_stubs` carries out an order of the adapter and says how many processes it killed; each tick calls
+    `tend_triton`.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class Supervisor:
         triton: RestartingProcess,
         adapter: RestartingProcess,
         pulse: TritonLiveness,
-        wishes: KillPipe,
-        kill_stubs: Callable[[str | int], int],
+        kill_pipe: KillPipe,
+        kill_stubs: Callable[[KillOrder], int],
         tend_triton: Callable[[], None],
         hang_seconds: float,
         say: Say,
@@ -64,7 +65,7 @@ class Supervisor:
         self._triton = triton
         self._adapter = adapter
         self._pulse = pulse
-        self._wishes = wishes
+        self._kill_pipe = kill_pipe
         self._kill_stubs = kill_stubs
         self._tend_triton = tend_triton
         self._hang_seconds = hang_seconds
@@ -88,12 +89,12 @@ class Supervisor:
         self._look_at_pulse()
         process_tree.reap_adopted(OWN)
         self._tend_triton()
-        for wish in self._wishes.read():
-            killed = self._kill_stubs(wish)
-            if isinstance(wish, str):
-                self._say(f"{wish}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
+        for order in self._kill_pipe.read():
+            killed = self._kill_stubs(order)
+            if isinstance(order, KillModel):
+                self._say(f"{order.model}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
             elif killed:
-                self._say(f"process {wish}, which nobody could reach any more, killed")
+                self._say(f"process {order.pid}, which nobody could reach any more, killed")
 
     def adapter_works(self) -> None:
         """It has answered."""

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from adapter import errors
+from converter.schema.wire import error_mark
 
 UNREACHABLE, UNAVAILABLE = errors.UNREACHABLE, errors.UNAVAILABLE
 # Triton's own queue gave it up.
@@ -15,18 +16,14 @@ QUEUE_TIMEOUT = "Request timeout expired"
 
 # Triton's texts, the most specific first: what each means to the caller.
 _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
-    (
-        "[schwift:bad_model_output]",
-        errors.BadModelOutput,
-        "The model's answer is not what its config promises.",
-    ),
-    ("[schwift:deadline]", errors.DeadlineExceeded, errors.DEADLINE),
-    ("[schwift:model_error]", errors.ModelFailed, "The model raised an error on this input."),
+    (error_mark("bad_model_output"), errors.BadModelOutput, "The model's answer is not what its config promises."),
+    (error_mark("deadline"), errors.DeadlineExceeded, errors.DEADLINE),
+    (error_mark("model_error"), errors.ModelFailed, "The model raised an error on this input."),
     # Before the front's own code, under which it passes this on; after the users' texts, which may say anything.
     ("is not healthy", errors.ModelProcessDead, UNAVAILABLE),
     # It stopped, or ended, while it held that.
     ("Failed to obtain the health mutex", errors.ModelProcessDead, UNAVAILABLE),
-    ("[schwift:model_unreachable]", errors.ModelUnavailable, UNAVAILABLE),
+    (error_mark("model_unreachable"), errors.ModelUnavailable, UNAVAILABLE),
     ("Exceeds maximum queue size", errors.QueueFull, "The model's queue is full; try again shortly."),
     (QUEUE_TIMEOUT, errors.DeadlineExceeded, errors.DEADLINE),
     ("is not ready", errors.ModelUnavailable, UNAVAILABLE),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from adapter.backend.protocol import LOAD_TIMEOUT
+from converter.schema.wire import error_mark
 
 # What the runtime writes in Triton's texts; a traceback may follow.
-_SENTENCE = re.compile(r"\[schwift:load_error\] ([^\n]+?)(?:\s+At:|\n|$)")
-_RAISED = re.compile(r"\[schwift:model_error\] (\w+)")
+_SENTENCE = re.compile(re.escape(error_mark("load_error")) + r" ([^\n]+?)(?:\s+At:|\n|$)")
+_RAISED = re.compile(re.escape(error_mark("model_error")) + r" (\w+)")
 
 
 def load_reason(text: str) -> str:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from converter.schema.manifest import ModelEntry, wake_key_path
-
-# As in runtime/wake.py.
-CANARY = "-canary"
+from converter.schema.manifest import ModelEntry
+from converter.schema.wire import CANARY_SUFFIX, wake_key_path
 
 
 def canary_id(repository: Path, entry: ModelEntry) -> str:
@@ -25,4 +23,4 @@ def canary_id(repository: Path, entry: ModelEntry) -> str:
         key = (repository / wake_key_path(entry.front, entry.version)).read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return ""
-    return key and key + CANARY
+    return key and key + CANARY_SUFFIX

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from converter.schema.manifest import ModelEntry
+from converter.schema.wire import EndProcess, KillModel, KillOrder
 
 _log = logging.getLogger("schwift.adapter")
 
@@ -163,15 +164,15 @@ class SupervisorPipe:
 
     def kill(self, model: str) -> bool:
         """All of this Triton model; whether it was told."""
-        return self._ask(f"kill {model}\n")
+        return self._ask(KillModel(model))
 
     def end(self, pid: int) -> bool:
         """This one, of any Triton model; whether it was told."""
-        return self._ask(f"end {pid}\n")
+        return self._ask(EndProcess(pid))
 
-    def _ask(self, line: str) -> bool:
+    def _ask(self, order: KillOrder) -> bool:
         try:
-            os.write(self._pipe, line.encode())
+            os.write(self._pipe, order.line)
         except OSError:
             return False
         return True

@@ -12,11 +12,9 @@ from adapter import errors
 from adapter.backend.protocol import InferenceBackend
 from adapter.codec.codec import Codec
 from converter.schema.manifest import ModelEntry
+from converter.schema.wire import error_mark
 
 _log = logging.getLogger("schwift.adapter")
-
-# By which the runtime's error is known, and which says nothing to a user.
-_MARK = "[schwift:bad_model_output] "
 
 
 async def check(backend: InferenceBackend, entry: ModelEntry, served: ModelEntry | None, timeout: float) -> str | None:
@@ -59,7 +57,7 @@ async def _answers(backend: InferenceBackend, entry: ModelEntry, timeout: float)
 
 def _reason(error: errors.AdapterError) -> str:
     if isinstance(error, errors.BadModelOutput):
-        text = error.inside.removeprefix(_MARK)
+        text = error.inside.removeprefix(error_mark("bad_model_output")).strip()
         return f"the new version's answer is not what its config promises: {text}"
     if isinstance(error, errors.DeadlineExceeded):
         return "the new version did not answer a made-up row in time"

@@ -16,8 +16,9 @@ from converter.inspect.inspector import ModelFacts
 from converter.repository.render import QueuePolicy, TritonModel, render
 from converter.repository.runtime_files import entry_point, runtime_files
 from converter.repository.tensors import Tensors, resolve
-from converter.schema.manifest import DIRECT_SUFFIX, Manifest, ModelEntry, OlderVersion, wake_key_path
+from converter.schema.manifest import DIRECT_SUFFIX, Manifest, ModelEntry, OlderVersion
 from converter.schema.settings import Settings
+from converter.schema.wire import wake_key_path
 
 # Where a Python model's folder goes inside its version folder: the root of `import models.x.y`.
 _SOURCE = "source"

@@ -18,11 +18,6 @@ DIRECT_SUFFIX = "_direct"
 TRIAL_MARK = "~"
 
 
-def wake_key_path(front: str, version: int) -> str:
-    """Where a front's mark lies; the next build keeps it, so that the same models give the same bytes."""
-    return f"{front}/{version}/wake_key"
-
-
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 

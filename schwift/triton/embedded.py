@@ -16,6 +16,7 @@ from converter.errors import PortInUse, ServeError
 from converter.repository.runtime_files import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
 from converter.schema import triton_key
 from converter.schema.settings import Settings
+from converter.schema.wire import EndProcess, KillModel, KillOrder
 from schwift import log_rotation, process_tree, shared_memory
 from schwift.process_group import ProcessGroup
 from schwift.triton import addresses, restricted_apis, sealed_start
@@ -152,10 +153,10 @@ class EmbeddedTriton:
         """Whether a process of its family, of the kind that every user can look at, has the key on its command line."""
         return any(self._key in word for word in process_tree.words(self._mark))
 
-    def kill_stubs(self, wanted: str | int) -> int:
-        """Kill the processes of one Triton model, or one process of any; how many there were."""
+    def kill_stubs(self, order: KillOrder) -> int:
+        """Kill the stubs that an order is about, and return how many there were."""
         found = process_tree.stubs(self._mark)
-        pids = [pid for pid, model in found.items() if wanted in (pid, model)]
+        pids = [pid for pid, model in found.items() if order in (EndProcess(pid), KillModel(model))]
         process_tree.kill(pids)
         return len(pids)
 

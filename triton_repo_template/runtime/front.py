@@ -19,7 +19,7 @@ from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig, TensorConfig
 from .deadline import Caller, CallTimeout
 from .errors import BadModelOutput, DeadlineExceeded, ModelError, ModelUnreachable
-from .wake import CANARY, WakeUp, read_key
+from .wake import CANARY_SUFFIX, WakeUp, read_key
 
 # Calls that outlived their deadline still hold a thread, until `m_direct` is unloaded. With this many, it is
 # taken for stuck and the next batch is refused at once.
@@ -51,7 +51,7 @@ class TritonPythonModel:
         self._caller: Caller[Arrays] = Caller()
         self._key = read_key(Path(args["model_repository"]) / args["model_version"])
         # Of requests that we answer by ourselves.
-        self._ours = (self._key, self._key + CANARY)
+        self._ours = (self._key, self._key + CANARY_SUFFIX)
         self._cached = parameters["caching"] == "1"
         self._wake = WakeUp(lambda: triton_io.enqueue(self._name, self._key, self._wake_inputs(), self._config.outputs))
 

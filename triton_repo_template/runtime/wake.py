@@ -26,8 +26,8 @@ from .errors import LoadError
 # batching delay of 10 ms; the last is well below the 100 ms that a request may wait more than others.
 WAKE_AFTER = (0.003, 0.008, 0.020, 0.045, 0.090)
 KEY_FILE = "wake_key"
-# What follows the key in the id of a canary: the adapter asks whether we answer (adapter/lifecycle/front_key.py).
-CANARY = "-canary"
+# What follows the key in the id of a canary, by which the adapter asks whether the front answers.
+CANARY_SUFFIX = "-canary"
 _LEAST_KEY = 32
 # Wake-ups that have no answer yet; more would not wake anybody better.
 _MOST_OUTSTANDING = 4

@@ -18,9 +18,9 @@ from tests.support.fakes import triton_python_backend_utils as pb
 from tests.support.fakes.entries import make_entry
 from tests.support.runtime_models import WAKE_KEY, config_json, init_args, outcome, outcomes, request, rows
 from triton_repo_template.runtime.front import TritonPythonModel, passed_on
-from triton_repo_template.runtime.wake import CANARY, KEY_FILE, WAKE_AFTER
+from triton_repo_template.runtime.wake import CANARY_SUFFIX, KEY_FILE, WAKE_AFTER
 
-CANARY_ID = WAKE_KEY + CANARY
+CANARY_ID = WAKE_KEY + CANARY_SUFFIX
 DEADLINE = "[schwift:deadline] m_direct did not answer in 0.03 s"
 
 

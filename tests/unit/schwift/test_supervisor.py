@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import ServeError
+from converter.schema.wire import EndProcess, KillModel, KillOrder
 from schwift.kill_pipe import KillPipe
 from schwift.process_group import ProcessGroup
 from schwift.restarting import RestartingProcess
@@ -87,15 +88,15 @@ class Owned:
         self.now = 1000.0
         self.said: list[str] = []
         self.tended = 0
-        self.killed: list[str | int] = []
+        self.killed: list[KillOrder] = []
         self.children: dict[str, list[ProcessGroup]] = {"Triton": [], "the adapter": []}
         self.pulse = Silence()
-        self.wishes = KillPipe()
+        self.kill_pipe = KillPipe()
         self.notes = folder / "notes"
         self.listener = socket.create_server(("127.0.0.1", 0))
         self._code = code
         self.supervisor = Supervisor(
-            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.wishes, self._kill_stubs, self._tend,
+            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.kill_pipe, self._kill_stubs, self._tend,
             hang_seconds, self.said.append,
         )  # fmt: skip
 
@@ -126,10 +127,10 @@ class Owned:
 
         return RestartingProcess(name, start, lambda: None, self.said.append, lambda: self.now)
 
-    def _kill_stubs(self, wanted: str | int) -> int:
+    def _kill_stubs(self, order: KillOrder) -> int:
         """The first number is of no process of a model."""
-        self.killed.append(wanted)
-        return 0 if wanted == 1 else len(self.killed)
+        self.killed.append(order)
+        return 0 if order == EndProcess(1) else len(self.killed)
 
 
 def signals(*numbers: int) -> StopSignals:
@@ -145,7 +146,7 @@ def owned(tmp_path: Path) -> Iterator[Owned]:
     it = Owned(tmp_path)
     yield it
     it.supervisor.stop(it.listener, signals())
-    it.wishes.close()
+    it.kill_pipe.close()
     assert not [child for children in it.children.values() for child in children if alive(child.pid)]
 
 
@@ -229,19 +230,19 @@ def test_a_triton_that_ends_before_it_ever_answered_is_an_error(owned: Owned) ->
         owned.supervisor.tick()
 
 
-def test_wishes_of_the_adapter_are_fulfilled_and_said(owned: Owned) -> None:
+def test_orders_of_the_adapter_are_carried_out_and_said(owned: Owned) -> None:
     owned.ready()
-    os.write(owned.wishes.write_end, b"kill m_direct\nrm -rf /\nkill m\n")
+    os.write(owned.kill_pipe.write_end, b"kill m_direct\nrm -rf /\nkill m\n")
     owned.supervisor.tick()
-    assert owned.killed == ["m_direct", "m"]
+    assert owned.killed == [KillModel("m_direct"), KillModel("m")]
     assert owned.said == ["m_direct: 1 stuck process killed", "m: 2 stuck processes killed"]
 
 
 def test_one_process_is_killed_by_its_number_and_what_is_none_of_ours_is_not_spoken_of(owned: Owned) -> None:
     owned.ready()
-    os.write(owned.wishes.write_end, b"end 1\nend 4711\n")
+    os.write(owned.kill_pipe.write_end, b"end 1\nend 4711\n")
     owned.supervisor.tick()
-    assert owned.killed == [1, 4711]
+    assert owned.killed == [EndProcess(1), EndProcess(4711)]
     assert owned.said == ["process 4711, which nobody could reach any more, killed"]
 
 
@@ -252,7 +253,7 @@ def test_the_adapter_ends_before_triton_and_nobody_may_connect_any_more(tmp_path
     for name in owned.children:
         wait_until(Path(f"{owned.notes}{name}").exists)
     owned.supervisor.stop(owned.listener, signals())
-    owned.wishes.close()
+    owned.kill_pipe.close()
     assert owned.notes.read_text() == "the adapter\nTriton\n"
     assert [children[0].exit_code() for children in owned.children.values()] == [0, 0]
     with pytest.raises(ConnectionRefusedError):
@@ -268,7 +269,7 @@ def test_the_signal_that_came_is_passed_on_and_without_one_nobody_is_served_long
         for name in owned.children:
             wait_until(Path(f"{owned.notes}{name}").exists)
         owned.supervisor.stop(owned.listener, came)
-        owned.wishes.close()
+        owned.kill_pipe.close()
         assert owned.notes.read_text().splitlines()[0] == f"the adapter {expected}"
 
 
@@ -282,17 +283,17 @@ def test_a_signal_during_the_drain_is_passed_on_and_triton_is_looked_after_meanw
     wait_until(lambda: owned.notes.exists() and owned.notes.read_text() == "15\n")
     before = owned.tended
     wait_until(lambda: owned.tended > before)
-    os.write(owned.wishes.write_end, b"kill m\n")
-    wait_until(lambda: owned.killed == ["m"])
+    os.write(owned.kill_pipe.write_end, b"kill m\n")
+    wait_until(lambda: owned.killed == [KillModel("m")])
     came.note(signal.SIGINT)
     stopping.join(20)
     assert not stopping.is_alive()
-    owned.wishes.close()
+    owned.kill_pipe.close()
     assert owned.notes.read_text() == "15\n2\n"
 
 
 def test_a_stop_before_the_start_is_a_stop(tmp_path: Path) -> None:
     owned = Owned(tmp_path)
     owned.supervisor.stop(owned.listener, signals())
-    owned.wishes.close()
+    owned.kill_pipe.close()
     assert owned.children == {"Triton": [], "the adapter": []}
