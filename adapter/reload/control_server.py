@@ -1,31 +1,33 @@
-"""What `schwift reload` speaks with: a Unix socket of the user's own, and a JSON object a line in both directions.
-
-A request is {"do": …}; the answer to it is any number of {"said": "…"}, then {"ok": true, …} or {"ok": false,
-"reason": "…"}. In the order of a reload:
-    {"do": "served"}                       → "served": the version of each model; "failed": those that are given up
-    {"do": "try", "build": …, "models": […], "suffix": …}   the new versions, loaded under trial names
-    {"do": "switch"}                       after the repository was switched to that build: serve it
-    {"do": "settle"}                       after that failed and the repository was switched back: serve what it has
-Where the connection ends before its reload does, the repository on the disk decides.
-"""
+"""What `schwift reload` speaks with: a Unix socket of the user's own. converter/schema/control.py has what is said."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
-import json
 import logging
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from adapter import errors
 from adapter.reload.reloader import Reloader
 from adapter.workers.process_lock import ProcessLock
 from converter.errors import RepositoryError
+from converter.schema.control import (
+    ControlRequest,
+    Done,
+    Message,
+    Progress,
+    Refusal,
+    Served,
+    ServedRequest,
+    SwitchRequest,
+    TryRequest,
+    read_request,
+)
 from converter.schema.manifest import ModelEntry, read_manifest
 from converter.schema.unix_address import address
 
@@ -137,44 +139,44 @@ class _Conversation:
         """Answer requests until the other side ends."""
         try:
             while line := await asyncio.wait_for(self._reader.readline(), _REQUEST_SECONDS):
-                await self._answer(json.loads(line))
+                await self._answer(read_request(line))
         finally:
             # Tried, and nobody said to switch.
             if self._tried is not None:
                 self.cut_off = True
                 await self._reloader.give_up(*self._tried)
 
-    async def _answer(self, request: dict[str, Any]) -> None:
+    async def _answer(self, request: ControlRequest) -> None:
         try:
-            if request["do"] == "served":
-                self._send({"ok": True, "served": self._reloader.served(), "failed": self._reloader.failed()})
+            if isinstance(request, ServedRequest):
+                self._send(Served(served=self._reloader.served(), failed=tuple(self._reloader.failed())))
                 return
-            if request["do"] == "try":
+            if isinstance(request, TryRequest):
                 await self._try(request)
-            elif request["do"] == "switch" and self._tried is not None:
+            elif isinstance(request, SwitchRequest) and self._tried is not None:
                 tried, self._tried = self._tried, None
                 manifest = read_manifest(self._repository)
                 await self._reloader.switch(*tried, manifest)
                 await self._reloader.commit(manifest, self._say)
             else:
                 await self._reloader.commit(read_manifest(self._repository), self._say)
-            self._send({"ok": True})
+            self._send(Done())
         except (errors.ReloadFailed, RepositoryError) as error:
-            self._send({"ok": False, "reason": str(error)})
+            self._send(Refusal(reason=str(error)))
 
-    async def _try(self, request: dict[str, Any]) -> None:
+    async def _try(self, request: TryRequest) -> None:
         # By its number: the folders above may have other names in another container.
-        manifest = read_manifest(self._repository.resolve().parent / Path(request["build"]).name)
-        entries = [entry for entry in manifest.models if entry.name in request["models"]]
-        await self._reloader.stage(entries, request["suffix"], self._say)
-        self._tried = entries, request["suffix"]
+        manifest = read_manifest(self._repository.resolve().parent / Path(request.build).name)
+        entries = [entry for entry in manifest.models if entry.name in request.models]
+        await self._reloader.stage(entries, request.suffix, self._say)
+        self._tried = entries, request.suffix
 
     def _say(self, text: str) -> None:
-        self._send({"said": text})
+        self._send(Progress(said=text))
 
-    def _send(self, answer: dict[str, Any]) -> None:
+    def _send(self, answer: Message) -> None:
         # A few short lines: nothing to wait for.
-        self._writer.write(json.dumps(answer).encode() + b"\n")
+        self._writer.write(answer.line)
 
 
 def _listen(path: Path) -> socket.socket:

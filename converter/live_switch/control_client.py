@@ -1,14 +1,25 @@
-"""The other end of adapter/reload/control_server.py, which says what is spoken."""
+"""The client's end of the control socket; adapter/reload/control_server.py is the server's."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from converter.errors import NothingServed, ReloadError
+from converter.schema.control import (
+    Answer,
+    ControlRequest,
+    Done,
+    Progress,
+    Refusal,
+    Served,
+    ServedRequest,
+    SettleRequest,
+    SwitchRequest,
+    TryRequest,
+    read_answer,
+)
 from converter.schema.settings import Settings
 from converter.schema.unix_address import address
 
@@ -19,25 +30,41 @@ _MOST_LINE = 1024 * 1024
 
 
 class ControlClient:
-    """A connection to the server. `say` gets what it tells on the way."""
+    """A connection to the server; `say` gets the lines for the user. Requests raise ReloadError if they are refused."""
 
     def __init__(self, sock: socket.socket, say: Callable[[str], None]) -> None:
         self._sock = sock
         self._lines = sock.makefile("rb")
         self._say = say
 
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """The answer. ReloadError with the server's reason where it is not ok, or where there is none."""
+    def served(self) -> Served:
+        """Ask which versions the server serves."""
+        return self._ask(ServedRequest(), Served)
+
+    def try_build(self, build: str, models: Sequence[str], suffix: str) -> None:
+        """Have the server load and try these models of a build, whose trial names end with `suffix`."""
+        self._ask(TryRequest(build=build, models=tuple(models), suffix=suffix), Done)
+
+    def switch(self) -> None:
+        """Have the server serve what it tried, after the repository was switched."""
+        self._ask(SwitchRequest(), Done)
+
+    def settle(self) -> None:
+        """Have the server serve what the repository holds now."""
+        self._ask(SettleRequest(), Done)
+
+    def _ask(self, request: ControlRequest, expected: type[Answer]) -> Answer:
+        """Return the answer. Raises ReloadError with the server's reason if it refuses, or if no answer comes."""
         try:
-            self._sock.sendall(json.dumps(request).encode() + b"\n")
+            self._sock.sendall(request.line)
             while line := self._lines.readline(_MOST_LINE):
-                answer: dict[str, Any] = json.loads(line)
-                if "said" in answer:
-                    self._say(answer["said"])
-                elif answer["ok"]:
-                    return answer
+                answer = read_answer(line, expected)
+                if isinstance(answer, Progress):
+                    self._say(answer.said)
+                elif isinstance(answer, Refusal):
+                    raise ReloadError(answer.reason)
                 else:
-                    raise ReloadError(answer["reason"])
+                    return answer
         except (OSError, ValueError) as error:
             raise ReloadError(f"the server did not answer: {error}") from error
         raise ReloadError("the server ended the connection: its log has the details")

@@ -75,21 +75,21 @@ class _LiveSwitch:
             changed = _changed(control, manifest)
             entries = [entry for entry in manifest.models if entry.name in changed]
             with trial_names(entries, new.folder, served) as suffix:
-                control.ask(do="try", build=new.folder.name, models=changed, suffix=suffix)
+                control.try_build(new.folder.name, changed, suffix)
                 new.switch()
                 try:
-                    control.ask(do="switch")
+                    control.switch()
                 except BaseException:
                     new.undo()
                     with contextlib.suppress(ReloadError):
-                        control.ask(do="settle")
+                        control.settle()
                     raise
 
     def current(self, manifest: Manifest, names: Sequence[str]) -> None:
         """The build that is there already; failed models are tried again, or those of them that are named."""
         with connected(self._settings, self._say) as control:
-            answer = control.ask(do="served")
-            served, failed = answer["served"], {name for name in answer["failed"] if not names or name in names}
+            answer = control.served()
+            served, failed = answer.served, {name for name in answer.failed if not names or name in names}
             changed = [
                 entry.name
                 for entry in manifest.models
@@ -100,11 +100,11 @@ class _LiveSwitch:
             entries = [entry for entry in manifest.models if entry.name in changed]
             folder = self._settings.repository.resolve()
             with trial_names(entries, folder, folder) as suffix:
-                control.ask(do="try", build=folder.name, models=changed, suffix=suffix)
-                control.ask(do="switch")
+                control.try_build(folder.name, changed, suffix)
+                control.switch()
 
 
 def _changed(control: ControlClient, manifest: Manifest) -> list[str]:
     """The models that the server serves in another version, or not at all."""
-    served = control.ask(do="served")["served"]
+    served = control.served().served
     return [entry.name for entry in manifest.models if served.get(entry.name) != entry.version]

@@ -18,11 +18,17 @@ from adapter.errors import ModelUnavailable
 from adapter.reload.control_server import ControlServer
 from adapter.workers.process_lock import ProcessLock
 from converter.errors import NothingServed, ReloadError
-from converter.live_switch.control_client import connected
+from converter.live_switch.control_client import ControlClient, connected
+from converter.schema.control import Served
 from converter.schema.manifest import FILENAME, Manifest
 from converter.schema.settings import load_settings
 from tests.support.fakes.entries import make_manifest
 from tests.unit.adapter.reload.test_reloader import NEXT, Bench, version
+
+# One of the client's methods.
+Request = Callable[[ControlClient], object]
+
+SERVED, SWITCH, SETTLE = ControlClient.served, ControlClient.switch, ControlClient.settle
 
 OLD = make_manifest(version("a", 1), version("b", 1))
 
@@ -58,7 +64,7 @@ def with_control(root: Path, test: Callable[[Place, Bench, Callable[..., Any]], 
         while not place.socket.exists():
             await asyncio.sleep(0)
 
-        async def talk(*requests: dict[str, Any], between: Callable[[int], None] = lambda i: None) -> list[Any]:
+        async def talk(*requests: Request, between: Callable[[int], None] = lambda i: None) -> list[Any]:
             return await asyncio.to_thread(_talk, place, requests, between)
 
         try:
@@ -72,38 +78,39 @@ def with_control(root: Path, test: Callable[[Place, Bench, Callable[..., Any]], 
     asyncio.run(main())
 
 
-def _talk(place: Place, requests: tuple[dict[str, Any], ...], between: Callable[[int], None]) -> list[Any]:
+def _talk(place: Place, requests: tuple[Request, ...], between: Callable[[int], None]) -> list[Any]:
     """What each request was answered, or its refusal; then the connection ends."""
     answers: list[Any] = []
     with connected(load_settings(None, repository=place.link)) as control:
         for i, request in enumerate(requests):
             try:
-                answers.append(control.ask(**request))
+                answers.append(request(control))
             except ReloadError as error:
                 answers.append(str(error))
             between(i)
     return answers
 
 
-TRY = {"do": "try", "build": "000002", "models": ["a"], "suffix": "~t"}
+def try_a(control: ControlClient) -> None:
+    control.try_build("000002", ["a"], "~t")
 
 
 def test_socket_is_the_users_own_and_gone_in_the_end(tmp_path: Path) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
         bench.registry.models["b"].status.state = "failed"
-        assert (await talk({"do": "served"}))[0]["failed"] == ["b"]
+        assert (await talk(SERVED))[0].failed == ("b",)
         bench.registry.models["b"].status.state = "ready"
         assert len(os.fsencode(place.socket)) > 108
         assert stat.S_IMODE(place.socket.stat().st_mode) == 0o600
-        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
+        assert await talk(SERVED) == [Served(served={"a": 1, "b": 1}, failed=())]
 
     with_control(tmp_path, test)
 
 
 def test_reload_over_the_socket(tmp_path: Path) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
-        answers = await talk(TRY, {"do": "switch"}, between=lambda i: place.switch("000002") if i == 0 else None)
-        assert answers == [{"ok": True}, {"ok": True}]
+        answers = await talk(try_a, SWITCH, between=lambda i: place.switch("000002") if i == 0 else None)
+        assert answers == [None, None]
         assert bench.reloader.served() == {"a": 2, "b": 1}
         assert not bench.reloader.on_trial
 
@@ -112,7 +119,7 @@ def test_reload_over_the_socket(tmp_path: Path) -> None:
 
 def test_trial_that_nobody_switches_to_is_unloaded(tmp_path: Path) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
-        assert await talk(TRY) == [{"ok": True}]
+        assert await talk(try_a) == [None]
         while len(bench.backend.unloads) < 2:
             await asyncio.sleep(0)
         assert sorted(bench.backend.unloads) == ["a_direct~t", "a~t"]
@@ -123,7 +130,7 @@ def test_trial_that_nobody_switches_to_is_unloaded(tmp_path: Path) -> None:
 
 def test_reload_that_is_cut_off_after_the_switch_on_the_disk_is_ended(tmp_path: Path) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
-        assert await talk(TRY, between=lambda _: place.switch("000002")) == [{"ok": True}]
+        assert await talk(try_a, between=lambda _: place.switch("000002")) == [None]
         while bench.reloader.served() != {"a": 2, "b": 1}:
             await asyncio.sleep(0)
         assert bench.directs()["a"] == "a_direct"
@@ -140,8 +147,8 @@ def test_refusal_says_why_and_settle_goes_back(tmp_path: Path) -> None:
             if i == 1:
                 bench.backend.load_errors.clear()
 
-        answers = await talk(TRY, {"do": "switch"}, {"do": "settle"}, between=between)
-        assert answers == [{"ok": True}, "a: the new version does not load: it needs foo", {"ok": True}]
+        answers = await talk(try_a, SWITCH, SETTLE, between=between)
+        assert answers == [None, "a: the new version does not load: it needs foo", None]
         assert bench.directs()["a"] == "a_direct"
         assert bench.reloader.served() == {"a": 1, "b": 1}
 
@@ -158,7 +165,7 @@ def test_reload_that_is_cut_off_between_ends_with_what_the_disk_has(tmp_path: Pa
             else:
                 bench.backend.load_errors.clear()
 
-        await talk(TRY, {"do": "switch"}, between=between)
+        await talk(try_a, SWITCH, between=between)
         while bench.reloader.on_trial:
             await asyncio.sleep(0)
         assert (bench.directs()["a"], bench.reloader.served()) == ("a_direct", {"a": 2, "b": 1})
@@ -166,7 +173,9 @@ def test_reload_that_is_cut_off_between_ends_with_what_the_disk_has(tmp_path: Pa
     with_control(tmp_path, test)
 
 
-@pytest.mark.parametrize("line", [b"\n", b"{}\n", b"[]\n", b'{"do": "try"}\n', b"x" * 100_000 + b"\n", b"\xff\n"])
+@pytest.mark.parametrize(
+    "line", [b"\n", b"{}\n", b"[]\n", b'{"do": "try"}\n', b'{"do": "dance"}\n', b"x" * 100_000 + b"\n", b"\xff\n"]
+)
 def test_nonsense_ends_the_connection_and_not_the_control(tmp_path: Path, line: bytes) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=_plain(place.socket))
@@ -174,7 +183,7 @@ def test_nonsense_ends_the_connection_and_not_the_control(tmp_path: Path, line: 
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         writer.close()
-        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
+        assert await talk(SERVED) == [Served(served={"a": 1, "b": 1}, failed=())]
 
     with_control(tmp_path, test)
 
@@ -194,7 +203,7 @@ def test_socket_of_a_killed_server_is_replaced_and_a_living_ones_is_not(
         other = ControlServer(bench.reloader, ProcessLock("other"), place.socket, place.link, lambda: None)
         await other.run()
         assert "another server listens there" in caplog.text
-        assert await talk({"do": "served"}) == [{"ok": True, "served": {"a": 1, "b": 1}, "failed": []}]
+        assert await talk(SERVED) == [Served(served={"a": 1, "b": 1}, failed=())]
 
     (tmp_path / ("deep" * 20) / ("down" * 20)).mkdir(parents=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
@@ -239,14 +248,16 @@ def test_worker_that_takes_the_lead_ends_what_the_one_before_it_began(tmp_path: 
 
 
 def test_requests_are_lines_of_json(tmp_path: Path) -> None:
-    """The form that adapter/reload/control_server.py promises."""
+    """The form that other releases understand too."""
 
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=_plain(place.socket))
-        writer.write(json.dumps(TRY).encode() + b"\n")
+        writer.write(b'{"do": "try", "build": "000002", "models": ["a"], "suffix": "~t", "later": 1}\n')
         said = json.loads(await reader.readline())
         assert said["said"].startswith("a: version 2 loaded on trial in ")
-        assert json.loads(await reader.readline()) == {"ok": True}
+        assert await reader.readline() == b'{"ok": true}\n'
+        writer.write(b'{"do": "served"}\n')
+        assert await reader.readline() == b'{"ok": true, "served": {"a": 1, "b": 1}, "failed": []}\n'
         writer.close()
 
     with_control(tmp_path, test)
