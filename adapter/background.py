@@ -21,6 +21,7 @@ from adapter.request_timings import Traces
 from adapter.telemetry.audit import Audit
 from adapter.wiring import Components
 from adapter.workers import counters
+from converter.schema.control import Folders
 
 _REFRESH_SECONDS = 0.5
 _KEYS_SECONDS = 1.0
@@ -100,8 +101,12 @@ def _control(
         model_locks=model_locks,
         reaper=reaper,
     )
+    # Beside an adapter in a container of its own, the folders may have other names.
+    folders = (
+        Folders(models=settings.model_directory, repository=settings.repository) if settings.embedded else Folders()
+    )
     return ControlServer(
-        reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.registry_sync.catch_up
+        reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.registry_sync.catch_up, folders
     )
 
 

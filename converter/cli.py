@@ -84,7 +84,7 @@ def build_repo(
 
 @main.command()
 @click.argument("names", nargs=-1, metavar="[MODEL]...")
-@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [the one that is served]")
 @click.option("--repository", type=_FOLDER, help="The repository that is served. [env: SCHWIFT_REPOSITORY]")
 @_SKIP_MISSING
 def reload(names: tuple[str, ...], models: Path | None, repository: Path | None, skip_missing: bool) -> None:
@@ -93,11 +93,13 @@ def reload(names: tuple[str, ...], models: Path | None, repository: Path | None,
     Builds, and has the running server load and try what changed before anything is switched; with MODEL only these
     models. Where anything fails, what was served is served, and the exit code is not 0.
     """
+    from converter.live_switch.reload_command import follow_server
     from converter.live_switch.reload_command import reload as run
     from converter.report import report
     from converter.repository.plan import BuildOptions
 
     settings = load_settings(model_directory=models, repository=repository)
+    settings = follow_server(settings, settings.model_directory if models else None, repository and settings.repository)
     build = run(settings, BuildOptions.of(settings, available_cores()), names, click.echo, skip_missing)
     click.echo(report(build, settings.repository, check=False))
 
@@ -110,8 +112,10 @@ def rollback(name: str, repository: Path | None) -> None:
 
     Builds leave it so until the model in models/ is changed.
     """
+    from converter.live_switch.reload_command import follow_server
     from converter.live_switch.reload_command import rollback as run
     from converter.report import report
 
     settings = load_settings(repository=repository)
+    settings = follow_server(settings, repository=repository and settings.repository)
     click.echo(report(run(settings, name, click.echo), settings.repository, check=False))

@@ -19,6 +19,8 @@ from converter.errors import RepositoryError
 from converter.schema.control import (
     ControlRequest,
     Done,
+    Folders,
+    FoldersRequest,
     Message,
     Progress,
     Refusal,
@@ -43,16 +45,26 @@ _BACKLOG = 4
 
 
 class ControlServer:
-    """Of every worker; the one that leads listens. `follow` takes over what the one before it knew."""
+    """Of every worker; the one that leads listens. `follow` takes over what the one before it knew.
+
+    `folders` is what is said of the served folders; `repository` is where this process sees the repository.
+    """
 
     def __init__(
-        self, reloader: Reloader, lead: ProcessLock, path: Path, repository: Path, follow: Callable[[], None]
+        self,
+        reloader: Reloader,
+        lead: ProcessLock,
+        path: Path,
+        repository: Path,
+        follow: Callable[[], None],
+        folders: Folders,
     ) -> None:
         self._reloader = reloader
         self._lead = lead
         self._path = path
         self._repository = repository
         self._follow = follow
+        self._folders = folders
         self._turn = asyncio.Lock()
         self._conversations: set[asyncio.Task[None]] = set()
 
@@ -80,17 +92,22 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._conversations.add(task)
+        conversation = _Conversation(self._reloader, self._repository, self._folders, reader, writer)
         try:
-            async with self._turn:
-                await self._converse(_Conversation(self._reloader, self._repository, reader, writer))
+            request = await conversation.next_request()
+            if request is not None:
+                async with self._turn:
+                    await self._converse(conversation, request)
+        except Exception:
+            _log.exception("a reload was cut off before it began")
         finally:
             self._conversations.discard(task)
             writer.close()
 
-    async def _converse(self, conversation: _Conversation) -> None:
+    async def _converse(self, conversation: _Conversation, request: ControlRequest) -> None:
         try:
             try:
-                await conversation.hold()
+                await conversation.hold(request)
             except Exception:
                 # Whatever one conversation meets, the next must be possible.
                 _log.exception("a reload was cut off")
@@ -125,21 +142,38 @@ class _Conversation:
     """One connection, and at most one reload."""
 
     def __init__(
-        self, reloader: Reloader, repository: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        reloader: Reloader,
+        repository: Path,
+        folders: Folders,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._reloader = reloader
         self._repository = repository
+        self._folders = folders
         self._reader = reader
         self._writer = writer
         self._tried: tuple[list[ModelEntry], str] | None = None
         # It ended between the trial and the switch, before or after the repository was switched.
         self.cut_off = False
 
-    async def hold(self) -> None:
+    async def next_request(self) -> ControlRequest | None:
+        """Return the next request that needs a turn, once those that need none are answered; None at the end."""
+        while line := await asyncio.wait_for(self._reader.readline(), _REQUEST_SECONDS):
+            request = read_request(line)
+            if not isinstance(request, FoldersRequest):
+                return request
+            self._send(self._folders)
+        return None
+
+    async def hold(self, first: ControlRequest) -> None:
         """Answer requests until the other side ends."""
+        request: ControlRequest | None = first
         try:
-            while line := await asyncio.wait_for(self._reader.readline(), _REQUEST_SECONDS):
-                await self._answer(read_request(line))
+            while request is not None:
+                await self._answer(request)
+                request = await self.next_request()
         finally:
             # Tried, and nobody said to switch.
             if self._tried is not None:

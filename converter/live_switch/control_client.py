@@ -11,6 +11,8 @@ from converter.schema.control import (
     Answer,
     ControlRequest,
     Done,
+    Folders,
+    FoldersRequest,
     Progress,
     Refusal,
     Served,
@@ -36,6 +38,10 @@ class ControlClient:
         self._sock = sock
         self._lines = sock.makefile("rb")
         self._say = say
+
+    def folders(self) -> Folders:
+        """Ask which folders the server serves."""
+        return self._ask(FoldersRequest(), Folders)
 
     def served(self) -> Served:
         """Ask which versions the server serves."""

@@ -23,6 +23,23 @@ from converter.schema.settings import Settings
 Say = Callable[[str], None]
 
 
+def follow_server(settings: Settings, models: Path | None = None, repository: Path | None = None) -> Settings:
+    """Return the settings with the folders that the running server serves; those that are given here win.
+
+    Raises NothingServed.
+    """
+    with connected(settings) as control:
+        served = control.folders()
+    return settings.model_copy(
+        update={
+            # Where the server was found, whatever its repository is called.
+            "control_socket": settings.control_path,
+            "model_directory": models or served.models or settings.model_directory,
+            "repository": repository or served.repository or settings.repository,
+        }
+    )
+
+
 def reload(
     settings: Settings, options: BuildOptions, names: Sequence[str], say: Say, skip_missing: bool = False
 ) -> Build:

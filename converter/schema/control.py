@@ -3,6 +3,7 @@
 The adapter (adapter/reload/control_server.py) answers each request with any number of `Progress` lines and then `Done`,
 or a class below it, or `Refusal`. In the order of a reload:
 
+    FoldersRequest                           → Folders; answered also while another reload is under way
     ServedRequest                            → Served
     TryRequest(build, models, suffix)        the new versions, loaded under trial names
     SwitchRequest                            after the repository was switched to that build: serve it
@@ -14,6 +15,7 @@ If the connection ends before its reload does, the repository on the disk decide
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -28,6 +30,12 @@ class Message(BaseModel):
     def line(self) -> bytes:
         """The message as the socket carries it."""
         return json.dumps(self.model_dump(mode="json")).encode() + b"\n"
+
+
+class FoldersRequest(Message):
+    """Ask which folders are served."""
+
+    do: Literal["folders"] = "folders"
 
 
 class ServedRequest(Message):
@@ -57,7 +65,7 @@ class SettleRequest(Message):
     do: Literal["settle"] = "settle"
 
 
-ControlRequest = ServedRequest | TryRequest | SwitchRequest | SettleRequest
+ControlRequest = FoldersRequest | ServedRequest | TryRequest | SwitchRequest | SettleRequest
 _REQUEST: TypeAdapter[ControlRequest] = TypeAdapter(Annotated[ControlRequest, Field(discriminator="do")])
 _FIELDS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
@@ -79,6 +87,13 @@ class Done(Message):
     """The end of a request."""
 
     ok: Literal[True] = True
+
+
+class Folders(Done):
+    """Where the served models and their repository are; None if the server may see them under other names."""
+
+    models: Path | None = None
+    repository: Path | None = None
 
 
 class Served(Done):

@@ -54,6 +54,22 @@ def test_serving_leaves_the_repository_as_it_was_built(tmp_path: Path) -> None:
             assert hashlib.sha256((server.repository / name).read_bytes()).hexdigest() == digest, name
 
 
+def test_a_reload_anywhere_takes_the_folders_that_are_served(tmp_path: Path) -> None:
+    """From a folder without models, by the address of the control alone."""
+    models = one_example(tmp_path / "elsewhere")
+    elsewhere = tmp_path / "tmp"
+    with serving(models, tmp_path, SCHWIFT_CONTROL_SOCKET=str(tmp_path / "control.sock")) as server:
+        code = models / "multiply" / "model.py"
+        code.write_text(code.read_text(encoding="utf-8") + "\n# Changed.\n", encoding="utf-8")
+        settings = environment(tmp_path, {"SCHWIFT_CONTROL_SOCKET": str(tmp_path / "control.sock")})
+        del settings["SCHWIFT_REPOSITORY"]
+        done = subprocess.run(
+            [sys.executable, "-m", "schwift", "reload"], cwd=elsewhere, env=settings, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [entry.version for entry in read_manifest(server.repository).models] == [2]
+
+
 def test_the_makefile_passes_ports_through(tmp_path: Path) -> None:
     """The recipe of `make serve`, with a stand-in that prints what reaches it."""
     shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")

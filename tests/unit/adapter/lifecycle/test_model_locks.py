@@ -19,6 +19,7 @@ from adapter.reload.reloader import Reloader
 from adapter.sharing import SharedState
 from adapter.workers import counters
 from adapter.workers.process_lock import ProcessLock
+from converter.schema.control import Folders
 from converter.schema.manifest import FILENAME, Manifest, ModelEntry
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
@@ -263,7 +264,7 @@ async def test_R5_death_of_the_version_before_is_not_counted_for_the_new_one() -
 async def test_R1_reload_that_triton_cut_off_is_ended_when_triton_is_there_again(tmp_path: Path) -> None:
     both = Both()
     await both.serving()
-    control = ControlServer(both.reloader, ProcessLock("test"), tmp_path / "sock", tmp_path, lambda: None)
+    control = ControlServer(both.reloader, ProcessLock("test"), tmp_path / "sock", tmp_path, lambda: None, Folders())
     task = asyncio.create_task(control._settle_later())
     (tmp_path / FILENAME).write_bytes(NEXT.to_json())
     await both.reloader.stage([NEW], "~t", both.said.append)

@@ -19,7 +19,8 @@ from adapter.reload.control_server import ControlServer
 from adapter.workers.process_lock import ProcessLock
 from converter.errors import NothingServed, ReloadError
 from converter.live_switch.control_client import ControlClient, connected
-from converter.schema.control import Served
+from converter.live_switch.reload_command import follow_server
+from converter.schema.control import Folders, Served
 from converter.schema.manifest import FILENAME, Manifest
 from converter.schema.settings import load_settings
 from tests.support.fakes.entries import make_manifest
@@ -41,6 +42,7 @@ class Place:
         self.builds = self.folder / ".repo.builds"
         self.link = self.folder / "repo"
         self.socket = self.folder / ".repo.sock"
+        self.folders = Folders(models=root / "models", repository=self.link)
         for name, manifest in (("000001", OLD), ("000002", NEXT)):
             self.write(name, manifest)
         self.link.symlink_to(".repo.builds/000001")
@@ -54,12 +56,16 @@ class Place:
         self.link.symlink_to(f".repo.builds/{name}")
 
 
-def with_control(root: Path, test: Callable[[Place, Bench, Callable[..., Any]], Awaitable[None]]) -> None:
+def with_control(
+    root: Path, test: Callable[[Place, Bench, Callable[..., Any]], Awaitable[None]], folders: Folders | None = None
+) -> None:
     """Run a test beside a listening control; the last argument asks it over one connection, in a thread."""
 
     async def main() -> None:
         place, bench = Place(root), Bench()
-        control = ControlServer(bench.reloader, ProcessLock("test"), place.socket, place.link, lambda: None)
+        control = ControlServer(
+            bench.reloader, ProcessLock("test"), place.socket, place.link, lambda: None, folders or place.folders
+        )
         task = asyncio.create_task(control.run())
         while not place.socket.exists():
             await asyncio.sleep(0)
@@ -115,6 +121,43 @@ def test_reload_over_the_socket(tmp_path: Path) -> None:
         assert not bench.reloader.on_trial
 
     with_control(tmp_path, test)
+
+
+def test_folders_are_said_while_another_reload_is_under_way(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        heard: list[Any] = []
+
+        def between(i: int) -> None:
+            heard.extend(_talk(place, (ControlClient.folders,) * 2, lambda i: None))
+
+        await talk(try_a, between=between)
+        assert heard == [place.folders] * 2
+
+    with_control(tmp_path, test)
+
+
+def test_reload_follows_the_servers_folders_and_its_own_options(tmp_path: Path) -> None:
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        mine = load_settings(None, control_socket=place.socket)
+        followed = await asyncio.to_thread(follow_server, mine)
+        assert (followed.model_directory, followed.repository) == (place.folders.models, place.link)
+        assert followed.control_path == place.socket
+        followed = await asyncio.to_thread(follow_server, mine, tmp_path / "mine", tmp_path / "other")
+        assert (followed.model_directory, followed.repository) == (tmp_path / "mine", tmp_path / "other")
+        assert followed.control_path == place.socket
+
+    with_control(tmp_path, test)
+
+
+def test_folders_that_a_server_does_not_say_are_not_followed(tmp_path: Path) -> None:
+    """As one in another container, or one of an earlier release, which answers without them."""
+
+    async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
+        mine = load_settings(None, repository=place.link)
+        followed = await asyncio.to_thread(follow_server, mine)
+        assert (followed.model_directory, followed.repository) == (mine.model_directory, place.link)
+
+    with_control(tmp_path, test, Folders())
 
 
 def test_trial_that_nobody_switches_to_is_unloaded(tmp_path: Path) -> None:
@@ -200,7 +243,9 @@ def test_socket_of_a_killed_server_is_replaced_and_a_living_ones_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
-        other = ControlServer(bench.reloader, ProcessLock("other"), place.socket, place.link, lambda: None)
+        other = ControlServer(
+            bench.reloader, ProcessLock("other"), place.socket, place.link, lambda: None, place.folders
+        )
         await other.run()
         assert "another server listens there" in caplog.text
         assert await talk(SERVED) == [Served(served={"a": 1, "b": 1}, failed=())]
@@ -233,7 +278,7 @@ def test_worker_that_takes_the_lead_ends_what_the_one_before_it_began(tmp_path: 
         place.switch("000002")
         control = ControlServer(
             bench.reloader, ProcessLock("test"), place.socket, place.link,
-            lambda: bench.registry.replace([version("a", 2).on_trial("~t")]),
+            lambda: bench.registry.replace([version("a", 2).on_trial("~t")]), place.folders,
         )  # fmt: skip
         task = asyncio.create_task(control.run())
         while not place.socket.exists():
