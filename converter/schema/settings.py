@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from converter.errors import ConfigError
 
-# Which way the rows of /predict_batched take (adapter/batching/regime.py).
+# Which way the rows of /predict_batched take (adapter/batching/route.py).
 RegimeName = Literal["idle", "busy", "rush"]
 REGIMES: tuple[RegimeName, ...] = get_args(RegimeName)
 

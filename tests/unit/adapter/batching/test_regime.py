@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.batching import regime
-from adapter.batching.regime import Regime
+from adapter.batching import route
+from adapter.batching.route import Regime
 from converter.schema.settings import REGIMES, RegimeName
 
-HOLD = regime._HOLD_SECONDS
+HOLD = route._HOLD_SECONDS
 BEGIN = 1000.0
 
 
