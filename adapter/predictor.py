@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
-from adapter.batching.batcher import ANSWERS
+from adapter.batching.calls import ANSWERS, ModelCalls
 from adapter.batching.route import ModelRoute
 from adapter.codec.decode import Features
 from adapter.codec.large_bodies import LargeBody
@@ -18,8 +18,7 @@ from adapter.lifecycle.registry import Model, Registry
 from adapter.limits.admission import Admission
 from adapter.limits.breakers import NO_PROBES, Breakers, ModelBreakers
 from adapter.request_timings import RequestTimings
-from adapter.workers import counters
-from adapter.workers.shared_table import SharedTable
+from adapter.workers.counters import EndpointCounters, WorkerCounters
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import ENDPOINTS, Endpoint
 from converter.schema.settings import RegimeName
@@ -35,7 +34,7 @@ class Binding:
         model: Model,
         endpoint: Endpoint,
         route: ModelRoute,
-        counts: counters.EndpointCounters,
+        counts: EndpointCounters,
         model_breakers: ModelBreakers,
     ) -> None:
         self.model = model
@@ -60,8 +59,7 @@ class Predictor:
         self,
         registry: Registry,
         backend: InferenceBackend,
-        table: SharedTable,
-        worker: int,
+        worker_counters: WorkerCounters,
         admission: Admission,
         breakers: Breakers,
         timeout: float,
@@ -72,8 +70,7 @@ class Predictor:
         off_loop: OffLoop | None = None,
     ) -> None:
         self._backend = backend
-        self._table = table
-        self._worker = worker
+        self._counters = worker_counters
         self._admission = admission
         self._breakers = breakers
         self._timeout = timeout
@@ -103,12 +100,11 @@ class Predictor:
             # What failed was the version before.
             self._breakers[name].model.reset()
         if model is not None:
-            route = ModelRoute(
-                model.entry, model.codec, self._backend, self._table, self._worker, self._regime, self._clock
-            )
+            model_calls = ModelCalls(model.entry, model.codec, self._backend)
+            route = ModelRoute(model_calls, self._counters, self._regime, self._clock)
             self._routes[name] = route
             for endpoint in model.entry.spec.endpoints:
-                counts = counters.EndpointCounters(self._table, name, self._worker, endpoint)
+                counts = self._counters.endpoint(name, endpoint)
                 self._targets[endpoint, name] = Binding(model, endpoint, route, counts, self._breakers[name])
 
     def leaving(self) -> bool:

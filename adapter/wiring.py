@@ -56,17 +56,16 @@ def make_components(
     sharing = sharing or SharedState(names)
     table = sharing.table
     counters.begin(table, names, worker)
+    worker_counters = counters.WorkerCounters(table, worker)
     stubs = StubProcesses(settings.triton_grpc) if settings.embedded else None
     registry = Registry(manifest, table, worker) if stubs is None else Registry(manifest, table, worker, stubs.whole)
     registry_sync = RegistrySync(registry, sharing.snapshot)
-    admission = Admission(
-        settings.max_concurrent_requests, counters.Cell(table, counters.ALL, worker, counters.IN_FLIGHT)
-    )
+    admission = Admission(settings.max_concurrent_requests, worker_counters.cell(counters.ALL, counters.IN_FLIGHT))
     breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
     bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
     backend, awake, off_loop = make_backend(), AwakeClock(), OffLoop()
     service = Predictor(
-        registry, backend, table, worker, admission, breakers, settings.predict_timeout_seconds, settings.regime,
+        registry, backend, worker_counters, admission, breakers, settings.predict_timeout_seconds, settings.regime,
         catch_up=registry_sync.catch_up, slept_since=awake.slept_since, off_loop=off_loop,
     )  # fmt: skip
     metrics = Metrics(registry, table, breakers, bounds)

@@ -13,18 +13,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from adapter import errors
-from adapter.backend.protocol import InferenceBackend
 from adapter.batching.busy_poll import BusyPoll
+from adapter.batching.calls import ANSWERS, ModelCalls
 from adapter.batching.linger import Linger
 from adapter.batching.shedding import LoadShedder
-from adapter.codec.codec import Codec
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
 from adapter.deadline_timer import DeadlineTimer
 from adapter.request_timings import RequestTimings
 from adapter.workers import counters
-from adapter.workers.shared_table import SharedTable
-from converter.schema.manifest import ModelEntry
+from adapter.workers.counters import WorkerCounters
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
 _AHEAD = 2
@@ -37,8 +35,6 @@ _WEIGHT = 0.1
 # Of the queue's bound: rows for each request that it may hold, and at least so many full calls.
 _ROWS_A_PLACE = 16
 _LEAST_CALLS_QUEUED = 8
-# Errors that are the model's own word, and so tell that it lives.
-ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
 
 
 class _Pending:
@@ -77,16 +73,12 @@ class Batcher:
 
     def __init__(
         self,
-        entry: ModelEntry,
-        codec: Codec,
-        backend: InferenceBackend,
-        table: SharedTable,
-        worker: int,
+        model_calls: ModelCalls,
+        worker_counters: WorkerCounters,
         clock: Callable[[], float],
     ) -> None:
-        self._entry = entry
-        self._codec = codec
-        self._backend = backend
+        entry = self._entry = model_calls.entry
+        self._model_calls = model_calls
         # Finer than the loop's time, which is whole milliseconds.
         self._clock = clock
         # No call waits in Triton but a full one: what waits here makes the next one fuller.
@@ -104,12 +96,12 @@ class Batcher:
         self._busy_poll = BusyPoll()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queued = counters.Cell(table, entry.name, worker, counters.QUEUED)
-        self._rows_shown = counters.Cell(table, entry.name, worker, counters.QUEUED_ROWS)
-        self._answered = counters.Cell(table, entry.name, worker, counters.ANSWERED)
-        self._calls_made = counters.Cell(table, entry.name, worker, counters.CALLS)
-        self._call_rows = counters.Cell(table, entry.name, worker, counters.CALL_ROWS)
-        self._call_times = counters.CallHistogram(table, entry.name, worker, "direct")
+        self._queued = worker_counters.cell(entry.name, counters.QUEUED)
+        self._rows_shown = worker_counters.cell(entry.name, counters.QUEUED_ROWS)
+        self._answered = worker_counters.cell(entry.name, counters.ANSWERED)
+        self._calls_made = worker_counters.cell(entry.name, counters.CALLS)
+        self._call_rows = worker_counters.cell(entry.name, counters.CALL_ROWS)
+        self._call_times = worker_counters.calls(entry.name, "direct")
         # The loop holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -132,9 +124,7 @@ class Batcher:
         started = self._clock()
         self._busy_poll.start(loop, self._call_seconds)
         try:
-            (texts,) = await call(
-                self._backend, self._codec, self._entry, self._entry.direct, [features], rows, timeout, [timings]
-            )
+            (texts,) = await self._model_calls.infer(self._entry.direct, [features], rows, timeout, [timings])
             seconds = self._clock() - started
             self._observe(seconds, rows[0])
             self._shedder.answered(seconds)
@@ -184,7 +174,7 @@ class Batcher:
         came = loop.time()
         deadline = came + timeout
         answer: asyncio.Future[Texts] = loop.create_future()
-        shape = self._codec.request.row_shape(features) if self._free_axes else ()
+        shape = self._model_calls.row_shape(features) if self._free_axes else ()
         item = _Pending(features, rows, came, deadline, answer, shape, self._answered.mine, timings)
         queued = self._clock()
         self._queue.append(item)
@@ -322,39 +312,12 @@ class Batcher:
         timeout = max([item.deadline for item in batch]) - asyncio.get_running_loop().time()
         features, rows = [item.features for item in batch], [item.rows for item in batch]
         timings = [item.timings for item in batch]
-        return await call(self._backend, self._codec, self._entry, self._entry.direct, features, rows, timeout, timings)
+        return await self._model_calls.infer(self._entry.direct, features, rows, timeout, timings)
 
     def drain_seconds(self) -> float:
         """How long the queue takes to empty, in full calls."""
         calls = -(-self._queued_rows // self._entry.direct_max_rows)
         return calls * self._call_seconds / self._entry.spec.instances
-
-
-async def call(
-    backend: InferenceBackend,
-    codec: Codec,
-    entry: ModelEntry,
-    model: str,
-    features: Sequence[Features],
-    rows: Sequence[int],
-    timeout: float,
-    timings: Sequence[RequestTimings],
-    queued: bool = False,
-) -> Sequence[Texts | errors.BadModelOutput]:
-    """One call of one of the entry's Triton models: the answer to each request that had so many `rows`.
-
-    `queued`: that model has a queue, which is to drop it after `timeout`.
-    """
-    arrays = codec.request.to_arrays(features)
-    trace = timings[0].trace
-    if trace is None:
-        outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
-    else:
-        joined = [item.trace for item in timings if item.trace is not None]
-        with trace.call(joined, model, sum(rows)):
-            outputs = await backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
-    codec.answer.check_shapes(outputs, sum(rows))
-    return codec.answer.texts(outputs, rows)
 
 
 def _fail(batch: Sequence[_Pending], error: Exception) -> None:

@@ -13,15 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adapter import errors
-from adapter.backend.protocol import InferenceBackend
-from adapter.batching.batcher import ANSWERS, Batcher, call
-from adapter.codec.codec import Codec
+from adapter.batching.batcher import Batcher
+from adapter.batching.calls import ANSWERS, ModelCalls
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
 from adapter.request_timings import RequestTimings
 from adapter.workers import counters
-from adapter.workers.shared_table import SharedTable
-from converter.schema.manifest import ModelEntry
+from adapter.workers.counters import WorkerCounters
 from converter.schema.model import Endpoint
 from converter.schema.settings import REGIMES, RegimeName
 
@@ -70,33 +68,32 @@ class Regime:
 
 
 class ModelRoute:
-    """`worker` is this process's place on the board."""
+    """Choose each request's way: to the front, or through the batcher.
+
+    `forced` is the regime of every request, or None for a choice by the load.
+    """
 
     def __init__(
         self,
-        entry: ModelEntry,
-        codec: Codec,
-        backend: InferenceBackend,
-        table: SharedTable,
-        worker: int,
+        model_calls: ModelCalls,
+        worker_counters: WorkerCounters,
         forced: RegimeName | None,
         clock: Callable[[], float],
     ) -> None:
-        self._entry = entry
-        self._codec = codec
-        self._backend = backend
+        entry = self._entry = model_calls.entry
+        self._model_calls = model_calls
         self._clock = clock
         # Requests of this process that are in here; and whether another version of the model took its place.
         self.active = 0
         self.left = False
-        self._batcher = Batcher(entry, codec, backend, table, worker, clock)
+        self._batcher = Batcher(model_calls, worker_counters, clock)
         # What goes straight to the model neither finds nor fills the front's response cache.
         self._regime = Regime(entry.spec.caching, forced) if entry.front else Regime()
-        self._in_flight = counters.Cell(table, entry.name, worker, counters.IN_FLIGHT)
-        self._shown = counters.Cell(table, entry.name, worker, counters.REGIME)
-        self._front_answered = counters.Cell(table, entry.name, worker, counters.FRONT_ANSWERED)
-        self._changes = counters.Cell(table, entry.name, worker, counters.REGIME_CHANGES)
-        self._front_times = counters.CallHistogram(table, entry.name, worker, "front")
+        self._in_flight = worker_counters.cell(entry.name, counters.IN_FLIGHT)
+        self._shown = worker_counters.cell(entry.name, counters.REGIME)
+        self._front_answered = worker_counters.cell(entry.name, counters.FRONT_ANSWERED)
+        self._changes = worker_counters.cell(entry.name, counters.REGIME_CHANGES)
+        self._front_times = worker_counters.calls(entry.name, "front")
 
     async def infer(
         self, endpoint: Endpoint, features: Features, deadline: float, timings: RequestTimings
@@ -157,9 +154,7 @@ class ModelRoute:
         rows = [len(features[0])]
         remaining = deadline - started
         try:
-            (texts,) = await call(
-                self._backend, self._codec, self._entry, front, [features], rows, remaining, [timings], queued=True
-            )
+            (texts,) = await self._model_calls.infer(front, [features], rows, remaining, [timings], queued=True)
         except (errors.DeadlineExceeded, *ANSWERS) as error:
             # Where Triton says so, the front lives, though what it calls may not.
             self._front_answered.add(bool(error.inside))

@@ -145,6 +145,24 @@ class CallHistogram:
         self._cells[CALL_MS_SUM] += milliseconds
 
 
+class WorkerCounters:
+    """The counters of one worker, of whichever model."""
+
+    def __init__(self, table: SharedTable, worker: int) -> None:
+        self._table = table
+        self._worker = worker
+
+    def cell(self, name: str, cell: int) -> Cell:
+        """Return one of a model's numbers, or one of the adapter's (`ALL`)."""
+        return Cell(self._table, name, self._worker, cell)
+
+    def endpoint(self, name: str, endpoint: Endpoint) -> EndpointCounters:
+        return EndpointCounters(self._table, name, self._worker, endpoint)
+
+    def calls(self, name: str, way: Way) -> CallHistogram:
+        return CallHistogram(self._table, name, self._worker, way)
+
+
 def totals(table: SharedTable, name: str, endpoint: Endpoint) -> list[float]:
     """The cells of an endpoint, added up over the workers."""
     return _added_up(table, name, _START[endpoint], _ENDPOINT_WIDTH)

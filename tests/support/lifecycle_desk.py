@@ -12,6 +12,7 @@ import orjson
 
 from adapter.backend.protocol import Arrays
 from adapter.batching.batcher import Batcher
+from adapter.batching.calls import ModelCalls
 from adapter.codec.codec import Codec
 from adapter.codec.encode import Texts
 from adapter.request_timings import RequestTimings
@@ -78,7 +79,11 @@ class Desk:
         self.codec = Codec(entry)
         self.table = counters.make_table([entry.name])
         loop = asyncio.get_running_loop()
-        self.batcher = Batcher(entry, self.codec, self.backend, self.table, 0, loop.time if timed else lambda: 0.0)
+        self.batcher = Batcher(
+            ModelCalls(entry, self.codec, self.backend),
+            counters.WorkerCounters(self.table, 0),
+            loop.time if timed else lambda: 0.0,
+        )
 
     def ask(self, *values: float, timeout: float = 5.0, timings: RequestTimings | None = None) -> asyncio.Task[Any]:
         """A request with one row for each value; the values of its answer."""

@@ -55,8 +55,9 @@ class Served:
         self.service = self.make_service()
 
     def make_service(self) -> Predictor:
+        mine = counters.WorkerCounters(self.table, 0)
         return Predictor(
-            self.registry, self.backend, self.table, 0, self.admission, self.breakers, self._timeout, self._regime,
+            self.registry, self.backend, mine, self.admission, self.breakers, self._timeout, self._regime,
             self._clock, slept_since=lambda moment: self.slept,
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
+from adapter.batching.calls import ModelCalls
 from adapter.batching.route import ModelRoute
 from adapter.codec.codec import Codec
 from adapter.deadline_timer import RESOLUTION
@@ -53,7 +54,8 @@ class Way:
         self.table = counters.make_table([entry.name])
         self.name = entry.name
         self.loop = counted_loop()
-        self.route = ModelRoute(entry, Codec(entry), self.backend, self.table, 0, regime, self.loop.time)
+        mine = counters.WorkerCounters(self.table, 0)
+        self.route = ModelRoute(ModelCalls(entry, Codec(entry), self.backend), mine, regime, self.loop.time)
 
     def ask(
         self,
