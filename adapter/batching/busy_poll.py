@@ -2,19 +2,19 @@
 
 Putting a process to sleep and waking it costs more than a small model needs to answer: between two cores about a third
 of a lone request's time (docs/performance.md). So while one call of a quick model is in flight, the loop looks for its
-answer again and again in place of sleeping, and a moment longer where clients have come back in that moment. It goes on
+answer again and again in place of sleeping, and a moment longer if clients have come back in that moment. It goes on
 serving everything else meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
+from types import TracebackType
 
-# Slower calls are not worth it: the core would be taken from the model. Also the longest time awake.
-_QUICK_SECONDS = 0.001
-# Each takes a microsecond or two: an end even where the clock stands still.
+from adapter.batching.call_times import QUICK_SECONDS, CallTimes
+
+# Each takes a microsecond or two: an end even if the clock stands still.
 _MOST_TURNS = 2000
 # After an answer: what a client needs to read it and to ask again.
 _AFTER_SECONDS = 0.0001
@@ -24,11 +24,15 @@ _TRY_EVERY = 16
 
 
 class BusyPoll:
-    """One per kind of call; `start` before it, `stop` after."""
+    """A context for each call that goes alone: within it, and a moment after, the loop does not sleep.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        # Finer than the loop's time, which is whole milliseconds.
+    `clock` is finer than the loop's time, which is whole milliseconds.
+    """
+
+    def __init__(self, call_times: CallTimes, clock: Callable[[], float]) -> None:
+        self._call_times = call_times
         self._clock = clock
+        # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._until = 0.0
         self._awake = False
@@ -36,19 +40,21 @@ class BusyPoll:
         self._missed = 0
         self._tries = 0
 
-    def start(self, loop: asyncio.AbstractEventLoop, expected_seconds: float) -> None:
-        """A call begins that takes about so long; 0 is not known."""
+    def __enter__(self) -> None:
         self._missed = 0 if self._awake else self._missed + 1
-        if 0 < expected_seconds < _QUICK_SECONDS:
-            self._until = self._clock() + 2 * expected_seconds
+        expected = self._call_times.mean
+        # Slower calls are not worth it: the core would be taken from the model.
+        if 0 < expected < QUICK_SECONDS:
+            self._until = self._clock() + 2 * expected
             self._turns = 0
             if not self._awake:
                 self._awake = True
-                self._loop = loop
+                loop = self._loop = self._loop or asyncio.get_running_loop()
                 loop.call_soon(self._turn)
 
-    def stop(self) -> None:
-        """It ended."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._tries += 1
         after = self._awake and (self._missed < _MOST_MISSED or self._tries % _TRY_EVERY == 0)
         self._until = self._clock() + _AFTER_SECONDS if after else 0.0

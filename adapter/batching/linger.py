@@ -1,4 +1,4 @@
-"""Waiting a moment for the clients that were just answered, where calls are not quick.
+"""Waiting a moment for the clients that were just answered, if calls are not quick.
 
 Clients that ask again as soon as they are answered come back within a millisecond or two. Without a wait the first of
 them would go alone, in a call that costs as much as a full one, and all the others would wait for its end. The wait
@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-# Calls that take less are over before anybody could be waited for.
-_LEAST_CALL_SECONDS = 0.001
+from adapter.batching.call_times import QUICK_SECONDS, CallTimes
+from adapter.batching.queue import PendingQueue
+
 # The longest wait, as a part of a call's time. Who goes along after it is answered sooner than after the next call.
 _PART = 0.75
 _LONGEST_SECONDS = 0.01
 # The loop's timers count milliseconds; shorter waits are ended by a finer clock.
 _TIMER_SECONDS = 0.003
-# A turn of the loop takes a microsecond or two: an end even where that clock stands still.
+# A turn of the loop takes a microsecond or two: an end even if that clock stands still.
 _MOST_TURNS = 4000
 # About what this process and a client need from one request to the next.
 _REQUEST_SECONDS = 0.00004
@@ -25,26 +26,31 @@ _REQUEST_SECONDS = 0.00004
 _WEIGHT = 0.2
 _WORTH_IT = 0.3
 # Then one in so many calls tries whether that has changed, and in ever more while it has not. The most are for waits
-# as long as a call: one in a hundred requests must not notice. Where waits are short beside it, so may the pauses be.
+# as long as a call: one in a hundred requests must not notice. If waits are short beside it, so may the pauses be.
 _TRY_EVERY = 16
 _TRY_AT_LEAST = 256
 
 
 class Linger:
-    """The queue of one model. `clock` is finer than the loop's time."""
+    """Wait for the clients of one model.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    `clock` is finer than the loop's time. `expected` is how many requests are waited for now, 0 for none.
+    """
+
+    def __init__(self, queue: PendingQueue, call_times: CallTimes, clock: Callable[[], float]) -> None:
+        self._queue = queue
+        self._call_times = call_times
         self._clock = clock
         self._came = 1.0
         self._skipped = 0
         self._try_every = _TRY_EVERY
-        # How many are waited for now.
         self.expected = 0
-        self._waiting: asyncio.Future[bool] | None = None
 
-    async def wait(self, requests: int, call_seconds: float) -> None:
+    async def wait(self, requests: int) -> None:
         """Wait until so many requests are in the queue, but not long beside a call."""
-        if call_seconds < _LEAST_CALL_SECONDS or self._waiting is not None:
+        call_seconds = self._call_times.mean
+        # Quick calls are over before anybody could be waited for.
+        if call_seconds < QUICK_SECONDS or self.expected:
             return
         longest = min(_PART * call_seconds, _LONGEST_SECONDS)
         # One has nobody to wait for, and very many cannot be there in time.
@@ -64,35 +70,28 @@ class Linger:
             self._try_every = min(2 * self._try_every, most)
 
     async def _wait(self, requests: int, longest: float) -> bool:
-        """Whether they all came in that time."""
-        loop = asyncio.get_running_loop()
+        """Return whether they all came in that time."""
         self.expected = requests
-        waiting: asyncio.Future[bool] = loop.create_future()
-        self._waiting = waiting
+        reached = self._queue.reach(requests)
         try:
             if longest >= _TIMER_SECONDS:
-                timer = loop.call_later(longest, _end, waiting)
+                timer = asyncio.get_running_loop().call_later(longest, _give_up, reached)
                 try:
-                    return await waiting
+                    return await reached
                 finally:
                     timer.cancel()
             ends = self._clock() + longest
             for _ in range(_MOST_TURNS):
-                if waiting.done() or self._clock() >= ends:
+                if reached.done() or self._clock() >= ends:
                     break
                 # The loop does not sleep while there is something to go on with.
                 await asyncio.sleep(0)
-            return waiting.done()
+            return reached.done()
         finally:
-            self._waiting = None
+            reached.cancel()
             self.expected = 0
 
-    def arrived(self, queued: int) -> None:
-        """One more request is in the queue, so many in all."""
-        if self._waiting is not None and queued >= self.expected and not self._waiting.done():
-            self._waiting.set_result(True)
 
-
-def _end(waiting: asyncio.Future[bool]) -> None:
-    if not waiting.done():
-        waiting.set_result(False)
+def _give_up(reached: asyncio.Future[bool]) -> None:
+    if not reached.done():
+        reached.set_result(False)

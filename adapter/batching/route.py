@@ -109,12 +109,9 @@ class ModelRoute:
             rows, most = len(features[0]), self._entry.direct_max_rows
             if rows > most:
                 return await self._in_parts(features, deadline, timings)
-            remaining = deadline - self._clock()
-            if way == "rush":
-                return [await self._batcher.infer(features, remaining, timings)]
             if way == "busy" and self._entry.front is not None:
                 return [await self._through_the_front(self._entry.front, features, deadline, timings)]
-            return [await self._batcher.alone(features, remaining, timings)]
+            return [await self._batcher.submit(features, deadline - self._clock(), timings, join=way == "rush")]
         finally:
             self.active -= 1
             in_flight.add(-1)
@@ -143,7 +140,7 @@ class ModelRoute:
         parts: list[Texts] = []
         for start in range(0, rows, most):
             part = tuple(values[start : start + most] for values in features)
-            parts.append(await self._batcher.infer(part, deadline - self._clock(), timings))
+            parts.append(await self._batcher.submit(part, deadline - self._clock(), timings))
         return parts
 
     async def _through_the_front(

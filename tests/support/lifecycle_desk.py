@@ -90,20 +90,25 @@ class Desk:
         noted = timings or RequestTimings()
 
         async def values_of() -> Any:
-            (text,) = await self.batcher.infer(([[value] for value in values],), timeout, noted)
+            (text,) = await self.batcher.submit(([[value] for value in values],), timeout, noted)
             return [value for (value,) in rows_in(text)]
 
         return asyncio.get_running_loop().create_task(values_of())
 
     async def ask_as_json(self, features: Any) -> Texts:
         """A request as a client writes it."""
-        return await self.batcher.infer(
+        return await self.batcher.submit(
             self.codec.request.parse(orjson.dumps({"features": features})), 5, RequestTimings()
         )
 
     def cell(self, cell: int) -> float:
         """One of the model's numbers on the board."""
         return counters.total(self.table, "m", cell)
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a call."""
+        return int(self.cell(counters.QUEUED))
 
     @property
     def sent(self) -> list[list[float]]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
+from adapter.workers import counters
 from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.triton_http import until
@@ -41,7 +42,7 @@ async def test_a_lone_request_is_called_at_once() -> None:
     # The request's own turn, the flush, the call.
     await turns(3)
     assert desk.sent == [[1.0, 2.0]]
-    assert desk.batcher.queued == 0
+    assert desk.queued == 0
     assert desk.backend.calls[0].model == "m_direct"
     assert 4.9 < desk.backend.calls[0].timeout <= 5
     await turns()
@@ -67,7 +68,7 @@ async def test_over_the_bound_requests_queue_and_are_joined_first_in_first_out(e
         later.append(desk.ask(*values))
         await turns()
     assert len(desk.sent) == bound
-    assert desk.batcher.queued == 4
+    assert desk.queued == 4
     held.gates[-1].set()
     await until(lambda: len(held.gates) > bound)
     assert desk.sent[bound:] == [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]
@@ -89,15 +90,39 @@ async def test_full_calls_go_ahead_of_the_bound_but_not_many(entry: ModelEntry, 
         await turns()
     # The third did not fit, and nobody behind it goes first.
     assert desk.sent[bound:] == [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]
-    assert desk.batcher.queued == 3
+    assert desk.queued == 3
     for start in (12, 20, 28):
         later.append(desk.ask(*range(start, start + 8)))
         await turns()
     assert desk.sent[bound + 1 :] == [[7.0, 8.0, 9.0, 10.0, 11.0]]
-    assert desk.batcher.queued == 3
+    assert desk.queued == 3
     await let_go(held, [*first, *later])
     assert [len(call) for call in desk.sent[bound:]] == [6, 5, 8, 8, 8]
     assert (await all_of(*later))[5:] == [[2.0 * i for i in range(start, start + 8)] for start in (12, 20, 28)]
+
+
+@in_a_loop
+async def test_worked_example_of_the_batchers_docstring() -> None:
+    """A to E, with two instances and 8 rows a call: after each event, who is in calls, and the rows that wait."""
+    held = Held()
+    desk = Desk(held, TWICE)
+    rows_of = {"A": 1, "B": 1, "C": 3, "D": 4, "E": 2}
+    seen, tasks = [], []
+
+    async def see() -> None:
+        await turns()
+        seen.append(([len(call) for call in desk.sent], int(desk.cell(counters.QUEUED_ROWS))))
+
+    for rows in rows_of.values():
+        tasks.append(desk.ask(*[1.0] * rows))
+        await see()
+    for gate in held.gates[:2]:
+        gate.set()
+        await see()
+    assert seen == [
+        ([1], 0), ([1, 1], 0), ([1, 1], 3), ([1, 1], 7), ([1, 1, 7], 2), ([1, 1, 7], 2), ([1, 1, 7, 2], 0),
+    ]  # fmt: skip
+    await let_go(held, tasks)
 
 
 @settings(max_examples=25, deadline=None)
@@ -138,7 +163,7 @@ def test_each_request_gets_exactly_its_own_rows(seed: int, most: int, instances:
         assert max(map(len, desk.sent)) <= most
         # One for each instance, and as many more where they are quick, or two that are full.
         assert min(2, instances) <= highest <= instances + max(2, instances)
-        assert desk.batcher.queued == 0
+        assert desk.queued == 0
         if not guilt:
             assert sorted(chain(*desk.sent)) == [float(value) for value in range(start)]
 

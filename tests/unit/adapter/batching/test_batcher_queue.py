@@ -51,7 +51,7 @@ async def test_R13_what_expired_or_was_cancelled_in_the_queue_is_never_sent() ->
     await let_go(held, [first, tasks[1]])
     assert await all_of(first, tasks[1]) == [[-2.0], [4.0]]
     assert desk.sent[1:] == [[2.0]]
-    assert desk.batcher.queued == 0
+    assert desk.queued == 0
 
 
 @pytest.mark.parametrize("then", [double, fails_where(lambda value: value == 5, errors.ModelFailed("no"))])
@@ -79,7 +79,7 @@ async def test_over_its_bound_the_queue_is_full_for_the_next_one_only() -> None:
     with pytest.raises(errors.QueueFull) as caught:
         await desk.ask(9)
     assert 0 <= caught.value.retry_after < 1
-    assert desk.batcher.queued == 3
+    assert desk.queued == 3
     await let_go(held, tasks)
     assert await all_of(*tasks) == [[-2.0], [0.0], [2.0], [4.0]]
     assert desk.sent == [[-1.0], [0.0, 1.0, 2.0]]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
 
 import pytest
 
 from adapter.batching import busy_poll
 from adapter.batching.busy_poll import BusyPoll
+from adapter.batching.call_times import QUICK_SECONDS
+from tests.support.batching import make_call_times
+from tests.support.lifecycle_desk import in_a_loop
 
 
 class Counting(asyncio.SelectorEventLoop):
@@ -25,16 +28,13 @@ class Counting(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]  # of the base, which the stubs leave out
 
 
-def model_locks(expected: float, seconds: float, stop: bool = True) -> Counting:
+def turns_of(expected: float, seconds: float) -> Counting:
     """A call that was expected to take so long, and took `seconds`."""
     loop = Counting()
 
     async def call() -> None:
-        keeping = BusyPoll()
-        keeping.start(loop, expected)
-        await asyncio.sleep(seconds)
-        if stop:
-            keeping.stop()
+        with BusyPoll(make_call_times(expected), time.monotonic):
+            await asyncio.sleep(seconds)
         await asyncio.sleep(0.05)
 
     try:
@@ -45,17 +45,17 @@ def model_locks(expected: float, seconds: float, stop: bool = True) -> Counting:
 
 
 def test_a_quick_call_keeps_the_loop_awake() -> None:
-    assert model_locks(0.0009, 0.0005).awake > 20
+    assert turns_of(0.0009, 0.0005).awake > 20
 
 
-@pytest.mark.parametrize("expected", [0.0, busy_poll._QUICK_SECONDS, 0.01])
+@pytest.mark.parametrize("expected", [0.0, QUICK_SECONDS, 0.01])
 def test_a_slow_or_unknown_call_does_not(expected: float) -> None:
-    assert model_locks(expected, 0.0005).awake < 10
+    assert turns_of(expected, 0.0005).awake < 10
 
 
-@pytest.mark.parametrize("stop", [True, False])
-def test_it_sleeps_again_after_the_call_or_once_that_takes_too_long(stop: bool) -> None:
-    loop = model_locks(0.0009, 0.0 if stop else 0.02, stop)
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+def test_it_sleeps_again_after_the_call_or_once_that_takes_too_long(seconds: float) -> None:
+    loop = turns_of(0.0009, seconds)
     assert loop.asleep >= 1
     assert loop.awake < busy_poll._MOST_TURNS
 
@@ -65,53 +65,50 @@ class Clients:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.loop = Counting()
-        self.eager = BusyPoll(self._tick)
+        self.busy_poll = BusyPoll(make_call_times(0.0004), self._tick)
 
     def _tick(self) -> float:
         self.now += 1e-6
         return self.now
 
-    def awake_after(self, pause: float) -> int:
+    async def awake_after(self, pause: float) -> int:
         """A call, whose client comes `pause` seconds later: turns until then."""
-        self.eager.start(self.loop, 0.0004)
-        self._turn_until(self.now + 0.0004)
-        self.eager.stop()
-        model_locks = self._turn_until(self.now + pause)
-        self.now = max(self.now, self.now + pause - model_locks * 1e-6)
-        return model_locks
+        with self.busy_poll:
+            await self._turn_until(self.now + 0.0004)
+        awake = await self._turn_until(self.now + pause)
+        self.now = max(self.now, self.now + pause - awake * 1e-6)
+        return awake
 
-    def _turn_until(self, end: float) -> int:
-        model_locks = 0
-        while self.now < end and self.eager._awake:
-            self.loop._run_once()
-            model_locks += 1
-        return model_locks
-
-
-@pytest.fixture
-def clients() -> Iterator[Clients]:
-    these = Clients()
-    yield these
-    these.loop.close()
+    async def _turn_until(self, end: float) -> int:
+        turns = 0
+        while self.now < end and self.busy_poll._awake:
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
 
 
-def test_a_client_that_asks_again_at_once_finds_the_loop_awake(clients: Clients) -> None:
+@in_a_loop
+async def test_a_client_that_asks_again_at_once_finds_the_loop_awake() -> None:
+    clients = Clients()
     for _ in range(50):
-        assert 40 <= clients.awake_after(0.00005) <= 51
-        assert clients.eager._awake
+        assert 40 <= await clients.awake_after(0.00005) <= 51
+        assert clients.busy_poll._awake
 
 
-def test_where_nobody_comes_back_it_is_tried_only_now_and_then(clients: Clients) -> None:
-    found = [clients.awake_after(0.01) for _ in range(100)]
-    assert all(90 < model_locks < 110 for model_locks in found[: busy_poll._MOST_MISSED - 1])
+@in_a_loop
+async def test_where_nobody_comes_back_it_is_tried_only_now_and_then() -> None:
+    clients = Clients()
+    found = [await clients.awake_after(0.01) for _ in range(100)]
+    assert all(90 < turns < 110 for turns in found[: busy_poll._MOST_MISSED - 1])
     rest = found[busy_poll._MOST_MISSED :]
-    assert sum(model_locks > 90 for model_locks in rest) == len(rest) // busy_poll._TRY_EVERY + 1
+    assert sum(turns > 90 for turns in rest) == len(rest) // busy_poll._TRY_EVERY + 1
     assert max(rest) < 110 and min(rest) <= 1
 
 
-def test_who_comes_back_again_is_waited_for_again(clients: Clients) -> None:
+@in_a_loop
+async def test_who_comes_back_again_is_waited_for_again() -> None:
+    clients = Clients()
     for _ in range(30):
-        clients.awake_after(0.01)
-    found = [clients.awake_after(0.00005) for _ in range(40)]
-    assert all(model_locks >= 40 for model_locks in found[busy_poll._TRY_EVERY + 1 :])
+        await clients.awake_after(0.01)
+    found = [await clients.awake_after(0.00005) for _ in range(40)]
+    assert all(turns >= 40 for turns in found[busy_poll._TRY_EVERY + 1 :])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from adapter.backend.protocol import Arrays
 from adapter.batching import linger
 from adapter.batching.linger import Linger
 from converter.schema.manifest import Tensor
+from tests.support.batching import Arrivals, make_call_times
 from tests.support.fakes.loop import counted_loop, in_counted_time
 from tests.support.lifecycle_desk import Desk, all_of, double
 
@@ -24,40 +26,54 @@ SHORT_CALL = 0.002
 FAILURES = math.ceil(math.log(linger._WORTH_IT) / math.log(1 - linger._WEIGHT))
 
 
-def made() -> Linger:
-    return Linger(counted_loop().time)
+class Waits(Arrivals):
+    """A Linger, and the queue that it waits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = make_call_times()
+        self.linger = Linger(self.queue, self.times, counted_loop().time)
+
+    def wait(self, requests: int, call_seconds: float) -> Coroutine[Any, Any, None]:
+        self.times.mean = call_seconds
+        return self.linger.wait(requests)
+
+    @property
+    def expected(self) -> int:
+        return self.linger.expected
 
 
-async def waited(waits: Linger, requests: int, call_seconds: float, *arrivals: float) -> float:
+async def waited(waits: Waits, requests: int, call_seconds: float, *arrivals: float) -> float:
     """How long it waited, while requests arrive at these times from its beginning; all is over afterwards."""
     loop = counted_loop()
     started = loop.time()
-    for i, seconds in enumerate(arrivals, 1):
-        loop.call_later(seconds, waits.arrived, i)
+    for seconds in arrivals:
+        loop.call_later(seconds, waits.arrive)
     await waits.wait(requests, call_seconds)
     took = loop.time() - started
     assert waits.expected == 0
     await asyncio.sleep(1)
     assert loop.waiting == []
+    waits.clear()
     return took
 
 
 @in_counted_time
 async def test_it_waits_until_all_are_there_and_no_longer() -> None:
-    assert await waited(made(), 3, CALL, 0.001, 0.003, 0.005, 0.0055) == pytest.approx(0.005)
-    assert await waited(made(), 2, CALL, 0.001, 0.003, 0.005, 0.0055) == pytest.approx(0.003)
+    assert await waited(Waits(), 3, CALL, 0.001, 0.003, 0.005, 0.0055) == pytest.approx(0.005)
+    assert await waited(Waits(), 2, CALL, 0.001, 0.003, 0.005, 0.0055) == pytest.approx(0.003)
 
 
 @in_counted_time
 async def test_some_who_are_missing_end_it_after_a_part_of_a_call() -> None:
-    assert await waited(made(), 3, CALL, 0.001, 0.002) == pytest.approx(LONGEST)
-    assert await waited(made(), 3, CALL) == pytest.approx(LONGEST)
+    assert await waited(Waits(), 3, CALL, 0.001, 0.002) == pytest.approx(LONGEST)
+    assert await waited(Waits(), 3, CALL) == pytest.approx(LONGEST)
 
 
 @pytest.mark.parametrize(("call_seconds", "longest"), [(0.004, 0.003), (0.01, 0.0075), (0.02, 0.01), (5.0, 0.01)])
 @in_counted_time
 async def test_the_longest_wait_is_short_beside_a_call(call_seconds: float, longest: float) -> None:
-    assert await waited(made(), 2, call_seconds) == pytest.approx(longest)
+    assert await waited(Waits(), 2, call_seconds) == pytest.approx(longest)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +89,7 @@ async def test_the_longest_wait_is_short_beside_a_call(call_seconds: float, long
 )
 @in_counted_time
 async def test_it_does_not_wait_where_that_is_of_no_use(requests: int, call_seconds: float) -> None:
-    waits = made()
+    waits = Waits()
     # To its end in one step: nothing is awaited.
     with pytest.raises(StopIteration):
         waits.wait(requests, call_seconds).send(None)
@@ -83,13 +99,13 @@ async def test_it_does_not_wait_where_that_is_of_no_use(requests: int, call_seco
 
 @in_counted_time
 async def test_as_many_as_can_be_there_in_time_are_waited_for() -> None:
-    assert await waited(made(), 149, CALL) == pytest.approx(LONGEST)
-    assert await waited(made(), 249, 1.0) == pytest.approx(0.01)
+    assert await waited(Waits(), 149, CALL) == pytest.approx(LONGEST)
+    assert await waited(Waits(), 249, 1.0) == pytest.approx(0.01)
 
 
 @in_counted_time
 async def test_waits_too_short_for_timers_end_as_exactly_and_others_go_on_meanwhile() -> None:
-    loop, waits = counted_loop(), made()
+    loop, waits = counted_loop(), Waits()
     loop.count_turns(1e-6)
     started, counted = loop.time(), len(loop.timers)
     task = asyncio.create_task(waits.wait(3, SHORT_CALL))
@@ -105,22 +121,22 @@ async def test_waits_too_short_for_timers_end_as_exactly_and_others_go_on_meanwh
     task = asyncio.create_task(waits.wait(2, SHORT_CALL))
     await asyncio.sleep(0)
     assert waits.expected == 2
-    waits.arrived(1)
+    waits.arrive()
     for _ in range(300):
         await asyncio.sleep(0)
     assert not task.done()
-    waits.arrived(2)
+    waits.arrive()
     await task
     assert loop.time() - started == pytest.approx(0.0003, abs=5e-6)
     assert waits.expected == 0
     # One failed and one did not: 1 - 0.2, and a fifth of what was missing.
-    assert waits._came == pytest.approx(0.84)
+    assert waits.linger._came == pytest.approx(0.84)
 
 
 @in_counted_time
 async def test_a_short_wait_that_is_cancelled_leaves_nothing_behind() -> None:
     counted_loop().count_turns(1e-6)
-    waits = made()
+    waits = Waits()
     task = asyncio.create_task(waits.wait(3, SHORT_CALL))
     await asyncio.sleep(0)
     assert waits.expected == 3
@@ -128,13 +144,15 @@ async def test_a_short_wait_that_is_cancelled_leaves_nothing_behind() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert waits.expected == 0
-    waits.arrived(3)
+    for _ in range(3):
+        waits.arrive()
+    waits.clear()
     assert await waited(waits, 2, CALL, 0.001, 0.002) == pytest.approx(0.002, abs=1e-5)
 
 
 @in_counted_time
 async def test_how_many_are_expected_is_known_while_it_waits_only() -> None:
-    waits = made()
+    waits = Waits()
     assert waits.expected == 0
     task = asyncio.create_task(waits.wait(3, CALL))
     await asyncio.sleep(LONGEST / 2)
@@ -143,19 +161,20 @@ async def test_how_many_are_expected_is_known_while_it_waits_only() -> None:
     with pytest.raises(StopIteration):
         waits.wait(5, CALL).send(None)
     assert waits.expected == 3
-    waits.arrived(2)
+    for _ in range(2):
+        waits.arrive()
     await asyncio.sleep(0)
     assert not task.done()
-    waits.arrived(3)
-    waits.arrived(4)
+    waits.arrive()
+    waits.arrive()
     await task
     assert waits.expected == 0
-    waits.arrived(5)
+    waits.arrive()
 
 
 @in_counted_time
 async def test_a_wait_that_is_cancelled_leaves_nothing_behind() -> None:
-    waits = made()
+    waits = Waits()
     task = asyncio.create_task(waits.wait(3, CALL))
     await asyncio.sleep(0)
     task.cancel()
@@ -178,7 +197,7 @@ async def test_a_wait_that_is_cancelled_leaves_nothing_behind() -> None:
 async def test_it_is_given_up_while_nobody_comes_and_tried_again_ever_less(
     call_seconds: float, pauses: list[int]
 ) -> None:
-    waits = made()
+    waits = Waits()
     took = [await waited(waits, 2, call_seconds) for _ in range(FAILURES + sum(pauses) + len(pauses))]
     pattern = [(key, len(list(group))) for key, group in itertools.groupby(took, key=bool)]
     assert 2 < FAILURES < 20, "neither at the first failure nor never"
@@ -187,7 +206,7 @@ async def test_it_is_given_up_while_nobody_comes_and_tried_again_ever_less(
 
 @in_counted_time
 async def test_somebody_who_comes_makes_the_pauses_short_again() -> None:
-    waits = made()
+    waits = Waits()
     for _ in range(FAILURES + 16 + 1 + 32 + 1 + 64):
         await waited(waits, 2, CALL)
     assert await waited(waits, 2, CALL, 0.001, 0.002) == pytest.approx(0.002)
@@ -197,7 +216,7 @@ async def test_somebody_who_comes_makes_the_pauses_short_again() -> None:
 
 @in_counted_time
 async def test_once_they_come_again_it_waits_each_time() -> None:
-    waits = made()
+    waits = Waits()
     for _ in range(FAILURES):
         assert await waited(waits, 2, CALL) > 0
     for _ in range(linger._TRY_EVERY):
