@@ -1,13 +1,15 @@
-"""Triton's statuses and error texts → our errors."""
+"""Triton's statuses and error texts as our errors, and as the reason that /health gives of a failed load."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import grpc
 
 from adapter import errors
+from adapter.backend.protocol import LOAD_TIMEOUT
 from converter.schema.wire import error_mark
 
 UNREACHABLE, UNAVAILABLE = errors.UNREACHABLE, errors.UNAVAILABLE
@@ -43,6 +45,10 @@ _BY_CODE: Mapping[Any, tuple[type[errors.AdapterError], str]] = {
     ),
 }
 
+# What the runtime writes in Triton's texts; a traceback may follow.
+_SENTENCE = re.compile(re.escape(error_mark("load_error")) + r" ([^\n]+?)(?:\s+At:|\n|$)")
+_RAISED = re.compile(re.escape(error_mark("model_error")) + r" (\w+)")
+
 
 def translate(code: Any, text: str) -> errors.AdapterError:
     """Triton's status and text as one of our errors; the text itself stays inside."""
@@ -56,3 +62,17 @@ def translate(code: Any, text: str) -> errors.AdapterError:
         return kind(detail, text)
     # A C++ backend's errors carry no code of ours.
     return errors.ModelFailed("The model raised an error on this input.", text)
+
+
+def load_reason(text: str) -> str:
+    """Triton's account of a failed load as one sentence for /health.
+
+    The runtime's own sentences as they are; of a user's exception its type alone, since its text may hold anything.
+    """
+    if found := _SENTENCE.search(text):
+        return found.group(1).strip()
+    if found := _RAISED.search(text):
+        return f"the model's code raised {found.group(1)} while it was loaded: the server's log has the details"
+    if text.startswith(LOAD_TIMEOUT):
+        return text
+    return "Triton could not load it: the server's log has the details"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from adapter import errors
-from adapter.backend.load_reason import load_reason
+from adapter.backend.error_mapping import load_reason
 from adapter.backend.protocol import InferenceBackend
 from adapter.lifecycle.liveness import ModelLiveness
 from adapter.lifecycle.model_locks import ModelLocks

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence, Set
 
 from adapter import errors
-from adapter.backend.load_reason import load_reason
+from adapter.backend.error_mapping import load_reason
 from adapter.backend.protocol import InferenceBackend
 from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper

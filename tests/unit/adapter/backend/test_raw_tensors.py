@@ -1,10 +1,9 @@
-"""Triton's raw tensors, and what its statuses and texts mean to the caller."""
+"""Triton's raw tensors: the same bytes as the vendor's own client writes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,13 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from adapter import errors
-from adapter.backend.error_mapping import translate
 from adapter.backend.raw_tensors import from_raw, to_raw
 from converter.schema import dtypes
-
-Code = grpc.StatusCode
-MODEL_RAISED = "The model raised an error on this input."
 
 
 def text_array(items: list[bytes], shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -73,47 +67,3 @@ def test_a_part_of_an_array_is_sent_alone() -> None:
 def test_bytes_that_do_not_fill_the_shape_are_a_value_error(raw: bytes, name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         from_raw(raw, dtypes.by_name(name), shape)
-
-
-@pytest.mark.parametrize(
-    ("code", "text", "kind"),
-    [
-        (Code.INTERNAL, "Failed: [schwift:bad_model_output] output y has 1 rows", errors.BadModelOutput),
-        (Code.INTERNAL, "[schwift:deadline] m_direct did not answer in 15 s", errors.DeadlineExceeded),
-        (Code.INTERNAL, "[schwift:model_unreachable] m_direct is not ready", errors.ModelUnavailable),
-        (Code.INTERNAL, "[schwift:model_error] ValueError: no", errors.ModelFailed),
-        (Code.UNAVAILABLE, "[request id: 1] Exceeds maximum queue size", errors.QueueFull),
-        (Code.UNAVAILABLE, "Request timeout expired", errors.DeadlineExceeded),
-        (Code.INTERNAL, "Stub process 'm_direct_0_0' is not healthy.", errors.ModelProcessDead),
-        (Code.INTERNAL, "Failed to obtain the health mutex.", errors.ModelProcessDead),
-        (Code.INTERNAL, "[schwift:model_unreachable] Failed to obtain the health mutex.", errors.ModelProcessDead),
-        (Code.UNAVAILABLE, "Request for unknown model: 'm' version 1 is not ready", errors.ModelUnavailable),
-        (Code.UNAVAILABLE, "Request for unknown model: 'm' has no available versions", errors.ModelUnavailable),
-        (Code.NOT_FOUND, "Request for unknown model: 'm' is not found", errors.ModelUnavailable),
-        (Code.UNAVAILABLE, "Server is stopping, scheduler for model has stopped", errors.UpstreamDown),
-        (Code.UNAVAILABLE, "failed to connect to all addresses", errors.UpstreamDown),
-        (Code.UNAVAILABLE, "Socket closed", errors.UpstreamDown),
-        (Code.CANCELLED, "", errors.UpstreamDown),
-        (Code.DEADLINE_EXCEEDED, "Deadline Exceeded", errors.DeadlineExceeded),
-        (Code.NOT_FOUND, "", errors.ModelUnavailable),
-        (Code.INVALID_ARGUMENT, "unexpected shape for input 'x'", errors.UpstreamRefused),
-        (Code.INTERNAL, "onnx runtime error 2: Non-zero status code", errors.ModelFailed),
-        (Code.UNKNOWN, "", errors.ModelFailed),
-    ],
-)
-def test_each_status_and_text_is_one_error_and_the_text_stays_inside(
-    code: Any, text: str, kind: type[errors.AdapterError]
-) -> None:
-    error = translate(code, text)
-    assert type(error) is kind
-    assert error.inside == text
-    assert not text or text not in error.detail
-    assert "schwift:" not in error.detail
-    assert error.detail.endswith(".")
-
-
-@pytest.mark.parametrize("phrase", ["is not ready", "Exceeds maximum queue size", "unknown model", "is not found"])
-def test_what_a_model_says_itself_is_not_mistaken_for_tritons_words(phrase: str) -> None:
-    error = translate(Code.INTERNAL, f"[schwift:model_error] ValueError: the scaler {phrase}")
-    assert type(error) is errors.ModelFailed
-    assert error.detail == MODEL_RAISED
