@@ -1,1 +1,1 @@
-"""What runs the models: a Protocol, and Triton over gRPC behind it."""
+"""What runs the models: a Protocol, and Triton behind it, asked over HTTP and controlled over gRPC."""

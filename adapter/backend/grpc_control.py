@@ -1,4 +1,4 @@
-"""Triton over gRPC, with raw tensors."""
+"""Loads, unloads and watches Triton's models over gRPC, and fetches its metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,12 +17,9 @@ import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from adapter import errors
-from adapter.backend.error_mapping import UNAVAILABLE, UNREACHABLE, translate
+from adapter.backend.error_mapping import UNAVAILABLE, UNREACHABLE
 from adapter.backend.load_progress import LoadProgress, State, States, unloaded
-from adapter.backend.protocol import LOAD_TIMEOUT, Arrays
-from adapter.backend.raw_tensors import from_raw, promised, to_raw
-from converter.schema import dtypes
-from converter.schema.manifest import Tensor
+from adapter.backend.protocol import LOAD_TIMEOUT
 
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -44,7 +40,7 @@ _UNIX = "unix:"
 
 
 class GrpcControl:
-    """An InferenceBackend. Make it inside a running event loop.
+    """Triton without inference. Make it inside a running event loop.
 
     Addresses are host:port or unix:path, of metrics a URL or unix:path. `key` gives what is sent with the calls that
     Triton takes from us alone: it is asked each time, as Triton may be started again with another.
@@ -55,58 +51,6 @@ class GrpcControl:
         self._metrics_url = metrics_url
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._in_flight: defaultdict[str, set[Any]] = defaultdict(set)
-
-    async def infer(
-        self,
-        model: str,
-        inputs: Sequence[Tensor],
-        arrays: Arrays,
-        outputs: Sequence[Tensor],
-        timeout: float,
-        queued: bool = False,
-        request_id: str = "",
-    ) -> Arrays:
-        if timeout <= 0:
-            raise errors.DeadlineExceeded(errors.DEADLINE)
-        request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
-        if queued:
-            # Microseconds.
-            request.parameters["timeout"].int64_param = max(1, int(timeout * 1e6))
-        for tensor in inputs:
-            array = arrays[tensor.name]
-            request.inputs.add(name=tensor.name, datatype=dtypes.by_name(tensor.dtype).triton, shape=array.shape)
-            request.raw_input_contents.append(to_raw(array))
-        for tensor in outputs:
-            request.outputs.add(name=tensor.name)
-        call = self._stub.ModelInfer(request, timeout=timeout)
-        in_flight = self._in_flight[model]
-        in_flight.add(call)
-        try:
-            response = await call
-        except grpc.aio.AioRpcError as error:
-            raise translate(error.code(), error.details() or "") from error
-        except asyncio.CancelledError as error:
-            if call in in_flight:
-                raise
-            raise errors.ModelProcessDead(UNAVAILABLE, "the process that had this call was ended") from error
-        finally:
-            in_flight.discard(call)
-        wanted = {tensor.name: tensor for tensor in outputs}
-        try:
-            return {
-                item.name: from_raw(raw, promised(wanted[item.name], item.datatype), tuple(item.shape))
-                for item, raw in zip(response.outputs, response.raw_output_contents, strict=True)
-            }
-        except (ValueError, KeyError) as error:
-            raise errors.BadModelOutput("The model's answer is not what its config promises.", str(error)) from error
-
-    async def live(self, timeout: float) -> bool:
-        try:
-            answer = await self._stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=timeout)
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.live)
 
     async def states(self, timeout: float) -> Mapping[str, str]:
         states: dict[str, str] = {}
@@ -182,14 +126,6 @@ class GrpcControl:
             raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
         models: Sequence[Any] = index.models
         return models
-
-    def abandon(self, model: str) -> None:
-        in_flight = self._in_flight[model]
-        while in_flight:
-            in_flight.pop().cancel()
-
-    def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
-        """Of a call whose deadline is over gRPC tells nothing more."""
 
     async def metrics(self, timeout: float) -> bytes:
         try:

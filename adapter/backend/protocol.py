@@ -34,9 +34,6 @@ class InferenceBackend(Protocol):
         the model sees as the call's id.
         """
 
-    async def live(self, timeout: float) -> bool:
-        """Whether the server answers at all. Does not raise."""
-
     async def states(self, timeout: float) -> Mapping[str, str]:
         """Each model that is loaded or was: `READY`, or why not. UpstreamDown if the server does not answer.
 

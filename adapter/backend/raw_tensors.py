@@ -1,4 +1,4 @@
-"""Triton's raw tensors, the same over gRPC and HTTP."""
+"""Triton's raw tensors: arrays to bytes and back."""
 
 from __future__ import annotations
 

@@ -39,9 +39,6 @@ class InProcess:
     ) -> Arrays:
         return {outputs[0].name: self._functions[model](arrays[inputs[0].name])}
 
-    async def live(self, timeout: float) -> bool:
-        return True
-
     async def states(self, timeout: float) -> Mapping[str, str]:
         # Of the first version, as in a new repository.
         return {f"{name}/1": "READY" for name in self._functions}

@@ -1,4 +1,4 @@
-"""TritonHttp and a server of Triton's protocol that talk with each other, and tensors for them to talk about."""
+"""HttpInference and a server of Triton's protocol that talk with each other, and tensors for them to talk about."""
 
 from __future__ import annotations
 

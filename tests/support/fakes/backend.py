@@ -72,9 +72,6 @@ class FakeBackend:
         except asyncio.TimeoutError as error:
             raise errors.DeadlineExceeded("The request did not finish within its deadline.") from error
 
-    async def live(self, timeout: float) -> bool:
-        return self.up
-
     async def states(self, timeout: float) -> Mapping[str, str]:
         self._check_up()
         by_version = {f"{name}/{self.versions.get(name, 1)}": state for name, state in self.loaded.items()}

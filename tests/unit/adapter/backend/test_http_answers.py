@@ -1,4 +1,4 @@
-"""Answers to TritonHttp that are errors, garbage, or not what they say they are."""
+"""Answers to HttpInference that are errors, garbage, or not what they say they are."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from tests.support.raw_http import (
         (503, "Request timeout expired", errors.DeadlineExceeded),
         (400, "Request for unknown model: 'm_direct' is not found", errors.ModelUnavailable),
         (503, "Server is stopping, scheduler for model has stopped", errors.UpstreamDown),
+        (400, "unexpected shape for input 'x'", errors.UpstreamRefused),
         (500, "caf\u00e9 in C++", errors.ModelFailed),
     ],
 )

@@ -1,4 +1,4 @@
-"""What TritonHttp writes and reads, byte for byte, on a socket of this machine."""
+"""What HttpInference writes and reads, byte for byte, on a socket of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The connections that TritonHttp keeps: which are used again, which are not, and what is sent once more."""
+"""The connections that HttpInference keeps: which are used again, which are not, and what is sent once more."""
 
 from __future__ import annotations
 

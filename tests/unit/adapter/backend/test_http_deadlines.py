@@ -1,9 +1,10 @@
-"""Calls of TritonHttp that are late, or given up: their answers reach nobody, and their connections are used again."""
+"""Calls of HttpInference that are late or given up: their answers reach nobody, their connections are used again."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
@@ -46,6 +47,16 @@ def test_a_late_answer_reaches_nobody_and_its_connection_is_used_again() -> None
     fake = FakeTritonHttp(echo)
     talk(fake, use)
     assert [request.connection for request in fake.requests] == [0, 1, 0, 0]
+
+
+def test_a_hanging_triton_is_given_up_at_the_deadline() -> None:
+    async def use(backend: HttpInference) -> float:
+        started = time.monotonic()
+        with pytest.raises(errors.DeadlineExceeded):
+            await ask(backend, 1, 0.05)
+        return time.monotonic() - started
+
+    assert 0.03 < talk(FakeTritonHttp(held_from([1], asyncio.Event())), use) < 1
 
 
 def held_from(
