@@ -11,7 +11,6 @@ import asyncio
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapter import errors
 from adapter.http.predict import CLIENT_LEFT
@@ -29,6 +28,7 @@ from adapter.sockets.connection_bounds import (
 from adapter.sockets.joining_transport import Flow, JoiningTransport
 from adapter.sockets.refusals import cause_of, refuse
 from adapter.sockets.stepping import HEAD_END, HeadCutter, body_parser, find_end, framing_of, is_one_request
+from adapter.sockets.uvicorn_parts import HttpToolsProtocol, RequestResponseCycle
 
 # What a connection is at.
 BOUNDARY, HEAD, BODY = range(3)

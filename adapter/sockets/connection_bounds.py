@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from uvicorn.server import ServerState
-
 from adapter.sockets.refusals import RefusalLog
+from adapter.sockets.uvicorn_parts import ServerState
 
 SWEEP_SECONDS = 1.0
 # A head is whole so many seconds after its first byte, and a new connection has sent one by then.

@@ -16,12 +16,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 from starlette.types import Message, Receive
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from adapter.http.predict import LEFT, Answer, Headers, PredictEndpoint
 from adapter.limits.access_policy import Need
 from adapter.sockets.bounded_protocol import BODY, BOUNDARY, HEAD, BoundedProtocol
 from adapter.sockets.stepping import HEAD_END
+from adapter.sockets.uvicorn_parts import STATUS_LINE
 from converter.schema.model import Endpoint
 
 

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Callable, Iterable
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from adapter import errors
 from adapter.error_codes import STATUS_OF
 from adapter.http.error_handlers import error_body
+from adapter.sockets.uvicorn_parts import STATUS_LINE
 
 _log = logging.getLogger("schwift.adapter")
 _LINES_A_SECOND = 5
