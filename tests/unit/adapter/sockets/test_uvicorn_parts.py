@@ -34,3 +34,9 @@ def test_what_is_missing_is_named_with_the_version_and_the_remedy() -> None:
 def test_nothing_else_imports_what_uvicorn_does_not_document() -> None:
     files = [file for file in (ROOT / "adapter").rglob("*.py") if file != Path(uvicorn_parts.__file__).resolve()]
     assert [file.name for file in files if re.search(r"^\s*(from|import) uvicorn\.", file.read_text(), re.M)] == []
+
+
+def test_the_oldest_version_that_may_be_installed_is_the_one_that_all_is_tested_with() -> None:
+    (floor,) = re.findall(r'"uvicorn>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    (tested,) = re.findall(r"^uvicorn==([\d.]+)$", (ROOT / "constraints.txt").read_text(), re.M)
+    assert tested == f"{floor}.0"
