@@ -7,8 +7,7 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator
 
-from adapter.lifecycle.front_key import canary_id
-from adapter.lifecycle.liveness import ModelLiveness
+from adapter.lifecycle.liveness import ModelLiveness, canary_id
 from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.reconciler import Reconciler

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from adapter import errors
 from adapter.backend.protocol import Arrays, InferenceBackend
@@ -18,6 +19,7 @@ from adapter.lifecycle.registry import Model
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
+from converter.schema.wire import CANARY_SUFFIX, wake_key_path
 
 _log = logging.getLogger("schwift.adapter")
 
@@ -147,3 +149,19 @@ class ModelLiveness:
 def _can_vary(entry: ModelEntry) -> bool:
     """Whether its canary can be a new row each time, where a cache would answer an old one."""
     return not entry.spec.caching or any(tensor.dtype.startswith("float") for tensor in entry.inputs)
+
+
+def canary_id(repository: Path, entry: ModelEntry) -> str:
+    """The request id that the front of an entry knows a canary by; empty where there is none, or it cannot be read.
+
+    The front answers it by itself, so that to ask it costs the model nothing; one that does not know it passes the row
+    on, as any other. It is derived from the secret that the build writes for the front's own wake-ups
+    (`runtime/wake.py`), where clients cannot read it.
+    """
+    if entry.front is None:
+        return ""
+    try:
+        key = (repository / wake_key_path(entry.front, entry.version)).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return key and key + CANARY_SUFFIX

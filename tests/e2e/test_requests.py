@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from adapter.backend.http_client import HttpInference
-from adapter.lifecycle.front_key import canary_id
+from adapter.lifecycle.liveness import canary_id
 from converter.schema.manifest import read_manifest
 from tests.e2e.server import Served
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter.lifecycle.front_key import canary_id
+from adapter.lifecycle.liveness import canary_id
 from tests.support.fakes import triton_python_backend_utils as pb
 from tests.support.fakes.entries import make_entry
 from tests.support.runtime_models import WAKE_KEY, config_json, init_args, outcome, outcomes, request, rows
@@ -281,7 +281,7 @@ def test_with_the_response_cache_no_two_wake_ups_are_alike(direct: Direct, make_
 HANGING_FRONT = """
 import sys, threading
 from pathlib import Path
-from adapter.lifecycle.front_key import canary_id
+from adapter.lifecycle.liveness import canary_id
 from tests.support.fakes import triton_python_backend_utils as pb
 from tests.support.fakes.entries import make_entry
 sys.modules["triton_python_backend_utils"] = pb
