@@ -14,7 +14,8 @@ from adapter.batching.route import ModelRoute
 from adapter.codec.decode import Features
 from adapter.codec.large_bodies import LargeBody
 from adapter.codec.off_loop import OffLoop
-from adapter.lifecycle.registry import Model, Registry
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.served_model import Model
 from adapter.limits.admission import Admission
 from adapter.limits.breakers import NO_PROBES, Breakers, ModelBreakers
 from adapter.request_timings import RequestTimings

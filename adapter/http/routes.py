@@ -25,7 +25,8 @@ from adapter.http.schemas import (
     refusals,
     request_body,
 )
-from adapter.lifecycle.registry import Model, Registry
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers
 from adapter.telemetry.metrics import Metrics, regime_of
 from adapter.workers.shared_table import SharedTable

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from adapter import errors
 from adapter.backend.protocol import Arrays, InferenceBackend
-from adapter.lifecycle.registry import Model
+from adapter.lifecycle.served_model import Model
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry

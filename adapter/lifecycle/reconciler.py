@@ -21,8 +21,9 @@ from adapter.lifecycle.liveness import ModelLiveness
 from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.recovery import Recovery
-from adapter.lifecycle.registry import Model, Registry
+from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from adapter.limits.breakers import Breakers
 from adapter.sharing import SharedState

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from adapter.backend.protocol import InferenceBackend
 from adapter.lifecycle.crash_backoff import MOST_DEATHS, WITHIN_SECONDS, CrashBackoff
-from adapter.lifecycle.registry import Model
+from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 
 _CALL_SECONDS = 5.0

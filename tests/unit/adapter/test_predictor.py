@@ -13,7 +13,7 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.lifecycle.registry import State
+from adapter.lifecycle.model_state import State
 from adapter.predictor import Binding
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.schema.model import Endpoint

@@ -10,7 +10,8 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.lifecycle.registry import Model, Registry
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.served_model import Model
 from adapter.workers import counters
 from converter.schema.manifest import Tensor
 from tests.support.fakes.entries import make_entry, make_manifest

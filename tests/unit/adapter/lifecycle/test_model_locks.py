@@ -12,8 +12,9 @@ import pytest
 from adapter import errors
 from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reconciler import Reconciler
-from adapter.lifecycle.registry import Model, Registry
+from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.lifecycle.served_model import Model
 from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader
 from adapter.sharing import SharedState

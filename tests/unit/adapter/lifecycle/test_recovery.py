@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from adapter.lifecycle.recovery import Recovery
-from adapter.lifecycle.registry import Model
+from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from adapter.workers import counters
 from tests.support.fakes.backend import FakeBackend

@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapter import VERSION
 from adapter.error_codes import CODES
-from adapter.lifecycle.registry import Registry, State
+from adapter.lifecycle.model_state import State
+from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
 from adapter.telemetry.metrics import Bounds, Metrics
 from adapter.workers import counters
