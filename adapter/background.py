@@ -105,7 +105,7 @@ def _control(
         Folders(models=settings.model_directory, repository=settings.repository) if settings.embedded else Folders()
     )
     return ControlServer(
-        reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.registry_sync.catch_up, folders
+        reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.registry_sync.lead, folders
     )
 
 

@@ -1,19 +1,64 @@
-"""What a model's state is."""
+"""The states of a served model, which may follow which, and the one place that writes them.
+
+    waiting ──> loading ──> ready <──> unavailable
+                   │          │             │
+                   │          └──> recovering <──┘ ──> ready
+                   └──> failed <───────┘
+
+waiting: Triton is not there yet. unavailable: it was ready and is not, so it is loaded again. recovering: that is under
+way, after one of its processes died, hung or grew too large. failed: it is left until it is built or reloaded.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
 
-# waiting: Triton is not there yet; unavailable: it was ready and is not, so it is loaded again; recovering: that is
-# under way, after one of its processes died or hung.
 State = Literal["waiting", "loading", "ready", "unavailable", "recovering", "failed"]
+STATES: tuple[State, ...] = get_args(State)
+
+# The states that may follow each. Any may be followed by itself: a worker that takes the lead goes on with what the one
+# before it began, and so may find a model that is being loaded by nobody, and is dead.
+FOLLOWING: Mapping[State, tuple[State, ...]] = {
+    # Ready at once if Triton has it already.
+    "waiting": ("loading", "ready", "recovering", "failed"),
+    "loading": ("ready", "unavailable", "recovering", "failed"),
+    "ready": ("unavailable", "recovering", "failed"),
+    "unavailable": ("loading", "ready", "recovering", "failed"),
+    # Unavailable if Triton goes meanwhile.
+    "recovering": ("ready", "unavailable", "failed"),
+    # A load that took too long may end well after all; Triton may go while what died for the last time is unloaded.
+    "failed": ("ready", "unavailable", "recovering"),
+}
 
 
-@dataclass
-class Status:
-    """`reason` is set where the state is failed or unavailable; `load_seconds` once it was loaded."""
+class ModelState:
+    """One model's, in one worker. `changed` is called after each change but those that another worker tells of.
 
-    state: State = "waiting"
-    reason: str | None = None
-    load_seconds: float | None = None
+    `reason` is set if the state is unavailable, recovering or failed; `load_seconds` once the model was loaded.
+    """
+
+    __slots__ = ("_changed", "load_seconds", "ready", "reason", "state")
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        # A plain attribute, since each request asks.
+        self.ready = False
+        self.state: State = "waiting"
+        self.reason: str | None = None
+        self.load_seconds: float | None = None
+
+    def become(self, state: State, reason: str | None = None, load_seconds: float | None = None) -> None:
+        """Change the state; no `load_seconds` leave those of the load before. ValueError if it can't follow."""
+        if state != self.state and state not in FOLLOWING[self.state]:
+            raise ValueError(f"a model that is {self.state} does not become {state}")
+        if load_seconds is None:
+            load_seconds = self.load_seconds
+        if (state, reason, load_seconds) != (self.state, self.reason, self.load_seconds):
+            self.adopt(state, reason, load_seconds)
+            self._changed()
+
+    def adopt(self, state: State, reason: str | None = None, load_seconds: float | None = None) -> None:
+        """Take over what the leading worker says, which may be several changes later."""
+        self.state, self.reason, self.load_seconds = state, reason, load_seconds
+        self.ready = state == "ready"

@@ -81,14 +81,10 @@ class Reconciler:
         self._measured = -_MEASURE_SECONDS
 
     async def run(self) -> None:
-        leads = False
         try:
             while True:
-                led, leads = leads, self._sharing.lead.try_acquire()
+                leads = self._sharing.lead.try_acquire()
                 try:
-                    if leads and not led:
-                        # What the one before it knew: reloads since the start.
-                        self._registry_sync.catch_up()
                     if leads:
                         await self.reconcile()
                     else:
@@ -101,7 +97,8 @@ class Reconciler:
             self._end()
 
     async def reconcile(self) -> None:
-        """One pass: read Triton's states, and begin to load what is not there."""
+        """One pass of the worker that leads: read Triton's states, and begin to load what is not there."""
+        self._registry_sync.lead()
         try:
             await self._look()
         finally:
@@ -216,14 +213,12 @@ class Reconciler:
     async def _load_anew(self, model: Model, reason: str, hung: list[str], wait: float | None) -> None:
         """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
         self._recovery.mark(model, reason, wait)
-        self._registry_sync.publish()
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
         processes = await self._reaper.processes(model.entry)
         names = hung or (self._recovery.undead(model) if reason == "died" else [])
         if self._recovery.can_end(names):
             # Before they are, since Triton may end over it, and never answers some of their calls.
             self._registry.lose(model)
-            self._registry_sync.publish()
         try:
             await self._recovery.unload(model, names)
         except errors.UpstreamDown as error:
@@ -240,8 +235,7 @@ class Reconciler:
         async with self._slots:
             anew = model.status.state == "recovering"
             if not anew:
-                model.status.state = "loading"
-            self._registry_sync.publish()
+                model.status.become("loading", model.status.reason)
             started = self._clock()
             try:
                 for name in model.entry.triton_models:
@@ -254,12 +248,10 @@ class Reconciler:
                     # It may have loaded in good time; the next pass sees that, or loads it again.
                     self._set_unavailable(model, "its load was not followed to its end")
                     return
-                model.status.state = "failed"
-                model.status.reason = load_reason(error.inside)
                 _log.error("model %s did not load: %s", model.entry.name, error.inside)
-                self._registry_sync.publish()
+                model.status.become("failed", load_reason(error.inside))
                 return
-            model.status.load_seconds = self._clock() - started
+            seconds = self._clock() - started
             if self._stubs is not None:
                 sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
                 # Where it was there before, its old process may not have ended yet.
@@ -268,22 +260,19 @@ class Reconciler:
             model.mend(model.deaths, model.undead)
             model.loaded(model.loads + 1)
             self._breakers[model.entry.name].model.reset()
-            self._set_ready(model)
+            self._set_ready(model, seconds)
 
-    def _set_ready(self, model: Model) -> None:
+    def _set_ready(self, model: Model, load_seconds: float | None = None) -> None:
         if not model.ready:
             _log.info("model %s is ready", model.entry.name)
         if self._serves(model):
             self._watch.begin(model)
-        model.status.state = "ready"
-        model.status.reason = None
-        self._registry_sync.publish()
+        model.status.become("ready", None, load_seconds)
 
     def _set_unavailable(self, model: Model, reason: str) -> None:
         _log.warning("model %s is unavailable: %s", model.entry.name, reason)
         self._watch.forget(model)
-        model.status.state = "unavailable"
-        model.status.reason = reason
+        model.status.become("unavailable", reason)
 
     def _end(self) -> None:
         for task in list(self._work.values()):

@@ -55,14 +55,12 @@ class Recovery:
         """Say in its state what is being done."""
         what = _WHAT[reason]
         if wait is None:
-            model.status.state = "failed"
             minutes = WITHIN_SECONDS / 60
-            model.status.reason = (
-                f"{what}, {MOST_DEATHS} times within {minutes:g} minutes: it is left until it is built anew"
+            model.status.become(
+                "failed", f"{what}, {MOST_DEATHS} times within {minutes:g} minutes: it is left until it is built anew"
             )
             return
-        model.status.state = "recovering"
-        model.status.reason = f"{what}; it is loaded again" + (f" in {wait:g} s" if wait else "")
+        model.status.become("recovering", f"{what}; it is loaded again" + (f" in {wait:g} s" if wait else ""))
 
     def undead(self, model: Model) -> Sequence[str]:
         """Of a model that died: its Triton models that may have been taken for dead and are not.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 import orjson
 
-from adapter.lifecycle.model_state import Status
 from adapter.lifecycle.served_model import Model
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
@@ -32,6 +31,7 @@ class Registry:
         self._whole = whole
         self._watchers: list[Callable[[str, Model | None], None]] = []
         self._loss_watchers: list[Callable[[ModelEntry], None]] = []
+        self._state_watchers: list[Callable[[], None]] = []
         # What the reloads changed: entries as their manifests have them, None for a model that was removed.
         self._changed: dict[str, str | None] = {}
         self.generation = 0
@@ -53,6 +53,10 @@ class Registry:
         """Be told of each model that takes another's place, or of none that does."""
         self._watchers.append(watcher)
 
+    def watch_states(self, watcher: Callable[[], None]) -> None:
+        """Be told of each change of a model's state that is this worker's own, and of lost calls."""
+        self._state_watchers.append(watcher)
+
     def watch_losses(self, watcher: Callable[[ModelEntry], None]) -> None:
         """Be told where a model's processes are ended that may have calls, whichever worker's calls they are."""
         self._loss_watchers.append(watcher)
@@ -60,6 +64,7 @@ class Registry:
     def lose(self, model: Model) -> None:
         """Processes of this model are about to be ended: what is in flight will not be answered."""
         self._note_losses(model, model.losses + 1)
+        self._changed_state()
 
     def replace(self, entries: Iterable[ModelEntry], removed: Iterable[str] = ()) -> None:
         """Serve these, which are loaded, in the place of those of their names, and the removed ones no more."""
@@ -107,8 +112,7 @@ class Registry:
             if loads != model.loads:
                 model.loaded(loads)
             if not (model.dead and state == "ready"):
-                model.status.state, model.status.reason = state, reason
-                model.status.load_seconds = load_seconds
+                model.status.adopt(state, reason, load_seconds)
 
     def _follow_reloads(self, changed: dict[str, str | None], rows: list[str]) -> None:
         self._take_rows(rows)
@@ -123,7 +127,7 @@ class Registry:
         self._take_rows([entry.name])
         before = self.models.get(entry.name)
         model = self._made(entry)
-        model.status = Status("ready", None, before.status.load_seconds if before else None)
+        model.status.adopt("ready", None, before.status.load_seconds if before else None)
         if before is not None:
             before.replaced = True
         self.models = dict(sorted({**self.models, entry.name: model}.items()))
@@ -135,6 +139,10 @@ class Registry:
             for watcher in self._watchers:
                 watcher(name, None)
 
+    def _changed_state(self) -> None:
+        for watcher in self._state_watchers:
+            watcher()
+
     def _note_losses(self, model: Model, losses: int) -> None:
         model.losses = losses
         for watcher in self._loss_watchers:
@@ -144,4 +152,4 @@ class Registry:
         counters.begin(self._table, self._table.add(names), self._worker, whole=False)
 
     def _made(self, entry: ModelEntry) -> Model:
-        return Model(entry, self._table, self._worker, self._whole)
+        return Model(entry, self._table, self._worker, self._whole, self._changed_state)

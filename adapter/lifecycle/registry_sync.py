@@ -7,13 +7,20 @@ from adapter.workers.shared_snapshot import SharedSnapshot
 
 
 class RegistrySync:
-    """`publish` is for the worker that leads, `catch_up` for all: who leads has nothing to follow."""
+    """`publish` is for the worker that leads, `catch_up` for all: who leads has nothing to catch up with."""
 
     def __init__(self, registry: Registry, snapshot: SharedSnapshot) -> None:
         self._registry = registry
         self._snapshot = snapshot
         self._seen = 0
         self._told = b""
+        self._leads = False
+        registry.watch_states(self._publish_change)
+
+    def lead(self) -> None:
+        """Take over what the worker that led before knew, and publish each change of a state from now on."""
+        self.catch_up()
+        self._leads = True
 
     def publish(self) -> None:
         """Write down what has changed."""
@@ -24,7 +31,11 @@ class RegistrySync:
 
     def catch_up(self) -> None:
         """Take over what was written since; next to nothing where nothing was."""
-        registry_sync = self._snapshot.read(self._seen)
-        if registry_sync is not None:
-            self._seen, text = registry_sync
+        published = self._snapshot.read(self._seen)
+        if published is not None:
+            self._seen, text = published
             self._registry.follow(text)
+
+    def _publish_change(self) -> None:
+        if self._leads:
+            self.publish()

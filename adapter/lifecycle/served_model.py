@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from adapter.codec.codec import Codec
-from adapter.lifecycle.model_state import Status
+from adapter.lifecycle.model_state import ModelState
 from adapter.workers import counters
 from adapter.workers.counters import Cell
 from adapter.workers.shared_table import SharedTable
@@ -22,13 +22,20 @@ class Model:
     is told, one that died has been gone for a second.
     """
 
-    def __init__(self, entry: ModelEntry, table: SharedTable, worker: int, whole: Callable[[ModelEntry], bool]) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        table: SharedTable,
+        worker: int,
+        whole: Callable[[ModelEntry], bool],
+        changed: Callable[[], None],
+    ) -> None:
         def gauge(cell: int) -> Cell:
             return Cell(table, entry.name, worker, cell)
 
         self.entry = entry
         self.codec = Codec(entry)
-        self.status = Status()
+        self.status = ModelState(changed)
         # How often a worker saw a process of it dead.
         self._deaths = gauge(counters.DEATHS_SEEN)
         self._deaths_mended = self.deaths
@@ -51,7 +58,7 @@ class Model:
 
     @property
     def ready(self) -> bool:
-        return self.status.state == "ready"
+        return self.status.ready
 
     @property
     def deaths(self) -> int:
@@ -101,8 +108,7 @@ class Model:
             self._deaths.add(1)
             self._undead.add(self._whole(self.entry))
         if self.ready:
-            self.status.state = "unavailable"
-            self.status.reason = "a process of the model died; it is loaded again"
+            self.status.become("unavailable", "a process of the model died; it is loaded again")
 
     def mend(self, deaths: int, undead: int) -> None:
         """So many of the deaths are over, and so many of the undead: what was loaded since is another process."""

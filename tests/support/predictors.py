@@ -39,7 +39,7 @@ class Served:
         self.entry = entry
         self.registry = Registry(make_manifest(entry), whole=whole)
         self.model = self.registry.models[entry.name]
-        self.model.status.state = "ready"
+        self.model.status.adopt("ready")
         self.registry.triton_up = True
         self.backend = FakeBackend(handler)
         self.table = counters.make_table([entry.name])

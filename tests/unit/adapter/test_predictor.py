@@ -115,7 +115,7 @@ def test_later_parts_get_what_is_left_of_the_deadline() -> None:
 def test_a_model_that_is_not_ready_is_refused_before_any_call(state: State, retry_after: int, word: str) -> None:
     served = Served()
     served.registry.triton_up = True
-    served.model.status.state = state
+    served.model.status.adopt(state)
     with pytest.raises(errors.ModelUnavailable) as caught:
         served.answer([[1, 2]])
     assert caught.value.retry_after == retry_after
@@ -127,7 +127,7 @@ def test_a_model_that_is_not_ready_is_refused_before_any_call(state: State, retr
 def test_while_triton_is_down_that_is_the_reason() -> None:
     served = Served()
     served.registry.triton_up = False
-    served.model.status.state = "unavailable"
+    served.model.status.adopt("unavailable")
     with pytest.raises(errors.UpstreamDown) as caught:
         served.answer([[1, 2]])
     assert (caught.value.retry_after, caught.value.detail) == (1, errors.UNREACHABLE)

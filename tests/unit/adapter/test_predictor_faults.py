@@ -32,7 +32,7 @@ EXPECTED = (
 
 def mend(served: Served) -> None:
     served.model.mend(served.model.deaths, served.model.undead)
-    served.model.status.state = "ready"
+    served.model.status.adopt("ready")
 
 
 # Not made smaller where it fails: a smaller seed is no simpler, and takes minutes to find.

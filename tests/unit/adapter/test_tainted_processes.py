@@ -17,12 +17,12 @@ from converter.schema.manifest import Tensor
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle_desk import double
 from tests.support.predictors import Served
+from tests.support.served_models import make_model
 
 
 def told_dead(there: bool) -> Model:
     """A model one of whose processes was called dead, and was there or not."""
-    model = Model(make_entry("m"), counters.make_table(["m"]), 0, lambda _: there)
-    model.status.state = "ready"
+    model = make_model(whole=lambda _: there)
     model.mark_dead(model.loads)
     return model
 
@@ -78,7 +78,7 @@ def mended(model: Model) -> None:
     """As the keeper leaves it."""
     model.mend(model.deaths, model.undead)
     model.loaded(model.loads + 1)
-    model.status.state = "ready"
+    model.status.adopt("ready")
 
 
 @pytest.mark.parametrize("kind", ["answer", "error", "no rows"])
@@ -120,7 +120,8 @@ def test_what_a_worker_asks_that_has_not_heard_of_the_death_is_not_believed_eith
     table = counters.make_table(["m"], 2)
     registries = [Registry(make_manifest(make_entry("m")), table, worker) for worker in range(2)]
     here, there = (registry.models["m"] for registry in registries)
-    here.status.state = there.status.state = "ready"
+    here.status.adopt("ready")
+    there.status.adopt("ready")
     here.mark_dead(here.loads)
     assert (there.ready, there.undead, there.undead_mended) == (True, 1, 0)
     # News that are older than its end leave it so.
@@ -148,9 +149,10 @@ def test_calls_in_flight_are_given_up_in_each_worker_before_the_model_is_ready_a
     leading, model = Registry(make_manifest(served.entry)), served.model
     states: list[str] = []
     served.registry.watch_losses(lambda entry: states.append(model.status.state))
-    leading.models["m"].status.state = model.status.state = "recovering"
+    leading.models["m"].status.adopt("recovering")
+    model.status.adopt("recovering")
     leading.lose(leading.models["m"])
-    leading.models["m"].status.state = "ready"
+    leading.models["m"].status.adopt("ready")
     for _ in range(2):
         served.registry.follow(leading.as_text())
     assert states == ["recovering"]

@@ -28,7 +28,7 @@ class Desk:
         self.table = counters.make_table(["m"])
         self.registry = Registry(make_manifest(entry), self.table)
         self.model = self.registry.models["m"]
-        self.model.status.state = "ready"
+        self.model.status.adopt("ready")
         self.silent: set[str] = set()
         self.error: errors.AdapterError | None = None
         self.backend = FakeBackend(self.handle)

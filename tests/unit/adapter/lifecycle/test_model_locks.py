@@ -286,7 +286,7 @@ async def test_R1_reload_that_triton_cut_off_is_ended_when_triton_is_there_again
 def test_model_made_for_another_is_no_model_that_died() -> None:
     registry = Registry(make_manifest(make_entry("a")))
     before = registry.models["a"]
-    before.status.state = "ready"
+    before.status.adopt("ready")
     registry.replace([version("a", 2)])
     before.mark_dead(before.loads)
     assert (before.replaced, registry.models["a"].dead, registry.models["a"].ready) == (True, False, True)

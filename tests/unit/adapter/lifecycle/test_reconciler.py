@@ -215,7 +215,8 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
     asyncio.run(pass_of(leader))
     follower.catch_up()
     assert states(following) == states(leading) == {"a": "ready", "b": "failed"}
-    assert following.models["b"].status == leading.models["b"].status
+    assert following.models["b"].status.reason == "the model needs foo"
+    assert following.models["a"].status.load_seconds == leading.models["a"].status.load_seconds is not None
     assert following.triton_up
 
 

@@ -7,12 +7,10 @@ import asyncio
 import pytest
 
 from adapter.lifecycle.recovery import Recovery
-from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
-from adapter.workers import counters
 from tests.support.fakes.backend import FakeBackend
-from tests.support.fakes.entries import make_entry
 from tests.support.fakes.loop import in_counted_time
+from tests.support.served_models import make_model
 
 # Of a front, of the model.
 FRONTS, MODEL = (11, 12), 13
@@ -70,13 +68,11 @@ class Unloading(FakeBackend):
 
 class Bench:
     def __init__(self, processes: Processes) -> None:
-        entry = make_entry("m")
         self.processes = processes
         self.serve = Serve(processes)
         self.backend = Unloading()
         self.whole = True
-        self.model = Model(entry, counters.make_table(["m"]), 0, lambda _: self.whole)
-        self.model.status.state = "ready"
+        self.model = make_model(whole=lambda _: self.whole)
         self._recovery = Recovery(self.backend, processes, self.serve)
 
     async def unload(self, *hung: str, reason: str = "hung") -> float:
@@ -173,7 +169,7 @@ async def test_what_is_well_is_only_unloaded(reason: str, died: bool) -> None:
 @pytest.mark.parametrize("here", [True, False], ids=["nobody to kill them", "not on this machine"])
 @in_counted_time
 async def test_R6_where_they_are_not_ours_they_are_counted(here: bool) -> None:
-    model = Model(make_entry("m"), counters.make_table(["m"]), 0, lambda _: True)
+    model = make_model()
     backend = FakeBackend()
     recovery = Recovery(backend, Processes() if here else None, None)
     assert not recovery.can_end(["m", "m_direct"])

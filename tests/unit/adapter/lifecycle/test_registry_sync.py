@@ -97,9 +97,9 @@ def test_who_leads_does_not_follow_its_own_words() -> None:
     registry = Registry(MANIFEST)
     registry_sync = RegistrySync(registry, SharedSnapshot())
     model = registry.models["a"]
-    model.status.state = "ready"
+    model.status.adopt("ready")
     registry_sync.publish()
     # Not told yet.
-    model.status.state = "recovering"
+    model.status.adopt("recovering")
     registry_sync.catch_up()
     assert model.status.state == "recovering"

@@ -103,9 +103,9 @@ def try_a(control: ControlClient) -> None:
 
 def test_socket_is_the_users_own_and_gone_in_the_end(tmp_path: Path) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
-        bench.registry.models["b"].status.state = "failed"
+        bench.registry.models["b"].status.adopt("failed")
         assert (await talk(SERVED))[0].failed == ("b",)
-        bench.registry.models["b"].status.state = "ready"
+        bench.registry.models["b"].status.adopt("ready")
         assert len(os.fsencode(place.socket)) > 108
         assert stat.S_IMODE(place.socket.stat().st_mode) == 0o600
         assert await talk(SERVED) == [Served(served={"a": 1, "b": 1}, failed=())]

@@ -32,7 +32,7 @@ class Bench:
         self.table = counters.make_table(["a", "b"], workers)
         self.registry = Registry(make_manifest(version("a", 1), version("b", 1)), self.table)
         for model in self.registry.models.values():
-            model.status.state = "ready"
+            model.status.adopt("ready")
         self.backend = FakeBackend(handler)
         self.told: list[int] = []
         self.adopts = True
@@ -255,7 +255,7 @@ def test_error_of_the_models_code_is_a_warning_where_nothing_says_that_the_row_i
     new = version("a", 2, inputs=[("other", "float32", (7,))]) if why == "another input" else version("a", 2)
     bench = Bench(Talk(**(raising or {"a_direct_trial": RAISED})))
     if why == "no served one":
-        bench.registry.models["a"].status.state = "failed"
+        bench.registry.models["a"].status.adopt("failed")
     asyncio.run(bench.reloader.stage([new], "~t", bench.said.append))
     assert bench.said[0].endswith("; it raised an error on a made-up row, and nothing says that it should not")
 

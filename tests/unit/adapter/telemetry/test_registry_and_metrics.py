@@ -43,9 +43,9 @@ def test_a_registry_is_ready_when_triton_and_every_model_are() -> None:
     registry = registry_of("a", "b")
     assert (registry.ready, registry.triton_up) == (False, False)
     registry.triton_up = True
-    registry.models["a"].status.state = "ready"
+    registry.models["a"].status.adopt("ready")
     assert not registry.ready
-    registry.models["b"].status.state = "ready"
+    registry.models["b"].status.adopt("ready")
     assert registry.ready
     registry.triton_up = False
     assert not registry.ready
@@ -56,7 +56,7 @@ def test_only_the_state_ready_is_ready(state: State) -> None:
     registry = registry_of("a")
     registry.triton_up = True
     assert registry.models["a"].status.state == "waiting"
-    registry.models["a"].status.state = state
+    registry.models["a"].status.adopt(state)
     assert not registry.models["a"].ready
     assert not registry.ready
 
@@ -102,7 +102,7 @@ def test_gauges_show_what_is_true_now() -> None:
     assert value(metrics, "schwift_triton_up") == 0
     assert value(metrics, "schwift_model_ready", model_name="a") == 0
     registry.triton_up = True
-    registry.models["a"].status.state = "ready"
+    registry.models["a"].status.adopt("ready")
     admission.enter()
     admission.enter()
     assert value(metrics, "schwift_in_flight") == 2
