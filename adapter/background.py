@@ -8,6 +8,7 @@ import functools
 from collections.abc import AsyncIterator
 
 from adapter.lifecycle.liveness import ModelLiveness, canary_id
+from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.reconciler import Reconciler
@@ -32,7 +33,8 @@ async def running(parts: Components, controlled: bool, traces: Traces | None) ->
     descriptor, model_locks = parts.settings.supervisor_fd, ModelLocks()
     supervisor = None if descriptor is None else SupervisorPipe(descriptor)
     reaper = Reaper(parts.stubs, supervisor, parts.settings.predict_timeout_seconds)
-    reconciler = _reconciler(parts, supervisor, model_locks, reaper)
+    loader = ModelLoader(parts.backend, reaper, parts.settings.model_load_timeout_seconds, supervisor)
+    reconciler = _reconciler(parts, supervisor, model_locks, reaper, loader)
     adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)
     tasks = [
         asyncio.create_task(parts.awake.beat(), name="awake clock"),
@@ -42,7 +44,7 @@ async def running(parts: Components, controlled: bool, traces: Traces | None) ->
         asyncio.create_task(adopt(parts.registry, parts.service, adopted), name="adopt"),
     ]
     if controlled:
-        control = _control(parts, supervisor, model_locks, reaper)
+        control = _control(parts, model_locks, loader)
         tasks.append(asyncio.create_task(control.run(), name="control"))
     try:
         yield
@@ -58,7 +60,11 @@ async def running(parts: Components, controlled: bool, traces: Traces | None) ->
 
 
 def _reconciler(
-    parts: Components, supervisor: SupervisorPipe | None, model_locks: ModelLocks, reaper: Reaper
+    parts: Components,
+    supervisor: SupervisorPipe | None,
+    model_locks: ModelLocks,
+    reaper: Reaper,
+    loader: ModelLoader,
 ) -> Reconciler:
     settings = parts.settings
     watch = ModelLiveness(
@@ -71,7 +77,8 @@ def _reconciler(
     return Reconciler(
         parts.registry,
         parts.backend,
-        settings.model_load_timeout_seconds,
+        loader,
+        reaper,
         parts.sharing,
         deadline=settings.predict_timeout_seconds,
         breakers=parts.breakers,
@@ -79,26 +86,21 @@ def _reconciler(
         supervisor=supervisor,
         model_locks=model_locks,
         registry_sync=parts.registry_sync,
-        reaper=reaper,
         watch=watch,
         slept_since=parts.awake.slept_since,
     )
 
 
-def _control(
-    parts: Components, supervisor: SupervisorPipe | None, model_locks: ModelLocks, reaper: Reaper
-) -> ControlServer:
+def _control(parts: Components, model_locks: ModelLocks, loader: ModelLoader) -> ControlServer:
     settings = parts.settings
     reloader = Reloader(
         parts.registry,
         parts.backend,
         parts.sharing.table,
         parts.registry_sync.publish,
-        settings.model_load_timeout_seconds,
+        loader,
         settings.predict_timeout_seconds,
-        kill=supervisor.kill if supervisor is not None else lambda name: None,
         model_locks=model_locks,
-        reaper=reaper,
     )
     # Beside an adapter in a container of its own, the folders may have other names.
     folders = (

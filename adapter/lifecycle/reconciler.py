@@ -18,6 +18,7 @@ from adapter import errors
 from adapter.backend.error_mapping import load_reason
 from adapter.backend.protocol import InferenceBackend
 from adapter.lifecycle.liveness import ModelLiveness
+from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.recovery import Recovery
@@ -45,7 +46,8 @@ class Reconciler:
         self,
         registry: Registry,
         backend: InferenceBackend,
-        load_timeout: float,
+        loader: ModelLoader,
+        reaper: Reaper,
         sharing: SharedState | None = None,
         clock: Callable[[], float] = time.monotonic,
         deadline: float = 15.0,
@@ -54,14 +56,12 @@ class Reconciler:
         supervisor: SupervisorPipe | None = None,
         model_locks: ModelLocks | None = None,
         registry_sync: RegistrySync | None = None,
-        reaper: Reaper | None = None,
         watch: ModelLiveness | None = None,
         slept_since: Callable[[float], bool] = lambda moment: False,
     ) -> None:
         names = list(registry.models)
         self._registry = registry
         self._backend = backend
-        self._load_timeout = load_timeout
         self._clock = clock
         # Whether the event loop has stood still since a moment: answers that we were too late for prove nothing.
         self._slept_since = slept_since
@@ -70,8 +70,9 @@ class Reconciler:
         self._breakers = breakers or Breakers(self._sharing.breakers)
         self._stubs = stubs
         self._watch = watch or ModelLiveness(self._sharing.table, backend, deadline, clock)
-        self._recovery = Recovery(backend, stubs, supervisor)
-        self._reaper = reaper or Reaper(stubs, supervisor, deadline, clock)
+        self._recovery = Recovery(stubs, supervisor)
+        self._reaper = reaper
+        self._loader = loader
         registry.watch(lambda name, _: self._recovery.forget(name))
         self._slots = asyncio.Semaphore(_LOADS)
         # Whose turn it is where a reload wants the same model.
@@ -214,17 +215,17 @@ class Reconciler:
         """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
         self._recovery.mark(model, reason, wait)
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
-        processes = await self._reaper.processes(model.entry)
+        await self._recovery.look()
         names = hung or (self._recovery.undead(model) if reason == "died" else [])
         if self._recovery.can_end(names):
             # Before they are, since Triton may end over it, and never answers some of their calls.
             self._registry.lose(model)
         try:
-            await self._recovery.unload(model, names)
+            await self._recovery.end(model, names)
+            await self._loader.unload(model.entry, orderly=reason == "memory")
         except errors.UpstreamDown as error:
             self._set_unavailable(model, error.detail)
             return
-        self._reaper.unloaded(processes, orderly=reason == "memory")
         model.mend(model.deaths, model.undead)
         if wait is None:
             return
@@ -238,8 +239,7 @@ class Reconciler:
                 model.status.become("loading", model.status.reason)
             started = self._clock()
             try:
-                for name in model.entry.triton_models:
-                    await self._backend.load(name, self._load_timeout)
+                seconds = await self._loader.load(model.entry)
             except errors.UpstreamDown as error:
                 self._set_unavailable(model, error.detail)
                 return
@@ -251,7 +251,6 @@ class Reconciler:
                 _log.error("model %s did not load: %s", model.entry.name, error.inside)
                 model.status.become("failed", load_reason(error.inside))
                 return
-            seconds = self._clock() - started
             if self._stubs is not None:
                 sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
                 # Where it was there before, its old process may not have ended yet.

@@ -1,7 +1,7 @@
 """How a model that died, hangs or holds too much memory is brought to its end, so that it can be loaded again.
 
 A load alone does not always replace a dead process; unloading and loading does, and takes a fresh one where the old
-one never ends. What hangs is ended by whoever owns Triton's processes; where that is not us, it is counted.
+one never ends. What hangs is ended before, by whoever owns Triton's processes; if that is not us, it is counted.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from adapter.backend.protocol import InferenceBackend
 from adapter.lifecycle.crash_backoff import MOST_DEATHS, WITHIN_SECONDS, CrashBackoff
 from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 
-_CALL_SECONDS = 5.0
 # For the end of processes that are killed.
 _KILL_SECONDS = 2.0
 _KILL_LOOKS = 40
@@ -32,13 +30,7 @@ _WHAT: Mapping[str, str] = {
 class Recovery:
     """Of all models. `stubs` and `supervisor` where Triton runs below `schwift serve`."""
 
-    def __init__(
-        self,
-        backend: InferenceBackend,
-        stubs: StubProcesses | None = None,
-        supervisor: SupervisorPipe | None = None,
-    ) -> None:
-        self._backend = backend
+    def __init__(self, stubs: StubProcesses | None = None, supervisor: SupervisorPipe | None = None) -> None:
         self._stubs = stubs
         self._supervisor = supervisor
         self._crash_backoff: defaultdict[str, CrashBackoff] = defaultdict(CrashBackoff)
@@ -62,6 +54,11 @@ class Recovery:
             return
         model.status.become("recovering", f"{what}; it is loaded again" + (f" in {wait:g} s" if wait else ""))
 
+    async def look(self) -> None:
+        """Find the processes, before anything is asked about them."""
+        if self._stubs is not None:
+            await asyncio.to_thread(self._stubs.look)
+
     def undead(self, model: Model) -> Sequence[str]:
         """Of a model that died: its Triton models that may have been taken for dead and are not.
 
@@ -78,13 +75,8 @@ class Recovery:
         """Whether there are processes of these Triton models, and somebody who owns them."""
         return self._supervisor is not None and bool(self._processes(names))
 
-    async def unload(self, model: Model, names: Sequence[str]) -> None:
-        """End those of its Triton models that are named, and unload them all. UpstreamDown."""
-        await self._end(model, names)
-        for name in reversed(model.entry.triton_models):
-            await self._backend.unload(name, _CALL_SECONDS)
-
-    async def _end(self, model: Model, names: Sequence[str]) -> None:
+    async def end(self, model: Model, names: Sequence[str]) -> None:
+        """End the processes of those of its Triton models that are named; on return they are gone, or counted."""
         if not names:
             return
         if not self.can_end(names):

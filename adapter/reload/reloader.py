@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 from adapter import errors
 from adapter.backend.error_mapping import load_reason
 from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.model_locks import ModelLocks
-from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.registry import Registry
 from adapter.predictor import Predictor
 from adapter.reload import smoke_test
@@ -34,7 +34,6 @@ _log = logging.getLogger("schwift.adapter")
 # Takes a line for the user who waits for the reload.
 Say = Callable[[str], None]
 
-_CALL_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 # Beyond one load: what else a recovery by the keeper may take.
 _RECOVERY_SECONDS = 30.0
@@ -45,8 +44,7 @@ _ADOPT_SECONDS = 5.0
 class Reloader:
     """Of the leading worker. `tell` writes down for the others what the registry says.
 
-    Timeouts in seconds: of one load, and of one request. `kill` ends the processes of a Triton model that does not let
-    itself be unloaded, where somebody can.
+    `answer_timeout` of one request, in seconds.
     """
 
     def __init__(
@@ -55,22 +53,18 @@ class Reloader:
         backend: InferenceBackend,
         table: SharedTable,
         tell: Callable[[], None],
-        load_timeout: float,
+        loader: ModelLoader,
         answer_timeout: float,
-        kill: Callable[[str], object] = lambda name: None,
         clock: Callable[[], float] = time.monotonic,
         model_locks: ModelLocks | None = None,
-        reaper: Reaper | None = None,
     ) -> None:
         self._registry = registry
         self._backend = backend
         self._table = table
         self._tell = tell
-        self._load_timeout = load_timeout
+        self._loader = loader
         self._answer_timeout = answer_timeout
-        self._kill = kill
         self._clock = clock
-        self._reaper = reaper or Reaper(None, None, answer_timeout, clock)
         # Those of the keeper, and which of them are ours now.
         self._model_locks = model_locks or ModelLocks()
         self._ours: set[str] = set()
@@ -112,7 +106,8 @@ class Reloader:
 
     async def give_up(self, entries: Sequence[ModelEntry], suffix: str) -> None:
         """Unload the trial names."""
-        await self._unload(entry.on_trial(suffix) for entry in entries)
+        for entry in entries:
+            await self._loader.unload(entry.on_trial(suffix), force=True)
 
     def release(self) -> None:
         """Leave the models to the keeper again."""
@@ -152,14 +147,15 @@ class Reloader:
         await self._replace(changed, removed)
         left, self._replaced = self._replaced, []
         used = {name for model in self._registry.models.values() for name in model.entry.triton_models}
-        await self._unload(left, used)
+        for entry in left:
+            await self._loader.unload(entry, used, force=True)
         for name in sorted({entry.name for entry in left} - self._registry.models.keys()):
             say(f"{name}: served no more")
 
     async def _take_turn(self, names: Set[str], say: Say) -> None:
         """ReloadFailed where the keeper goes on loading one of these models for too long."""
         names = names - self._ours
-        ends = self._clock() + self._load_timeout + _RECOVERY_SECONDS
+        ends = self._clock() + self._loader.timeout + _RECOVERY_SECONDS
         told = False
         while busy := sorted(name for name in names if not self._model_locks.free(name)):
             if self._clock() > ends:
@@ -173,20 +169,14 @@ class Reloader:
 
     async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
         """Load the Triton models of an entry and try them."""
-        started = self._clock()
-        before = await self._reaper.processes(entry)
         try:
-            for name in entry.triton_models:
-                await self._backend.load(name, self._load_timeout)
+            seconds = await self._loader.load(entry)
         except errors.ModelUnavailable as error:
             _log.error("model %s did not load: %s", entry.name, error.inside)
             reason = load_reason(error.inside)
             raise errors.ReloadFailed(f"{entry.name}: the new version does not load: {reason}") from error
         except errors.UpstreamDown as error:
             raise errors.ReloadFailed(f"{entry.name}: {error.detail}") from error
-        # The version before, if there was one under these names, Triton unloads by itself.
-        self._reaper.unloaded(before.without(await self._reaper.processes(entry)), orderly=True)
-        seconds = self._clock() - started
         try:
             warning = await smoke_test.check(self._backend, entry, served, self._answer_timeout)
         except errors.ReloadFailed as error:
@@ -212,19 +202,6 @@ class Reloader:
                 _log.warning("a worker has not left the version before, and is not waited for")
                 return
             await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _unload(self, entries: Iterable[ModelEntry], used: Collection[str] = ()) -> None:
-        """Unload the Triton models of these entries, but for those that are `used` on."""
-        for entry in entries:
-            processes = await self._reaper.processes(entry, used)
-            for name in entry.triton_models:
-                if name not in used:
-                    try:
-                        await self._backend.unload(name, _CALL_SECONDS)
-                    except errors.UpstreamDown:
-                        # It hangs in its load, or in a call.
-                        self._kill(name)
-            self._reaper.unloaded(processes, orderly=True)
 
 
 async def adopt(registry: Registry, service: Predictor, mark: counters.Cell) -> None:

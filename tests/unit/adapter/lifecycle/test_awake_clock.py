@@ -11,12 +11,12 @@ from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.lifecycle.awake_clock import MOST_SECONDS, AwakeClock
 from adapter.lifecycle.liveness import ModelLiveness
-from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.workers import counters
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.reconcilers import make_reconciler
 
 DEADLINE = 15.0
 
@@ -132,7 +132,7 @@ def test_a_load_whose_time_passed_asleep_has_not_failed(sleep: float, state: str
     async def main() -> str:
         clock = Clock()
         registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])))
-        reconciler = Reconciler(
+        reconciler = make_reconciler(
             registry, Sleepy(clock, sleep), 10, clock=clock, slept_since=AwakeClock(clock).slept_since
         )
         for _ in range(2):
@@ -150,7 +150,7 @@ def test_an_answer_that_was_missed_asleep_says_nothing_of_triton(sleep: float, s
         backend = Sleepy(clock, 0)
         registry = Registry(make_manifest(make_entry("m")))
         awake = AwakeClock(clock)
-        reconciler = Reconciler(registry, backend, 10, clock=clock, slept_since=awake.slept_since)
+        reconciler = make_reconciler(registry, backend, 10, clock=clock, slept_since=awake.slept_since)
         await reconciler.reconcile()
         await reconciler.wait_idle()
         assert registry.models["m"].ready

@@ -11,12 +11,10 @@ import pytest
 
 from adapter import errors
 from adapter.lifecycle.model_locks import ModelLocks
-from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
 from adapter.reload.control_server import ControlServer
-from adapter.reload.reloader import Reloader
 from adapter.sharing import SharedState
 from adapter.workers import counters
 from adapter.workers.process_lock import ProcessLock
@@ -25,6 +23,7 @@ from converter.schema.manifest import FILENAME, Manifest, ModelEntry
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
+from tests.support.reconcilers import make_reconciler, make_reloader
 from tests.unit.adapter.reload.test_reloader import version
 
 OLD, NEW = version("a", 1), version("a", 2)
@@ -73,17 +72,16 @@ class Both:
         self.backend = Timed(make_manifest(OLD))
         model_locks, clock = ModelLocks(), counted_loop().time
         self.registry_sync = RegistrySync(self.registry, self.sharing.snapshot)
-        self.reconciler = Reconciler(
+        self.reconciler = make_reconciler(
             self.registry,
             self.backend,
-            60,
-            self.sharing,
-            clock,
+            sharing=self.sharing,
+            clock=clock,
             model_locks=model_locks,
             registry_sync=self.registry_sync,
         )
-        self.reloader = Reloader(
-            self.registry, self.backend, self.sharing.table, self._tell, 60, 1, clock=clock, model_locks=model_locks
+        self.reloader = make_reloader(
+            self.registry, self.backend, self.sharing.table, self._tell, clock=clock, model_locks=model_locks
         )
         self.said: list[str] = []
         # Tasks are ended with the loop.

@@ -18,6 +18,7 @@ from adapter.sharing import SharedState
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
+from tests.support.reconcilers import make_reconciler
 
 NOT_LOADED = "The model is not available now; try again shortly."
 
@@ -27,7 +28,7 @@ def registry_of(*names: str) -> Registry:
 
 
 def look(registry: Registry, backend: FakeBackend, passes: int = 1) -> None:
-    reconciler = Reconciler(registry, backend, 60)
+    reconciler = make_reconciler(registry, backend)
 
     async def main() -> None:
         for _ in range(passes):
@@ -89,7 +90,7 @@ def test_how_long_the_load_took_is_kept() -> None:
             now += 1.25
 
     registry = registry_of("a")
-    asyncio.run(pass_of(Reconciler(registry, Slow(), 60, clock=lambda: now)))
+    asyncio.run(pass_of(make_reconciler(registry, Slow(), clock=lambda: now)))
     assert registry.models["a"].status.load_seconds == 2.5
 
 
@@ -187,7 +188,7 @@ def test_the_keeper_outlives_an_error_that_nobody_foresaw(caplog: pytest.LogCapt
             raise RuntimeError("odd")
 
     async def main() -> None:
-        task = asyncio.create_task(Reconciler(registry_of("a"), Odd(), 60).run())
+        task = asyncio.create_task(make_reconciler(registry_of("a"), Odd()).run())
         await asyncio.sleep(0.01)
         assert not task.done()
         task.cancel()
@@ -209,7 +210,7 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
     sharing, (leading, following) = two_workers()
     text = "failed: ModelError: [schwift:load_error] the model needs foo\n"
     backend = FakeBackend(load_errors={"b_direct": unavailable(text)})
-    leader, follower = Reconciler(leading, backend, 60, sharing), RegistrySync(following, sharing.snapshot)
+    leader, follower = make_reconciler(leading, backend, sharing=sharing), RegistrySync(following, sharing.snapshot)
     follower.catch_up()
     assert states(following) == {"a": "waiting", "b": "waiting"}
     asyncio.run(pass_of(leader))
@@ -223,7 +224,7 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
 def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> None:
     sharing, (leading, following) = two_workers()
     backend = FakeBackend()
-    leader, follower = Reconciler(leading, backend, 60, sharing), RegistrySync(following, sharing.snapshot)
+    leader, follower = make_reconciler(leading, backend, sharing=sharing), RegistrySync(following, sharing.snapshot)
     asyncio.run(pass_of(leader))
     follower.catch_up()
     following.models["a"].mark_dead(following.models["a"].loads)
@@ -254,7 +255,7 @@ async def silent(*_: object) -> Arrays:
 
 
 def kept(registry: Registry, backend: FakeBackend, breakers: Breakers | None = None) -> Reconciler:
-    return Reconciler(registry, backend, 60, clock=counted_loop().time, breakers=breakers)
+    return make_reconciler(registry, backend, clock=counted_loop().time, breakers=breakers)
 
 
 @in_counted_time
@@ -300,7 +301,7 @@ async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_
 def test_a_death_that_is_seen_while_triton_does_not_answer_is_not_forgotten(restarted: bool) -> None:
     """Where all of it was suspended, its processes are there still when it answers again."""
     registry, backend = registry_of("a"), FakeBackend()
-    reconciler, model = Reconciler(registry, backend, 60), registry.models["a"]
+    reconciler, model = make_reconciler(registry, backend), registry.models["a"]
 
     async def main() -> None:
         await pass_of(reconciler)

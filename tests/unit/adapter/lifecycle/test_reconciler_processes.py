@@ -9,12 +9,12 @@ import pytest
 
 from adapter import errors
 from adapter.lifecycle.reaper import Processes
-from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.outliving import NotedOutliving
+from tests.support.reconcilers import make_reconciler
 from tests.unit.adapter.lifecycle.test_reconciler import pass_of, registry_of
 
 
@@ -35,7 +35,7 @@ class Counted(StubProcesses):
 def test_R5_a_process_that_died_just_before_they_were_looked_for_is_missed(fronts: int, lost: int) -> None:
     """One of the two fronts; none at all is a backend without processes of its own."""
     registry = registry_of("m")
-    reconciler = Reconciler(registry, FakeBackend(), 60, stubs=Counted(m=fronts, m_direct=1))
+    reconciler = make_reconciler(registry, FakeBackend(), stubs=Counted(m=fronts, m_direct=1))
 
     async def main() -> None:
         for _ in range(2):
@@ -73,7 +73,7 @@ def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missi
     registry = Registry(make_manifest(make_entry("m")), whole=stubs.whole)
     model = registry.models["m"]
     registry.watch_losses(lambda entry: fates.append(f"give up {entry.name}"))
-    reconciler = Reconciler(registry, Noted(), 60, stubs=stubs, supervisor=Serve())
+    reconciler = make_reconciler(registry, Noted(), stubs=stubs, supervisor=Serve())
 
     async def main() -> None:
         await pass_of(reconciler)
@@ -102,7 +102,7 @@ def test_what_outlives_its_unloading_is_looked_after_from_then_on(reason: str) -
 
     registry = Registry(make_manifest(make_entry("m", max_memory_mb=1)))
     reaper, model = NotedOutliving({"m": (11, 12), "m_direct": (13,)}), registry.models["m"]
-    reconciler = Reconciler(registry, Mute(), 60, reaper=reaper)
+    reconciler = make_reconciler(registry, Mute(), reaper=reaper)
 
     async def main() -> None:
         await pass_of(reconciler)

@@ -8,7 +8,6 @@ import pytest
 
 from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
-from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.loop import in_counted_time
 from tests.support.served_models import make_model
 
@@ -54,31 +53,18 @@ class Serve(SupervisorPipe):
         return True
 
 
-class Unloading(FakeBackend):
-    """Notes when each was unloaded."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.times: list[tuple[str, float]] = []
-
-    async def unload(self, model: str, timeout: float) -> None:
-        await super().unload(model, timeout)
-        self.times.append((model, asyncio.get_running_loop().time()))
-
-
 class Bench:
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
         self.serve = Serve(processes)
-        self.backend = Unloading()
         self.whole = True
         self.model = make_model(whole=lambda _: self.whole)
-        self._recovery = Recovery(self.backend, processes, self.serve)
+        self._recovery = Recovery(processes, self.serve)
 
-    async def unload(self, *hung: str, reason: str = "hung") -> float:
+    async def end(self, *hung: str, reason: str = "hung") -> float:
         """What `hung` means is adapter/lifecycle/liveness.py's; the seconds that it took."""
         names = hung or (self._recovery.undead(self.model) if reason == "died" else [])
-        await self._recovery.unload(self.model, names)
+        await self._recovery.end(self.model, names)
         return asyncio.get_running_loop().time()
 
     @property
@@ -90,7 +76,7 @@ class Bench:
 async def test_R6_the_model_goes_before_a_front_that_waits_for_it() -> None:
     """Triton must have seen the end of the one before the other's: else it can end too."""
     bench = Bench(Processes())
-    await bench.unload("m", "m_direct")
+    await bench.end("m", "m_direct")
     assert bench.serve.kills == [("m_direct", 0.0), ("m", NOTICE_SECONDS)]
     assert bench.stuck == 0
 
@@ -98,7 +84,7 @@ async def test_R6_the_model_goes_before_a_front_that_waits_for_it() -> None:
 @in_counted_time
 async def test_a_front_that_hangs_alone_takes_its_model_along_first() -> None:
     bench = Bench(Processes())
-    await bench.unload("m")
+    await bench.end("m")
     assert bench.serve.kills == [("m_direct", 0.0), ("m", NOTICE_SECONDS)]
     assert not any(bench.processes.alive(pid) for pid in (*FRONTS, MODEL))
 
@@ -106,19 +92,18 @@ async def test_a_front_that_hangs_alone_takes_its_model_along_first() -> None:
 @in_counted_time
 async def test_a_model_that_hangs_alone_leaves_its_front_alone_and_nothing_is_waited_for() -> None:
     bench = Bench(Processes())
-    assert await bench.unload("m_direct") == 0.0
+    assert await bench.end("m_direct") == 0.0
     assert bench.serve.kills == [("m_direct", 0.0)]
     assert all(bench.processes.alive(pid) for pid in FRONTS)
 
 
 @in_counted_time
-async def test_nothing_is_unloaded_before_all_are_gone() -> None:
+async def test_nothing_goes_on_before_all_are_gone() -> None:
     """What is loaded next has processes of the same names."""
     bench = Bench(Processes(ends_after=0.4))
-    await bench.unload("m", "m_direct")
+    took = await bench.end("m", "m_direct")
     ended = 0.4 + NOTICE_SECONDS + 0.4
-    assert [name for name, _ in bench.backend.times] == ["m", "m_direct"]
-    assert all(ended <= when < ended + 0.2 for _, when in bench.backend.times)
+    assert ended <= took < ended + 0.2
     assert bench.stuck == 0
 
 
@@ -126,19 +111,18 @@ async def test_nothing_is_unloaded_before_all_are_gone() -> None:
 async def test_R6_one_that_does_not_end_is_counted_and_holds_nobody_for_longer() -> None:
     bench = Bench(Processes())
     bench.processes.stuck = {MODEL}
-    took = await bench.unload("m", "m_direct")
+    took = await bench.end("m", "m_direct")
     # Each kill waits for its own, and in between Triton has its moment.
     assert took == pytest.approx(KILL_SECONDS + NOTICE_SECONDS + KILL_SECONDS)
     assert [name for name, _ in bench.serve.kills] == ["m_direct", "m", "m_direct"]
     assert bench.stuck == 1
-    assert bench.backend.unloads == ["m", "m_direct"]
 
 
 @in_counted_time
 async def test_stopped_ones_are_ended_though_nothing_hangs() -> None:
     bench = Bench(Processes())
     bench.processes.stopped = {"m_direct"}
-    await bench.unload(reason="died")
+    await bench.end(reason="died")
     assert bench.serve.kills == [("m_direct", 0.0)]
 
 
@@ -147,22 +131,21 @@ async def test_where_nobody_is_missing_of_a_model_that_died_all_are_ended() -> N
     """Triton took one for dead that goes on, and which of them it was nobody knows."""
     bench = Bench(Processes())
     bench.model.mark_dead(bench.model.loads)
-    await bench.unload(reason="died")
+    await bench.end(reason="died")
     assert bench.serve.kills == [("m_direct", 0.0), ("m", NOTICE_SECONDS)]
     assert bench.stuck == 0
 
 
 @pytest.mark.parametrize(("reason", "died"), [("memory", False), ("died", True)])
 @in_counted_time
-async def test_what_is_well_is_only_unloaded(reason: str, died: bool) -> None:
+async def test_what_is_well_is_not_ended(reason: str, died: bool) -> None:
     """Those beside a process that died are well, and calls in them are answered."""
     bench = Bench(Processes())
     if died:
         bench.whole = False
         bench.model.mark_dead(bench.model.loads)
-    assert await bench.unload(reason=reason) == 0.0
+    assert await bench.end(reason=reason) == 0.0
     assert bench.serve.kills == []
-    assert bench.backend.unloads == ["m", "m_direct"]
     assert bench.stuck == 0
 
 
@@ -170,9 +153,7 @@ async def test_what_is_well_is_only_unloaded(reason: str, died: bool) -> None:
 @in_counted_time
 async def test_R6_where_they_are_not_ours_they_are_counted(here: bool) -> None:
     model = make_model()
-    backend = FakeBackend()
-    recovery = Recovery(backend, Processes() if here else None, None)
+    recovery = Recovery(Processes() if here else None, None)
     assert not recovery.can_end(["m", "m_direct"])
-    await recovery.unload(model, ["m", "m_direct"])
+    await recovery.end(model, ["m", "m_direct"])
     assert model.stuck.total() == 2
-    assert backend.unloads == ["m", "m_direct"]

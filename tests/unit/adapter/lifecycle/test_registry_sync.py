@@ -11,7 +11,6 @@ import pytest
 
 from adapter.app import create_app
 from adapter.http.predict import PredictEndpoint
-from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.sharing import SharedState
@@ -19,6 +18,7 @@ from adapter.workers.shared_snapshot import SharedSnapshot
 from converter.schema.settings import Settings
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.reconcilers import make_reconciler
 
 MANIFEST = make_manifest(make_entry("a"))
 BODY = {"features": [[1, 2, 3, 4]]}
@@ -30,7 +30,7 @@ class Workers:
     def __init__(self, folder: Path) -> None:
         sharing, backend = SharedState(["a"], workers=2), FakeBackend()
         self.leading = Registry(MANIFEST, sharing.table, 0)
-        self.reconciler = Reconciler(self.leading, backend, 60, sharing)
+        self.reconciler = make_reconciler(self.leading, backend, sharing=sharing)
         settings = Settings(repository=folder, workers=2)
         self.app: PredictEndpoint = create_app(settings, MANIFEST, lambda: backend, sharing, 1)
 

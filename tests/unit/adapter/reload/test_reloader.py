@@ -12,13 +12,14 @@ from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.lifecycle.reaper import Processes
 from adapter.lifecycle.registry import Registry
-from adapter.reload.reloader import Reloader, adopt
+from adapter.reload.reloader import adopt
 from adapter.workers import counters
 from converter.schema.manifest import Manifest, ModelEntry, Tensor
 from tests.support.fakes.backend import FakeBackend, Handler, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.outliving import NotedOutliving
 from tests.support.lifecycle_desk import in_a_loop
+from tests.support.reconcilers import make_reloader
 
 
 def version(name: str, number: int, **spec: Any) -> ModelEntry:
@@ -36,7 +37,7 @@ class Bench:
         self.backend = FakeBackend(handler)
         self.told: list[int] = []
         self.adopts = True
-        self.reloader = Reloader(self.registry, self.backend, self.table, self._tell, 60, 1, self._kill)
+        self.reloader = make_reloader(self.registry, self.backend, self.table, self._tell, kill=self._kill)
         self.said: list[str] = []
         self.killed: list[str] = []
 
@@ -105,7 +106,7 @@ async def test_process_that_hangs_in_its_load_is_killed_where_somebody_can() -> 
 
     bench = Bench()
     stuck = Stuck(load_errors={"a_direct~t": errors.ModelUnavailable("no", "loading took over 60 s")})
-    bench.reloader = Reloader(bench.registry, stuck, bench.table, lambda: None, 60, 1, bench._kill)
+    bench.reloader = make_reloader(bench.registry, stuck, bench.table, kill=bench._kill)
     with pytest.raises(errors.ReloadFailed, match="does not load: loading took over 60 s"):
         await bench.reload(NEXT)
     assert (bench.killed, stuck.unloads) == (["a_direct~t"], ["a~t"])
@@ -160,7 +161,7 @@ async def test_processes_of_what_was_replaced_are_looked_after_and_no_others() -
 
     reaper = NotedOutliving({"a": (1, 2), "a_direct": (3,), "b": (4, 5), "b_direct": (6,)})
     bench = Bench()
-    bench.reloader = Reloader(bench.registry, Triton(), bench.table, bench._tell, 60, 1, bench._kill, reaper=reaper)
+    bench.reloader = make_reloader(bench.registry, Triton(), bench.table, bench._tell, reaper=reaper)
     await bench.reload(NEXT)
     # The model, whose front serves on, and the trial.
     assert reaper.told == [(Processes(models=(3,)), True), (Processes(models=(101,), fronts=(102,)), True)]
@@ -205,7 +206,7 @@ def test_worker_that_hangs_is_waited_for_no_longer_than_a_request_may_take(
         now[0] += 1.0
         return now[0]
 
-    bench.reloader = Reloader(bench.registry, bench.backend, bench.table, lambda: None, 60, 15, clock=clock)
+    bench.reloader = make_reloader(bench.registry, bench.backend, bench.table, answer_timeout=15, clock=clock)
     asyncio.run(bench.reload(NEXT))
     assert bench.registry.models["a"].entry.version == 2
     assert now[0] > 2 * 20

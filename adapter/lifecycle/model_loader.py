@@ -1,0 +1,69 @@
+"""Loads and unloads the Triton models of a served model, for the reconciler and for a reload."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+from adapter import errors
+from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle.reaper import Reaper
+from adapter.lifecycle.stub_processes import SupervisorPipe
+from converter.schema.manifest import ModelEntry
+
+_UNLOAD_SECONDS = 5.0
+
+
+class ModelLoader:
+    """`timeout` of one load, in seconds. `supervisor` ends processes, if Triton runs below `schwift serve`."""
+
+    def __init__(
+        self,
+        backend: InferenceBackend,
+        reaper: Reaper,
+        timeout: float,
+        supervisor: SupervisorPipe | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._reaper = reaper
+        self._supervisor = supervisor
+        self._clock = clock
+        self.timeout = timeout
+
+    async def load(self, entry: ModelEntry) -> float:
+        """Load an entry's Triton models, the model before the front that calls it; the seconds that it took.
+
+        Raises: ModelUnavailable if one does not load, UpstreamDown if Triton does not answer.
+        """
+        before = await self._reaper.processes(entry)
+        started = self._clock()
+        for name in entry.triton_models:
+            await self._backend.load(name, self.timeout)
+        seconds = self._clock() - started
+        # What was there under these names before Triton unloads by itself.
+        self._reaper.unloaded(before.without(await self._reaper.processes(entry)), orderly=True)
+        return seconds
+
+    async def unload(
+        self, entry: ModelEntry, used: Collection[str] = (), *, orderly: bool = True, force: bool = False
+    ) -> None:
+        """Unload an entry's Triton models, the front first, but for those that are `used` on.
+
+        `orderly`: as far as is known, none of their processes died. `force` has the processes of a Triton model killed
+        that does not let itself be unloaded, since it hangs in its load or in a call, and goes on.
+
+        Raises: UpstreamDown if Triton does not answer, without `force`.
+        """
+        processes = await self._reaper.processes(entry, used)
+        for name in reversed(entry.triton_models):
+            if name in used:
+                continue
+            try:
+                await self._backend.unload(name, _UNLOAD_SECONDS)
+            except errors.UpstreamDown:
+                if not force:
+                    raise
+                if self._supervisor is not None:
+                    self._supervisor.kill(name)
+        self._reaper.unloaded(processes, orderly)
