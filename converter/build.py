@@ -1,14 +1,13 @@
-"""One build from end to end: discover → inspect → plan → compare → write."""
+"""A build: discover → inspect → plan → compare; `repository.writer.commit` writes what was planned."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,85 +15,107 @@ from converter.errors import ConfigError, RepositoryError
 from converter.inspect.discover import ModelSource, check_names, discover
 from converter.inspect.inspector import ModelFacts, inspect_all
 from converter.inspect.model_folder import check_unchanged
-from converter.repository import version_history, writer
+from converter.repository.build_plan import BuildPlan, complete_plan
+from converter.repository.content import Plan
+from converter.repository.current import read_current
 from converter.repository.lock import SCRATCH, locked, reading
-from converter.repository.plan import BuildOptions, Plan, join_plans, plan_model
-from converter.schema.manifest import Manifest, ModelEntry
-from converter.schema.wire import wake_key_path
+from converter.repository.plan import BuildOptions, plan_model
+from converter.repository.version_history import VersionHistory, assign_version, carry_over, go_back
+from converter.schema.manifest import Manifest
 
 _KEY_BYTES = 16
 _DOCKER_REMEDY = "(with docker: EXTRAS=<package> docker compose up --build)"
-_KEY = re.compile(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}")
 
 
 @dataclass(frozen=True)
-class Build:
-    """What a build found, and what it changed or would change. `built` are the models that it made."""
+class Workspace:
+    """The path of a repository that nobody else changes meanwhile, and a folder for what is compiled."""
 
-    manifest: Manifest
-    built: tuple[ModelEntry, ...]
-    changes: writer.Changes
-    notes: tuple[str, ...]
+    output: Path
+    scratch: Path
 
 
-def build_repository(
-    models: Path,
-    output: Path,
-    options: BuildOptions,
-    only: Sequence[str] = (),
-    check: bool = False,
-    skip_missing: bool = False,
-    write: writer.Write = writer.write,
-) -> Build:
-    """Build the repository of `models` at `output`; with `check`, only say what would change.
+@contextlib.contextmanager
+def open_workspace(output: Path, read_only: bool = False) -> Iterator[Workspace]:
+    """Keep other builds of a repository waiting: each is planned from what the one before left.
 
-    Other builds of it wait meanwhile: each is made of what the one before left. With `only`, the other models stay in
-    the repository as they were built before. With `skip_missing`, a model whose library is not installed is left out,
-    and a note says so. `write` gets the plan where something changes.
-    Raises ConfigError and RepositoryError; either leaves the repository as it was.
+    With `read_only` nothing is written beside the repository. Raises RepositoryError if the lock cannot be had.
     """
-    with reading(output) if check else locked(output, tidy=True) as builds, _scratch(builds) as scratch:
-        return _build(models, output, options, only, check, skip_missing, write, scratch)
+    if read_only:
+        with reading(output), tempfile.TemporaryDirectory(prefix="schwift-build-") as made:
+            yield Workspace(output, Path(made))
+        return
+    with locked(output, tidy=True) as builds:
+        # Beside the builds, where the next one removes it if this one is killed.
+        scratch = builds / SCRATCH
+        try:
+            scratch.mkdir()
+        except OSError as error:
+            raise RepositoryError(f"{output}: the repository could not be written: {error.strerror}") from error
+        try:
+            yield Workspace(output, scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _build(
-    models: Path,
-    output: Path,
-    options: BuildOptions,
-    only: Sequence[str],
-    check: bool,
-    skip_missing: bool,
-    write: writer.Write,
-    scratch: Path,
-) -> Build:
+def plan_repository(
+    models: Path, options: BuildOptions, old: Workspace, names: Sequence[str] = (), skip_missing: bool = False
+) -> BuildPlan:
+    """Plan the repository of `models` in place of the old one; nothing is written but what is compiled.
+
+    With `names`, the other models stay in the repository as they were built before. With `skip_missing`, a model whose
+    library is not installed is left out, and a note says so. Raises ConfigError and RepositoryError.
+    """
     discovery = discover(models, options.model_links)
-    check_names(only, discovery)
-    sources = tuple(source for source in discovery.sources if not only or source.spec.name in only)
-    old = writer.existing(output, tolerant=not only)
-    kept = _kept(old, output, only)
-    notes = [*discovery.passed_over, *(note for source in sources for note in _notes(source, options))]
-    left_out: list[str] = []
-    facts = inspect_all(sources, scratch, options.cores, left_out if skip_missing else None)
-    sources = tuple(source for source in sources if source.spec.name in facts)
-    if not sources:
-        raise ConfigError(left_out)
-    notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in left_out]
-    before = old or Manifest(models=())
+    check_names(names, discovery)
+    sources = tuple(source for source in discovery.sources if not names or source.spec.name in names)
+    manifest = read_current(old.output, tolerant=not names)
+    before, root = manifest or Manifest(models=()), old.output.resolve()
+    carried = [_carry_others_over(before, root, names)] if names else []
+    notes = [*discovery.passed_over, *(note for source in sources for note in _compare_with_settings(source, options))]
+    missing: list[str] = []
+    facts = inspect_all(sources, old.scratch, options.cores, missing if skip_missing else None)
+    if not facts:
+        raise ConfigError(missing)
+    notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in missing]
     notes += [note for name in sorted(facts) for note in facts[name].notes]
-    plans, said = _plans(sources, facts, options, before, output.resolve())
-    plan = join_plans([*plans, *kept])
-    manifest = plan.manifest(writer.digests(plan), before.numbers)
+    plans = []
+    sources = tuple(source for source in sources if source.spec.name in facts)
+    for source in sources:
+        plan, said = _plan_versions(source, facts[source.spec.name], options, before, root)
+        plans.append(plan)
+        notes += said
+    whole = complete_plan(old.output, [*plans, *carried], manifest, names, notes)
     for source in sources:
         check_unchanged(source.originals)
-    changes = writer.compare(old, manifest)
-    if changes and not check:
-        write(plan, manifest, output)
-    built = tuple(entry for entry in manifest.models if not only or entry.name in only)
-    return Build(manifest, built, changes, (*notes, *said))
+    return whole
 
 
-def _notes(source: ModelSource, options: BuildOptions) -> Iterator[str]:
-    """What the config and the settings make of each other."""
+def plan_rollback(name: str, old: Workspace) -> BuildPlan:
+    """Plan to serve the version of a model before the one that is served.
+
+    Raises ConfigError if there is none, RepositoryError if it is damaged, or if there is no repository.
+    """
+    manifest = read_current(old.output)
+    if manifest is None:
+        raise RepositoryError(f"{old.output}: nothing is built here: `schwift build-repo` builds")
+    root = old.output.resolve()
+    others = [entry.name for entry in manifest.models if entry.name != name]
+    plans = [go_back(name, manifest, root), carry_over(manifest, root, others)]
+    return complete_plan(old.output, plans, manifest, [name])
+
+
+def _plan_versions(
+    source: ModelSource, facts: ModelFacts, options: BuildOptions, old: Manifest, root: Path
+) -> tuple[Plan, list[str]]:
+    """Plan a model under its number, with its older versions; and say what the user should know."""
+    history = VersionHistory(source.spec.name, old, root)
+    wake_key = history.read_wake_key() or secrets.token_hex(_KEY_BYTES)
+    return assign_version(history, plan_model(source, facts, options, wake_key))
+
+
+def _compare_with_settings(source: ModelSource, options: BuildOptions) -> Iterator[str]:
+    """Say where a config asks for more than the settings give."""
     spec = source.spec
     if spec.instances > options.cores:
         yield f"{source.config}: {spec.instances} instances on {options.cores} cores: each runs one thread"
@@ -107,84 +128,11 @@ def _notes(source: ModelSource, options: BuildOptions) -> Iterator[str]:
         )
 
 
-@contextlib.contextmanager
-def _scratch(builds: Path | None) -> Iterator[Path]:
-    """A folder for what is compiled: beside the builds, where the next one removes it if this one is killed."""
-    if builds is None:
-        with tempfile.TemporaryDirectory(prefix="schwift-build-") as made:
-            yield Path(made)
-        return
-    folder = builds / SCRATCH
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def roll_back(output: Path, name: str, write: writer.Write = writer.write) -> Build:
-    """Serve the version of a model before the one that is served. ConfigError where there is none."""
-    with locked(output):
-        return _roll_back(output, name, write)
-
-
-def _roll_back(output: Path, name: str, write: writer.Write) -> Build:
-    old = writer.existing(output)
-    if old is None:
-        raise RepositoryError(f"{output}: nothing is built here: `schwift build-repo` builds")
-    root = output.resolve()
-    others = [entry.name for entry in old.models if entry.name != name]
-    plan = join_plans([version_history.rolled_back(name, old, root), version_history.carry_over(old, root, others)])
-    manifest = plan.manifest(writer.digests(plan), old.numbers)
-    write(plan, manifest, output)
-    built = tuple(entry for entry in manifest.models if entry.name == name)
-    return Build(manifest, built, writer.compare(old, manifest), ())
-
-
-def _plans(
-    sources: Sequence[ModelSource], facts: Mapping[str, ModelFacts], options: BuildOptions, old: Manifest, root: Path
-) -> tuple[list[Plan], list[str]]:
-    """Each model's versions; and notes for the user."""
-    plans, notes = [], []
-    for source in sources:
-        name = source.spec.name
-        shelf = version_history.VersionHistory(name, old, root)
-        key = _wake_key(shelf, root)
-
-        def plan_at(version: int, source: ModelSource = source, key: str = key) -> Plan:
-            return plan_model(source, facts[source.spec.name], options, key, version)
-
-        plan, said = version_history.assign_version(shelf, plan_at)
-        plans.append(plan)
-        notes += said
-    return plans, notes
-
-
-def _wake_key(shelf: version_history.VersionHistory, root: Path) -> str:
-    """That of the version that is there, and a random one for a new model."""
-    served = shelf.served
-    known = _read_key(root / wake_key_path(served.front, served.version)) if served and served.front else None
-    return known or secrets.token_hex(_KEY_BYTES)
-
-
-def _read_key(path: Path) -> str | None:
-    """None where it is gone or damaged."""
-    try:
-        key = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return key if _KEY.fullmatch(key) else None
-
-
-def _kept(old: Manifest | None, output: Path, only: Sequence[str]) -> list[Plan]:
-    """The models that `--model` leaves alone, as files of the build that is there."""
-    if not only or old is None:
-        return []
-    plan = version_history.carry_over(
-        old, output.resolve(), (entry.name for entry in old.models if entry.name not in only)
-    )
-    folders = {name.split("/")[0] for name in plan.files}
-    clash = folders & {name for wanted in only for name in (wanted, f"{wanted}_direct")}
+def _carry_others_over(old: Manifest, root: Path, names: Sequence[str]) -> Plan:
+    """Plan the models that `--model` leaves alone, as files of the build that is there."""
+    plan = carry_over(old, root, (entry.name for entry in old.models if entry.name not in names))
+    folders = {path.split("/")[0] for path in plan.files}
+    clash = folders & {name for wanted in names for name in (wanted, f"{wanted}_direct")}
     if clash:
         raise ConfigError(f"--model: {', '.join(sorted(clash))} belongs to another model of the repository")
-    return [plan]
+    return plan

@@ -63,23 +63,21 @@ def build_repo(
 
     Exit code 0, or 2 for a bad model_config.yaml, model file or option.
     """
-    from converter.build import build_repository
+    from converter.build import open_workspace, plan_repository
     from converter.report import report
     from converter.repository.plan import BuildOptions
+    from converter.repository.writer import commit
 
     settings = load_settings(model_directory=models, repository=output)
     if settings.triton_key_file is not None and not check:
         # For a Triton and an adapter that share it, and may not write it (docker-compose.yml).
         triton_key.ensure(settings.triton_key_file)
-    build = build_repository(
-        settings.model_directory,
-        settings.repository,
-        BuildOptions.of(settings, available_cores()),
-        names,
-        check,
-        skip_missing,
-    )
-    click.echo(report(build, settings.repository, check))
+    options = BuildOptions.of(settings, available_cores())
+    with open_workspace(settings.repository, read_only=check) as old:
+        plan = plan_repository(settings.model_directory, options, old, names, skip_missing)
+        if not check:
+            commit(plan)
+    click.echo(report(plan, written=not check))
 
 
 @main.command()
@@ -100,8 +98,8 @@ def reload(names: tuple[str, ...], models: Path | None, repository: Path | None,
 
     settings = load_settings(model_directory=models, repository=repository)
     settings = follow_server(settings, settings.model_directory if models else None, repository and settings.repository)
-    build = run(settings, BuildOptions.of(settings, available_cores()), names, click.echo, skip_missing)
-    click.echo(report(build, settings.repository, check=False))
+    options = BuildOptions.of(settings, available_cores())
+    click.echo(report(run(settings, options, names, click.echo, skip_missing)))
 
 
 @main.command()
@@ -118,4 +116,4 @@ def rollback(name: str, repository: Path | None) -> None:
 
     settings = load_settings(repository=repository)
     settings = follow_server(settings, repository=repository and settings.repository)
-    click.echo(report(run(settings, name, click.echo), settings.repository, check=False))
+    click.echo(report(run(settings, name, click.echo)))

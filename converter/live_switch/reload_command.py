@@ -10,13 +10,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from converter.build import Build, build_repository, roll_back
+from converter.build import open_workspace, plan_repository, plan_rollback
 from converter.errors import ReloadError, RepositoryError
-from converter.live_switch.control_client import ControlClient, connected
+from converter.live_switch.control_client import connected
 from converter.live_switch.trial_names import trial_names
-from converter.repository import writer
-from converter.repository.lock import locked
-from converter.repository.plan import BuildOptions, Plan
+from converter.repository.build_plan import BuildPlan
+from converter.repository.plan import BuildOptions
+from converter.repository.writer import stage
 from converter.schema.manifest import Manifest
 from converter.schema.settings import Settings
 
@@ -42,31 +42,34 @@ def follow_server(settings: Settings, models: Path | None = None, repository: Pa
 
 def reload(
     settings: Settings, options: BuildOptions, names: Sequence[str], say: Say, skip_missing: bool = False
-) -> Build:
+) -> BuildPlan:
     """Build `models/`, or the named models of it, and have the server take what changed.
 
     Raises NothingServed before anything is built, ConfigError of the build, and ReloadError.
     """
     _check_server(settings)
-    take = _LiveSwitch(settings, say)
     # Other builds wait until the server is at its end with this one.
-    with locked(settings.repository):
-        build = build_repository(
-            settings.model_directory, settings.repository, options, names, skip_missing=skip_missing, write=take.build
-        )
-        if not build.changes:
+    with open_workspace(settings.repository) as old:
+        plan = plan_repository(settings.model_directory, options, old, names, skip_missing)
+        if plan.changes:
+            _switch_live(settings, plan, say)
+        else:
             # The server may be behind: it was started before the last build, or has given a model up.
-            take.current(build.manifest, names)
-        return build
+            _catch_up(settings, plan.manifest, names, say)
+        return plan
 
 
-def rollback(settings: Settings, name: str, say: Say) -> Build:
+def rollback(settings: Settings, name: str, say: Say) -> BuildPlan:
     """Have the server go back to the version of a model before the one it serves; raises as `reload` does."""
     _check_server(settings)
-    return roll_back(settings.repository, name, write=_LiveSwitch(settings, say).build)
+    with open_workspace(settings.repository) as old:
+        plan = plan_rollback(name, old)
+        _switch_live(settings, plan, say)
+        return plan
 
 
 def _check_server(settings: Settings) -> None:
+    """Raise NothingServed or RepositoryError if what is built could not be switched to."""
     with connected(settings):
         pass
     if not settings.repository.is_symlink():
@@ -76,52 +79,37 @@ def _check_server(settings: Settings) -> None:
         )
 
 
-class _LiveSwitch:
-    """How the server takes a repository."""
-
-    def __init__(self, settings: Settings, say: Say) -> None:
-        self._settings = settings
-        self._say = say
-
-    def build(self, plan: Plan, manifest: Manifest, output: Path) -> None:
-        """A `writer.Write`: the build is switched to once the server has tried it."""
-        with writer.stage(plan, manifest, output) as new, connected(self._settings, self._say) as control:
-            served = new.served
-            if served is None:
-                raise RepositoryError(f"{output}: what is served is gone from the disk: start the server anew")
-            changed = _changed(control, manifest)
-            entries = [entry for entry in manifest.models if entry.name in changed]
-            with trial_names(entries, new.folder, served) as suffix:
-                control.try_build(new.folder.name, changed, suffix)
-                new.switch()
-                try:
-                    control.switch()
-                except BaseException:
-                    new.undo()
-                    with contextlib.suppress(ReloadError):
-                        control.settle()
-                    raise
-
-    def current(self, manifest: Manifest, names: Sequence[str]) -> None:
-        """The build that is there already; failed models are tried again, or those of them that are named."""
-        with connected(self._settings, self._say) as control:
-            answer = control.served()
-            served, failed = answer.served, {name for name in answer.failed if not names or name in names}
-            changed = [
-                entry.name
-                for entry in manifest.models
-                if served.get(entry.name) != entry.version or entry.name in failed
-            ]
-            if not changed and len(served) == len(manifest.models):
-                return
-            entries = [entry for entry in manifest.models if entry.name in changed]
-            folder = self._settings.repository.resolve()
-            with trial_names(entries, folder, folder) as suffix:
-                control.try_build(folder.name, changed, suffix)
+def _switch_live(settings: Settings, plan: BuildPlan, say: Say) -> None:
+    """Stage a build, have the server try it, and switch to it; both go back if that fails."""
+    with stage(plan) as new, connected(settings, say) as control:
+        if new.served is None:
+            raise RepositoryError(f"{plan.output}: what is served is gone from the disk: start the server anew")
+        served = control.served().served
+        entries = [entry for entry in plan.manifest.models if served.get(entry.name) != entry.version]
+        changed = [entry.name for entry in entries]
+        with trial_names(entries, new.folder, new.served) as suffix:
+            control.try_build(new.folder.name, changed, suffix)
+            new.switch()
+            try:
                 control.switch()
+            except BaseException:
+                new.undo()
+                with contextlib.suppress(ReloadError):
+                    control.settle()
+                raise
 
 
-def _changed(control: ControlClient, manifest: Manifest) -> list[str]:
-    """The models that the server serves in another version, or not at all."""
-    served = control.served().served
-    return [entry.name for entry in manifest.models if served.get(entry.name) != entry.version]
+def _catch_up(settings: Settings, manifest: Manifest, names: Sequence[str], say: Say) -> None:
+    """Have the server take the build that is there; it tries failed models again, or those of them that are named."""
+    with connected(settings, say) as control:
+        answer = control.served()
+        served, failed = answer.served, {name for name in answer.failed if not names or name in names}
+        entries = [
+            entry for entry in manifest.models if served.get(entry.name) != entry.version or entry.name in failed
+        ]
+        if not entries and len(served) == len(manifest.models):
+            return
+        folder = settings.repository.resolve()
+        with trial_names(entries, folder, folder) as suffix:
+            control.try_build(folder.name, [entry.name for entry in entries], suffix)
+            control.switch()

@@ -1,4 +1,4 @@
-"""spec + facts → the whole repository as (path, content), without touching the disk.
+"""spec + facts → one model's content, without writing anything.
 
 For a source model `m` there are two Triton models (docs/architecture.md says why):
 `m`, the front, has the dynamic batcher and the queue policy; `m_direct`, the model, has the backend.
@@ -7,18 +7,19 @@ For a source model `m` there are two Triton models (docs/architecture.md says wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
+from converter.repository.content import ModelContent, read_files
 from converter.repository.render import QueuePolicy, TritonModel, render
 from converter.repository.runtime_files import entry_point, runtime_files
 from converter.repository.tensors import Tensors, resolve
-from converter.schema.manifest import DIRECT_SUFFIX, Manifest, ModelEntry, OlderVersion
+from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry
 from converter.schema.settings import Settings
-from converter.schema.wire import wake_key_path
+from converter.schema.wire import WAKE_KEY_FILE
 
 # Where a Python model's folder goes inside its version folder: the root of `import models.x.y`.
 _SOURCE = "source"
@@ -52,33 +53,8 @@ class BuildOptions:
         )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Every file of a repository, by path relative to its root: bytes, or the file to copy."""
-
-    entries: tuple[ModelEntry, ...]
-    files: Mapping[str, bytes | Path]
-    older: tuple[OlderVersion, ...] = ()
-
-    def manifest(self, digests: Mapping[str, str], numbers: Mapping[str, int] | None = None) -> Manifest:
-        """`numbers` are the last that each model had before."""
-        last = dict(numbers or {})
-        for entry in (*self.entries, *(item.entry for item in self.older)):
-            last[entry.name] = max(entry.version, last.get(entry.name, 0))
-        return Manifest(models=self.entries, older=self.older, numbers=last, files=dict(digests))
-
-
-def join_plans(plans: Iterable[Plan]) -> Plan:
-    """One repository of all of them, in the order of their names and numbers."""
-    listed = list(plans)
-    entries = sorted((entry for plan in listed for entry in plan.entries), key=lambda entry: entry.name)
-    older = sorted((item for plan in listed for item in plan.older), key=lambda item: (item.name, item.version))
-    files = sorted((name, content) for plan in listed for name, content in plan.files.items())
-    return Plan(tuple(entries), dict(files), tuple(older))
-
-
-def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str, version: int) -> Plan:
-    """One model as such a version of it, and no older one.
+def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str) -> ModelContent:
+    """Plan one model, whichever number its version will have.
 
     `wake_key` is the secret mark of its wake-ups (runtime/wake.py).
     """
@@ -86,25 +62,27 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
     tensors = resolve(source, facts)
     preferred = spec.preferred_batch_size or (options.max_batch_size,)
     direct_rows = max(*preferred, spec.rush_batch_size or 0)
-    direct = _direct_model(source, facts, tensors, direct_rows, options, version)
+    direct = _direct_model(source, facts, tensors, direct_rows, options)
     # By default above what the adapter has in flight, so that Triton never refuses the adapter.
     queue_size = spec.queue.max_size or 2 * options.max_concurrent_requests
+    configs = {direct.name: render(direct)}
     files = _files_of_direct(direct, source, facts)
     front = None
     if "predict_batched" in spec.endpoints:
         front = _front(source, tensors, direct, preferred, queue_size, options)
-        files.update(_files_of_front(_without_reshape(front), wake_key))
+        configs[front.name] = render(_without_reshape(front))
+        files |= _files_of_front(front, wake_key)
     entry = ModelEntry(
         spec=spec,
         front=front.name if front else None,
         direct=direct.name,
-        version=version,
+        version=0,
         inputs=tuple(plan.tensor for plan in tensors.inputs),
         outputs=tuple(plan.tensor for plan in tensors.outputs),
         direct_max_rows=direct_rows,
         queue_size=queue_size,
     )
-    return Plan((entry,), files)
+    return ModelContent(entry, configs, read_files(files))
 
 
 def _front(
@@ -119,7 +97,6 @@ def _front(
     timeout_us = round(1e3 * (spec.queue.timeout_ms or options.predict_timeout_seconds * 1e3))
     return TritonModel(
         name=spec.name,
-        version=direct.version,
         backend="python",
         max_batch_size=max(preferred),
         inputs=tensors.inputs,
@@ -139,7 +116,7 @@ def _front(
 
 
 def _direct_model(
-    source: ModelSource, facts: ModelFacts, tensors: Tensors, rows: int, options: BuildOptions, version: int
+    source: ModelSource, facts: ModelFacts, tensors: Tensors, rows: int, options: BuildOptions
 ) -> TritonModel:
     spec = source.spec
     name = spec.name + DIRECT_SUFFIX
@@ -148,7 +125,6 @@ def _direct_model(
         threads = max(1, min(options.max_ml_workers, options.cores) // spec.instances)
         return TritonModel(
             name=name,
-            version=version,
             backend="onnxruntime",
             max_batch_size=rows,
             inputs=tensors.inputs,
@@ -161,7 +137,6 @@ def _direct_model(
     args = spec.model_args
     return TritonModel(
         name=name,
-        version=version,
         backend="python",
         max_batch_size=rows,
         inputs=tensors.inputs,
@@ -191,27 +166,19 @@ def _without_reshape(front: TritonModel) -> TritonModel:
 
 
 def _files_of_front(front: TritonModel, wake_key: str) -> dict[str, bytes | Path]:
-    version = f"{front.name}/{front.version}"
-    return {
-        f"{front.name}/config.pbtxt": render(front),
-        wake_key_path(front.name, front.version): f"{wake_key}\n".encode(),
-        f"{version}/model.py": entry_point("front"),
-        **{f"{version}/{name}": path for name, path in runtime_files().items()},
-    }
+    files: dict[str, bytes | Path] = {WAKE_KEY_FILE: f"{wake_key}\n".encode(), "model.py": entry_point("front")}
+    return {f"{front.name}/{name}": content for name, content in (files | runtime_files()).items()}
 
 
 def _files_of_direct(direct: TritonModel, source: ModelSource, facts: ModelFacts) -> dict[str, bytes | Path]:
-    """The config, the runtime where the backend is Python, and the whole folder of the model."""
-    version = f"{direct.name}/{direct.version}"
-    files: dict[str, bytes | Path] = {f"{direct.name}/config.pbtxt": render(direct)}
-    if direct.backend == "onnxruntime":
-        # External data lies beside the graph, so the folder is the version folder.
-        prefix = version
-    else:
-        prefix = f"{version}/{_SOURCE}/{facts.package}/{source.folder.name}"
-        files[f"{version}/model.py"] = entry_point("model")
-        files.update({f"{version}/{name}": path for name, path in runtime_files().items()})
-    files.update({f"{prefix}/{name}": source.path_of(name) for name in source.files})
+    """The runtime if the backend is Python, and the whole folder of the model."""
+    files: dict[str, bytes | Path] = {}
+    prefix = ""
+    if direct.backend != "onnxruntime":
+        files = {"model.py": entry_point("model"), **runtime_files()}
+        prefix = f"{_SOURCE}/{facts.package}/{source.folder.name}/"
+    # External data lies beside a graph, so there the folder is the version folder.
+    files |= {f"{prefix}{name}": source.path_of(name) for name in source.files}
     if facts.compiled is not None:
-        files[f"{prefix}/{source.spec.model_args.model_file}"] = facts.compiled
-    return files
+        files[f"{prefix}{source.spec.model_args.model_file}"] = facts.compiled
+    return {f"{direct.name}/{name}": content for name, content in files.items()}

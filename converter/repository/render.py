@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,10 @@ from converter.errors import RepositoryError
 from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.repository.tensors import TensorPlan
 from converter.schema import dtypes
+
+# Where the template has the number; no value can look like it, since `quoted` leaves no line break in any.
+_VERSION = re.compile(r"^(  specific \{ versions: \[ )\d+( \] \})$", re.MULTILINE)
+_SOME_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,6 @@ class TritonModel:
     """
 
     name: str
-    version: int
     backend: str
     max_batch_size: int
     inputs: tuple[TensorPlan, ...]
@@ -52,12 +56,17 @@ def quoted(value: object) -> str:
     return f'"{escaped}"'
 
 
-def render(model: TritonModel) -> bytes:
-    """The bytes of config.pbtxt. RepositoryError if they do not say what the model says."""
+def set_version(config: str, version: int) -> str:
+    """Put the number of the served version into a rendered config."""
+    return _VERSION.sub(rf"\g<1>{version}\g<2>", config)
+
+
+def render(model: TritonModel) -> str:
+    """Render config.pbtxt, for version 0. Raises RepositoryError if the text does not say what the model says."""
     template = _environment().get_template("config.pbtxt.j2")
     text = template.render(model=model, config_type=lambda plan: dtypes.by_name(plan.tensor.dtype).config)
     _check(model, text)
-    return text.encode()
+    return text
 
 
 def _escape(byte: int) -> str:
@@ -83,7 +92,7 @@ def _environment() -> jinja2.Environment:
 def _check(model: TritonModel, text: str) -> None:
     parsed = model_config_pb2.ModelConfig()
     try:
-        text_format.Parse(text, parsed)
+        text_format.Parse(set_version(text, _SOME_VERSION), parsed)
     except text_format.ParseError as error:
         raise RepositoryError(f"{model.name}: the generated config.pbtxt does not parse: {error}") from error
     batching = parsed.dynamic_batching
@@ -104,7 +113,7 @@ def _check(model: TritonModel, text: str) -> None:
     )
     meant = (
         model.name,
-        [model.version],
+        [_SOME_VERSION],
         model.backend,
         model.max_batch_size,
         [plan.tensor.name for plan in model.inputs],

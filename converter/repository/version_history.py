@@ -7,15 +7,19 @@ before the model is changed. The numbers are Triton's: the folders of a model's 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from converter.errors import ConfigError, RepositoryError
+from converter.repository.content import ModelContent, Plan, PlannedFile, config_path, join_plans, read_files
 from converter.repository.digest import digest
-from converter.repository.plan import Plan, join_plans
-from converter.schema.manifest import Manifest, ModelEntry, OlderVersion, entry_json
+from converter.repository.render import set_version
+from converter.schema.manifest import Manifest, ModelEntry, OlderVersion
 from converter.schema.model import nearest
+from converter.schema.wire import wake_key_path
+
+_WAKE_KEY = re.compile(r"[0-9a-f]{32}")
 
 
 class VersionHistory:
@@ -23,7 +27,7 @@ class VersionHistory:
 
     def __init__(self, name: str, old: Manifest, root: Path) -> None:
         self._root = root
-        self._files = old.files
+        self._digests = old.files
         self.served = old.model(name)
         self._older = old.older_of(name)
         self.newest = max([old.numbers.get(name, 0), *(entry.version for entry in self._entries())])
@@ -37,22 +41,14 @@ class VersionHistory:
         served = self.served.version if self.served else 0
         return tuple(item for item in self._older if item.version > served)
 
-    def same(self, plan: Plan, version: OlderVersion) -> bool:
-        """Whether a plan under this version's number is what the repository has under it."""
-        (entry,) = plan.entries
-        here = self._digests(version.entry) | {
-            _config(name): hashlib.sha256(text.encode()).hexdigest() for name, text in version.configs.items()
-        }
-        return entry_json(entry) == entry_json(version.entry) and here == {
-            name: digest(content) for name, content in plan.files.items()
-        }
-
     def served_version(self) -> OlderVersion | None:
         """The served one, as it would be kept. None where there is none, or where its config is gone."""
         if self.served is None:
             return None
         try:
-            configs = {name: (self._root / _config(name)).read_bytes().decode() for name in self.served.triton_models}
+            configs = {
+                name: (self._root / config_path(name)).read_bytes().decode() for name in self.served.triton_models
+            }
         except (OSError, UnicodeDecodeError):
             return None
         return OlderVersion(entry=self.served, configs=configs)
@@ -63,84 +59,100 @@ class VersionHistory:
         below = [item for item in self._older if item.version < served]
         return below[max(0, len(below) - keep) :]
 
-    def as_older(self, versions: Iterable[OlderVersion]) -> tuple[list[Plan], list[str]]:
-        """These versions' files, to be carried over; and a note on each that is damaged, and left out."""
-        plans, notes = [], []
+    def content_of(self, version: OlderVersion) -> ModelContent:
+        """Recall a version without its number, as the repository says that it was built."""
+        return ModelContent(
+            version.entry.model_copy(update={"version": 0}),
+            {name: set_version(text, 0) for name, text in version.configs.items()},
+            {_without_number(name): file for name, file in self._files_of(version.entry).items()},
+        )
+
+    def keep_beside(self, plan: Plan, versions: Iterable[OlderVersion]) -> tuple[Plan, list[str]]:
+        """Add older versions as they lie in the repository; notes name each that is damaged, and left out."""
+        plans, notes = [plan], []
         for item in versions:
-            files = self._digests(item.entry)
-            if all(_is(self._root / name, expected) for name, expected in files.items()):
-                plans.append(Plan((), {name: self._root / name for name in files}, (item,)))
+            files = self._files_of(item.entry)
+            if all(_is_intact(file) for file in files.values()):
+                plans.append(Plan((), files, (item,)))
             else:
                 notes.append(
                     f"{item.name}: version {item.version} is damaged in the repository, and of no use any more"
                 )
-        return plans, notes
+        return join_plans(plans), notes
 
-    def as_served(self, version: OlderVersion) -> Plan:
-        """This version in the place that is served."""
-        files: dict[str, bytes | Path] = {name: self._root / name for name in self._digests(version.entry)}
-        files |= {_config(name): text.encode() for name, text in version.configs.items()}
-        return Plan((version.entry,), files)
+    def plan_served(self, version: OlderVersion) -> Plan:
+        """Plan the files of a version that is there for the place that is served."""
+        files: dict[str, bytes | Path] = {name: self._root / name for name in self._files_of(version.entry)}
+        files |= {config_path(name): text.encode() for name, text in version.configs.items()}
+        return Plan((version.entry,), read_files(files))
+
+    def read_wake_key(self) -> str | None:
+        """Read the secret mark of the served front's wake-ups; None if there is none, or it is damaged."""
+        if self.served is None or self.served.front is None:
+            return None
+        try:
+            key = (self._root / wake_key_path(self.served.front, self.served.version)).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return key.strip() if _WAKE_KEY.fullmatch(key.strip()) else None
 
     def _entries(self) -> list[ModelEntry]:
         return [*([self.served] if self.served else []), *(item.entry for item in self._older)]
 
-    def _digests(self, entry: ModelEntry) -> dict[str, str]:
+    def _files_of(self, entry: ModelEntry) -> dict[str, PlannedFile]:
+        """The files in the version's folders, with what the manifest says of them."""
         folders = tuple(f"{name}/{entry.version}/" for name in entry.triton_models)
-        return {name: expected for name, expected in self._files.items() if name.startswith(folders)}
+        return {
+            name: PlannedFile(self._root / name, expected)
+            for name, expected in self._digests.items()
+            if name.startswith(folders)
+        }
 
 
-def assign_version(shelf: VersionHistory, plan_at: Callable[[int], Plan]) -> tuple[Plan, list[str]]:
-    """A model's plan under its number, with its older versions; and notes for the user.
-
-    `plan_at` plans the model as such a version of it.
-    """
-    served = shelf.served_version()
+def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan, list[str]]:
+    """Plan a model under its number, with its older versions; and say what the user should know."""
+    keep = content.entry.spec.versions - 1
+    served = history.served_version()
     if served is not None:
-        plan = plan_at(served.version)
-        keep = plan.entries[0].spec.versions - 1
-        if shelf.same(plan, served):
-            older, notes = shelf.as_older([*shelf.older(keep), *shelf.gone_back_from()])
-            return join_plans([plan, *older]), notes
-        for left in shelf.gone_back_from():
-            if shelf.same(plan_at(left.version), left):
-                older, notes = shelf.as_older([*shelf.older(keep), *shelf.gone_back_from()])
-                notes.append(
+        beside = [*history.older(keep), *history.gone_back_from()]
+        if history.content_of(served).fingerprint == content.fingerprint:
+            return history.keep_beside(content.lay_out(served.version), beside)
+        for left in history.gone_back_from():
+            if history.content_of(left).fingerprint == content.fingerprint:
+                plan, notes = history.keep_beside(history.plan_served(served), beside)
+                note = (
                     f"{left.name}: version {served.version} stays, since models/ has version {left.version}, which "
                     "was rolled back: change the model to serve it anew"
                 )
-                return join_plans([shelf.as_served(served), *older]), notes
-    plan = plan_at(shelf.newest + 1)
-    keep = plan.entries[0].spec.versions - 1
-    carried = [*shelf.older(keep - 1), served] if keep and served is not None else []
-    older, notes = shelf.as_older(carried)
-    return join_plans([plan, *older]), notes
+                return plan, [*notes, note]
+    carried = [*history.older(keep - 1), served] if keep and served is not None else []
+    return history.keep_beside(content.lay_out(history.newest + 1), carried)
 
 
-def rolled_back(name: str, old: Manifest, root: Path) -> Plan:
-    """The model as it was in the version before the served one, which is kept above it.
+def go_back(name: str, old: Manifest, root: Path) -> Plan:
+    """Plan the version of a model before the served one, which is kept above it.
 
-    ConfigError where there is none.
+    Raises ConfigError if there is none, RepositoryError if one of the two is damaged.
     """
     known = [entry.name for entry in old.models]
-    shelf = VersionHistory(name, old, root)
-    served = shelf.served_version()
-    if shelf.served is None:
+    history = VersionHistory(name, old, root)
+    served = history.served_version()
+    if history.served is None:
         raise ConfigError(f"{name}: no model of the repository has this name{nearest(name, known)}")
     if served is None:
         raise RepositoryError(f"{name}: its config.pbtxt is damaged: build it anew with `schwift build-repo`")
-    below = shelf.older(keep=1)
+    below = history.older(keep=1)
     if not below:
         raise ConfigError(
             f"{name}: the repository has no version before {served.version}: it keeps as many as the model's "
             f"`versions: {served.entry.spec.versions}` says, the served one among them"
         )
-    _, damaged = shelf.as_older(below)
+    _, damaged = history.keep_beside(Plan((), {}), below)
     if damaged:
         raise RepositoryError(damaged[0])
     others = [item for item in old.older_of(name) if item.version != below[0].version]
-    older, _ = shelf.as_older([*others, served])
-    return join_plans([shelf.as_served(below[0]), *older])
+    plan, _ = history.keep_beside(history.plan_served(below[0]), [*others, served])
+    return plan
 
 
 def carry_over(old: Manifest, root: Path, names: Iterable[str]) -> Plan:
@@ -149,17 +161,18 @@ def carry_over(old: Manifest, root: Path, names: Iterable[str]) -> Plan:
     folders = {folder for name in wanted for folder in VersionHistory(name, old, root).names}
     return Plan(
         tuple(entry for entry in old.models if entry.name in wanted),
-        {name: root / name for name in old.files if name.split("/")[0] in folders},
+        read_files({name: root / name for name in old.files if name.split("/")[0] in folders}),
         tuple(item for item in old.older if item.name in wanted),
     )
 
 
-def _config(triton_model: str) -> str:
-    return f"{triton_model}/config.pbtxt"
+def _without_number(path: str) -> str:
+    name, _, inner = path.split("/", 2)
+    return f"{name}/{inner}"
 
 
-def _is(path: Path, expected: str) -> bool:
+def _is_intact(file: PlannedFile) -> bool:
     try:
-        return digest(path) == expected
+        return digest(file.content) == file.digest
     except RepositoryError:
         return False

@@ -12,131 +12,44 @@ import ctypes
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from converter.errors import RepositoryError
+from converter.repository.build_plan import BuildPlan
+from converter.repository.content import PlannedFile, read_files
 from converter.repository.digest import digest
-from converter.repository.lock import builds_path, locked
-from converter.repository.plan import Plan
-from converter.schema.manifest import FILENAME, Manifest, entry_json, read_manifest
+from converter.repository.lock import locked
+from converter.schema.manifest import FILENAME
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _CHUNK = 1024 * 1024
 
-# What `write` is: it makes the plan, with its manifest, the repository at a path.
-Write = Callable[[Plan, Manifest, Path], None]
 
-
-@dataclass(frozen=True)
-class Changes:
-    """What a build does to a repository, as paths relative to its root; `models` have another entry in it."""
-
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
-    models: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
-
-
-def digests(plan: Plan) -> dict[str, str]:
-    """The sha256 of every file of a plan."""
-    return {name: digest(content) for name, content in plan.files.items()}
-
-
-def existing(output: Path, tolerant: bool = False) -> Manifest | None:
-    """The manifest that is there now; None where nothing is.
-
-    RepositoryError where `output` is something that a build must not replace, or where its manifest cannot be read;
-    `tolerant` takes a repository of ours with such a manifest for none, as a whole build replaces it.
-    """
-    if not os.path.lexists(output):
-        return None
-    ours = output.is_symlink() and output.resolve().parent == builds_path(output).resolve()
-    if ours or (output / FILENAME).is_file():
-        try:
-            manifest = read_manifest(output) if output.exists() else None
-            if manifest is not None and not ours:
-                _refuse_foreign_files(output, manifest)
-            return manifest
-        except RepositoryError:
-            if ours and tolerant:
-                return None
-            raise
-    if output.is_dir() and not output.is_symlink() and not any(output.iterdir()):
-        return None
-    raise RepositoryError(
-        f"{output} is there and was not written by `schwift build-repo`: name another folder with --output"
-    )
-
-
-def _refuse_foreign_files(output: Path, manifest: Manifest) -> None:
-    """A plain folder is replaced whole: nothing in it may be a user's."""
-    for path in sorted(output.rglob("*")):
-        name = path.relative_to(output).as_posix()
-        if path.is_file() and name != FILENAME and name not in manifest.files and "__pycache__" not in path.parts:
-            raise RepositoryError(f"{path} is not of the repository in {output}: move it, or name another --output")
-
-
-def compare(old: Manifest | None, new: Manifest) -> Changes:
-    """What differs in the versions that are served, the manifest included where only it differs."""
-    numbers = {name: entry.version for entry in new.models for name in entry.triton_models}
-    before = _served(old, numbers) if old else {}
-    after = _served(new, numbers)
-    changed = [name for name, expected in after.items() if before.get(name, expected) != expected]
-    # As JSON, where NaN is like NaN.
-    entries = {entry.name: entry_json(entry) for entry in old.models} if old else {}
-    models = tuple(entry.name for entry in new.models if entries.get(entry.name) != entry_json(entry))
-    if old is not None and (models or len(old.models) != len(new.models) or old.older != new.older):
-        changed.append(FILENAME)
-    return Changes(
-        added=tuple(name for name in after if name not in before),
-        changed=tuple(changed),
-        removed=tuple(name for name in before if name not in after),
-        models=models,
-    )
-
-
-def _served(manifest: Manifest, numbers: Mapping[str, int]) -> dict[str, str]:
-    """The files but for those of older versions, as if each model had its new number."""
-    olds = tuple(f"{name}/{item.version}/" for item in manifest.older for name in item.entry.triton_models)
-    now = {name: entry.version for entry in manifest.models for name in entry.triton_models}
-    found = {}
-    for path, expected in manifest.files.items():
-        name, _, rest = path.partition("/")
-        number, _, inner = rest.partition("/")
-        if not path.startswith(olds):
-            renamed = name in numbers and inner and number == str(now.get(name))
-            found[f"{name}/{numbers[name]}/{inner}" if renamed else path] = expected
-    return found
-
-
-def write(plan: Plan, manifest: Manifest, output: Path) -> None:
-    """Write the repository and switch `output` to it. RepositoryError leaves the old one as it was."""
-    with stage(plan, manifest, output) as new:
-        new.switch()
+def commit(plan: BuildPlan) -> None:
+    """Write the repository and switch to it, if it differs. RepositoryError leaves the old one as it was."""
+    if plan.changes:
+        with stage(plan) as new:
+            new.switch()
 
 
 @contextlib.contextmanager
-def stage(plan: Plan, manifest: Manifest, output: Path) -> Iterator[StagedBuild]:
+def stage(plan: BuildPlan) -> Iterator[StagedBuild]:
     """Write the new repository beside the old one, which other builds leave alone meanwhile.
 
     It is removed in the end unless it was switched to. RepositoryError leaves the old one as it was.
     """
     try:
-        with locked(output) as builds:
-            new = StagedBuild(output, _write_new(plan, manifest, builds))
+        with locked(plan.output) as builds:
+            new = StagedBuild(plan.output, _write_new(plan, builds))
             try:
                 yield new
             finally:
-                if not _points_at(output, new.folder):
+                if not _points_at(plan.output, new.folder):
                     shutil.rmtree(new.folder, ignore_errors=True)
     except OSError as error:
-        raise RepositoryError(f"{output}: the repository could not be written: {error.strerror}") from error
+        raise RepositoryError(f"{plan.output}: the repository could not be written: {error.strerror}") from error
 
 
 class StagedBuild:
@@ -162,16 +75,15 @@ class StagedBuild:
         _switch(self._output, self.served)
 
 
-def _write_new(plan: Plan, manifest: Manifest, builds: Path) -> Path:
+def _write_new(plan: BuildPlan, builds: Path) -> Path:
     for leftover in builds.glob("*.partial"):
         shutil.rmtree(leftover)
     numbers = [int(path.name) for path in builds.iterdir() if path.name.isdigit()]
     target = builds / f"{max(numbers, default=0) + 1:06d}"
     partial = target.with_suffix(".partial")
     try:
-        for name, content in plan.files.items():
-            _write_file(partial / name, content, manifest.files[name])
-        _write_file(partial / FILENAME, manifest.to_json(), None)
+        for name, file in (*plan.files.items(), *read_files({FILENAME: plan.manifest.to_json()}).items()):
+            _write_file(partial / name, file)
         _sync_folder(partial)
         partial.rename(target)
     except BaseException:
@@ -180,14 +92,14 @@ def _write_new(plan: Plan, manifest: Manifest, builds: Path) -> Path:
     return target
 
 
-def _write_file(path: Path, content: bytes | Path, expected: str | None) -> None:
+def _write_file(path: Path, file: PlannedFile) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(content, bytes):
-        path.write_bytes(content)
+    if isinstance(file.content, bytes):
+        path.write_bytes(file.content)
     else:
-        copy_regular_file(content, path)
-        if expected is not None and digest(path) != expected:
-            raise RepositoryError(f"{content} changed while it was copied: build again")
+        copy_regular_file(file.content, path)
+        if digest(path) != file.digest:
+            raise RepositoryError(f"{file.content} changed while it was copied: build again")
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -15,7 +15,9 @@ import signal
 import sys
 from pathlib import Path
 
-from converter.repository.writer import digests, existing, write
+from converter.repository.build_plan import complete_plan
+from converter.repository.current import read_current
+from converter.repository.writer import commit
 from tests.support.repositories import versions, whole
 from tests.support.sample_models import add_joblib, plan_for, source_of
 
@@ -45,11 +47,10 @@ def _writes(flags: object) -> bool:
 
 
 def _build(root: Path, last: int, from_rename: bool = False) -> None:
-    plan = plan_for([source_of(root / "models" / "a")])
-    existing(root / "repo")
-    manifest = plan.manifest(digests(plan))
+    models = plan_for([source_of(root / "models" / "a")])
+    plan = complete_plan(root / "repo", [models], read_current(root / "repo"))
     _arm(last, from_rename)
-    write(plan, manifest, root / "repo")
+    commit(plan)
 
 
 def _found(repository: Path) -> str:

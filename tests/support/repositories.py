@@ -6,17 +6,36 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from converter.build import Build, build_repository
+from converter.build import open_workspace, plan_repository, plan_rollback
+from converter.repository.build_plan import BuildPlan
 from converter.repository.plan import BuildOptions
+from converter.repository.writer import commit
 from converter.schema.manifest import FILENAME, Manifest, read_manifest
 from tests.support.sample_models import OPTIONS
 
 
 def build(
-    root: Path, only: Sequence[str] = (), check: bool = False, options: BuildOptions = OPTIONS, output: str = "repo"
-) -> Build:
-    """Build `root/models` into `root/repo`."""
-    return build_repository(root / "models", root / output, options, only, check)
+    root: Path,
+    only: Sequence[str] = (),
+    check: bool = False,
+    options: BuildOptions = OPTIONS,
+    output: str = "repo",
+    skip_missing: bool = False,
+) -> BuildPlan:
+    """Build `root/models` into `root/repo`; with `check`, only plan that."""
+    with open_workspace(root / output, read_only=check) as old:
+        plan = plan_repository(root / "models", options, old, only, skip_missing)
+        if not check:
+            commit(plan)
+    return plan
+
+
+def roll_back(root: Path, name: str) -> BuildPlan:
+    """Go back to the version of a model before the served one in `root/repo`."""
+    with open_workspace(root / "repo") as old:
+        plan = plan_rollback(name, old)
+        commit(plan)
+    return plan
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
-from converter.repository.plan import BuildOptions, Plan, join_plans, plan_model
+from converter.repository.content import Plan, join_plans
+from converter.repository.plan import BuildOptions, plan_model
 from converter.schema.config_loader import load_spec
 from converter.schema.model import ModelFile, ModelSpec
 
@@ -84,7 +85,9 @@ def plan_for(
     """The plan of sources, by default without facts; the mark of each wake-up is the model's name."""
     known = facts or {}
     return join_plans(
-        plan_model(source, known.get(source.spec.name, ModelFacts()), options, f"key-of-{source.spec.name}", version)
+        plan_model(source, known.get(source.spec.name, ModelFacts()), options, f"key-of-{source.spec.name}").lay_out(
+            version
+        )
         for source in sources
     )
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from converter.build import build_repository
 from converter.errors import ConfigError
 from converter.schema.manifest import read_manifest
 from schwift.cli import main
-from tests.support.sample_models import OPTIONS, add_joblib, add_model, model_yaml
+from tests.support.repositories import build
+from tests.support.sample_models import add_joblib, add_model, model_yaml
 
 CODE = b"import xgboost\n\n\nclass Model:\n    def predict(self, X):\n        return X\n"
 
@@ -47,12 +47,12 @@ def test_without_the_option_it_is_an_error(tmp_path: Path) -> None:
     add_joblib(tmp_path / "models", "forest")
     add_model(tmp_path / "models", "net", model_yaml("torch", name="net"), {"m.pt": b"not read"})
     with pytest.raises(ConfigError, match="needs torch, which is not installed"):
-        build_repository(tmp_path / "models", tmp_path / "repo", OPTIONS)
+        build(tmp_path)
     assert not (tmp_path / "repo").exists()
 
 
 def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     add_model(tmp_path / "models", "net", model_yaml("torch", name="net"), {"m.pt": b"not read"})
     with pytest.raises(ConfigError, match="needs torch, which is not installed"):
-        build_repository(tmp_path / "models", tmp_path / "repo", OPTIONS, skip_missing=True)
+        build(tmp_path, skip_missing=True)
     assert not (tmp_path / "repo").exists()

@@ -12,7 +12,8 @@ from tritonclient.grpc import model_config_pb2
 
 from converter.cores import available_cores
 from converter.inspect.inspector import GraphTensor, ModelFacts
-from converter.repository.plan import BuildOptions, Plan, join_plans
+from converter.repository.content import Plan, join_plans
+from converter.repository.plan import BuildOptions
 from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.schema.manifest import Tensor
 from converter.schema.settings import load_settings
@@ -37,7 +38,7 @@ def plan_of(
 
 
 def config_of(plan: Plan, name: str) -> Any:
-    content = plan.files[f"{name}/config.pbtxt"]
+    content = plan.files[f"{name}/config.pbtxt"].content
     assert isinstance(content, bytes)
     return text_format.Parse(content, model_config_pb2.ModelConfig())
 
@@ -51,10 +52,10 @@ def test_joblib_model_is_a_front_and_a_model_with_its_whole_folder(tmp_path: Pat
         + [f"{source}/{file}" for file in ("model_config.yaml", "m.joblib", "sub/helper.py")]
     )
     assert list(plan.files) == sorted(plan.files)
-    assert plan.files["m/1/wake_key"] == b"key-of-m\n"
-    assert plan.files["m/1/model.py"] == TEMPLATE_ROOT / "front" / "model.py"
-    assert plan.files["m_direct/1/model.py"] == TEMPLATE_ROOT / "model" / "model.py"
-    assert plan.files[f"{source}/m.joblib"] == tmp_path / "models" / "folder" / "m.joblib"
+    assert plan.files["m/1/wake_key"].content == b"key-of-m\n"
+    assert plan.files["m/1/model.py"].content == TEMPLATE_ROOT / "front" / "model.py"
+    assert plan.files["m_direct/1/model.py"].content == TEMPLATE_ROOT / "model" / "model.py"
+    assert plan.files[f"{source}/m.joblib"].content == tmp_path / "models" / "folder" / "m.joblib"
 
 
 def test_onnx_folder_lies_in_the_version_folder_without_the_runtime(tmp_path: Path) -> None:
@@ -75,9 +76,10 @@ def test_package_above_the_models_folder_names_the_copy(tmp_path: Path) -> None:
 
 
 def test_compiled_file_takes_the_place_of_the_pickle(tmp_path: Path) -> None:
-    compiled = tmp_path / "scratch" / "m.pt"
+    compiled = tmp_path / "scratch.pt"
+    compiled.write_bytes(b"TorchScript")
     plan = plan_of(tmp_path, "torch", ModelFacts(compiled=compiled), files=("m.pt",), trusted=True)
-    assert plan.files["m_direct/1/source/models/folder/m.pt"] == compiled
+    assert plan.files["m_direct/1/source/models/folder/m.pt"].content == compiled
 
 
 def test_entry_says_what_was_built(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tritonclient.grpc import model_config_pb2
 
 from converter.errors import RepositoryError
 from converter.inspect.inspector import GraphTensor, ModelFacts
-from converter.repository.render import QueuePolicy, TritonModel, quoted, render
+from converter.repository.render import QueuePolicy, TritonModel, quoted, render, set_version
 from converter.repository.tensors import TensorPlan
 from converter.schema.manifest import Tensor
 from tests.support.sample_models import OPTIONS, add_source, model_yaml, plan_for
@@ -85,7 +85,7 @@ NAMES = [name + suffix for name in SAMPLES for suffix in ("", "_direct")]
 
 @pytest.fixture
 def rendered(tmp_path: Path) -> Mapping[str, bytes]:
-    """The text of each Triton model's config.pbtxt."""
+    """The bytes of each Triton model's config.pbtxt."""
     sources = {
         name: add_source(tmp_path / "models", name, model_yaml(backend, **keys), {})
         for name, (backend, keys, _) in SAMPLES.items()
@@ -93,13 +93,13 @@ def rendered(tmp_path: Path) -> Mapping[str, bytes]:
     plan = plan_for(sources.values(), {name: sample[2] for name, sample in SAMPLES.items()})
     texts = {}
     for name in NAMES:
-        content = plan.files[f"{name}/config.pbtxt"]
+        content = plan.files[f"{name}/config.pbtxt"].content
         assert isinstance(content, bytes)
         texts[name] = content
     return texts
 
 
-def parse(text: bytes) -> Any:
+def parse(text: str | bytes) -> Any:
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
@@ -213,7 +213,6 @@ def test_kwargs_survive_quotes_unicode_and_newlines(rendered: Mapping[str, bytes
 
 
 MODEL = TritonModel(
-    version=1,
     name="m",
     backend="python",
     max_batch_size=8,
@@ -225,13 +224,13 @@ MODEL = TritonModel(
 
 
 def test_batch_size_of_zero_is_written_out() -> None:
-    assert b"\nmax_batch_size: 0\n" in render(replace(MODEL, max_batch_size=0))
+    assert "\nmax_batch_size: 0\n" in render(replace(MODEL, max_batch_size=0))
 
 
 def test_parameters_are_written_in_one_order() -> None:
     one = render(replace(MODEL, parameters={"b": "1", "a": "2", "C": "3"}))
     assert one == render(replace(MODEL, parameters={"C": "3", "a": "2", "b": "1"}))
-    assert re.findall(rb'key: "(.)"', one) == [b"a", b"b", b"C"]
+    assert re.findall(r'key: "(.)"', one) == ["a", "b", "C"]
 
 
 @pytest.mark.parametrize(
@@ -269,3 +268,12 @@ def test_queue_policy_is_in_microseconds_and_requests() -> None:
     assert batching.max_queue_delay_microseconds == 0
     policy = batching.default_queue_policy
     assert (policy.default_timeout_microseconds, policy.max_queue_size) == (1, 2)
+
+
+def test_number_is_put_into_the_version_policy_alone() -> None:
+    lookalike = "\n  specific { versions: [ 7 ] }\n"
+    text = set_version(render(replace(MODEL, name=lookalike, parameters={lookalike: lookalike})), 12)
+    config = parse(text)
+    assert list(config.version_policy.specific.versions) == [12]
+    assert {config.name, *config.parameters, config.parameters[lookalike].string_value} == {lookalike}
+    assert set_version(set_version(text, 3), 12) == text

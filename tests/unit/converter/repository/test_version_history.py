@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from converter.build import Build, roll_back
 from converter.errors import ConfigError, RepositoryError
+from converter.repository.build_plan import BuildPlan
+from converter.repository.content import ModelContent
+from converter.repository.render import TritonModel, render
+from converter.repository.version_history import VersionHistory
 from converter.schema.manifest import Manifest
-from tests.support.repositories import build, contents, versions, whole
+from tests.support.repositories import build, contents, roll_back, versions, whole
 from tests.support.sample_models import add_joblib
 
 
@@ -23,8 +27,8 @@ def build_as(root: Path, version: str, **keys: object) -> Manifest:
     return whole(root / "repo")
 
 
-def back(root: Path, name: str = "a") -> Build:
-    done = roll_back(root / "repo", name)
+def back(root: Path, name: str = "a") -> BuildPlan:
+    done = roll_back(root, name)
     assert whole(root / "repo") == done.manifest
     return done
 
@@ -135,16 +139,16 @@ def test_rollback_goes_on_from_version_to_version(tmp_path: Path) -> None:
     assert served(back(tmp_path).manifest) == (2, "two", [1, 3])
     assert served(back(tmp_path).manifest) == (1, "one", [2, 3])
     with pytest.raises(ConfigError, match=r"^a: the repository has no version before 1: .*`versions: 3`"):
-        roll_back(tmp_path / "repo", "a")
+        roll_back(tmp_path, "a")
     assert served(whole(tmp_path / "repo")) == (1, "one", [2, 3])
 
 
 def test_rollback_of_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="nothing is built here"):
-        roll_back(tmp_path / "repo", "a")
+        roll_back(tmp_path, "a")
     build_as(tmp_path, "one")
     with pytest.raises(ConfigError, match=r"^aa: no model of the repository has this name \(did you mean a\?\)$"):
-        roll_back(tmp_path / "repo", "aa")
+        roll_back(tmp_path, "aa")
 
 
 def test_damaged_older_version_is_left_out_with_a_note_and_not_gone_back_to(tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def test_damaged_older_version_is_left_out_with_a_note_and_not_gone_back_to(tmp_
     build_as(tmp_path, "two", versions=3)
     (tmp_path / "repo" / "a_direct" / "1" / "model.py").write_text("other")
     with pytest.raises(RepositoryError, match=r"^a: version 1 is damaged in the repository"):
-        roll_back(tmp_path / "repo", "a")
+        roll_back(tmp_path, "a")
     add_joblib(tmp_path / "models", "a", version="three", versions=3)
     assert build(tmp_path).notes == ("a: version 1 is damaged in the repository, and of no use any more",)
     assert served(whole(tmp_path / "repo")) == (3, "three", [2])
@@ -167,3 +171,38 @@ def test_named_build_leaves_the_versions_of_the_others(tmp_path: Path) -> None:
     build(tmp_path, only=["b"])
     manifest = whole(tmp_path / "repo")
     assert (served(manifest), served(manifest, "b")) == ((2, "two", [1]), (3, "three", [2]))
+
+
+def test_changed_model_is_rendered_once_whatever_it_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("one", "two", "three"):
+        build_as(tmp_path, version, versions=3)
+    roll_back(tmp_path, "a")
+    roll_back(tmp_path, "a")
+    rendered: list[str] = []
+
+    def record(model: TritonModel) -> str:
+        rendered.append(model.name)
+        return render(model)
+
+    monkeypatch.setattr("converter.repository.plan.render", record)
+    assert served(build_as(tmp_path, "four", versions=3)) == (4, "four", [1])
+    assert rendered == ["a_direct", "a"]
+
+
+def test_fingerprint_goes_by_the_content_and_not_by_the_number(tmp_path: Path) -> None:
+    def content_of(served_version: str) -> ModelContent:
+        manifest = build_as(tmp_path, served_version)
+        history = VersionHistory("a", manifest, tmp_path / "repo")
+        version = history.served_version()
+        assert version is not None
+        return history.content_of(version)
+
+    first, second, again = content_of("one"), content_of("two"), content_of("one")
+    assert first.fingerprint == again.fingerprint != second.fingerprint
+    for other in (
+        replace(first, configs={**first.configs, "a": first.configs["a"] + "\n"}),
+        replace(first, files=dict(list(first.files.items())[1:])),
+        replace(first, files={**first.files, "a/model.py": first.files["a/wake_key"]}),
+        replace(first, entry=first.entry.model_copy(update={"queue_size": 1})),
+    ):
+        assert other.fingerprint != first.fingerprint

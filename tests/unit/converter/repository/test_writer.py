@@ -16,8 +16,10 @@ import pytest
 
 from converter.errors import RepositoryError
 from converter.repository import writer
-from converter.repository.plan import Plan
-from converter.repository.writer import Changes, compare, digests, existing, write
+from converter.repository.build_plan import Changes, compare, complete_plan
+from converter.repository.content import Plan, read_files
+from converter.repository.current import read_current
+from converter.repository.writer import commit
 from converter.schema.manifest import Manifest, read_manifest
 from tests.support.repositories import build, contents, numbers, versions, whole
 from tests.support.sample_models import add_joblib
@@ -262,7 +264,7 @@ def test_repository_that_is_not_there_names_the_command(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{tmp_path}/schwift.json is not there: build the repository with `schwift build-repo`"
     )
-    assert existing(tmp_path / "repo") is None
+    assert read_current(tmp_path / "repo") is None
 
 
 def test_parent_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
@@ -282,24 +284,24 @@ def test_parents_of_the_repository_are_made(tmp_path: Path) -> None:
 def test_file_that_changes_while_it_is_copied_stops_the_build(tmp_path: Path) -> None:
     source = tmp_path / "weights"
     source.write_bytes(b"old")
-    plan = Plan((), {"a/weights": source})
-    manifest = plan.manifest(digests(plan))
+    plan = complete_plan(tmp_path / "repo", [Plan((), read_files({"a/weights": source}))], None)
     source.write_bytes(b"new")
     with pytest.raises(RepositoryError, match=r"^.*/weights changed while it was copied: build again$"):
-        write(plan, manifest, tmp_path / "repo")
+        commit(plan)
     assert not os.path.lexists(tmp_path / "repo")
     assert numbers(tmp_path) == []
 
 
 def test_file_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError) as caught:
-        digests(Plan((), {"a": tmp_path / "gone"}))
+        read_files({"a": tmp_path / "gone"})
     assert str(caught.value) == f"{tmp_path}/gone: cannot be read: No such file or directory"
 
 
 def test_digests_are_of_the_content_wherever_it_is(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc" * 1_000_000)
-    found = digests(Plan((), {"a": tmp_path / "file", "b": b"abc" * 1_000_000, "c": b"abc"}))
+    files = read_files({"a": tmp_path / "file", "b": b"abc" * 1_000_000, "c": b"abc"})
+    found = {name: file.digest for name, file in files.items()}
     assert found["c"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert found["a"] == found["b"] != found["c"]
 

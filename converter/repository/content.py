@@ -1,0 +1,79 @@
+"""The parts of a repository before it is written: files, models that have no number yet, and numbered ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from converter.repository.digest import digest
+from converter.repository.render import set_version
+from converter.schema.manifest import ModelEntry, OlderVersion, entry_json
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """A file's bytes, or the path that it is copied from, and the sha256 of either."""
+
+    content: bytes | Path
+    digest: str
+
+
+def read_files(files: Mapping[str, bytes | Path]) -> dict[str, PlannedFile]:
+    """Add the sha256 of each file. Raises RepositoryError if one cannot be read."""
+    return {name: PlannedFile(content, digest(content)) for name, content in files.items()}
+
+
+@dataclass(frozen=True)
+class ModelContent:
+    """One model, all but the number of its version, which is 0 in `entry` and in `configs`.
+
+    `configs` has the text of config.pbtxt of each Triton model, `files` are by `<Triton model>/<path in the version's
+    folder>`.
+    """
+
+    entry: ModelEntry
+    configs: Mapping[str, str]
+    files: Mapping[str, PlannedFile]
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for two contents that may go by one number."""
+        digests = {name: file.digest for name, file in self.files.items()}
+        parts = json.dumps([entry_json(self.entry), dict(self.configs), digests], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def lay_out(self, version: int) -> Plan:
+        """Plan the model's files as this version of it."""
+        files = read_files(
+            {config_path(name): set_version(text, version).encode() for name, text in self.configs.items()}
+        )
+        for path, file in self.files.items():
+            name, _, inner = path.partition("/")
+            files[f"{name}/{version}/{inner}"] = file
+        return Plan((self.entry.model_copy(update={"version": version}),), files)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Some models of a repository: every file of them, by path relative to its root."""
+
+    entries: tuple[ModelEntry, ...]
+    files: Mapping[str, PlannedFile]
+    older: tuple[OlderVersion, ...] = ()
+
+
+def join_plans(plans: Iterable[Plan]) -> Plan:
+    """Join the models of all plans, in the order of their names and numbers."""
+    listed = list(plans)
+    entries = sorted((entry for plan in listed for entry in plan.entries), key=lambda entry: entry.name)
+    older = sorted((item for plan in listed for item in plan.older), key=lambda item: (item.name, item.version))
+    files = {name: file for plan in listed for name, file in plan.files.items()}
+    return Plan(tuple(entries), dict(sorted(files.items())), tuple(older))
+
+
+def config_path(triton_model: str) -> str:
+    """Name the config of a Triton model, relative to the repository's root."""
+    return f"{triton_model}/config.pbtxt"
