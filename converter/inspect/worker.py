@@ -20,6 +20,7 @@ from typing import IO, Any
 from converter.errors import ArtifactError, MissingLibrary
 from converter.inspect import inspector, probe
 from converter.inspect.discover import ModelSource
+from converter.inspect.probe_process import check_answer, run_probe
 
 _PR_SET_PDEATHSIG = 1
 _MIB = 1024 * 1024
@@ -90,8 +91,8 @@ def _of_memory(error: BaseException | None) -> bool:
 def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
     """Here, and so once for all graphs; code that a model brings along has a process of its own."""
     if arguments[0] == "onnx":
-        return inspector.checked(source, probe.main(list(arguments)))
-    return inspector.probe_apart(source, *arguments)
+        return check_answer(source, probe.main(list(arguments)))
+    return run_probe(source, *arguments)
 
 
 def _addresses() -> int:
