@@ -23,15 +23,14 @@ def run_probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
     name = source.spec.model_args.model_file
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "converter.inspect.probe", *arguments],
+            [sys.executable, *(["-s"] if sys.flags.isolated else []), "-m", "converter.inspect.probe", *arguments],
             # Modules in the current folder must not stand in for ours.
             cwd="/",
             capture_output=True,
             text=True,
             timeout=_PROBE_SECONDS,
             stdin=subprocess.DEVNULL,
-            # TorchScript writes a module's constants in the order of a set.
-            env={**os.environ, "PYTHONHASHSEED": "0"},
+            env=_make_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise ArtifactError(f"{source.config}: {name} took over {_PROBE_SECONDS} s to read") from error
@@ -43,6 +42,13 @@ def run_probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
             "write the model's file again"
         ) from error
     return check_answer(source, answer)
+
+
+def _make_environment() -> dict[str, str]:
+    """Keep from the process what this one was isolated from (`python -I`)."""
+    kept = {name: value for name, value in os.environ.items() if not (sys.flags.isolated and name.startswith("PYTHON"))}
+    # TorchScript writes a module's constants in the order of a set. With -I itself, Python would not read this.
+    return {**kept, "PYTHONHASHSEED": "0"}
 
 
 def check_answer(source: ModelSource, answer: dict[str, Any]) -> dict[str, Any]:

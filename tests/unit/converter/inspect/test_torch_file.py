@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -156,3 +159,36 @@ def test_untrusted_pickle_is_not_run(tmp_path: Path, scratch: Path) -> None:
         archive.writestr("m/data.pkl", harm)
     assert "unpickling runs code" in refusal_of(source_with(tmp_path, path.read_bytes()), scratch)
     assert not flag.exists()
+
+
+_INSPECT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from converter.errors import ArtifactError
+from converter.inspect.inspector import inspect
+from tests.support.sample_models import source_of
+try:
+    inspect(source_of(Path(sys.argv[2])), Path(sys.argv[3]))
+except ArtifactError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_process_that_unpickles_is_as_isolated_as_the_build(
+    tmp_path: Path, scratch: Path, torch_files: Path, isolated: bool
+) -> None:
+    net = b"import os, sys\nraise ValueError(sys.flags.no_user_site, os.environ.get('PYTHONPATH'), hash('seed'))\n"
+    source = source_with(tmp_path, (torch_files / "eager.pt").read_bytes(), net, trusted=True)
+    root = str(Path(__file__).parents[4])
+
+    def run(*arguments: str, **variables: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": root, **variables}
+        return subprocess.check_output([sys.executable, *arguments], env=environment, text=True, cwd="/")
+
+    flags = ["-I"] if isolated else []
+    said = run(*flags, "-c", _INSPECT, root, str(source.folder), str(scratch), PYTHONHASHSEED="7")
+    # The same module gives the same bytes, so the order of sets is fixed either way.
+    seed = run("-c", "print(hash('seed'))", PYTHONHASHSEED="0").strip()
+    assert said.strip().endswith(f"({int(isolated)}, {None if isolated else root!r}, {seed})")
