@@ -129,3 +129,9 @@ def test_modules_that_are_named_without_their_folder_are_there(page: Path) -> No
     packages = ("adapter", "converter", "schwift", "triton_repo_template", "tests", "models")
     known = {file.name for package in packages for file in (ROOT / package).rglob("*.py")}
     assert sorted(set(re.findall(r"`(\w+\.py)`", text)) - known) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_no_sentence_begins_with_of(page: Path) -> None:
+    text = documents.prose(page.read_text(encoding="utf-8"))
+    assert re.findall(r"(?:^[-#>\s]*|\| |[.:!?]\s+)(Of [^.]{0,60})", text, re.MULTILINE) == []
