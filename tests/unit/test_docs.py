@@ -135,3 +135,21 @@ def test_modules_that_are_named_without_their_folder_are_there(page: Path) -> No
 def test_no_sentence_begins_with_of(page: Path) -> None:
     text = documents.prose(page.read_text(encoding="utf-8"))
     assert re.findall(r"(?:^[-#>\s]*|\| |[.:!?]\s+)(Of [^.]{0,60})", text, re.MULTILINE) == []
+
+
+def test_files_that_are_named_in_code_are_there() -> None:
+    """A module that moved takes its name in comments, docstrings and configuration along."""
+    folders = "adapter|converter|schwift|triton_repo_template|tests|deploy|docs"
+    named = re.compile(rf"(?<![\w/.-])(?:{folders})/[\w/.-]*\.(?:py|md|yml|conf|j2|c|java|env|sh)\b")
+    kinds = ("*.py", "*.yml", "*.conf", "*.sh", "*.env", "*.toml", "*.j2")
+    top = [ROOT / "Makefile", ROOT / "Dockerfile", ROOT / "pyproject.toml", ROOT / "docker-compose.yml"]
+    files = [file for folder in folders.split("|") for kind in kinds for file in (ROOT / folder).rglob(kind)]
+    gone = []
+    for file in files + top:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            # The paths of another project stand behind its name.
+            if "triton-inference-server/" not in line:
+                gone += [
+                    f"{file.relative_to(ROOT)}: {name}" for name in named.findall(line) if not (ROOT / name).exists()
+                ]
+    assert gone == []

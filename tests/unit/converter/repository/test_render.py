@@ -1,4 +1,4 @@
-"""config.pbtxt: golden files, and each field of docs/contract.md §5 as protobuf reads it back.
+"""config.pbtxt: golden files, and each field of a front and of a model as protobuf reads it back.
 
 UPDATE_GOLDEN=1 writes the golden files anew; read the difference before you commit it.
 """
