@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         4, ge=1, description="most model instances × threads that run at once (capped at the cores)"
     )
     max_batch_size: int = Field(
-        32, ge=1, description="most rows of a batch, where a model names no preferred_batch_size"
+        32, ge=1, description="most rows of a batch, if a model names no preferred_batch_size"
     )
     batcher_queue_n: int = Field(32, description="read, and without effect")
     log_directory: Path = Field(Path("./logs"), description="where DEBUG_MODE writes its logs")
@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     triton_key_file: Path | None = Field(
         None, validation_alias="SCHWIFT_TRITON_KEY_FILE",
-        description="the file with the key of Triton's control; made where there is none",
+        description="the file with the key of Triton's control; made if there is none",
     )  # fmt: skip
     triton_http: str = Field(
         "127.0.0.1:8000",
