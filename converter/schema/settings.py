@@ -34,9 +34,7 @@ class Settings(BaseSettings):
     max_ml_workers: int = Field(
         4, ge=1, description="most model instances × threads that run at once (capped at the cores)"
     )
-    max_batch_size: int = Field(
-        32, ge=1, description="most rows of a batch, if a model names no preferred_batch_size"
-    )
+    max_batch_size: int = Field(32, ge=1, description="most rows of a batch, if a model names no preferred_batch_size")
     batcher_queue_n: int = Field(32, description="read, and without effect")
     log_directory: Path = Field(Path("./logs"), description="where DEBUG_MODE writes its logs")
     model_directory: Path = Field(Path("./models"), description="where the models are")
