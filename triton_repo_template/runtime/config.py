@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import LoadError
+
 # Triton's names in config.pbtxt → numpy's. Strings are bytes objects in object arrays.
 NUMPY_OF = {
     "TYPE_FP16": "float16",
@@ -23,6 +25,16 @@ NUMPY_OF = {
     "TYPE_BOOL": "bool",
     "TYPE_STRING": "object",
 }
+
+
+class _Parameters(dict[str, str]):
+    """The parameters of a config; one that the build always writes is missing from none but another's config."""
+
+    def __missing__(self, name: str) -> str:
+        raise LoadError(
+            f"the config has no parameter {name}, so it is not the one that `schwift build-repo` wrote: "
+            "load the model without another config"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,12 +59,12 @@ class ModelConfig:
 
     @classmethod
     def parse(cls, text: str) -> ModelConfig:
-        """From `args["model_config"]` of Triton's `initialize`."""
+        """Read `args["model_config"]` of Triton's `initialize`; a missing parameter is a LoadError once it is used."""
         data = json.loads(text)
         return cls(
             inputs=tuple(_tensor(item) for item in data["input"]),
             outputs=tuple(_tensor(item) for item in data["output"]),
-            parameters={key: value["string_value"] for key, value in data["parameters"].items()},
+            parameters=_Parameters({key: value["string_value"] for key, value in data.get("parameters", {}).items()}),
             default_model_filename=data.get("default_model_filename", ""),
             max_batch_size=int(data.get("max_batch_size", 0)),
         )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from converter.schema import dtypes
-from tests.support.runtime_models import make_config
+from tests.support.runtime_models import config_json, init_args, make_config
 from triton_repo_template.runtime.config import NUMPY_OF, TensorConfig
+from triton_repo_template.runtime.errors import LoadError
+from triton_repo_template.runtime.front import TritonPythonModel as FrontModel
+from triton_repo_template.runtime.model import TritonPythonModel as DirectModel
 from triton_repo_template.runtime.threads import (
     available_cores,
     limit_environment,
@@ -29,6 +34,15 @@ def test_a_config_is_read() -> None:
     assert config.outputs == (TensorConfig("y", "object", ()), TensorConfig("z", "bool", (1,)))
     assert config.default_model_filename == "a.onnx"
     assert config.parameters["kind"] == "torch"
+
+
+@pytest.mark.parametrize("runtime", [FrontModel, DirectModel])
+def test_a_config_that_the_build_did_not_write_is_a_sentence(runtime: type[Any], tmp_path: Path) -> None:
+    """As Triton hands over one that came with the load in place of config.pbtxt."""
+    config = json.loads(config_json())
+    del config["parameters"]
+    with pytest.raises(LoadError, match=r"no parameter \w+, so it is not .* load the model without another config$"):
+        runtime().initialize(init_args(tmp_path, json.dumps(config)))
 
 
 @pytest.mark.parametrize(
