@@ -7,10 +7,29 @@ import time
 from collections.abc import Callable
 
 from converter.errors import ServeError
-from schwift.backoff import RestartBackoff
 from schwift.process_group import ProcessGroup
 
+_FIRST_SECONDS = 0.1
+_LONGEST_SECONDS = 10.0
+# A process that lived this long was well: the next wait is the first one again.
+_WELL_SECONDS = 60.0
+
 Say = Callable[[str], None]
+
+
+class RestartBackoff:
+    """Double the pause between two lives, from 0.1 s up to 10 s."""
+
+    def __init__(self) -> None:
+        self._seconds = _FIRST_SECONDS
+
+    def after(self, lived: float) -> float:
+        """Return the pause after a life, both in seconds."""
+        if lived >= _WELL_SECONDS:
+            self._seconds = _FIRST_SECONDS
+        seconds = self._seconds
+        self._seconds = min(2 * seconds, _LONGEST_SECONDS)
+        return seconds
 
 
 class RestartingProcess:

@@ -14,7 +14,7 @@ from tests.e2e.server import ROOT
 @pytest.mark.parametrize(
     ("nodeid", "group"),
     [
-        ("tests/unit/schwift/test_backoff.py::test_one[a::b]", "tests/unit/schwift/test_backoff.py"),
+        ("tests/unit/schwift/test_restarting.py::test_one[a::b]", "tests/unit/schwift/test_restarting.py"),
         ("tests/observability/test_traces.py::test_one", "tests/observability/test_traces.py"),
         ("tests/e2e/test_readme.py::test_one", "one server"),
         ("tests/faults/test_models.py::test_one[a]", "tests/faults/test_models.py::test_one[a]"),

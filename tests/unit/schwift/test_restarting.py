@@ -12,7 +12,7 @@ import pytest
 
 from converter.errors import ServeError
 from schwift.process_group import ProcessGroup
-from schwift.restarting import RestartingProcess
+from schwift.restarting import RestartBackoff, RestartingProcess
 from tests.support.processes import alive, wait_until
 
 SLEEP = "import time; time.sleep(100)"
@@ -143,3 +143,13 @@ def test_where_no_process_is_to_be_had_it_is_tried_again(log: Path) -> None:
     lives.kept.tick()
     assert lives.kept.process is lives.child and len(lives.started) == 2
     lives.kept.stop(patience=5)
+
+
+def test_waits_double_up_to_ten_seconds() -> None:
+    backoff = RestartBackoff()
+    assert [backoff.after(0) for _ in range(9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
+
+
+def test_a_life_of_a_minute_was_a_good_one() -> None:
+    backoff = RestartBackoff()
+    assert [backoff.after(lived) for lived in (0, 59.9, 60, 0, 3600, 1)] == [0.1, 0.2, 0.1, 0.2, 0.1, 0.2]
