@@ -1,4 +1,4 @@
-"""What can go wrong with a request, free of the web. adapter/http/error_handlers.py maps each class to its status.
+"""What can go wrong with a request, free of the web. adapter/error_codes.py maps each class to its status.
 
 AdapterError
 ├── Refused                   who sent it
@@ -21,7 +21,7 @@ AdapterError
 │   ├── Overloaded            our own bound
 │   ├── QueueFull             Triton's
 │   ├── ModelUnavailable      not loaded, or failed to load
-│   ├── ModelProcessDead      the keeper loads the model again
+│   ├── ModelProcessDead      the reconciler loads the model again
 │   ├── UpstreamDown          Triton does not answer
 │   ├── BreakerOpen           too many calls failed lately
 │   └── Draining              we are about to end
