@@ -101,7 +101,7 @@ class ProcessGroup:
         OWN.discard(self.pid)
 
     def _reap_orphans(self) -> None:
-        """Of its group, those that are our children now (see `family.adopt_orphans`) and have ended."""
+        """Of its group, those that are our children now (`process_tree.adopt_orphans`) and have ended."""
         if self._process.returncode is not None:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-self.pid, os.WNOHANG)[0]:

@@ -14,7 +14,8 @@ import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-VARIABLE = "SCHWIFT_FAMILY"
+# The name has to stay: what an earlier release left is known by it.
+_VARIABLE = "SCHWIFT_FAMILY"
 _PROC = Path("/proc")
 _STUB = "triton_python_backend_stub"
 _END_SECONDS = 2.0
@@ -25,12 +26,12 @@ _LIBC = ctypes.CDLL(None)
 
 def marked(environment: Mapping[str, str], mark: str) -> dict[str, str]:
     """The environment to start a child with, whose family is then `mark`'s."""
-    return {**environment, VARIABLE: mark}
+    return {**environment, _VARIABLE: mark}
 
 
 def members(mark: str) -> list[int]:
     """The processes of a family, and of the families `mark`/…; a process that ended and was not waited for is none."""
-    line = f"{VARIABLE}={mark}".encode()
+    line = f"{_VARIABLE}={mark}".encode()
     found = []
     for name in os.listdir(_PROC):
         if not name.isdigit() or int(name) == os.getpid():

@@ -34,7 +34,7 @@ from schwift.triton.addresses import Addresses
 from schwift.triton.embedded import EmbeddedTriton, bind, choose_addresses
 from schwift.triton.installation import locate
 from schwift.triton_liveness import TritonLiveness
-from schwift.work_folder import Workdir
+from schwift.work_folder import WorkFolder
 
 _POLL_SECONDS = 0.1
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -59,22 +59,22 @@ def serve(settings: Settings, watch: bool = False) -> int:
         read_keys(settings.api_keys_file)
     internal_key = make_key()
     process_tree.adopt_orphans()
-    for pid in work_folder.clear():
+    for pid in work_folder.clear_dead():
         _say(f"removed what an earlier serve left that was killed (process {pid})")
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_signals())
         listener = stack.enter_context(bind(settings.host, settings.port, "PORT or --port"))
-        workdir = stack.enter_context(work_folder.workdir())
-        where = choose_addresses(settings, workdir)
+        work = stack.enter_context(work_folder.make())
+        where = choose_addresses(settings, work)
         try:
             seen = snapshot(settings.model_directory) if watch else {}
-            code = _build(settings, workdir, stop)
+            code = _build(settings, work, stop)
             if code != 0:
                 return code
             manifest = read_manifest(settings.repository)
             caching = any(entry.spec.caching for entry in manifest.models)
-            triton = EmbeddedTriton(found, settings, where, workdir, caching)
-            supervisor = _supervisor(settings, triton, where, listener, workdir, internal_key, stop, stack)
+            triton = EmbeddedTriton(found, settings, where, work, caching)
+            supervisor = _supervisor(settings, triton, where, listener, work, internal_key, stop, stack)
             supervisor.start()
             host, port = listener.getsockname()[:2]
             address = _Address(host, port, tls is not None, internal_key)
@@ -98,7 +98,7 @@ def _supervisor(
     triton: EmbeddedTriton,
     where: Addresses,
     listener: socket.socket,
-    workdir: Workdir,
+    work: WorkFolder,
     internal_key: str,
     stop: StopSignals,
     stack: contextlib.ExitStack,
@@ -106,7 +106,7 @@ def _supervisor(
     """Its end is the stack's."""
     kill_pipe = stack.enter_context(contextlib.closing(KillPipe()))
     fds = (listener.fileno(), kill_pipe.write_end)
-    mark = f"{workdir.mark}/adapter"
+    mark = f"{work.mark}/adapter"
     environment = process_tree.marked(_adapter_environment(settings, where, triton.key_file, internal_key, *fds), mark)
     command = [sys.executable, "-I", "-m", "adapter"]
     supervisor = Supervisor(
@@ -143,14 +143,14 @@ def _signals() -> Iterator[StopSignals]:
             signal.signal(number, handler)
 
 
-def _build(settings: Settings, workdir: Workdir, stop: StopSignals) -> int:
+def _build(settings: Settings, work: WorkFolder, stop: StopSignals) -> int:
     """In a process of its own: what the build imports is not kept in memory while serving.
 
     Isolated (-I), as the adapter is: modules in the current folder must not stand in for ours.
     """
     command = [sys.executable, "-I", "-m", "converter", "build-repo"]
     command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
-    environment = process_tree.marked({**os.environ, "TMPDIR": str(workdir.path)}, f"{workdir.mark}/build")
+    environment = process_tree.marked({**os.environ, "TMPDIR": str(work.path)}, f"{work.mark}/build")
     build = ProcessGroup("the build", command, environment)
     try:
         while (code := build.exit_code()) is None:

@@ -54,7 +54,7 @@ class Supervisor:
         self,
         triton: RestartingProcess,
         adapter: RestartingProcess,
-        pulse: TritonLiveness,
+        liveness: TritonLiveness,
         kill_pipe: KillPipe,
         kill_stubs: Callable[[KillOrder], int],
         tend_triton: Callable[[], None],
@@ -64,14 +64,14 @@ class Supervisor:
     ) -> None:
         self._triton = triton
         self._adapter = adapter
-        self._pulse = pulse
+        self._liveness = liveness
         self._kill_pipe = kill_pipe
         self._kill_stubs = kill_stubs
         self._tend_triton = tend_triton
         self._hang_seconds = hang_seconds
         self._say = say
         self._drain_seconds = drain_seconds
-        # Which Triton the pulse is of.
+        # Which Triton the liveness is of.
         self._asked: ProcessGroup | None = None
 
     def start(self) -> None:
@@ -86,7 +86,7 @@ class Supervisor:
     def _tend(self) -> None:
         """All but the adapter."""
         self._triton.tick()
-        self._look_at_pulse()
+        self._check_liveness()
         process_tree.reap_adopted(OWN)
         self._tend_triton()
         for order in self._kill_pipe.read():
@@ -101,10 +101,10 @@ class Supervisor:
         self._adapter.mark_healthy()
 
     def triton_works(self) -> None:
-        """A model was ready in it; its pulse, which is asked for each second, may not have been heard yet."""
+        """A model was ready in it; the question of each second may not have been answered yet."""
         self._triton.mark_healthy()
         # From now on silence is a hang, and no start that takes long.
-        self._pulse.answered = True
+        self._liveness.answered = True
 
     def stop(self, listener: socket.socket, signals: StopSignals) -> None:
         """The adapter first, which drains after SIGTERM or SIGHUP and finishes what it accepted, then Triton."""
@@ -115,7 +115,7 @@ class Supervisor:
         self._await_adapter(signals, drain + _ADAPTER_STOP_SECONDS)
         self._adapter.stop(0)
         self._triton.stop(min(EXIT_SECONDS, max(_LEAST_SECONDS, deadline - time.monotonic())))
-        self._pulse.close()
+        self._liveness.close()
 
     def _await_adapter(self, signals: StopSignals, seconds: float) -> None:
         """Have it end, pass on the signals that come meanwhile, and look after Triton, which it still uses."""
@@ -131,15 +131,15 @@ class Supervisor:
             with contextlib.suppress(ServeError):
                 self._tend()
 
-    def _look_at_pulse(self) -> None:
+    def _check_liveness(self) -> None:
         if self._triton.process is not self._asked:
             self._asked = self._triton.process
-            self._pulse.forget()
+            self._liveness.forget()
         if self._asked is None:
             return
-        self._pulse.tick()
-        if self._pulse.answered:
+        self._liveness.tick()
+        if self._liveness.answered:
             self._triton.mark_healthy()
-        bound = self._hang_seconds if self._pulse.answered else max(self._hang_seconds, _START_SECONDS)
-        if self._pulse.silent_seconds >= bound:
+        bound = self._hang_seconds if self._liveness.answered else max(self._hang_seconds, _START_SECONDS)
+        if self._liveness.silent_seconds >= bound:
             self._triton.restart(f"did not answer for {bound:g} s and was killed")

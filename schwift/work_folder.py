@@ -28,7 +28,7 @@ _MARK = re.compile(r"schwift-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
-class Workdir:
+class WorkFolder:
     """`mark` is what the processes and the shared memory of this serve are known by."""
 
     path: Path
@@ -36,7 +36,7 @@ class Workdir:
 
 
 @contextlib.contextmanager
-def workdir() -> Iterator[Workdir]:
+def make() -> Iterator[WorkFolder]:
     """A folder for the life of a serve, with its note; removed at the end."""
     mark = f"schwift-{uuid.uuid4().hex[:12]}"
     with tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True) as name:
@@ -47,10 +47,10 @@ def workdir() -> Iterator[Workdir]:
             json.dump({"mark": mark, "pid": os.getpid()}, note)
             note.flush()
             os.rename(note.name, path / _NOTE)
-            yield Workdir(path, mark)
+            yield WorkFolder(path, mark)
 
 
-def clear() -> list[int]:
+def clear_dead() -> list[int]:
     """Remove what dead predecessors of this user left: processes, shared memory, folders. Their process numbers."""
     dead = []
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):

@@ -22,7 +22,7 @@ from schwift.process_group import ProcessGroup
 from schwift.triton import addresses, restricted_apis, sealed_start
 from schwift.triton.addresses import Addresses
 from schwift.triton.installation import Installation
-from schwift.work_folder import Workdir
+from schwift.work_folder import WorkFolder
 
 HOST = "127.0.0.1"
 EXIT_SECONDS = 10
@@ -42,10 +42,10 @@ class Ports:
     metrics: int
 
 
-def choose_addresses(settings: Settings, workdir: Workdir) -> Addresses:
+def choose_addresses(settings: Settings, work: WorkFolder) -> Addresses:
     """Ports of the loopback address, or sockets in the folder of this serve. PortInUse, ServeError."""
     if settings.triton_ports == "off":
-        return addresses.sockets(workdir.path)
+        return addresses.sockets(work.path)
     ports = choose_ports(settings)
     return addresses.ports(HOST, ports.http, ports.grpc, ports.metrics)
 
@@ -106,18 +106,18 @@ class EmbeddedTriton:
     """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC."""
 
     def __init__(
-        self, found: Installation, settings: Settings, where: Addresses, workdir: Workdir, caching: bool
+        self, found: Installation, settings: Settings, where: Addresses, work: WorkFolder, caching: bool
     ) -> None:
         # A key for each serve, unless somebody else is to know it.
-        self.key_file = settings.triton_key_file or workdir.path / "triton.key"
+        self.key_file = settings.triton_key_file or work.path / "triton.key"
         self._key = triton_key.ensure(self.key_file)
         self._sockets = where.files
-        self._mark = f"{workdir.mark}/triton"
+        self._mark = f"{work.mark}/triton"
         # Known to us alone, so that what a killed Triton leaves in shared memory is ours to remove.
-        self._shm_prefix = f"{workdir.mark}-"
-        backends = workdir.path / "backends"
+        self._shm_prefix = f"{work.mark}-"
+        backends = work.path / "backends"
         lay_out_backends(found, backends)
-        log_folder = settings.log_directory if settings.debug_mode else workdir.path
+        log_folder = settings.log_directory if settings.debug_mode else work.path
         try:
             log_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -69,7 +69,7 @@ while True:
 
 
 class Silence(TritonLiveness):
-    """A pulse that is told what it would have heard."""
+    """A liveness that is told what it would have heard."""
 
     def __init__(self) -> None:
         super().__init__("127.0.0.1:1")
@@ -89,15 +89,15 @@ class Owned:
         self.said: list[str] = []
         self.tended = 0
         self.killed: list[KillOrder] = []
-        self.children: dict[str, list[ProcessGroup]] = {"Triton": [], "the adapter": []}
-        self.pulse = Silence()
+        self.groups: dict[str, list[ProcessGroup]] = {"Triton": [], "the adapter": []}
+        self.liveness = Silence()
         self.kill_pipe = KillPipe()
         self.notes = folder / "notes"
         self.listener = socket.create_server(("127.0.0.1", 0))
         self._code = code
         self.supervisor = Supervisor(
-            self._kept("Triton"), self._kept("the adapter"), self.pulse, self.kill_pipe, self._kill_stubs, self._tend,
-            hang_seconds, self.said.append,
+            self._restarting("Triton"), self._restarting("the adapter"), self.liveness, self.kill_pipe,
+            self._kill_stubs, self._tend, hang_seconds, self.said.append,
         )  # fmt: skip
 
     def _tend(self) -> None:
@@ -107,23 +107,23 @@ class Owned:
         self.supervisor.start()
         self.supervisor.tick()
         self.supervisor.adapter_works()
-        self.pulse.hear(answered=True, silent=0)
+        self.liveness.hear(answered=True, silent=0)
         self.supervisor.tick()
 
     def triton(self) -> ProcessGroup:
-        return self.children["Triton"][-1]
+        return self.groups["Triton"][-1]
 
     def end(self, name: str) -> None:
         """Kill what runs under this name, and wait until that is known."""
-        child = self.children[name][-1]
-        os.kill(child.pid, signal.SIGKILL)
-        wait_until(lambda: child.exit_code() is not None)
+        group = self.groups[name][-1]
+        os.kill(group.pid, signal.SIGKILL)
+        wait_until(lambda: group.exit_code() is not None)
 
-    def _kept(self, name: str) -> RestartingProcess:
+    def _restarting(self, name: str) -> RestartingProcess:
         def start() -> ProcessGroup:
             command = [sys.executable, "-c", self._code, str(self.notes), name]
-            self.children[name].append(ProcessGroup(name, command, os.environ))
-            return self.children[name][-1]
+            self.groups[name].append(ProcessGroup(name, command, os.environ))
+            return self.groups[name][-1]
 
         return RestartingProcess(name, start, lambda: None, self.said.append, lambda: self.now)
 
@@ -147,26 +147,26 @@ def owned(tmp_path: Path) -> Iterator[Owned]:
     yield it
     it.supervisor.stop(it.listener, signals())
     it.kill_pipe.close()
-    assert not [child for children in it.children.values() for child in children if alive(child.pid)]
+    assert not [group for groups in it.groups.values() for group in groups if alive(group.pid)]
 
 
 def test_whichever_is_killed_is_started_again_and_the_other_is_not(owned: Owned) -> None:
     owned.ready()
     for killed, other in (("Triton", "the adapter"), ("the adapter", "Triton")):
-        before = len(owned.children[other])
+        before = len(owned.groups[other])
         owned.end(killed)
         owned.supervisor.tick()
         owned.now += 0.2
         owned.supervisor.tick()
-        assert len(owned.children[killed]) == 2
-        assert len(owned.children[other]) == before
-        assert alive(owned.children[killed][-1].pid)
+        assert len(owned.groups[killed]) == 2
+        assert len(owned.groups[other]) == before
+        assert alive(owned.groups[killed][-1].pid)
     assert owned.said == [
         f"{name} was ended by signal 9 (SIGKILL); it is started again in 0.1 s" for name in ("Triton", "the adapter")
     ]
 
 
-def test_a_triton_that_ends_once_a_model_was_ready_is_started_again_though_its_pulse_was_never_heard(
+def test_a_triton_that_ends_once_a_model_was_ready_is_started_again_though_it_never_answered_itself(
     owned: Owned,
 ) -> None:
     owned.supervisor.start()
@@ -175,7 +175,7 @@ def test_a_triton_that_ends_once_a_model_was_ready_is_started_again_though_its_p
     owned.supervisor.tick()
     owned.now += 0.2
     owned.supervisor.tick()
-    assert len(owned.children["Triton"]) == 2
+    assert len(owned.groups["Triton"]) == 2
     assert owned.said == ["Triton was ended by signal 9 (SIGKILL); it is started again in 0.1 s"]
 
 
@@ -191,13 +191,13 @@ def test_a_triton_that_does_not_answer_is_killed_at_the_bound_and_not_before(own
     owned.ready()
     first = owned.triton()
     os.kill(first.pid, signal.SIGSTOP)
-    owned.pulse.hear(answered=True, silent=4)
+    owned.liveness.hear(answered=True, silent=4)
     owned.supervisor.tick()
     assert alive(first.pid)
     # It answered again: the count begins anew.
-    owned.pulse.hear(answered=True, silent=0)
+    owned.liveness.hear(answered=True, silent=0)
     owned.supervisor.tick()
-    owned.pulse.hear(answered=True, silent=5)
+    owned.liveness.hear(answered=True, silent=5)
     owned.supervisor.tick()
     assert not alive(first.pid)
     assert owned.said == ["Triton did not answer for 5 s and was killed; it is started again in 0.1 s"]
@@ -205,8 +205,8 @@ def test_a_triton_that_does_not_answer_is_killed_at_the_bound_and_not_before(own
     owned.supervisor.tick()
     assert owned.triton() is not first
     # What the old one owed is not the new one's.
-    assert (owned.pulse.answered, owned.pulse.silent_seconds) == (False, 0)
-    owned.pulse.hear(answered=True, silent=0)
+    assert (owned.liveness.answered, owned.liveness.silent_seconds) == (False, 0)
+    owned.liveness.hear(answered=True, silent=0)
     owned.supervisor.tick()
     assert owned.said[-1] == "Triton is back"
 
@@ -214,10 +214,10 @@ def test_a_triton_that_does_not_answer_is_killed_at_the_bound_and_not_before(own
 def test_one_that_starts_has_a_minute(owned: Owned) -> None:
     owned.supervisor.start()
     owned.supervisor.tick()
-    owned.pulse.hear(answered=False, silent=59)
+    owned.liveness.hear(answered=False, silent=59)
     owned.supervisor.tick()
     assert alive(owned.triton().pid)
-    owned.pulse.hear(answered=False, silent=60)
+    owned.liveness.hear(answered=False, silent=60)
     with pytest.raises(ServeError, match="Triton did not answer for 60 s and was killed"):
         owned.supervisor.tick()
 
@@ -250,12 +250,12 @@ def test_the_adapter_ends_before_triton_and_nobody_may_connect_any_more(tmp_path
     owned = Owned(tmp_path, ORDERLY)
     address = owned.listener.getsockname()
     owned.ready()
-    for name in owned.children:
+    for name in owned.groups:
         wait_until(Path(f"{owned.notes}{name}").exists)
     owned.supervisor.stop(owned.listener, signals())
     owned.kill_pipe.close()
     assert owned.notes.read_text() == "the adapter\nTriton\n"
-    assert [children[0].exit_code() for children in owned.children.values()] == [0, 0]
+    assert [groups[0].exit_code() for groups in owned.groups.values()] == [0, 0]
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
 
@@ -266,7 +266,7 @@ def test_the_signal_that_came_is_passed_on_and_without_one_nobody_is_served_long
         folder.mkdir()
         owned = Owned(folder, WHICH)
         owned.ready()
-        for name in owned.children:
+        for name in owned.groups:
             wait_until(Path(f"{owned.notes}{name}").exists)
         owned.supervisor.stop(owned.listener, came)
         owned.kill_pipe.close()
@@ -296,4 +296,4 @@ def test_a_stop_before_the_start_is_a_stop(tmp_path: Path) -> None:
     owned = Owned(tmp_path)
     owned.supervisor.stop(owned.listener, signals())
     owned.kill_pipe.close()
-    assert owned.children == {"Triton": [], "the adapter": []}
+    assert owned.groups == {"Triton": [], "the adapter": []}

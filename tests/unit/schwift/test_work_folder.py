@@ -21,15 +21,15 @@ import os, signal, subprocess, sys, time
 from pathlib import Path
 from schwift import process_tree
 from schwift import work_folder
-with work_folder.workdir() as workdir:
-    Path(f"/dev/shm/{workdir.mark}-region").write_bytes(b"x")
-    (workdir.path / "backends").mkdir()
+with work_folder.make() as made:
+    Path(f"/dev/shm/{made.mark}-region").write_bytes(b"x")
+    (made.path / "backends").mkdir()
     child = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(100)"],
-        env=process_tree.marked(os.environ, f"{workdir.mark}/triton"),
+        env=process_tree.marked(os.environ, f"{made.mark}/triton"),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )
-    print(workdir.path, workdir.mark, child.pid, flush=True)
+    print(made.path, made.mark, child.pid, flush=True)
     if sys.argv[1] == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(100)
@@ -62,30 +62,30 @@ def test_nothing_is_left_of_one_that_was_killed(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "killed")
     serve.process.wait(10)
     assert alive(serve.child) and serve.region.exists() and serve.path.exists()
-    assert work_folder.clear() == [serve.process.pid]
+    assert work_folder.clear_dead() == [serve.process.pid]
     wait_until(lambda: not alive(serve.child))
     assert not serve.region.exists() and not serve.path.exists()
-    assert work_folder.clear() == []
+    assert work_folder.clear_dead() == []
 
 
 def test_one_that_runs_is_not_touched(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "running")
     try:
-        assert work_folder.clear() == []
+        assert work_folder.clear_dead() == []
         assert alive(serve.child) and serve.region.exists() and (serve.path / "backends").is_dir()
     finally:
         serve.process.kill()
         serve.process.wait(10)
-    assert work_folder.clear() == [serve.process.pid]
+    assert work_folder.clear_dead() == [serve.process.pid]
     wait_until(lambda: not alive(serve.child))
 
 
 def test_one_that_ends_well_leaves_nothing(tmp_path: Path) -> None:
-    with work_folder.workdir() as workdir:
-        assert json.loads((workdir.path / "serve.json").read_text()) == {"mark": workdir.mark, "pid": os.getpid()}
-        assert work_folder.clear() == []
-        assert workdir.path.is_dir()
-    assert not workdir.path.exists()
+    with work_folder.make() as made:
+        assert json.loads((made.path / "serve.json").read_text()) == {"mark": made.mark, "pid": os.getpid()}
+        assert work_folder.clear_dead() == []
+        assert made.path.is_dir()
+    assert not made.path.exists()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_note_that_is_none_of_ours_is_not_believed(tmp_path: Path, note: str) 
     folder = tmp_path / "schwift-serve-odd"
     folder.mkdir()
     (folder / "serve.json").write_text(note)
-    assert work_folder.clear() == []
+    assert work_folder.clear_dead() == []
     assert folder.is_dir()
     (folder / "serve.json").unlink()
     folder.rmdir()
@@ -107,7 +107,7 @@ def test_the_folder_of_another_is_not_followed(tmp_path: Path) -> None:
     (target / "serve.json").write_text('{"mark": "schwift-0123456789ab", "pid": 1}')
     link = tmp_path / "schwift-serve-link"
     link.symlink_to(target)
-    assert work_folder.clear() == []
+    assert work_folder.clear_dead() == []
     assert (target / "serve.json").exists()
     link.unlink()
 
@@ -115,8 +115,8 @@ def test_the_folder_of_another_is_not_followed(tmp_path: Path) -> None:
 def test_marks_differ_and_are_of_the_form_that_is_believed() -> None:
     marks = set()
     for _ in range(3):
-        with work_folder.workdir() as workdir:
-            marks.add(workdir.mark)
-            assert work_folder._MARK.fullmatch(workdir.mark)
-            assert process_tree.members(workdir.mark) == []
+        with work_folder.make() as made:
+            marks.add(made.mark)
+            assert work_folder._MARK.fullmatch(made.mark)
+            assert process_tree.members(made.mark) == []
     assert len(marks) == 3
