@@ -26,7 +26,7 @@ from adapter.telemetry import log_setup, trace_context
 from adapter.workers import counters, prefork
 from converter.errors import ConfigError, PortInUse, SchwiftError
 from converter.schema import lossy_stream, triton_key
-from converter.schema.api_keys import read_keys
+from converter.schema.keys_file import read_keys
 from converter.schema.manifest import Manifest, read_manifest
 from converter.schema.settings import Settings, load_settings
 from converter.schema.tls import server_context

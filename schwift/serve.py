@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converter.schema.api_keys import make_key, read_keys
+from converter.schema.keys_file import make_key, read_keys
 from converter.schema.manifest import Manifest, read_manifest
 from converter.schema.settings import Settings, env_name
 from converter.schema.tls import server_context

@@ -18,7 +18,7 @@ from pathlib import Path
 from adapter.errors import Forbidden, Unauthenticated
 from adapter.limits.access_policy import Need
 from converter.errors import ConfigError
-from converter.schema.api_keys import ApiKey, read_keys
+from converter.schema.keys_file import ApiKey, read_keys
 
 _log = logging.getLogger("schwift.adapter")
 

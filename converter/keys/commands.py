@@ -11,7 +11,7 @@ import click
 
 from converter.errors import ConfigError
 from converter.keys.store import add_key, revoke_key
-from converter.schema.api_keys import ApiKey, read_keys, valid_name
+from converter.schema.keys_file import ApiKey, read_keys, valid_name
 from converter.schema.settings import load_settings
 from converter.table import format_table
 

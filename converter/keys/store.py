@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from converter.errors import ConfigError
-from converter.schema.api_keys import ApiKey, KeysFile, hash_key, make_key, read_keys
+from converter.schema.keys_file import ApiKey, KeysFile, hash_key, make_key, read_keys
 
 Keys = tuple[ApiKey, ...]
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from converter.errors import ConfigError
-from converter.schema.api_keys import hash_key, read_keys
+from converter.schema.keys_file import hash_key, read_keys
 from schwift.cli import main
 
 

@@ -19,7 +19,7 @@ from adapter.limits.api_keys import ApiKeys, credential
 from adapter.telemetry.access_log import AccessLog
 from adapter.telemetry.audit import LOGGER, Audit
 from converter.keys.store import add_key, revoke_key
-from converter.schema.api_keys import make_key
+from converter.schema.keys_file import make_key
 from tests.support.fakes.entries import make_entry
 from tests.support.predictors import Served
 

@@ -13,7 +13,7 @@ import pytest
 from adapter.errors import QuotaExceeded
 from adapter.limits.api_keys import Caller
 from adapter.limits.rate_limit import Account, Quota
-from converter.schema.api_keys import ApiKey, hash_key
+from converter.schema.keys_file import ApiKey, hash_key
 
 
 class Clock:
