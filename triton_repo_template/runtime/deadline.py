@@ -35,7 +35,7 @@ class _Worker(Generic[T]):
                 return
 
 
-class Caller(Generic[T]):
+class TimedCaller(Generic[T]):
     """Makes one call at a time, from one thread, each with a timeout."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from . import triton_io
 from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig, TensorConfig
-from .deadline import Caller, CallTimeout
+from .deadline import CallTimeout, TimedCaller
 from .errors import BadModelOutput, DeadlineExceeded, ModelError, ModelUnreachable
 from .wake import CANARY_SUFFIX, WakeUp, read_key
 
@@ -48,7 +48,7 @@ class TritonPythonModel:
         self._direct = parameters["direct_model"]
         self._timeout = int(parameters["timeout_ms"]) / 1e3
         self._debug = parameters["debug"] == "1"
-        self._caller: Caller[Arrays] = Caller()
+        self._caller: TimedCaller[Arrays] = TimedCaller()
         self._key = read_key(Path(args["model_repository"]) / args["model_version"])
         # Of requests that we answer by ourselves.
         self._ours = (self._key, self._key + CANARY_SUFFIX)
