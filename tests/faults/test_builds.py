@@ -11,8 +11,8 @@ import httpx
 
 from tests.e2e import sample_models
 from tests.e2e.server import environment
+from tests.faults.factor_model import answer, put
 from tests.faults.serving import serving
-from tests.faults.test_reloads import answer, put
 
 # In a mount namespace of its own: the small disk is gone with the process. As root of nothing but that namespace.
 IN_A_SMALL_DISK = """

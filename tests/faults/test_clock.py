@@ -23,9 +23,9 @@ from tests.e2e import sample_models
 from tests.e2e.server import ROOT, Server, wait_for
 from tests.faults import moods, pids
 from tests.faults.asking import ask, codes, health, metric, ready
+from tests.faults.factor_model import answer, put, schwift
 from tests.faults.load import Load
 from tests.faults.serving import serving
-from tests.faults.test_reloads import answer, put, schwift
 
 SHIM = Path(__file__).with_name("wall_clock.c")
 HOUR = 3600

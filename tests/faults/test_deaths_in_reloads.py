@@ -15,7 +15,7 @@ from converter.schema.manifest import read_manifest
 from tests.e2e.server import Server, environment, serving, wait_for
 from tests.faults import pids
 from tests.faults.asking import ready
-from tests.faults.test_reloads import Load, answer, loaded, put
+from tests.faults.factor_model import Load, answer, loaded, put
 
 # So that there is time to kill something, and the served version is not back before the new one is tried.
 SLOW, SLOWER = "time.sleep(1.5)", "time.sleep(3)"

@@ -16,8 +16,8 @@ import httpx
 from converter.schema.manifest import read_manifest
 from tests.e2e import sample_models
 from tests.e2e.server import environment, wait_for
+from tests.faults.factor_model import answer, put
 from tests.faults.serving import serving
-from tests.faults.test_reloads import answer, put
 
 NAMES = ("one", "two", "three", "four")
 CODE = "class Times:\n    def predict(self, X):\n        return X * {factor}\n"

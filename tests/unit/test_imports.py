@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -79,6 +80,16 @@ def test_rooms_import_lower_ones_alone(package: str, room: str) -> None:
     lower = {name for rooms in order[:at] for name in rooms} | {room}
     loads = {name.split(".")[1] for name in loaded(*modules_of(package, room)) if name.startswith(f"{package}.")}
     assert loads <= lower
+
+
+def test_no_test_imports_another() -> None:
+    """What several tests need is a helper: in tests/support, or beside them."""
+    tests = {file.stem for file in (ROOT / "tests").rglob("test_*.py")}
+    for file in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tests."):
+                names = {*str(node.module).split("."), *(alias.name for alias in node.names)}
+                assert not names & tests, file
 
 
 def ours(modules: set[str]) -> set[str]:

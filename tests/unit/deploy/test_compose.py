@@ -14,14 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from converter.schema.settings import Settings, env_name
+from converter.schema.settings import Settings
 from schwift.triton.standalone import standard_ports
 from tests.e2e.server import ROOT
 from tests.images import compose
+from tests.support.compose_services import DOCKERFILE, NAMES, OURS, settings_in, stage
 
-DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-OURS = ("logs", "builder", "triton", "adapter")
-NAMES = {env_name(field): field for field in Settings.model_fields}
 # Of the build, not of the programs.
 BUILD_ARGUMENTS = {"EXTRAS", "PIP_EXTRA_INDEX_URL", "TRITON_IMAGE"}
 
@@ -32,18 +30,6 @@ COMPOSE_ONLY = {"SCHWIFT_METRICS_KEY_FILE"}
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     return compose.load()
-
-
-def settings_in(service: dict[str, Any], **dotenv: str) -> Settings:
-    """What the program reads in that container, with nothing of this process's environment."""
-    inside = compose.environment(service, dotenv)
-    fields: dict[str, Any] = {alias_of(name): value for name, value in inside.items() if name in NAMES}
-    return Settings(_env_file=None, **fields)
-
-
-def alias_of(name: str) -> str:
-    field = NAMES[name]
-    return str(Settings.model_fields[field].validation_alias or field)
 
 
 @pytest.fixture(autouse=True)
@@ -191,14 +177,6 @@ def test_nvidias_image_takes_tritons_place_and_nothing_else() -> None:
     for services in (ours, theirs):
         services["triton"].pop("build"), services["triton"].pop("image")
     assert ours == theirs
-
-
-def stage(name: str) -> str:
-    """One stage of the Dockerfile, with the line that it begins with."""
-    stages = re.split(r"(?=^FROM )", DOCKERFILE, flags=re.MULTILINE)
-    found = [text for text in stages if re.match(rf"FROM \S+ AS {name}\n", text)]
-    assert len(found) == 1
-    return found[0]
 
 
 @pytest.mark.parametrize("file", [compose.MAIN, compose.NVIDIA])

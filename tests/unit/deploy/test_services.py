@@ -13,7 +13,7 @@ from converter.schema.settings import Settings
 from schwift.triton.embedded import EXIT_SECONDS
 from tests.e2e.server import ROOT
 from tests.images import compose
-from tests.unit.deploy.test_compose import DOCKERFILE, OURS, settings_in, stage
+from tests.support.compose_services import DOCKERFILE, OURS, settings_in, stage
 
 SERVERS = ("triton", "adapter")
 MONITORING = ("prometheus", "grafana")

@@ -24,7 +24,7 @@ from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
 from tests.support.reconcilers import make_reconciler, make_reloader
-from tests.unit.adapter.reload.test_reloader import version
+from tests.support.reload_bench import version
 
 OLD, NEW = version("a", 1), version("a", 2)
 NEXT = make_manifest(NEW)

@@ -19,12 +19,9 @@ from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
 from tests.support.reconcilers import make_reconciler
+from tests.support.reconciling import pass_of, registry_of
 
 NOT_LOADED = "The model is not available now; try again shortly."
-
-
-def registry_of(*names: str) -> Registry:
-    return Registry(make_manifest(*(make_entry(name) for name in names)))
 
 
 def look(registry: Registry, backend: FakeBackend, passes: int = 1) -> None:
@@ -35,11 +32,6 @@ def look(registry: Registry, backend: FakeBackend, passes: int = 1) -> None:
             await pass_of(reconciler)
 
     asyncio.run(main())
-
-
-async def pass_of(reconciler: Reconciler) -> None:
-    await reconciler.reconcile()
-    await reconciler.wait_idle()
 
 
 def states(registry: Registry) -> dict[str, str]:

@@ -15,7 +15,7 @@ from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.outliving import NotedOutliving
 from tests.support.reconcilers import make_reconciler
-from tests.unit.adapter.lifecycle.test_reconciler import pass_of, registry_of
+from tests.support.reconciling import pass_of, registry_of
 
 
 class Counted(StubProcesses):

@@ -24,7 +24,7 @@ from converter.schema.control import Folders, Served
 from converter.schema.manifest import FILENAME, Manifest
 from converter.schema.settings import load_settings
 from tests.support.fakes.entries import make_manifest
-from tests.unit.adapter.reload.test_reloader import NEXT, Bench, version
+from tests.support.reload_bench import NEXT, Bench, version
 
 # One of the client's methods.
 Request = Callable[[ControlClient], object]

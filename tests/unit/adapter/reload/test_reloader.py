@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -14,54 +13,13 @@ from adapter.lifecycle.reaper import Processes
 from adapter.lifecycle.registry import Registry
 from adapter.reload.reloader import adopt
 from adapter.workers import counters
-from converter.schema.manifest import Manifest, ModelEntry, Tensor
-from tests.support.fakes.backend import FakeBackend, Handler, zeros
-from tests.support.fakes.entries import make_entry, make_manifest
+from converter.schema.manifest import Tensor
+from tests.support.fakes.backend import FakeBackend, zeros
+from tests.support.fakes.entries import make_manifest
 from tests.support.fakes.outliving import NotedOutliving
 from tests.support.lifecycle_desk import in_a_loop
 from tests.support.reconcilers import make_reloader
-
-
-def version(name: str, number: int, **spec: Any) -> ModelEntry:
-    return make_entry(name, **spec).model_copy(update={"version": number})
-
-
-class Bench:
-    """A reloader of models `a` and `b`, whose one worker adopts each generation at once."""
-
-    def __init__(self, handler: Handler = zeros, workers: int = 1) -> None:
-        self.table = counters.make_table(["a", "b"], workers)
-        self.registry = Registry(make_manifest(version("a", 1), version("b", 1)), self.table)
-        for model in self.registry.models.values():
-            model.status.adopt("ready")
-        self.backend = FakeBackend(handler)
-        self.told: list[int] = []
-        self.adopts = True
-        self.reloader = make_reloader(self.registry, self.backend, self.table, self._tell, kill=self._kill)
-        self.said: list[str] = []
-        self.killed: list[str] = []
-
-    def _tell(self) -> None:
-        self.told.append(self.registry.generation)
-        if self.adopts:
-            counters.Cell(self.table, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
-
-    def _kill(self, name: str) -> None:
-        self.killed.append(name)
-
-    async def reload(self, manifest: Manifest) -> None:
-        entries = [
-            entry for entry in manifest.models if self.reloader.served().get(entry.name) != entry.version
-        ]  # as converter/live_switch/reload_command.py asks
-        await self.reloader.stage(entries, "~t", self.said.append)
-        await self.reloader.switch(entries, "~t", manifest)
-        await self.reloader.commit(manifest, self.said.append)
-
-    def directs(self) -> dict[str, str]:
-        return {name: model.entry.direct for name, model in self.registry.models.items()}
-
-
-NEXT = make_manifest(version("a", 2), version("b", 1))
+from tests.support.reload_bench import NEXT, Bench, version
 
 
 @in_a_loop
@@ -106,7 +64,7 @@ async def test_process_that_hangs_in_its_load_is_killed_where_somebody_can() -> 
 
     bench = Bench()
     stuck = Stuck(load_errors={"a_direct~t": errors.ModelUnavailable("no", "loading took over 60 s")})
-    bench.reloader = make_reloader(bench.registry, stuck, bench.table, kill=bench._kill)
+    bench.reloader = make_reloader(bench.registry, stuck, bench.table, kill=bench.kill)
     with pytest.raises(errors.ReloadFailed, match="does not load: loading took over 60 s"):
         await bench.reload(NEXT)
     assert (bench.killed, stuck.unloads) == (["a_direct~t"], ["a~t"])
@@ -161,7 +119,7 @@ async def test_processes_of_what_was_replaced_are_looked_after_and_no_others() -
 
     reaper = NotedOutliving({"a": (1, 2), "a_direct": (3,), "b": (4, 5), "b_direct": (6,)})
     bench = Bench()
-    bench.reloader = make_reloader(bench.registry, Triton(), bench.table, bench._tell, reaper=reaper)
+    bench.reloader = make_reloader(bench.registry, Triton(), bench.table, bench.tell, reaper=reaper)
     await bench.reload(NEXT)
     # The model, whose front serves on, and the trial.
     assert reaper.told == [(Processes(models=(3,)), True), (Processes(models=(101,), fronts=(102,)), True)]
