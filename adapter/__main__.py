@@ -20,7 +20,7 @@ from adapter.request_timings import Traces
 from adapter.sharing import SharedState
 from adapter.sockets import listening
 from adapter.sockets.connection_bounds import HeadBounds
-from adapter.sockets.fast_protocol import PredictProtocol
+from adapter.sockets.fast_protocol import predict_protocol
 from adapter.sockets.graceful import GracefulServer
 from adapter.telemetry import log_setup, trace_context
 from adapter.workers import counters, prefork
@@ -103,7 +103,7 @@ async def _serve(
     config = uvicorn.Config(
         app,
         loop="none",
-        http=_protocol(settings),
+        http=predict_protocol(app.endpoint, HeadBounds(settings.max_head_bytes, settings.max_headers)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -117,17 +117,8 @@ async def _serve(
     config.load()
     # Ours, since uvicorn's own takes its protocols and ciphers from elsewhere.
     config.ssl = tls
-    server = GracefulServer(config, app.drain, settings.drain_seconds, sharing.ending.is_set)
+    server = GracefulServer(config, app.endpoint.drain, settings.drain_seconds, sharing.ending.is_set)
     await server.serve(sockets=[sock])
-
-
-def _protocol(settings: Settings) -> type[PredictProtocol]:
-    """The protocol of each connection, with the bounds of the settings."""
-
-    class Protocol(PredictProtocol):
-        head_bounds = HeadBounds(settings.max_head_bytes, settings.max_headers)
-
-    return Protocol
 
 
 def _traces(endpoint: str, worker: int) -> Traces:

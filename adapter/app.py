@@ -1,4 +1,4 @@
-"""Puts the adapter together: the parts, the framework with what runs beside it, and the hot path in front."""
+"""Puts the adapter together: the parts, the framework with what runs beside it, and the short cut in front."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from adapter import VERSION
 from adapter.backend.protocol import InferenceBackend
 from adapter.background import running
 from adapter.http.access_guard import AccessGuard
+from adapter.http.asgi import PathAsSent, PredictShortCut
 from adapter.http.error_handlers import HANDLERS
 from adapter.http.predict import PredictEndpoint
 from adapter.http.request_id import RequestId
@@ -34,27 +35,33 @@ def create_app(
     worker: int = 0,
     controlled: bool = False,
     traces: Traces | None = None,
-) -> PredictEndpoint:
+) -> PredictShortCut:
     """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
 
     `worker` is this process's number among those that share `sharing`; `controlled` lets `schwift reload` speak to it.
     """
     parts = make_components(settings, manifest, make_backend, sharing, worker)
-    app = _framework(parts, lambda: running(parts, controlled, traces))
     access = AccessLog(stages=settings.debug_mode)
+    endpoint = PredictEndpoint(
+        parts.service, parts.quota, settings.max_body_bytes, access, traces,
+        parts.keys, parts.audit, settings.trusted_hops,
+    )  # fmt: skip
+    app = _framework(parts, endpoint, lambda: running(parts, controlled, traces))
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
+    app.add_middleware(PathAsSent)
     inner: ASGIApp = app
     if parts.keys is not None:
         inner = AccessGuard(app, parts.keys, parts.audit, access, settings.trusted_hops)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
-    return PredictEndpoint(
-        inner, parts.service, parts.quota, settings.max_body_bytes, access, traces,
-        parts.keys, parts.audit, settings.trusted_hops,
-    )  # fmt: skip
+    return PredictShortCut(inner, endpoint)
 
 
-def _framework(parts: Components, lifespan: Callable[[], contextlib.AbstractAsyncContextManager[None]]) -> FastAPI:
-    """Everything but the predictions themselves, whose documents are here too."""
+def _framework(
+    parts: Components,
+    endpoint: PredictEndpoint,
+    lifespan: Callable[[], contextlib.AbstractAsyncContextManager[None]],
+) -> FastAPI:
+    """Every address, with its documents."""
     app = FastAPI(
         title="SchwiftServe",
         description=_DESCRIPTION,
@@ -63,7 +70,7 @@ def _framework(parts: Components, lifespan: Callable[[], contextlib.AbstractAsyn
         exception_handlers=HANDLERS,
         redirect_slashes=False,
     )
-    app.include_router(predict_router(parts.registry))
+    app.include_router(predict_router(parts.registry, endpoint))
     app.include_router(
         status_router(
             parts.registry,

@@ -1,6 +1,6 @@
 """Lets in, or answers 401 and 403, in front of the framework: on every path, whatever the method.
 
-Predictions are checked by the same policy where they are answered (adapter/http/predict.py): they never come here.
+Predictions are checked by the same policy where they are answered (adapter/http/predict.py); most never come here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapter.error_codes import STATUS_OF
 from adapter.errors import Refused
+from adapter.http.answer import Answer
 from adapter.http.error_handlers import error_body
 from adapter.http.request_id import KEY_NAME, accepted_request_id, client_of
 from adapter.limits.access_policy import FREE, READ, policy
@@ -73,12 +74,5 @@ class AccessGuard:
         if self._access.wants(status):
             self._access.other(request_id, "-", client, status, time.monotonic() - arrived, error.key or "-")
         body, _ = error_body(error, request_id)
-        sent = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", request_id.encode()),
-        ]
-        if status == UNAUTHENTICATED:
-            sent.append(CHALLENGE)
-        await send({"type": "http.response.start", "status": status, "headers": sent})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        more = [CHALLENGE] if status == UNAUTHENTICATED else []
+        await Answer(status, body, request_id, more).send(send, has_body=scope["method"] != "HEAD")

@@ -1,8 +1,7 @@
-"""The hot path: POST /predict… in front of the framework.
+"""Answers predictions: who asks, how much, of which model, and in what time.
 
-Small requests come straight from the HTTP protocol (adapter/sockets/fast_protocol.py), all others from the ASGI
-server. Everything else goes on to the application, which also documents these endpoints. A route of the framework costs
-more than all the rest of a request here (docs/performance.md).
+Three ways lead here, with the same answers: the framework's route (adapter/http/routes.py), and past it the short cuts
+of adapter/http/asgi.py and, for small requests, of adapter/sockets/fast_protocol.py.
 """
 
 from __future__ import annotations
@@ -10,19 +9,20 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
-from urllib.parse import unquote
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive
 
 from adapter import errors
-from adapter.codec.large_bodies import LARGE_BYTES, LargeBodies, LargeBody
+from adapter.codec.large_bodies import LargeBody
 from adapter.error_codes import STATUS_OF
-from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED, raw_path
+from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED
+from adapter.http.answer import Answer
+from adapter.http.body_reader import BodyReader, ClientLeft, body_too_large
 from adapter.http.error_handlers import error_body, log_unexpected
-from adapter.http.request_id import accepted_request_id, client_of
-from adapter.limits.access_policy import Need, policy
+from adapter.http.request_id import accepted_request_id
+from adapter.limits.access_policy import Need
 from adapter.limits.api_keys import ApiKeys, Caller, digest_of
 from adapter.limits.client_address import client_address
 from adapter.limits.rate_limit import Account, Quota
@@ -33,19 +33,11 @@ from adapter.telemetry.audit import Audit
 from converter.schema.model import ENDPOINTS, Endpoint
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
-# In the scope of a request whose connection ended before its answer.
-CLIENT_LEFT = "schwift.client_left"
 # The status of who closed the connection before the answer; nothing is sent.
 LEFT = 499
-_JSON = (b"content-type", b"application/json")
-# Of a Content-Length or a timeout; more is over any limit.
+# Of a timeout; more is over any limit.
 _MOST_DIGITS = 18
-_ENDPOINTS: dict[str, Endpoint] = {str(endpoint): endpoint for endpoint in ENDPOINTS}
-_PREFIXES: dict[bytes, Endpoint] = {endpoint.encode(): endpoint for endpoint in _ENDPOINTS.values()}
-
-
-class _ClientLeft(Exception):
-    """The connection closed before the whole body was there."""
+_PREFIXES: dict[bytes, Endpoint] = {endpoint.encode(): endpoint for endpoint in ENDPOINTS}
 
 
 class Headers:
@@ -89,7 +81,7 @@ class Request(Protocol):
 
     @property
     def body(self) -> bytes | None:
-        """None where it is still to be read, with `receive`."""
+        """None if it is still to be read, with `receive`."""
 
     @property
     def need(self) -> Need:
@@ -108,55 +100,11 @@ class Request(Protocol):
         """Whether the connection ended meanwhile."""
 
 
-class Answer:
-    """What is to be sent, unless `status` is LEFT: a JSON body. `more` are headers that not every answer has."""
-
-    __slots__ = ("content", "more", "request_id", "status")
-
-    def __init__(self, status: int, content: bytes, request_id: str, more: Sequence[tuple[bytes, bytes]]) -> None:
-        self.status = status
-        self.content = content
-        self.request_id = request_id
-        self.more = more
-
-
-class _Scoped:
-    """A Request from an ASGI server."""
-
-    __slots__ = ("_scope", "body", "endpoint", "headers", "name", "receive")
-
-    def __init__(self, endpoint: Endpoint, name: str, scope: Scope, receive: Receive) -> None:
-        self.endpoint = endpoint
-        self.name = name
-        self.headers = Headers(scope["headers"])
-        self.body = None
-        self.receive = receive
-        self._scope = scope
-
-    @property
-    def need(self) -> Need:
-        return policy(raw_path(self._scope))
-
-    @property
-    def client(self) -> str:
-        return client_of(self._scope)
-
-    @property
-    def named(self) -> Iterable[tuple[bytes, bytes]]:
-        named: Iterable[tuple[bytes, bytes]] = self._scope["headers"]
-        return named
-
-    @property
-    def disconnected(self) -> bool:
-        return CLIENT_LEFT in self._scope
-
-
 class PredictEndpoint:
-    """An ASGI application in front of another."""
+    """Both endpoints of every model, whoever their server is."""
 
     def __init__(
         self,
-        app: ASGIApp,
         service: Predictor,
         quota: Quota | None,
         max_body_bytes: int,
@@ -166,7 +114,6 @@ class PredictEndpoint:
         audit: Audit | None = None,
         trusted_hops: int = 0,
     ) -> None:
-        self._app = app
         self._keys = keys
         self._audit = audit or Audit()
         self._hops = trusted_hops
@@ -174,10 +121,10 @@ class PredictEndpoint:
         self._traces = traces
         self._service = service
         self._quota = quota
+        self.bodies = BodyReader(max_body_bytes)
         self._limit = max_body_bytes
-        self._bodies = LargeBodies(max_body_bytes)
-        # The largest body that needs no looking after.
-        self.small = min(LARGE_BYTES, max_body_bytes)
+        # The largest body that may come whole with its request.
+        self.small = self.bodies.small
         # An id is this process's prefix and a number: unique, and cheaper than a random one each.
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -185,21 +132,6 @@ class PredictEndpoint:
     def drain(self) -> None:
         """Say from now on that this process is about to end; it serves on."""
         self._service.drain()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = _path_as_sent(scope)
-            if scope["method"] == "POST":
-                head, _, name = path[1:].partition("/")
-                endpoint = _ENDPOINTS.get(head)
-                if endpoint is not None and name and "/" not in name:
-                    answer = await self.answer(_Scoped(endpoint, unquote(name), scope, receive))
-                    if answer.status != LEFT:
-                        await _send(send, answer)
-                    return
-            if "%" in path:
-                scope = {**scope, "path": path}
-        await self._app(scope, receive, send)
 
     def known(self, path: bytes) -> tuple[Endpoint, str] | None:
         """The endpoint and the model of a path as it stands in a request's first line, where the model has both.
@@ -243,7 +175,10 @@ class PredictEndpoint:
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
             _check_media(headers)
             if body is None or len(body) > target.most_bytes:
-                body = await self._read(request, min(self._limit, target.most_bytes))
+                limit = min(self._limit, target.most_bytes)
+                if body is not None:
+                    raise body_too_large(limit)
+                body = await self.bodies.read(headers.length, request.receive, limit)
             started = time.monotonic()
             content = await self._service.predict(target, body, timeout, timings)
         except errors.AdapterError as error:
@@ -252,7 +187,7 @@ class PredictEndpoint:
             # Its frames hold the body, and some of them the error itself: without this, bodies of megabytes would stay
             # until the collector of cycles comes by.
             error.__traceback__ = error.__context__ = error.__cause__ = None
-        except _ClientLeft:
+        except ClientLeft:
             status, code, content = LEFT, "client_left", b""
         except Exception as error:
             status, code = 500, "internal_error"
@@ -314,67 +249,6 @@ class PredictEndpoint:
             code, seconds, key,
         )  # fmt: skip
 
-    async def _read(self, request: Request, limit: int) -> bytes | LargeBody:
-        """The whole body. BodyTooLarge before more than the limit is held."""
-        if request.body is not None:
-            raise _too_large(limit)
-        headers, receive = request.headers, request.receive
-        length = headers.length
-        if length.isdigit():
-            if len(length) > _MOST_DIGITS or int(length) > limit:
-                raise _too_large(limit)
-            if int(length) > LARGE_BYTES:
-                self._bodies.check(int(length))
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        is_whole = message["type"] == "http.request" and not message.get("more_body", False)
-        if is_whole and len(body) <= min(self.small, limit):
-            return body
-        chunks = [body]
-        size = len(body)
-        while size <= min(LARGE_BYTES, limit):
-            if message["type"] == "http.disconnect":
-                raise _ClientLeft
-            if not message.get("more_body", False):
-                return b"".join(chunks)
-            message = await receive()
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-        if size > limit:
-            raise _too_large(limit)
-        large = self._bodies.begin()
-        try:
-            # As it comes, and not as it was announced: who sends nothing takes no room.
-            large.append(b"".join(chunks))
-            await self._read_on(large, message, receive, limit)
-        except BaseException:
-            large.close()
-            raise
-        return large
-
-    async def _read_on(self, large: LargeBody, message: Message, receive: Receive, limit: int) -> None:
-        """Add what comes after `message`."""
-        while message.get("more_body", False):
-            await self._bodies.pace()
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _ClientLeft
-            piece: bytes = message.get("body", b"")
-            if len(large) + len(piece) > limit:
-                raise _too_large(limit)
-            large.append(piece)
-
-
-def _too_large(limit: int) -> errors.BodyTooLarge:
-    return errors.BodyTooLarge(f"The body is over the limit of {limit} bytes: send fewer rows a request.")
-
-
-def _path_as_sent(scope: Scope) -> str:
-    """The path with its escapes: decoded, `%2F` would be taken for a separator, as no proxy takes it."""
-    raw: bytes | None = scope.get("raw_path")
-    path: str = scope["path"] if raw is None else raw.decode("latin-1")
-    return path
-
 
 def _check_media(headers: Headers) -> None:
     media = headers.media
@@ -391,11 +265,3 @@ def _timeout(text: bytes) -> float:
     if not text.isdigit() or int(text[:_MOST_DIGITS]) == 0:
         raise errors.BadHeader(f"{TIMEOUT_HEADER} must be a positive whole number of milliseconds.")
     return int(text[:_MOST_DIGITS]) / 1e3
-
-
-async def _send(send: Send, answer: Answer) -> None:
-    # An id is letters, digits and a few signs, whoever chose it.
-    headers = [_JSON, (b"content-length", b"%d" % len(answer.content)), (b"x-request-id", answer.request_id.encode())]
-    headers += answer.more
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.content})

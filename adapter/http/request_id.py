@@ -29,7 +29,10 @@ def client_of(scope: Scope) -> str:
 
 
 class RequestId:
-    """Gives each request an id, the client's X-Request-Id where it is harmless, sends it back, and logs the request."""
+    """Gives each request an id, the client's X-Request-Id if it is harmless, sends it back, and logs the request.
+
+    A prediction has both from its endpoint.
+    """
 
     def __init__(self, app: ASGIApp, access: AccessLog, trusted_hops: int = 0) -> None:
         self._app = app
@@ -46,7 +49,7 @@ class RequestId:
         started = time.monotonic()
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and "x-request-id" not in Headers(raw=message["headers"]):
                 MutableHeaders(scope=message)["X-Request-Id"] = request_id
                 status = message["status"]
                 if self._access.wants(status):

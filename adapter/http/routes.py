@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from adapter.backend.protocol import InferenceBackend
 from adapter.http import models_page
 from adapter.http.access_guard import BRIEF
-from adapter.http.predict import TIMEOUT_HEADER
+from adapter.http.asgi import AnswerResponse, ScopedRequest
+from adapter.http.predict import TIMEOUT_HEADER, PredictEndpoint
 from adapter.http.schemas import (
     AvailableModels,
     Health,
@@ -48,8 +49,8 @@ _HEADER = {
 }  # fmt: skip
 
 
-def predict_router(registry: Registry) -> APIRouter:
-    """POST /predict/{model} and POST /predict_batched/{model}, as documents and for 405; hot.py answers them."""
+def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRouter:
+    """POST /predict/{model} and POST /predict_batched/{model}. Most requests take a short cut to the same answer."""
     router = APIRouter()
 
     def add(endpoint: Endpoint, example_rows: int) -> None:
@@ -66,8 +67,11 @@ def predict_router(registry: Registry) -> APIRouter:
         describe()
         registry.watch(describe)
 
-        async def route(model_name: str = Path(description="`model.name`", openapi_examples=name_examples)) -> None:
-            raise AssertionError("adapter/http/predict.py answers this before the framework sees it")
+        async def route(
+            request: Request, model_name: str = Path(description="`model.name`", openapi_examples=name_examples)
+        ) -> Response:
+            scoped = ScopedRequest(endpoint, model_name, request.scope, request.receive)
+            return AnswerResponse(await predictions.answer(scoped))
 
         router.add_api_route(
             f"/{endpoint}/{{model_name}}",

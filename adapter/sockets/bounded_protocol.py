@@ -13,7 +13,7 @@ from typing import Any, cast
 import httptools
 
 from adapter import errors
-from adapter.http.predict import CLIENT_LEFT
+from adapter.http.asgi import CLIENT_LEFT
 from adapter.sockets import listening
 from adapter.sockets.connection_bounds import (
     BODY_BYTES_A_SECOND,
@@ -39,7 +39,7 @@ _MOST_SKIPPED = 64 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """For `uvicorn.Config(http=HttpProtocol)`. Requests are parsed one at a time: the next when one is answered."""
+    """For `uvicorn.Config(http=BoundedProtocol)`. Requests are parsed one at a time: the next when one is answered."""
 
     head_bounds = HeadBounds()
     flow: Flow

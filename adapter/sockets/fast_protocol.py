@@ -1,4 +1,4 @@
-"""Small predictions from the HTTP parser straight to the hot path, and back in one write.
+"""Small predictions from the HTTP parser straight to their endpoint, and back in one write.
 
 uvicorn's way to an application, with its scope, cycle, events and messages, costs an eighth of the adapter's work on a
 request of one row (docs/performance.md). A request that came whole in one packet, on a predict endpoint of a model that
@@ -17,9 +17,11 @@ from typing import Any, NamedTuple, cast
 
 from starlette.types import Message, Receive
 
-from adapter.http.predict import LEFT, Answer, Headers, PredictEndpoint
+from adapter.http.answer import Answer
+from adapter.http.predict import LEFT, Headers, PredictEndpoint
 from adapter.limits.access_policy import Need
 from adapter.sockets.bounded_protocol import BODY, BOUNDARY, HEAD, BoundedProtocol
+from adapter.sockets.connection_bounds import HeadBounds
 from adapter.sockets.stepping import HEAD_END
 from adapter.sockets.uvicorn_parts import STATUS_LINE
 from converter.schema.model import Endpoint
@@ -37,7 +39,7 @@ async def _nothing() -> Message:
 
 
 class _Cycle:
-    """A request of the hot path, and what uvicorn asks of the one that a connection is at."""
+    """A small prediction, and what uvicorn asks of the request that a connection is at."""
 
     __slots__ = ("_client", "body", "disconnected", "endpoint", "headers", "keep_alive", "name", "named",
                  "response_complete", "task")  # fmt: skip
@@ -64,7 +66,7 @@ class _Cycle:
 
     @property
     def need(self) -> Need:
-        # Its path has this form alone: HotPath.known took it apart.
+        # Its path has this form alone: PredictEndpoint.known took it apart.
         return _need(self.name)
 
     @property
@@ -112,15 +114,16 @@ class _Repeated(NamedTuple):
 
 
 class PredictProtocol(BoundedProtocol):
-    """For `uvicorn.Config(HotPath(…), http=ExpressProtocol, proxy_headers=False)`."""
+    """For `uvicorn.Config(app, http=predict_protocol(endpoint), proxy_headers=False)`."""
+
+    endpoint: PredictEndpoint
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Not through anything that uvicorn put around it, which would miss these requests.
-        if not isinstance(self.app, PredictEndpoint) or self.root_path or self.limit_concurrency is not None:
-            raise TypeError("the hot path must be the application itself, with no root path and no limit of uvicorn's")
-        self._hot = self.app
-        self._most_digits = len(str(self._hot.small))
+        # Nothing that uvicorn puts around an application would see these requests.
+        if self.config.proxy_headers or self.root_path or self.limit_concurrency is not None:
+            raise TypeError("predictions need a server without proxy_headers, root_path and limit_concurrency")
+        self._most_digits = len(str(self.endpoint.small))
         # Its head was read, and its body may have been.
         self._pending: _Cycle | None = None
         self._repeated: _Repeated | None = None
@@ -192,8 +195,8 @@ class PredictProtocol(BoundedProtocol):
 
     def _express(self) -> _Cycle | None:
         """The request whose head was read, if it may go this way."""
-        hot, parser = self._hot, self.parser
-        if (found := hot.known(self.url)) is None or parser.get_method() != b"POST":
+        endpoint, parser = self.endpoint, self.parser
+        if (found := endpoint.known(self.url)) is None or parser.get_method() != b"POST":
             return None
         if self._hosts != 1 or len(self.headers) > self._most_headers or self._head.is_old:
             return None
@@ -201,7 +204,7 @@ class PredictProtocol(BoundedProtocol):
             return None
         headers = Headers(self.headers)
         length = headers.length
-        if headers.chunked or not length.isdigit() or len(length) > self._most_digits or int(length) > hot.small:
+        if headers.chunked or not length.isdigit() or len(length) > self._most_digits or int(length) > endpoint.small:
             return None
         self._stage, self._left, self._chunked = BODY, int(length), False
         return _Cycle(*found, headers, self.headers, self.client)
@@ -217,14 +220,14 @@ class PredictProtocol(BoundedProtocol):
 
     async def _serve(self, cycle: _Cycle) -> None:
         try:
-            answer = await self._hot.answer(cycle)
+            answer = await self.endpoint.answer(cycle)
             if self.flow.write_paused and not cycle.disconnected:
                 await self.flow.drain()
             if not cycle.disconnected:
                 self._write(cycle, answer)
         except BaseException as error:
             # As uvicorn does: the server is ending, or it is a fault of ours.
-            self.logger.error("Exception in the hot path", exc_info=error)
+            self.logger.error("Exception in a prediction", exc_info=error)
             self.transport.close()
         finally:
             cycle.response_complete = True
@@ -234,13 +237,15 @@ class PredictProtocol(BoundedProtocol):
         if answer.status == LEFT:
             return
         defaults, content = _defaults.text(self.server_state.default_headers), answer.content
-        more = b"".join([b"%b: %b\r\n" % header for header in answer.more]) if answer.more else b""
-        lines = b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (
-            STATUS_LINE[answer.status], defaults, len(content), answer.request_id.encode(), more
-        )  # fmt: skip
+        lines = answer.head(STATUS_LINE[answer.status], defaults)
         # Not held back for what may follow, as the head of an answer in pieces is.
         self.transport.write(lines + content)
         cycle.response_complete = True
         if _defaults.closing or not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+
+def predict_protocol(endpoint: PredictEndpoint, bounds: HeadBounds | None = None) -> type[PredictProtocol]:
+    """Make the protocol of connections whose predictions this endpoint answers."""
+    return type("Protocol", (PredictProtocol,), {"endpoint": endpoint, "head_bounds": bounds or HeadBounds()})

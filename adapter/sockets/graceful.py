@@ -43,7 +43,7 @@ _CLOSE_SECONDS = 1
 
 class GracefulServer(uvicorn.Server):
     """`on_drain` is called at the signal; `config.timeout_graceful_shutdown` bounds all that follows the drain,
-    and its protocol is an HttpProtocol.
+    and its protocol is a BoundedProtocol.
 
     The drain lasts `drain_seconds` after SIGTERM and SIGHUP, and no time after SIGINT. Another signal ends it.
     `port_ends` says whether the port ends with this process, or others go on to serve it.

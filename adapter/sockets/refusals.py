@@ -11,6 +11,7 @@ import httptools
 
 from adapter import errors
 from adapter.error_codes import STATUS_OF
+from adapter.http.answer import Answer
 from adapter.http.error_handlers import error_body
 from adapter.sockets.uvicorn_parts import STATUS_LINE
 
@@ -54,16 +55,11 @@ def refuse(error: errors.AdapterError, client: str, defaults: Iterable[tuple[byt
     status, code = STATUS_OF[type(error)]
     log.write(status, code, client, request_id, error.detail)
     body, retry_after = error_body(error, request_id)
-    headers = [header for header in defaults if header[0].lower() != b"connection"]
-    headers += [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", request_id.encode()),
-        (b"connection", b"close"),
-    ]
+    more = [(b"connection", b"close")]
     if retry_after is not None:
-        headers.append((b"retry-after", b"%d" % retry_after))
-    return STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n" + body
+        more.append((b"retry-after", b"%d" % retry_after))
+    kept = b"".join([b"%b: %b\r\n" % header for header in defaults if header[0].lower() != b"connection"])
+    return Answer(status, body, request_id, more).head(STATUS_LINE[status], kept) + body
 
 
 def cause_of(error: httptools.HttpParserError) -> errors.AdapterError:

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from adapter.app import create_app
 from adapter.http.access_guard import AccessGuard
-from adapter.http.predict import PredictEndpoint
+from adapter.http.asgi import PredictShortCut
 from converter.schema.manifest import ModelEntry
 from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend
@@ -23,13 +23,13 @@ T = TypeVar("T")
 Use = Callable[[httpx.AsyncClient], Awaitable[T]]
 
 
-def make_app(backend: FakeBackend, *entries: ModelEntry, **settings: Any) -> PredictEndpoint:
+def make_app(backend: FakeBackend, *entries: ModelEntry, **settings: Any) -> PredictShortCut:
     return create_app(load_settings(None, **settings), make_manifest(*entries), lambda: backend)
 
 
-def framework(app: PredictEndpoint) -> FastAPI:
-    """The framework behind the hot path; its lifespan is the application's."""
-    inner = app._app
+def framework(app: PredictShortCut) -> FastAPI:
+    """The framework behind the short cut; its lifespan is the application's."""
+    inner = app.app
     if isinstance(inner, AccessGuard):
         inner = inner.app
     assert isinstance(inner, FastAPI)
@@ -37,7 +37,7 @@ def framework(app: PredictEndpoint) -> FastAPI:
 
 
 @contextlib.asynccontextmanager
-async def running(app: PredictEndpoint) -> AsyncIterator[httpx.AsyncClient]:
+async def running(app: PredictShortCut) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the started application; the keeper has made its first pass."""
     # As a server does: an unexpected error is answered and logged, and does not reach the client.
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))

@@ -12,7 +12,7 @@ import pytest
 from adapter.backend.protocol import Arrays
 from adapter.codec.large_bodies import LARGE_BYTES, LargeBodies
 from adapter.errors import Overloaded
-from adapter.http.predict import CLIENT_LEFT
+from adapter.http.asgi import CLIENT_LEFT
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.web_app import make_app, running
@@ -101,7 +101,7 @@ def test_over_the_room_a_large_body_is_refused_before_it_is_read_and_small_ones_
             again = Client(LARGE, length)
             await app(again.scope, again.receive, again.send)
             assert again.status == 200
-            assert app._bodies._room == 4 * LIMIT
+            assert app.endpoint.bodies.large._room == 4 * LIMIT
 
     asyncio.run(main())
 
@@ -124,7 +124,7 @@ def test_A13_who_declares_a_large_body_and_sends_a_byte_takes_no_room() -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert app._bodies._room == 4 * LIMIT
+            assert app.endpoint.bodies.large._room == 4 * LIMIT
 
     asyncio.run(main())
 

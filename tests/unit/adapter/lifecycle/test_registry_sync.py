@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from adapter.app import create_app
-from adapter.http.predict import PredictEndpoint
+from adapter.http.asgi import PredictShortCut
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.sharing import SharedState
@@ -32,7 +32,7 @@ class Workers:
         self.leading = Registry(MANIFEST, sharing.table, 0)
         self.reconciler = make_reconciler(self.leading, backend, sharing=sharing)
         settings = Settings(repository=folder, workers=2)
-        self.app: PredictEndpoint = create_app(settings, MANIFEST, lambda: backend, sharing, 1)
+        self.app: PredictShortCut = create_app(settings, MANIFEST, lambda: backend, sharing, 1)
 
     async def load(self) -> None:
         await self.reconciler.reconcile()

@@ -91,15 +91,11 @@ def test_what_the_short_cut_takes_is_what_the_policy_says(prefix: str, rest: str
     """It asks for no policy, since the path has one form alone."""
     served = Served(entry=make_entry("m"))
     path = (prefix + rest).encode("latin-1")
-    hot = PredictEndpoint(not_here, served.service, None, 1024, AccessLog(stages=False))
-    if (found := hot.known(path)) is not None:
+    endpoint = PredictEndpoint(served.service, None, 1024, AccessLog(stages=False))
+    if (found := endpoint.known(path)) is not None:
         assert policy(path) == Need("predict", found[1])
     else:
         assert path not in (b"/predict/m", b"/predict_batched/m")
-
-
-async def not_here(*_: Any) -> None:
-    raise AssertionError
 
 
 def test_each_scope_allows_its_own(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ import uvloop
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
 from adapter.http import predict
+from adapter.http.answer import Answer
 from adapter.sockets.fast_protocol import PredictProtocol
 from converter.schema.manifest import Tensor
 from converter.schema.settings import load_settings
@@ -117,15 +118,18 @@ class Running:
 def serving(keep_alive: int = 30) -> Iterator[Running]:
     running = Running()
 
-    class Counted(PredictProtocol):
-        async def _serve(self, cycle: Any) -> None:
-            running.express += 1
-            await super()._serve(cycle)
-
     manifest = make_manifest(make_entry("m"), make_entry("wide", outputs=(("y", "float32", (WIDE,)),)))
     with socket.create_server(("127.0.0.1", 0)) as sock:
         running.port = sock.getsockname()[1]
         app = create_app(load_settings(None, max_body_bytes=LIMIT), manifest, lambda: running.backend)
+
+        class Counted(PredictProtocol):
+            endpoint = app.endpoint
+
+            async def _serve(self, cycle: Any) -> None:
+                running.express += 1
+                await super()._serve(cycle)
+
         config = uvicorn.Config(
             app, loop="none", http=Counted, ws="none", lifespan="on", log_config=None, access_log=False,
             server_header=False, proxy_headers=False, timeout_keep_alive=keep_alive, timeout_graceful_shutdown=1,
@@ -338,7 +342,7 @@ def test_who_does_not_read_is_not_worked_for(server: Running) -> None:
 def test_a_fault_of_ours_ends_the_connection_and_nothing_else(
     server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(self: predict.PredictEndpoint, request: predict.Request) -> predict.Answer:
+    async def broken(self: predict.PredictEndpoint, request: predict.Request) -> Answer:
         raise RuntimeError("on purpose")
 
     with server.talk() as other:

@@ -18,7 +18,7 @@ import uvloop
 
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
-from adapter.sockets.fast_protocol import PredictProtocol
+from adapter.sockets.fast_protocol import predict_protocol
 from adapter.sockets.graceful import GracefulServer
 from converter.schema.manifest import Tensor
 from converter.schema.settings import load_settings
@@ -53,10 +53,10 @@ class Running:
             self._loop = asyncio.get_running_loop()
             app = create_app(load_settings(None), make_manifest(), lambda: self.backend)
             config = uvicorn.Config(
-                app, loop="none", http=PredictProtocol, ws="none", lifespan="on", log_config=None, access_log=False,
-                proxy_headers=False, timeout_graceful_shutdown=answer_seconds,
+                app, loop="none", http=predict_protocol(app.endpoint), ws="none", lifespan="on", log_config=None,
+                access_log=False, proxy_headers=False, timeout_graceful_shutdown=answer_seconds,
             )  # fmt: skip
-            self._server = GracefulServer(config, app.drain, drain)
+            self._server = GracefulServer(config, app.endpoint.drain, drain)
             await self._server.serve(sockets=[sock])
 
         def run() -> None:

@@ -1,0 +1,106 @@
+"""Predictions from an ASGI server: as a request of the endpoint, and past the framework.
+
+A route of the framework costs more than all the rest of a request here (docs/performance.md). So what is plainly a
+prediction is answered in front of it; the route (adapter/http/routes.py) answers the same, and documents it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapter.http.access_guard import raw_path
+from adapter.http.answer import Answer
+from adapter.http.predict import LEFT, Headers, PredictEndpoint
+from adapter.http.request_id import client_of
+from adapter.limits.access_policy import Need, policy
+from converter.schema.model import ENDPOINTS, Endpoint
+
+# In the scope of a request whose connection ended before its answer.
+CLIENT_LEFT = "schwift.client_left"
+_ENDPOINTS: dict[str, Endpoint] = {str(endpoint): endpoint for endpoint in ENDPOINTS}
+
+
+class ScopedRequest:
+    """A Request of the endpoint, from an ASGI server. `name` is the model's as it stands in the path."""
+
+    __slots__ = ("_scope", "body", "endpoint", "headers", "name", "receive")
+
+    def __init__(self, endpoint: Endpoint, name: str, scope: Scope, receive: Receive) -> None:
+        self.endpoint = endpoint
+        self.name = unquote(name)
+        self.headers = Headers(scope["headers"])
+        self.body = None
+        self.receive = receive
+        self._scope = scope
+
+    @property
+    def need(self) -> Need:
+        return policy(raw_path(self._scope))
+
+    @property
+    def client(self) -> str:
+        return client_of(self._scope)
+
+    @property
+    def named(self) -> Iterable[tuple[bytes, bytes]]:
+        named: Iterable[tuple[bytes, bytes]] = self._scope["headers"]
+        return named
+
+    @property
+    def disconnected(self) -> bool:
+        return CLIENT_LEFT in self._scope
+
+
+class AnswerResponse(Response):
+    """An Answer as the framework wants it; nothing is sent to a client that left."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.content, answer.status)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._answer.status != LEFT:
+            await self._answer.send(send)
+
+
+class PathAsSent:
+    """Middleware that leaves the escapes of a path in it: decoded, `%2F` would be taken for a separator."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = _path_as_sent(scope)
+            if "%" in path:
+                scope = {**scope, "path": path}
+        await self._app(scope, receive, send)
+
+
+class PredictShortCut:
+    """An ASGI application in front of another, which would answer the same."""
+
+    def __init__(self, app: ASGIApp, endpoint: PredictEndpoint) -> None:
+        self.app = app
+        self.endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            head, _, name = _path_as_sent(scope)[1:].partition("/")
+            endpoint = _ENDPOINTS.get(head)
+            if endpoint is not None and name and "/" not in name:
+                answer = await self.endpoint.answer(ScopedRequest(endpoint, name, scope, receive))
+                if answer.status != LEFT:
+                    await answer.send(send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _path_as_sent(scope: Scope) -> str:
+    raw: bytes | None = scope.get("raw_path")
+    path: str = scope["path"] if raw is None else raw.decode("latin-1")
+    return path
