@@ -1,0 +1,200 @@
+"""A real server of two models on a socket, and what may be sent to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import uvicorn
+import uvloop
+
+from adapter.app import create_app
+from adapter.backend.protocol import Arrays
+from adapter.sockets.fast_protocol import PredictProtocol
+from converter.schema.manifest import Tensor
+from converter.schema.settings import load_settings
+from tests.support.fakes.backend import FakeBackend
+from tests.support.fakes.entries import make_entry, make_manifest
+
+SECONDS = 10.0
+ROW = [1.0, 2.0, 3.0, 4.0]
+GOOD = json.dumps({"features": [ROW]}).encode()
+LIMIT = 2000
+# An answer of megabytes.
+WIDE = 300_000
+
+
+class Talk:
+    """One connection. An answer is its status, its headers but those that differ from one to the next, and its body."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._got = b""
+
+    def send(self, *pieces: bytes) -> None:
+        """Each in a packet of its own."""
+        for i, piece in enumerate(pieces):
+            if i:
+                time.sleep(0.01)
+            self.sock.sendall(piece)
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        head = self._until(lambda got: got.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in got else 0)
+        first, *lines = head.decode().rstrip().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        size = int(headers["content-length"])
+        body = self._until(lambda got: size if len(got) >= size else 0) if size else b""
+        assert headers.pop("date")
+        request_id = headers.pop("x-request-id")
+        # The id of an error stands in its body too.
+        return int(first.split()[1]), headers, body.replace(request_id.encode(), b"ID")
+
+    def predictions(self) -> Any:
+        status, _, body = self.answer()
+        assert status == 200, body
+        return json.loads(body)["predictions"]
+
+    def ended(self) -> bool:
+        """Whether the server closed it, and sent nothing before."""
+        return self._got == b"" and self.sock.recv(1) == b""
+
+    def _until(self, size: Callable[[bytes], int]) -> bytes:
+        while not (end := size(self._got)):
+            piece = self.sock.recv(1 << 20)
+            assert piece, f"closed after {self._got[-1000:]!r}"
+            self._got += piece
+        taken, self._got = self._got[:end], self._got[end:]
+        return taken
+
+
+class Running:
+    """A server of `m`, the sums of each row, and of `wide`. A row with a negative number first waits for the gate."""
+
+    def __init__(self) -> None:
+        self.backend = FakeBackend(self._answer)
+        self.port = 0
+        self.express = 0
+        self.gate = threading.Event()
+
+    async def _answer(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        x = arrays["x"]
+        while x[0, 0] < 0 and not self.gate.is_set():
+            await asyncio.sleep(0.001)
+        if model.startswith("wide"):
+            return {"y": np.full((len(x), WIDE), x[0, 0], np.float32)}
+        return {"y": np.stack([x.sum(1), -x.sum(1)], 1)}
+
+    @contextlib.contextmanager
+    def talk(self) -> Iterator[Talk]:
+        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            yield Talk(sock)
+
+    def calls(self, model: str, rows: Sequence[Sequence[float]]) -> int:
+        """How often it was asked for exactly these rows; canaries have rows of their own, and come when they like."""
+        return sum(call.model.startswith(model) and call.arrays["x"].tolist() == rows for call in self.backend.calls)
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=SECONDS) as answer:
+            return str(answer.read(), "utf-8")
+
+
+@contextlib.contextmanager
+def serving(keep_alive: int = 30) -> Iterator[Running]:
+    running = Running()
+
+    manifest = make_manifest(make_entry("m"), make_entry("wide", outputs=(("y", "float32", (WIDE,)),)))
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        running.port = sock.getsockname()[1]
+        app = create_app(load_settings(None, max_body_bytes=LIMIT), manifest, lambda: running.backend)
+
+        class Counted(PredictProtocol):
+            endpoint = app.endpoint
+
+            async def _serve(self, cycle: Any) -> None:
+                running.express += 1
+                await super()._serve(cycle)
+
+        config = uvicorn.Config(
+            app, loop="none", http=Counted, ws="none", lifespan="on", log_config=None, access_log=False,
+            server_header=False, proxy_headers=False, timeout_keep_alive=keep_alive, timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+
+        def run() -> None:
+            with contextlib.closing(uvloop.new_event_loop()) as loop:
+                loop.run_until_complete(server.serve(sockets=[sock]))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            wait_until(lambda: running.metrics().count("schwift_model_ready{") == 2)
+            wait_until(lambda: not re.search(r"schwift_model_ready\{.*\} 0", running.metrics()))
+            yield running
+        finally:
+            running.gate.set()
+            server.should_exit = True
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.01)
+
+
+def post(body: bytes, *headers: str, path: str = "/predict/m", version: str = "1.1", length: bool = True) -> bytes:
+    given = [f"Content-Length: {len(body)}"] if length else []
+    return "\r\n".join([f"POST {path} HTTP/{version}", "Host: x", *given, *headers, "", ""]).encode() + body
+
+
+def row(first: float) -> bytes:
+    return post(json.dumps({"features": [[first, 0, 0, 0]]}).encode())
+
+
+SMALL = {
+    "a row": (post(GOOD), 200),
+    "rows": (post(json.dumps({"features": [ROW, ROW]}).encode()), 200),
+    "a row for the batcher": (post(GOOD, path="/predict_batched/m"), 200),
+    "batched already": (post(json.dumps({"features": [ROW, ROW]}).encode(), path="/predict_batched/m"), 422),
+    "a media type": (post(GOOD, "Content-Type: application/json; charset=utf-8"), 200),
+    "wrong media type": (post(GOOD, "Content-Type: text/plain"), 415),
+    "compressed": (post(GOOD, "Content-Encoding: gzip"), 415),
+    "wrong features": (post(b'{"features": [["a"]]}'), 422),
+    "no JSON": (post(b'{"features"'), 400),
+    "no body": (post(b""), 400),
+    "bad deadline": (post(GOOD, "X-Request-Timeout-Ms: soon"), 400),
+    "keep-alive": (post(GOOD, "Connection: keep-alive"), 200),
+}
+USUAL = {
+    "no length": (post(b"", length=False), 400),
+    "in chunks": (post(b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD), "Transfer-Encoding: chunked", length=False), 200),
+    "too large": (post(b" " * (LIMIT + 1)), 413),
+    "closing": (post(GOOD, "Connection: close"), 200),
+    "of old": (post(GOOD, version="1.0"), 200),
+    "unknown model": (post(GOOD, path="/predict/nobody"), 404),
+    "a query": (post(GOOD, path="/predict/m?a=b"), 200),
+    "escaped": (post(GOOD, path="/predict/%6d"), 200),
+    "a longer path": (post(GOOD, path="/predict/m/more"), 404),
+    "another method": (post(GOOD).replace(b"POST", b"PUT"), 405),
+}
+# After these the connection is closed.
+ENDING = [USUAL[name][0] for name in ("closing", "of old")]
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def asked(server: Running, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
+    with server.talk() as talk:
+        talk.send(*pieces)
+        return talk.answer()
