@@ -109,9 +109,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(keep_alive: int = 30) -> Iterator[Running]:
+def serving(keep_alive: int = 30, http: Any = PredictProtocol, in_front: bool = True) -> Iterator[Running]:
+    """`http` is the protocol, also one of uvicorn's by name; `in_front` has the short cut in front of the framework."""
     running = Running()
-
     manifest = make_manifest(make_entry("m"), make_entry("wide", outputs=(("y", "float32", (WIDE,)),)))
     with socket.create_server(("127.0.0.1", 0)) as sock:
         running.port = sock.getsockname()[1]
@@ -125,8 +125,9 @@ def serving(keep_alive: int = 30) -> Iterator[Running]:
                 await super()._serve(cycle)
 
         config = uvicorn.Config(
-            app, loop="none", http=Counted, ws="none", lifespan="on", log_config=None, access_log=False,
-            server_header=False, proxy_headers=False, timeout_keep_alive=keep_alive, timeout_graceful_shutdown=1,
+            app if in_front else app.app, loop="none", http=Counted if http is PredictProtocol else http,
+            ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
+            proxy_headers=False, timeout_keep_alive=keep_alive, timeout_graceful_shutdown=1,
         )  # fmt: skip
         server = uvicorn.Server(config)
 
