@@ -13,6 +13,7 @@ from adapter.backend.protocol import InferenceBackend
 from adapter.background import running
 from adapter.http.access_guard import AccessGuard
 from adapter.http.asgi import PathAsSent, PredictShortCut
+from adapter.http.docs_page import add_docs_page
 from adapter.http.error_handlers import HANDLERS
 from adapter.http.predict import PredictEndpoint
 from adapter.http.request_id import RequestId
@@ -69,7 +70,10 @@ def _framework(
         lifespan=lambda _: lifespan(),
         exception_handlers=HANDLERS,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
+    add_docs_page(app)
     app.include_router(predict_router(parts.registry, endpoint))
     app.include_router(
         status_router(
