@@ -7,6 +7,7 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator
 
+from adapter.bindings import Bindings
 from adapter.lifecycle.liveness import ModelLiveness, canary_id
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.model_locks import ModelLocks
@@ -14,7 +15,6 @@ from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.stub_processes import SupervisorPipe
 from adapter.limits.api_keys import ApiKeys
-from adapter.predictor import Predictor
 from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader, adopt
 from adapter.request_timings import Traces
@@ -39,9 +39,9 @@ async def running(parts: Components, controlled: bool, traces: Traces | None) ->
     tasks = [
         asyncio.create_task(parts.awake.beat(), name="awake clock"),
         asyncio.create_task(reconciler.run(), name="keeper"),
-        asyncio.create_task(_refresh(parts.service), name="refresh"),
+        asyncio.create_task(_refresh(parts.bindings), name="refresh"),
         asyncio.create_task(_follow_keys(parts.keys, parts.audit), name="keys"),
-        asyncio.create_task(adopt(parts.registry, parts.service, adopted), name="adopt"),
+        asyncio.create_task(adopt(parts.registry, parts.bindings, adopted), name="adopt"),
     ]
     if controlled:
         control = _control(parts, model_locks, loader)
@@ -121,8 +121,8 @@ async def _follow_keys(keys: ApiKeys | None, audit: Audit) -> None:
             await asyncio.to_thread(keys.refresh)
 
 
-async def _refresh(service: Predictor) -> None:
+async def _refresh(bindings: Bindings) -> None:
     """Models without traffic go back to idle."""
     while True:
         await asyncio.sleep(_REFRESH_SECONDS)
-        service.refresh()
+        bindings.refresh()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from adapter.backend.protocol import InferenceBackend
+from adapter.batching.calls import ModelCalls
+from adapter.batching.route import ModelRoute
+from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.stub_processes import StubProcesses
 from adapter.limits.admission import Admission
 from adapter.limits.api_keys import ApiKeys
@@ -20,8 +25,9 @@ from adapter.sharing import SharedState
 from adapter.telemetry.audit import Audit
 from adapter.telemetry.metrics import Bounds, Metrics
 from adapter.workers import counters
-from converter.schema.manifest import Manifest
-from converter.schema.settings import Settings
+from adapter.workers.counters import WorkerCounters
+from converter.schema.manifest import Manifest, ModelEntry
+from converter.schema.settings import RegimeName, Settings
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Components:
     backend: InferenceBackend
     breakers: Breakers
     metrics: Metrics
+    bindings: Bindings
     service: Predictor
     quota: Quota | None
     keys: ApiKeys | None
@@ -56,7 +63,7 @@ def make_components(
     sharing = sharing or SharedState(names)
     table = sharing.table
     counters.begin(table, names, worker)
-    worker_counters = counters.WorkerCounters(table, worker)
+    worker_counters = WorkerCounters(table, worker)
     stubs = StubProcesses(settings.triton_grpc) if settings.embedded else None
     registry = Registry(manifest, table, worker) if stubs is None else Registry(manifest, table, worker, stubs.whole)
     registry_sync = RegistrySync(registry, sharing.snapshot)
@@ -64,17 +71,49 @@ def make_components(
     breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
     bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
     backend, awake, off_loop = make_backend(), AwakeClock(), OffLoop()
-    service = Predictor(
-        registry, backend, worker_counters, admission, breakers, settings.predict_timeout_seconds, settings.regime,
-        catch_up=registry_sync.catch_up, slept_since=awake.slept_since, off_loop=off_loop,
-    )  # fmt: skip
+    bindings = Bindings(
+        registry,
+        breakers,
+        worker_counters,
+        route_maker(backend, worker_counters, settings.regime, time.monotonic),
+        registry_sync.catch_up,
+    )
+    watch_deaths(registry, backend)
+    service = Predictor(registry, bindings, admission, settings.predict_timeout_seconds, awake, off_loop)
     metrics = Metrics(registry, table, breakers, bounds)
     quota = _quota(settings, sharing)
     keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file, settings.internal_key)
     return Components(
-        settings, sharing, worker, registry, registry_sync, backend, breakers, metrics, service, quota, keys, Audit(),
-        stubs, awake, off_loop,
+        settings, sharing, worker, registry, registry_sync, backend, breakers, metrics, bindings, service, quota, keys,
+        Audit(), stubs, awake, off_loop,
     )  # fmt: skip
+
+
+def route_maker(
+    backend: InferenceBackend, worker_counters: WorkerCounters, regime: RegimeName | None, clock: Callable[[], float]
+) -> Callable[[Model], ModelRoute]:
+    """Return what makes the route of each model that comes to be served."""
+
+    def make_route(model: Model) -> ModelRoute:
+        return ModelRoute(ModelCalls(model.entry, model.codec, backend), worker_counters, regime, clock)
+
+    return make_route
+
+
+def watch_deaths(registry: Registry, backend: InferenceBackend) -> None:
+    """Tell the registry of deaths that the backend learns late, and the backend whose calls nobody waits for."""
+
+    def died(triton_model: str, began: float) -> None:
+        for model in registry.models.values():
+            if triton_model in model.entry.triton_models and began >= model.since:
+                model.mark_dead(model.loads)
+
+    def abandon(entry: ModelEntry) -> None:
+        for name in entry.triton_models:
+            backend.abandon(name)
+
+    registry.watch_losses(abandon)
+    backend.watch_deaths(died)
 
 
 def _quota(settings: Settings, sharing: SharedState) -> Quota | None:

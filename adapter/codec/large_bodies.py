@@ -40,10 +40,6 @@ class LargeBody:
         self._size += len(piece)
         write(self.memory, piece)
 
-    def read(self) -> bytes:
-        """All of it."""
-        return os.pread(self.memory, self._size, 0)
-
     def close(self) -> None:
         """Give the memory and the room back."""
         os.close(self.memory)

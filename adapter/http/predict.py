@@ -15,6 +15,7 @@ from typing import Protocol
 from starlette.types import Receive
 
 from adapter import errors
+from adapter.bindings import Binding
 from adapter.codec.large_bodies import LargeBody
 from adapter.error_codes import STATUS_OF
 from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED
@@ -26,7 +27,7 @@ from adapter.limits.access_policy import Need
 from adapter.limits.api_keys import ApiKeys, Caller, digest_of
 from adapter.limits.client_address import client_address
 from adapter.limits.rate_limit import Account, Quota
-from adapter.predictor import Binding, Predictor
+from adapter.predictor import Predictor
 from adapter.request_timings import RequestTimings, Traces
 from adapter.telemetry.access_log import AccessLog
 from adapter.telemetry.audit import Audit
@@ -120,6 +121,7 @@ class PredictEndpoint:
         self._access = access
         self._traces = traces
         self._service = service
+        self._bindings = service.bindings
         self._quota = quota
         self.bodies = BodyReader(max_body_bytes)
         self._limit = max_body_bytes
@@ -143,14 +145,14 @@ class PredictEndpoint:
         if endpoint is None or path[:1] != b"/":
             return None
         text = name.decode("latin-1")
-        return (endpoint, text) if self._service.knows(text, endpoint) else None
+        return (endpoint, text) if self._bindings.knows(text, endpoint) else None
 
     async def answer(self, request: Request) -> Answer:
         """Raises nothing but what ends the task."""
         arrived = started = time.monotonic()
         headers, endpoint, name = request.headers, request.endpoint, request.name
         request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
-        target = self._service.find(name, endpoint)
+        target = self._bindings.find(name, endpoint)
         timings = RequestTimings()
         if self._traces is not None:
             timings.trace = self._traces.begin(request.named, endpoint, name if target else None, request_id)
@@ -171,7 +173,7 @@ class PredictEndpoint:
                 if account is not None:
                     account.take_request()
             if target is None:
-                raise self._service.missing(name, endpoint)
+                raise self._bindings.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
             _check_media(headers)
             if body is None or len(body) > target.most_bytes:

@@ -20,7 +20,7 @@ class AwakeClock:
     """One event loop's; `beat` is a task in it. `clock` goes on all the while."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         self._read = clock()
         self._slept = 0.0
         # When the last sleep ended.
@@ -28,7 +28,7 @@ class AwakeClock:
 
     def time(self) -> float:
         """Seconds that the loop was awake."""
-        now = self._clock()
+        now = self.clock()
         over = now - self._read - MOST_SECONDS
         if over > 0:
             self._slept += over

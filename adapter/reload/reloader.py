@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence, Set
 from adapter import errors
 from adapter.backend.error_mapping import load_reason
 from adapter.backend.protocol import InferenceBackend
+from adapter.bindings import Bindings
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.registry import Registry
-from adapter.predictor import Predictor
 from adapter.reload import smoke_test
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
@@ -204,9 +204,9 @@ class Reloader:
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def adopt(registry: Registry, service: Predictor, mark: counters.Cell) -> None:
+async def adopt(registry: Registry, bindings: Bindings, mark: counters.Cell) -> None:
     """In every worker: write down which generation it serves once nothing of the ones before is in flight."""
     while True:
-        if mark.mine != registry.generation and not service.leaving():
+        if mark.mine != registry.generation and not bindings.leaving():
             mark.set(registry.generation)
         await asyncio.sleep(_LOOK_SECONDS)

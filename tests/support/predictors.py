@@ -7,6 +7,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from adapter import wiring
+from adapter.bindings import Bindings
+from adapter.codec.off_loop import OffLoop
+from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
 from adapter.limits.breakers import Breakers
@@ -49,20 +53,21 @@ class Served:
         self.slept = False
         self._regime = regime
         self._timeout = timeout
-        self._clock = clock or (lambda: self.now)
+        self.clock = (lambda: self.now) if clock is None else clock
         self.timings = RequestTimings()
-        self.breakers = Breakers.alone([entry.name], self._clock)
+        self.breakers = Breakers.alone([entry.name], self.clock)
         self.service = self.make_service()
 
     def make_service(self) -> Predictor:
         mine = counters.WorkerCounters(self.table, 0)
-        return Predictor(
-            self.registry, self.backend, mine, self.admission, self.breakers, self._timeout, self._regime,
-            self._clock, slept_since=lambda moment: self.slept,
-        )  # fmt: skip
+        make_route = wiring.route_maker(self.backend, mine, self._regime, self.clock)
+        bindings = Bindings(self.registry, self.breakers, mine, make_route, lambda: None)
+        wiring.watch_deaths(self.registry, self.backend)
+        awake = _Awake(self)
+        return Predictor(self.registry, bindings, self.admission, self._timeout, awake, OffLoop())
 
     async def send(self, body: bytes, endpoint: Endpoint, timeout: float | None) -> bytes:
-        target = self.service.find(self.entry.name, endpoint)
+        target = self.service.bindings.find(self.entry.name, endpoint)
         assert target is not None
         return await self.service.predict(target, body, timeout, self.timings)
 
@@ -77,3 +82,14 @@ class Served:
     def cell(self, cell: int) -> float:
         """One of the model's numbers on the board."""
         return counters.total(self.table, self.entry.name, cell)
+
+
+class _Awake(AwakeClock):
+    """Sleeps when the test says so."""
+
+    def __init__(self, served: Served) -> None:
+        super().__init__(served.clock)
+        self._served = served
+
+    def slept_since(self, moment: float) -> bool:
+        return self._served.slept

@@ -13,8 +13,8 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
+from adapter.bindings import Binding
 from adapter.lifecycle.model_state import State
-from adapter.predictor import Binding
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.schema.model import Endpoint
 from converter.schema.settings import RegimeName
@@ -280,8 +280,8 @@ def test_the_bound_is_refused_at_once_and_nobody_inside_is_harmed() -> None:
 
 
 def find(entry: ModelEntry, name: str, endpoint: Endpoint) -> Binding | errors.BadRequest:
-    service = Served(entry=entry).service
-    return service.find(name, endpoint) or service.missing(name, endpoint)
+    bindings = Served(entry=entry).service.bindings
+    return bindings.find(name, endpoint) or bindings.missing(name, endpoint)
 
 
 def test_find_knows_models_and_their_endpoints() -> None:
@@ -307,9 +307,9 @@ def test_replaced_model_answers_what_it_began_and_nothing_more() -> None:
         first = asyncio.create_task(served.ask([[1.0, 2.0]]))
         while not held.gates:
             await asyncio.sleep(0)
-        before = served.service.find("m", "predict")
+        before = served.service.bindings.find("m", "predict")
         served.registry.replace([DOUBLE_WIDE.model_copy(update={"direct": "m_direct~t"})])
-        assert served.service.leaving()
+        assert served.service.bindings.leaving()
         # A request that was routed before, and whose body came after.
         assert before is not None
         second = asyncio.create_task(
@@ -322,7 +322,7 @@ def test_replaced_model_answers_what_it_began_and_nothing_more() -> None:
             gate.set()
         assert (await first)["predictions"] == [[2.0, 4.0]]
         assert json.loads(await second)["predictions"] == [[2.0, 4.0, 6.0]]
-        assert not served.service.leaving()
+        assert not served.service.bindings.leaving()
 
     served.service = served.make_service()
     asyncio.run(main())
@@ -332,10 +332,10 @@ def test_removed_model_is_unknown_to_a_request_whose_body_came_after() -> None:
     served = Served()
 
     async def main() -> None:
-        before = served.service.find("m", "predict")
+        before = served.service.bindings.find("m", "predict")
         assert before is not None
         served.registry.replace([], ["m"])
-        assert served.service.find("m", "predict") is None
+        assert served.service.bindings.find("m", "predict") is None
         with pytest.raises(errors.UnknownModel):
             await served.service.predict(before, b'{"features": [[1.0, 2.0]]}', None, served.timings)
 

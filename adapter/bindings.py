@@ -1,0 +1,119 @@
+"""Which model serves a name on an endpoint now, and which are still at work for requests that began before."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from adapter import errors
+from adapter.batching.route import ModelRoute
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.served_model import Model
+from adapter.limits.breakers import Breakers, ModelBreakers
+from adapter.workers.counters import EndpointCounters, WorkerCounters
+from converter.schema.model import ENDPOINTS, Endpoint
+
+
+class Binding:
+    """One endpoint of one model, with all that serves it. `most_bytes` is how large the body of one row may be."""
+
+    __slots__ = ("breakers", "endpoint", "model", "most_bytes", "route", "tally")
+
+    def __init__(
+        self,
+        model: Model,
+        endpoint: Endpoint,
+        route: ModelRoute,
+        counts: EndpointCounters,
+        breakers: ModelBreakers,
+    ) -> None:
+        self.model = model
+        self.endpoint = endpoint
+        self.route = route
+        self.tally = counts
+        self.breakers = breakers
+        a_row = model.codec.request.most_bytes_of_a_row() if endpoint == "predict_batched" else None
+        self.most_bytes = sys.maxsize if a_row is None else a_row
+
+
+class Bindings:
+    """Follow the registry: each model that it serves gets a route of its own.
+
+    `catch_up` takes over what another worker knows of the models, before anybody is refused.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        breakers: Breakers,
+        worker_counters: WorkerCounters,
+        make_route: Callable[[Model], ModelRoute],
+        catch_up: Callable[[], None],
+    ) -> None:
+        self._registry = registry
+        self._breakers = breakers
+        self._counters = worker_counters
+        self._make_route = make_route
+        self.catch_up = catch_up
+        self._routes: dict[str, ModelRoute] = {}
+        self._left: list[ModelRoute] = []
+        self._found: dict[tuple[str, str], Binding] = {}
+        for name, model in registry.models.items():
+            self.switch(name, model)
+        registry.watch(self.switch)
+
+    def switch(self, name: str, model: Model | None) -> None:
+        """Lead requests for this name to this model from now on, or nowhere; those that are in keep to theirs."""
+        left = self._routes.pop(name, None)
+        for endpoint in ENDPOINTS:
+            self._found.pop((endpoint, name), None)
+        if left is not None:
+            left.left = True
+            self._left.append(left)
+            # What failed was the version before.
+            self._breakers[name].model.reset()
+        if model is not None:
+            route = self._routes[name] = self._make_route(model)
+            for endpoint in model.entry.spec.endpoints:
+                counts = self._counters.endpoint(name, endpoint)
+                self._found[endpoint, name] = Binding(model, endpoint, route, counts, self._breakers[name])
+
+    def leaving(self) -> bool:
+        """Return whether requests are still in that began with a model which was replaced since."""
+        self._left = [route for route in self._left if route.active]
+        return bool(self._left)
+
+    def knows(self, name: str, endpoint: Endpoint) -> bool:
+        """Return whether `find` finds it at once."""
+        return (endpoint, name) in self._found
+
+    def find(self, name: str, endpoint: Endpoint) -> Binding | None:
+        """Return what serves this name on this endpoint."""
+        found = self._found.get((endpoint, name))
+        if found is None:
+            self.catch_up()
+            found = self._found.get((endpoint, name))
+        return found
+
+    def renew(self, binding: Binding) -> Binding:
+        """Return what serves the name and the endpoint of a binding now.
+
+        Raises:
+            BadRequest: nothing does any more.
+        """
+        name = binding.model.entry.name
+        found = self.find(name, binding.endpoint)
+        if found is None:
+            raise self.missing(name, binding.endpoint)
+        return found
+
+    def missing(self, name: str, endpoint: Endpoint) -> errors.BadRequest:
+        """Return why `find` found nothing: UnknownModel, or EndpointOff if the model's config leaves it out."""
+        if name not in self._registry.models:
+            return errors.UnknownModel("No model has this name: see /available_models.")
+        return errors.EndpointOff(f"This model is not served on /{endpoint}: see /available_models.")
+
+    def refresh(self) -> None:
+        """Bring the shown regimes up to date, for models without traffic."""
+        for route in self._routes.values():
+            route.refresh()
