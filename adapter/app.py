@@ -43,16 +43,14 @@ def create_app(
     """
     parts = make_components(settings, manifest, make_backend, sharing, worker)
     access = AccessLog(stages=settings.debug_mode)
-    endpoint = PredictEndpoint(
-        parts.service, parts.quota, settings.max_body_bytes, access, traces,
-        parts.keys, parts.audit, settings.trusted_hops,
-    )  # fmt: skip
+    endpoint = PredictEndpoint(parts.service, parts.gate, settings.max_body_bytes, access, traces)
     app = _framework(parts, endpoint, lambda: running(parts, controlled, traces))
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
     app.add_middleware(PathAsSent)
     inner: ASGIApp = app
-    if parts.keys is not None:
-        inner = AccessGuard(app, parts.keys, parts.audit, access, settings.trusted_hops)
+    gate = parts.gate
+    if gate.keys is not None:
+        inner = AccessGuard(app, gate.keys, gate.audit, access, gate.trusted_hops)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
     return PredictShortCut(inner, endpoint)
 

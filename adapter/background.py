@@ -8,17 +8,16 @@ import functools
 from collections.abc import AsyncIterator
 
 from adapter.bindings import Bindings
+from adapter.http.gate import Gate
 from adapter.lifecycle.liveness import ModelLiveness, canary_id
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.stub_processes import SupervisorPipe
-from adapter.limits.api_keys import ApiKeys
 from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader, adopt
 from adapter.request_timings import Traces
-from adapter.telemetry.audit import Audit
 from adapter.wiring import Components
 from adapter.workers import counters
 from converter.schema.control import Folders
@@ -40,7 +39,7 @@ async def running(parts: Components, controlled: bool, traces: Traces | None) ->
         asyncio.create_task(parts.awake.beat(), name="awake clock"),
         asyncio.create_task(reconciler.run(), name="keeper"),
         asyncio.create_task(_refresh(parts.bindings), name="refresh"),
-        asyncio.create_task(_follow_keys(parts.keys, parts.audit), name="keys"),
+        asyncio.create_task(_follow_keys(parts.gate), name="keys"),
         asyncio.create_task(adopt(parts.registry, parts.bindings, adopted), name="adopt"),
     ]
     if controlled:
@@ -111,14 +110,14 @@ def _control(parts: Components, model_locks: ModelLocks, loader: ModelLoader) ->
     )
 
 
-async def _follow_keys(keys: ApiKeys | None, audit: Audit) -> None:
+async def _follow_keys(gate: Gate) -> None:
     """Changes of the keys' file count within a second or so, and refusals that were not said are."""
     while True:
         await asyncio.sleep(_KEYS_SECONDS)
-        audit.tell()
-        if keys is not None:
+        gate.audit.tell()
+        if gate.keys is not None:
             # The disk may be slow, and there may be many keys.
-            await asyncio.to_thread(keys.refresh)
+            await asyncio.to_thread(gate.keys.refresh)
 
 
 async def _refresh(bindings: Bindings) -> None:

@@ -11,6 +11,7 @@ from adapter.batching.calls import ModelCalls
 from adapter.batching.route import ModelRoute
 from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
+from adapter.http.gate import Gate
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
@@ -44,9 +45,7 @@ class Components:
     metrics: Metrics
     bindings: Bindings
     service: Predictor
-    quota: Quota | None
-    keys: ApiKeys | None
-    audit: Audit
+    gate: Gate
     stubs: StubProcesses | None
     awake: AwakeClock
     off_loop: OffLoop
@@ -81,11 +80,11 @@ def make_components(
     watch_deaths(registry, backend)
     service = Predictor(registry, bindings, admission, settings.predict_timeout_seconds, awake, off_loop)
     metrics = Metrics(registry, table, breakers, bounds)
-    quota = _quota(settings, sharing)
     keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file, settings.internal_key)
+    gate = Gate(keys, _quota(settings, sharing), Audit(), settings.trusted_hops)
     return Components(
-        settings, sharing, worker, registry, registry_sync, backend, breakers, metrics, bindings, service, quota, keys,
-        Audit(), stubs, awake, off_loop,
+        settings, sharing, worker, registry, registry_sync, backend, breakers, metrics, bindings, service, gate, stubs,
+        awake, off_loop,
     )  # fmt: skip
 
 

@@ -22,15 +22,15 @@ from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED
 from adapter.http.answer import Answer
 from adapter.http.body_reader import BodyReader, ClientLeft, body_too_large
 from adapter.http.error_handlers import error_body, log_unexpected
+from adapter.http.gate import Gate
 from adapter.http.request_id import accepted_request_id
 from adapter.limits.access_policy import Need
-from adapter.limits.api_keys import ApiKeys, Caller, digest_of
+from adapter.limits.api_keys import Caller, digest_of
 from adapter.limits.client_address import client_address
-from adapter.limits.rate_limit import Account, Quota
+from adapter.limits.rate_limit import Account
 from adapter.predictor import Predictor
 from adapter.request_timings import RequestTimings, Traces
 from adapter.telemetry.access_log import AccessLog
-from adapter.telemetry.audit import Audit
 from converter.schema.model import ENDPOINTS, Endpoint
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -107,22 +107,19 @@ class PredictEndpoint:
     def __init__(
         self,
         service: Predictor,
-        quota: Quota | None,
+        gate: Gate,
         max_body_bytes: int,
         access: AccessLog,
-        traces: Traces | None = None,
-        keys: ApiKeys | None = None,
-        audit: Audit | None = None,
-        trusted_hops: int = 0,
+        traces: Traces | None,
     ) -> None:
-        self._keys = keys
-        self._audit = audit or Audit()
-        self._hops = trusted_hops
+        self._keys = gate.keys
+        self._quota = gate.quota
+        self._audit = gate.audit
+        self._hops = gate.trusted_hops
         self._access = access
         self._traces = traces
         self._service = service
         self._bindings = service.bindings
-        self._quota = quota
         self.bodies = BodyReader(max_body_bytes)
         self._limit = max_body_bytes
         # The largest body that may come whole with its request.

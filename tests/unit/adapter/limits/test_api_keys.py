@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.errors import Forbidden, Unauthenticated
+from adapter.http.gate import Gate
 from adapter.http.predict import PredictEndpoint
 from adapter.limits.access_policy import EVERYTHING, FREE, METRICS, READ, Need, policy
 from adapter.limits.api_keys import ApiKeys, credential
@@ -91,7 +92,7 @@ def test_what_the_short_cut_takes_is_what_the_policy_says(prefix: str, rest: str
     """It asks for no policy, since the path has one form alone."""
     served = Served(entry=make_entry("m"))
     path = (prefix + rest).encode("latin-1")
-    endpoint = PredictEndpoint(served.service, None, 1024, AccessLog(stages=False))
+    endpoint = PredictEndpoint(served.service, Gate(None, None, Audit(), 0), 1024, AccessLog(stages=False), None)
     if (found := endpoint.known(path)) is not None:
         assert policy(path) == Need("predict", found[1])
     else:

@@ -1,0 +1,23 @@
+"""What a request has to pass before anybody looks at its body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapter.limits.api_keys import ApiKeys
+from adapter.limits.rate_limit import Quota
+from adapter.telemetry.audit import Audit
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Who may ask, how often, and who is told of refusals.
+
+    `keys` and `quota` are None if they are off. `trusted_hops` is how many proxies in front are believed about the
+    client's address.
+    """
+
+    keys: ApiKeys | None
+    quota: Quota | None
+    audit: Audit
+    trusted_hops: int
