@@ -94,7 +94,7 @@ async def _serve(
     app = create_app(
         settings,
         manifest,
-        lambda: Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics, call_headers, key),
+        Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics, call_headers, key),
         sharing,
         worker,
         controlled=True,

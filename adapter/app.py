@@ -1,4 +1,4 @@
-"""Puts the adapter together: the parts, the framework with what runs beside it, and the short cut in front."""
+"""The ASGI application: the framework, and the short cut for predictions in front of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.types import ASGIApp
 
 from adapter import VERSION
 from adapter.backend.protocol import InferenceBackend
-from adapter.background import running
 from adapter.http.access_guard import AccessGuard
 from adapter.http.asgi import PathAsSent, PredictShortCut
 from adapter.http.docs_page import add_docs_page
@@ -21,7 +20,7 @@ from adapter.http.routes import predict_router, status_router
 from adapter.request_timings import Traces
 from adapter.sharing import SharedState
 from adapter.telemetry.access_log import AccessLog
-from adapter.wiring import Components, make_components
+from adapter.wiring import Components, lifespan, make_components
 from converter.schema.manifest import Manifest
 from converter.schema.settings import Settings
 
@@ -31,20 +30,20 @@ _DESCRIPTION = "Simple model serving for lite ML models. [The models](available_
 def create_app(
     settings: Settings,
     manifest: Manifest,
-    make_backend: Callable[[], InferenceBackend],
-    sharing: SharedState | None = None,
+    backend: InferenceBackend,
+    sharing: SharedState,
     worker: int = 0,
     controlled: bool = False,
     traces: Traces | None = None,
 ) -> PredictShortCut:
-    """The ASGI application. `make_backend` is called here; its event loop is the one that serves.
+    """Make the ASGI application.
 
     `worker` is this process's number among those that share `sharing`; `controlled` lets `schwift reload` speak to it.
     """
-    parts = make_components(settings, manifest, make_backend, sharing, worker)
+    parts = make_components(settings, manifest, backend, sharing, worker)
     access = AccessLog(stages=settings.debug_mode)
     endpoint = PredictEndpoint(parts.service, parts.gate, settings.max_body_bytes, access, traces)
-    app = _framework(parts, endpoint, lambda: running(parts, controlled, traces))
+    app = _framework(parts, endpoint, lambda: lifespan(parts, controlled, traces))
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
     app.add_middleware(PathAsSent)
     inner: ASGIApp = app
@@ -58,14 +57,14 @@ def create_app(
 def _framework(
     parts: Components,
     endpoint: PredictEndpoint,
-    lifespan: Callable[[], contextlib.AbstractAsyncContextManager[None]],
+    alongside: Callable[[], contextlib.AbstractAsyncContextManager[None]],
 ) -> FastAPI:
     """Every address, with its documents."""
     app = FastAPI(
         title="SchwiftServe",
         description=_DESCRIPTION,
         version=VERSION,
-        lifespan=lambda _: lifespan(),
+        lifespan=lambda _: alongside(),
         exception_handlers=HANDLERS,
         redirect_slashes=False,
         docs_url=None,

@@ -1,9 +1,16 @@
-"""One object of each kind that a request meets, made before the event loop serves and as old as the process."""
+"""Put the adapter together: one object of each kind, made before the event loop serves and as old as the process.
+
+`lifespan` is what runs beside the requests as long as the loop does. What is made before the workers fork is in
+sharing.py.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from adapter.backend.protocol import InferenceBackend
@@ -13,22 +20,34 @@ from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
 from adapter.http.gate import Gate
 from adapter.lifecycle.awake_clock import AwakeClock
+from adapter.lifecycle.liveness import ModelLiveness, canary_id
+from adapter.lifecycle.model_loader import ModelLoader
+from adapter.lifecycle.model_locks import ModelLocks
+from adapter.lifecycle.reaper import Reaper
+from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
-from adapter.lifecycle.stub_processes import StubProcesses
+from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from adapter.limits.admission import Admission
 from adapter.limits.api_keys import ApiKeys
 from adapter.limits.breakers import Breakers
 from adapter.limits.rate_limit import Quota
 from adapter.predictor import Predictor
+from adapter.reload.control_server import ControlServer
+from adapter.reload.reloader import Reloader, adopt
+from adapter.request_timings import Traces
 from adapter.sharing import SharedState
 from adapter.telemetry.audit import Audit
 from adapter.telemetry.metrics import Bounds, Metrics
 from adapter.workers import counters
 from adapter.workers.counters import WorkerCounters
+from converter.schema.control import Folders
 from converter.schema.manifest import Manifest, ModelEntry
 from converter.schema.settings import RegimeName, Settings
+
+_REFRESH_SECONDS = 0.5
+_KEYS_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,12 +73,11 @@ class Components:
 def make_components(
     settings: Settings,
     manifest: Manifest,
-    make_backend: Callable[[], InferenceBackend],
-    sharing: SharedState | None,
+    backend: InferenceBackend,
+    sharing: SharedState,
     worker: int,
 ) -> Components:
     names = [entry.name for entry in manifest.models]
-    sharing = sharing or SharedState(names)
     table = sharing.table
     counters.begin(table, names, worker)
     worker_counters = WorkerCounters(table, worker)
@@ -69,7 +87,7 @@ def make_components(
     admission = Admission(settings.max_concurrent_requests, worker_counters.cell(counters.ALL, counters.IN_FLIGHT))
     breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
     bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
-    backend, awake, off_loop = make_backend(), AwakeClock(), OffLoop()
+    awake, off_loop = AwakeClock(), OffLoop()
     bindings = Bindings(
         registry,
         breakers,
@@ -120,3 +138,107 @@ def _quota(settings: Settings, sharing: SharedState) -> Quota | None:
     if settings.max_requests is None and settings.api_keys_file is None:
         return None
     return Quota(settings.max_requests, settings.requests_period_seconds, sharing.clients)
+
+
+@contextlib.asynccontextmanager
+async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -> AsyncIterator[None]:
+    """Load, reload and look after models for the length of a block, and close the backend at its end.
+
+    `controlled` lets `schwift reload` speak to it.
+    """
+    descriptor, model_locks = parts.settings.supervisor_fd, ModelLocks()
+    supervisor = None if descriptor is None else SupervisorPipe(descriptor)
+    reaper = Reaper(parts.stubs, supervisor, parts.settings.predict_timeout_seconds)
+    loader = ModelLoader(parts.backend, reaper, parts.settings.model_load_timeout_seconds, supervisor)
+    reconciler = _reconciler(parts, supervisor, model_locks, reaper, loader)
+    adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)
+    tasks = [
+        asyncio.create_task(parts.awake.beat(), name="awake clock"),
+        asyncio.create_task(reconciler.run(), name="keeper"),
+        asyncio.create_task(_refresh(parts.bindings), name="refresh"),
+        asyncio.create_task(_follow_keys(parts.gate), name="keys"),
+        asyncio.create_task(adopt(parts.registry, parts.bindings, adopted), name="adopt"),
+    ]
+    if controlled:
+        control = _control(parts, model_locks, loader)
+        tasks.append(asyncio.create_task(control.run(), name="control"))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        parts.off_loop.close()
+        await parts.backend.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
+
+
+def _reconciler(
+    parts: Components,
+    supervisor: SupervisorPipe | None,
+    model_locks: ModelLocks,
+    reaper: Reaper,
+    loader: ModelLoader,
+) -> Reconciler:
+    settings = parts.settings
+    watch = ModelLiveness(
+        parts.sharing.table,
+        parts.backend,
+        settings.predict_timeout_seconds,
+        parts.awake.time,
+        functools.partial(canary_id, settings.repository),
+    )
+    return Reconciler(
+        parts.registry,
+        parts.backend,
+        loader,
+        reaper,
+        parts.sharing,
+        deadline=settings.predict_timeout_seconds,
+        breakers=parts.breakers,
+        stubs=parts.stubs,
+        supervisor=supervisor,
+        model_locks=model_locks,
+        registry_sync=parts.registry_sync,
+        watch=watch,
+        slept_since=parts.awake.slept_since,
+    )
+
+
+def _control(parts: Components, model_locks: ModelLocks, loader: ModelLoader) -> ControlServer:
+    settings = parts.settings
+    reloader = Reloader(
+        parts.registry,
+        parts.backend,
+        parts.sharing.table,
+        parts.registry_sync.publish,
+        loader,
+        settings.predict_timeout_seconds,
+        model_locks=model_locks,
+    )
+    # Beside an adapter in a container of its own, the folders may have other names.
+    folders = (
+        Folders(models=settings.model_directory, repository=settings.repository) if settings.embedded else Folders()
+    )
+    return ControlServer(
+        reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.registry_sync.lead, folders
+    )
+
+
+async def _follow_keys(gate: Gate) -> None:
+    """Changes of the keys' file count within a second or so, and refusals that were not said are."""
+    while True:
+        await asyncio.sleep(_KEYS_SECONDS)
+        gate.audit.tell()
+        if gate.keys is not None:
+            # The disk may be slow, and there may be many keys.
+            await asyncio.to_thread(gate.keys.refresh)
+
+
+async def _refresh(bindings: Bindings) -> None:
+    """Models without traffic go back to idle."""
+    while True:
+        await asyncio.sleep(_REFRESH_SECONDS)
+        bindings.refresh()

@@ -14,6 +14,7 @@ import uvicorn
 
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
+from adapter.sharing import SharedState
 from converter.schema.manifest import Tensor, read_manifest
 from converter.schema.settings import load_settings
 from tests.bench.models import BenchModel, known
@@ -65,7 +66,9 @@ class InProcess:
 def main(port: int, repository: Path) -> None:
     settings = load_settings(None, repository=repository)
     models = known(repository.parent / "models")
-    app = create_app(settings, read_manifest(repository), lambda: InProcess(models))
+    manifest = read_manifest(repository)
+    sharing = SharedState([entry.name for entry in manifest.models])
+    app = create_app(settings, manifest, InProcess(models), sharing)
     # uvicorn as it comes: its own HTTP protocol, and uvloop.
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="on")
 

@@ -17,13 +17,12 @@ import numpy as np
 import uvicorn
 import uvloop
 
-from adapter.app import create_app
 from adapter.backend.protocol import Arrays
 from adapter.sockets.fast_protocol import PredictProtocol
 from converter.schema.manifest import Tensor
-from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend
-from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.fakes.entries import make_entry
+from tests.support.web_app import make_app
 
 SECONDS = 10.0
 ROW = [1.0, 2.0, 3.0, 4.0]
@@ -112,10 +111,10 @@ class Running:
 def serving(keep_alive: int = 30, http: Any = PredictProtocol, in_front: bool = True) -> Iterator[Running]:
     """`http` is the protocol, also one of uvicorn's by name; `in_front` has the short cut in front of the framework."""
     running = Running()
-    manifest = make_manifest(make_entry("m"), make_entry("wide", outputs=(("y", "float32", (WIDE,)),)))
+    entries = make_entry("m"), make_entry("wide", outputs=(("y", "float32", (WIDE,)),))
     with socket.create_server(("127.0.0.1", 0)) as sock:
         running.port = sock.getsockname()[1]
-        app = create_app(load_settings(None, max_body_bytes=LIMIT), manifest, lambda: running.backend)
+        app = make_app(running.backend, *entries, max_body_bytes=LIMIT)
 
         class Counted(PredictProtocol):
             endpoint = app.endpoint

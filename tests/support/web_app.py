@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from adapter.app import create_app
 from adapter.http.access_guard import AccessGuard
 from adapter.http.asgi import PredictShortCut
+from adapter.request_timings import Traces
+from adapter.sharing import SharedState
 from converter.schema.manifest import ModelEntry
 from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend
@@ -23,8 +25,13 @@ T = TypeVar("T")
 Use = Callable[[httpx.AsyncClient], Awaitable[T]]
 
 
-def make_app(backend: FakeBackend, *entries: ModelEntry, **settings: Any) -> PredictShortCut:
-    return create_app(load_settings(None, **settings), make_manifest(*entries), lambda: backend)
+def make_app(
+    backend: FakeBackend, *entries: ModelEntry, traces: Traces | None = None, **settings: Any
+) -> PredictShortCut:
+    """The application of one worker alone."""
+    manifest = make_manifest(*entries)
+    sharing = SharedState([entry.name for entry in manifest.models])
+    return create_app(load_settings(None, **settings), manifest, backend, sharing, traces=traces)
 
 
 def framework(app: PredictShortCut) -> FastAPI:

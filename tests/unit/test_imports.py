@@ -33,7 +33,6 @@ ADAPTER = (
     ("reload",),
     ("http",),
     ("wiring", "sockets"),
-    ("background",),
     ("app",),
     ("__main__",),
 )

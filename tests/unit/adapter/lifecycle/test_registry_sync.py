@@ -32,7 +32,7 @@ class Workers:
         self.leading = Registry(MANIFEST, sharing.table, 0)
         self.reconciler = make_reconciler(self.leading, backend, sharing=sharing)
         settings = Settings(repository=folder, workers=2)
-        self.app: PredictShortCut = create_app(settings, MANIFEST, lambda: backend, sharing, 1)
+        self.app: PredictShortCut = create_app(settings, MANIFEST, backend, sharing, 1)
 
     async def load(self) -> None:
         await self.reconciler.reconcile()

@@ -16,15 +16,13 @@ import pytest
 import uvicorn
 import uvloop
 
-from adapter.app import create_app
 from adapter.backend.protocol import Arrays
 from adapter.sockets.fast_protocol import predict_protocol
 from adapter.sockets.graceful import GracefulServer
 from converter.schema.manifest import Tensor
-from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.connections import WholeConnection
-from tests.support.fakes.entries import make_manifest
+from tests.support.web_app import make_app
 
 SECONDS = 60.0
 # After so long a signal is another one.
@@ -51,7 +49,7 @@ class Running:
 
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            app = create_app(load_settings(None), make_manifest(), lambda: self.backend)
+            app = make_app(self.backend)
             config = uvicorn.Config(
                 app, loop="none", http=predict_protocol(app.endpoint), ws="none", lifespan="on", log_config=None,
                 access_log=False, proxy_headers=False, timeout_graceful_shutdown=answer_seconds,

@@ -16,14 +16,13 @@ from opentelemetry.trace import Tracer
 
 from adapter import __main__ as entry_point
 from adapter import errors
-from adapter.app import create_app
 from adapter.request_timings import RequestTimings, RequestTrace, Traces
 from adapter.telemetry import trace_context, tracing
 from converter.errors import ConfigError
 from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend
-from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.web_app import running
+from tests.support.fakes.entries import make_entry
+from tests.support.web_app import make_app, running
 
 ROW = [[1, 2, 3, 4]]
 
@@ -63,7 +62,7 @@ class _Noted(RequestTrace):
 def told(*paths: str, regime: str = "idle") -> list[Any]:
     """One POST of one row to each path, one after the other."""
     traces = Noted()
-    app = create_app(load_settings(None, regime=regime), make_manifest(make_entry("m")), FakeBackend, traces=traces)
+    app = make_app(FakeBackend(), make_entry("m"), traces=traces, regime=regime)
 
     async def main() -> None:
         async with running(app) as client:
