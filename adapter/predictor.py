@@ -59,7 +59,7 @@ class Predictor:
             # The model was replaced while the body was read.
             target = self.bindings.renew(target)
         model, breakers = target.model, target.breakers
-        loads, undead = model.loads, model.undead_mended
+        incarnation = model.incarnation
         if not model.ready:
             raise self._unavailable(model)
         self._admission.enter()
@@ -69,10 +69,10 @@ class Predictor:
             try:
                 answer = await self._answer(target, body, started, seconds, timings)
             except ANSWERS as error:
-                if model.undead != undead:
+                if model.is_tainted(incarnation):
                     raise _doubtful() from error
                 raise
-            if model.undead != undead:
+            if model.is_tainted(incarnation):
                 raise _doubtful()
             ended = self._clock()
             self._admission.observe(ended - started)
@@ -81,8 +81,8 @@ class Predictor:
         except errors.AdapterError as error:
             no_fault = seconds < self._timeout or self._slept_since(started)
             breakers.failed(error, self._clock(), probes, own_deadline=no_fault)
-            if isinstance(error, errors.ModelProcessDead) and not target.route.left:
-                model.mark_dead(loads)
+            if isinstance(error, errors.ModelProcessDead):
+                model.report_dead(incarnation, "a call")
             raise
         except asyncio.CancelledError as error:
             if not self._registry.draining:

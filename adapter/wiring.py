@@ -122,14 +122,14 @@ def watch_deaths(registry: Registry, backend: InferenceBackend) -> None:
 
     def died(triton_model: str, began: float) -> None:
         for model in registry.models.values():
-            if triton_model in model.entry.triton_models and began >= model.since:
-                model.mark_dead(model.loads)
+            if triton_model in model.entry.triton_models:
+                model.report_dead(model.incarnation_at(began), "a late answer")
 
     def abandon(entry: ModelEntry) -> None:
         for name in entry.triton_models:
             backend.abandon(name)
 
-    registry.watch_losses(abandon)
+    registry.watch_abandoned(abandon)
     backend.watch_deaths(died)
 
 

@@ -112,14 +112,14 @@ class ModelLiveness:
         return False
 
     async def _ask(self, model: Model, pulse: _Probe) -> None:
-        entry, loads = model.entry, model.loads
+        entry, incarnation = model.entry, model.incarnation
         try:
             await self._backend.infer(
                 pulse.name, entry.inputs, self._row(model, pulse), entry.outputs, _CANARY_DEADLINES * self._deadline,
                 request_id=pulse.request_id,
             )  # fmt: skip
         except errors.ModelProcessDead:
-            model.mark_dead(loads)
+            model.report_dead(incarnation, "a probe")
             return
         except errors.UpstreamDown:
             return

@@ -133,9 +133,9 @@ class Reconciler:
                 continue
             entry = model.entry
             gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
-            if gone:
+            if gone and model.dead:
                 # Whoever died did so with Triton.
-                model.mend(model.deaths, model.undead)
+                self._registry.begin_incarnation(model)
             if model.dead:
                 self._recover(model, "died", [])
             elif not gone:
@@ -164,7 +164,7 @@ class Reconciler:
         if not self._may_load(model):
             return
         if lost:
-            model.mark_dead(model.loads)
+            model.report_dead(model.incarnation, "a missing process")
             self._recover(model, "died", [])
         elif model.over_memory:
             self._recover(model, "memory", [])
@@ -216,17 +216,17 @@ class Reconciler:
         self._recovery.mark(model, reason, wait)
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
         await self._recovery.look()
-        names = hung or (self._recovery.undead(model) if reason == "died" else [])
+        names = hung or (self._recovery.outliving_death(model) if reason == "died" else [])
         if self._recovery.can_end(names):
             # Before they are, since Triton may end over it, and never answers some of their calls.
-            self._registry.lose(model)
+            self._registry.abandon_calls(model)
         try:
             await self._recovery.end(model, names)
             await self._loader.unload(model.entry, orderly=reason == "memory")
         except errors.UpstreamDown as error:
             self._set_unavailable(model, error.detail)
             return
-        model.mend(model.deaths, model.undead)
+        self._registry.begin_incarnation(model)
         if wait is None:
             return
         await asyncio.sleep(wait)
@@ -256,8 +256,7 @@ class Reconciler:
                 # Where it was there before, its old process may not have ended yet.
                 model.memory.set(0 if anew else sizes[""])
             # What died or failed was the one before.
-            model.mend(model.deaths, model.undead)
-            model.loaded(model.loads + 1)
+            self._registry.begin_incarnation(model)
             self._breakers[model.entry.name].model.reset()
             self._set_ready(model, seconds)
 

@@ -59,7 +59,7 @@ class Recovery:
         if self._stubs is not None:
             await asyncio.to_thread(self._stubs.look)
 
-    def undead(self, model: Model) -> Sequence[str]:
+    def outliving_death(self, model: Model) -> Sequence[str]:
         """Of a model that died: its Triton models that may have been taken for dead and are not.
 
         A stopped process would stay for ever; one that goes on answers other calls than it should, and which one that
@@ -69,7 +69,7 @@ class Recovery:
             return []
         names = model.entry.triton_models
         stopped = [name for name in names if self._stubs.any_stopped(name)]
-        return stopped or (names if model.may_be_undead else [])
+        return stopped or (names if model.is_tainted(model.incarnation) else [])
 
     def can_end(self, names: Sequence[str]) -> bool:
         """Whether there are processes of these Triton models, and somebody who owns them."""

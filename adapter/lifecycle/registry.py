@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import orjson
 
-from adapter.lifecycle.served_model import Model
+from adapter.lifecycle.served_model import FIRST_INCARNATION, Model
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import Manifest, ModelEntry, entry_json
@@ -30,11 +30,13 @@ class Registry:
         self._worker = worker
         self._whole = whole
         self._watchers: list[Callable[[str, Model | None], None]] = []
-        self._loss_watchers: list[Callable[[ModelEntry], None]] = []
+        self._abandoned_watchers: list[Callable[[ModelEntry], None]] = []
         self._state_watchers: list[Callable[[], None]] = []
         # What the reloads changed: entries as their manifests have them, None for a model that was removed.
         self._changed: dict[str, str | None] = {}
         self.generation = 0
+        # The highest incarnation of any model.
+        self._incarnation = FIRST_INCARNATION
         self.models = {entry.name: self._made(entry) for entry in manifest.models}
         self.triton_up = False
         # This process is about to end: it is not ready, and serves on for a while.
@@ -54,23 +56,28 @@ class Registry:
         self._watchers.append(watcher)
 
     def watch_states(self, watcher: Callable[[], None]) -> None:
-        """Be told of each change of a model's state that is this worker's own, and of lost calls."""
+        """Be told of each change of a model's state that is this worker's own, and of calls that are given up."""
         self._state_watchers.append(watcher)
 
-    def watch_losses(self, watcher: Callable[[ModelEntry], None]) -> None:
+    def watch_abandoned(self, watcher: Callable[[ModelEntry], None]) -> None:
         """Be told where a model's processes are ended that may have calls, whichever worker's calls they are."""
-        self._loss_watchers.append(watcher)
+        self._abandoned_watchers.append(watcher)
 
-    def lose(self, model: Model) -> None:
+    def begin_incarnation(self, model: Model) -> None:
+        """A model was loaded, or unloaded: count up, in the worker that leads."""
+        self._incarnation += 1
+        model.begin_incarnation(self._incarnation)
+
+    def abandon_calls(self, model: Model) -> None:
         """Processes of this model are about to be ended: what is in flight will not be answered."""
-        self._note_losses(model, model.losses + 1)
+        self._abandon_calls(model, model.incarnation)
         self._changed_state()
 
     def replace(self, entries: Iterable[ModelEntry], removed: Iterable[str] = ()) -> None:
         """Serve these, which are loaded, in the place of those of their names, and the removed ones no more."""
         for entry in entries:
             self._changed[entry.name] = entry_json(entry)
-            self._put(entry)
+            self.begin_incarnation(self._put(entry))
         for name in removed:
             self._changed[name] = None
             self._drop(name)
@@ -83,16 +90,14 @@ class Registry:
                 model.status.state,
                 model.status.reason,
                 model.status.load_seconds,
-                model.deaths_mended,
-                model.undead_mended,
-                model.loads,
-                model.losses,
+                model.incarnation,
+                model.abandoned,
             ]
             for name, model in self.models.items()
         }
         told = {
             "triton_up": self.triton_up, "models": states, "generation": self.generation,
-            "changed": self._changed, "rows": self._table.names,
+            "changed": self._changed, "rows": self._table.names, "incarnation": self._incarnation,
         }  # fmt: skip
         return orjson.dumps(told)
 
@@ -103,14 +108,13 @@ class Registry:
         if told["generation"] != self.generation:
             self._follow_reloads(told["changed"], told["rows"])
             self.generation = told["generation"]
-        for name, (state, reason, load_seconds, mended, undead, loads, losses) in told["models"].items():
+        self._incarnation = told["incarnation"]
+        for name, (state, reason, load_seconds, incarnation, abandoned) in told["models"].items():
             model = self.models[name]
             # Before it is ready again: what is sent from then on goes to its new processes.
-            if losses > model.losses:
-                self._note_losses(model, losses)
-            model.mend(mended, undead)
-            if loads != model.loads:
-                model.loaded(loads)
+            if abandoned > model.abandoned:
+                self._abandon_calls(model, abandoned)
+            model.begin_incarnation(incarnation)
             if not (model.dead and state == "ready"):
                 model.status.adopt(state, reason, load_seconds)
 
@@ -123,16 +127,15 @@ class Registry:
                 self._put(ModelEntry.model_validate_json(text))
         self._changed = changed
 
-    def _put(self, entry: ModelEntry) -> None:
+    def _put(self, entry: ModelEntry) -> Model:
         self._take_rows([entry.name])
         before = self.models.get(entry.name)
         model = self._made(entry)
         model.status.adopt("ready", None, before.status.load_seconds if before else None)
-        if before is not None:
-            before.replaced = True
         self.models = dict(sorted({**self.models, entry.name: model}.items()))
         for watcher in self._watchers:
             watcher(entry.name, model)
+        return model
 
     def _drop(self, name: str) -> None:
         if self.models.pop(name, None) is not None:
@@ -143,9 +146,9 @@ class Registry:
         for watcher in self._state_watchers:
             watcher()
 
-    def _note_losses(self, model: Model, losses: int) -> None:
-        model.losses = losses
-        for watcher in self._loss_watchers:
+    def _abandon_calls(self, model: Model, incarnation: int) -> None:
+        model.abandoned = incarnation
+        for watcher in self._abandoned_watchers:
             watcher(model.entry)
 
     def _take_rows(self, names: list[str]) -> None:

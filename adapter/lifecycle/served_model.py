@@ -1,7 +1,13 @@
-"""A source model while it is served: its codec, its state, its numbers on the board."""
+"""A source model while it is served: its codec, its state, its incarnation, its numbers in the shared table.
+
+Each load of a model is an incarnation, a number that grows; whoever calls the model notes which one it called. Deaths
+are then kept as "the highest incarnation of which this is known", by each worker in a cell of its own: to tell of one
+again, or late, changes nothing, and a load mends by counting up.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -12,14 +18,19 @@ from adapter.workers.counters import Cell
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
 
+_log = logging.getLogger("schwift.adapter")
+
+# Of what Triton has when the first worker begins. A cell that is 0 knows of none.
+FIRST_INCARNATION = 1
+
 
 class Model:
-    """One source model, while it is served; its numbers are on the board.
+    """One source model, in one worker.
 
     Triton's Python backend takes a process for dead that has not said for a second that it lives: it may have been
-    stopped, or the clock may have leapt ahead. Where it goes on, what it answers to the call that was given up is read
-    as the answer to the next one, and so on. `whole` says whether all of the model's processes are there: when a death
-    is told, one that died has been gone for a second.
+    stopped, or the clock may have leapt ahead. If it goes on, what it answers to the call that was given up is read as
+    the answer to the next one, and so on: the incarnation is tainted. `whole` says whether all of the model's processes
+    are there: when a death is told, one that died has been gone for a second. `changed` is ModelState's.
     """
 
     def __init__(
@@ -36,20 +47,14 @@ class Model:
         self.entry = entry
         self.codec = Codec(entry)
         self.status = ModelState(changed)
-        # How often a worker saw a process of it dead.
-        self._deaths = gauge(counters.DEATHS_SEEN)
-        self._deaths_mended = self.deaths
-        self._undead = gauge(counters.UNDEAD_SEEN)
-        # How many of those are over.
-        self.undead_mended = self.undead
+        self._dead = gauge(counters.DEAD_INCARNATION)
+        self._tainted = gauge(counters.TAINTED_INCARNATION)
         self._whole = whole
-        # How often it was loaded, and when this worker heard of the last time: of the monotonic clock.
-        self.loads = 0
-        self.since = time.monotonic()
-        # How often processes were ended that had calls.
-        self.losses = 0
-        # Another is served in its place, whose numbers are on the same row of the board.
-        self.replaced = False
+        self.incarnation = FIRST_INCARNATION
+        # When this worker heard of that: of the monotonic clock.
+        self._heard = time.monotonic()
+        # The highest incarnation whose calls this worker has given up, since its processes were ended.
+        self.abandoned = 0
         self.recoveries = {reason: gauge(counters.RECOVERIES + i) for i, reason in enumerate(counters.RECOVERY_REASONS)}
         # Processes that could not be ended.
         self.stuck = gauge(counters.STUCK)
@@ -61,28 +66,13 @@ class Model:
         return self.status.ready
 
     @property
-    def deaths(self) -> int:
-        """Seen by any worker."""
-        return int(self._deaths.total())
-
-    @property
-    def deaths_mended(self) -> int:
-        return self._deaths_mended
-
-    @property
-    def undead(self) -> int:
-        """Deaths that any worker saw of processes that were there."""
-        return int(self._undead.total())
-
-    @property
-    def may_be_undead(self) -> bool:
-        """Whether one of its processes was called dead that was there."""
-        return self.undead != self.undead_mended
-
-    @property
     def dead(self) -> bool:
-        """Triton goes on calling a model ready whose process is gone; a failed call is how we learn of it."""
-        return self.deaths > self._deaths_mended
+        """Whether any worker knows of a dead process. Triton goes on calling such a model ready."""
+        return self._dead.highest() >= self.incarnation
+
+    def is_tainted(self, incarnation: int) -> bool:
+        """Whether an answer to a call of this incarnation may be another call's."""
+        return self._tainted.highest() >= incarnation
 
     @property
     def over_memory(self) -> bool:
@@ -90,27 +80,29 @@ class Model:
         most = self.entry.spec.max_memory_mb
         return most is not None and self.memory.mine > most * 1024 * 1024
 
-    def loaded(self, loads: int) -> None:
-        """It was loaded again, which is so often by now."""
-        self.loads = loads
-        self.since = time.monotonic()
+    def begin_incarnation(self, incarnation: int) -> None:
+        """Whatever answers from now on is this incarnation; what is known of those before is over."""
+        if incarnation != self.incarnation:
+            self.incarnation = incarnation
+            self._heard = time.monotonic()
 
-    def mark_dead(self, loads: int) -> None:
-        """A process of this model died: not ready until the keeper has loaded it again.
+    def incarnation_at(self, moment: float) -> int:
+        """The incarnation that was there at a moment of the monotonic clock; 0 is any of those before."""
+        return self.incarnation if moment >= self._heard else 0
 
-        `loads` is what it was when the call began: a process of before is replaced already, or being replaced. One that
-        is unavailable, since Triton does not answer, may be there still when Triton does.
+    def report_dead(self, incarnation: int, by: str) -> None:
+        """Tell that a process of an incarnation died: the model is not ready until the reconciler has loaded it again.
+
+        `by` says for the log who noticed. A process of an incarnation before is replaced already, or being replaced. A
+        model that is unavailable, since Triton does not answer, may be there still when Triton does.
         """
-        if self.replaced or self.status.state not in ("ready", "unavailable") or loads != self.loads:
+        if incarnation != self.incarnation or self.status.state not in ("ready", "unavailable"):
             return
         if not self.dead:
-            # Whoever was in its call tells of the same death.
-            self._deaths.add(1)
-            self._undead.add(self._whole(self.entry))
+            # Whoever else was in its call tells of the same death.
+            self._dead.set(incarnation)
+            if self._whole(self.entry):
+                self._tainted.set(incarnation)
+            _log.debug("model %s: a process died, noticed by %s", self.entry.name, by)
         if self.ready:
             self.status.become("unavailable", "a process of the model died; it is loaded again")
-
-    def mend(self, deaths: int, undead: int) -> None:
-        """So many of the deaths are over, and so many of the undead: what was loaded since is another process."""
-        self._deaths_mended = deaths
-        self.undead_mended = undead

@@ -39,7 +39,8 @@ REGIME = IN_FLIGHT + 2
 REGIME_CHANGES = IN_FLIGHT + 3
 CALLS = IN_FLIGHT + 4
 CALL_ROWS = IN_FLIGHT + 5
-DEATHS_SEEN = IN_FLIGHT + 6
+# The highest incarnation of which a death is known (adapter/lifecycle/served_model.py).
+DEAD_INCARNATION = IN_FLIGHT + 6
 QUEUED_ROWS = IN_FLIGHT + 7
 # Calls of the model and of the front that were answered, by the model's own error too.
 ANSWERED = IN_FLIGHT + 8
@@ -48,8 +49,8 @@ STUCK = IN_FLIGHT + 10
 MEMORY = IN_FLIGHT + 11
 # The generation of models that a worker has left all others for (adapter/lifecycle/registry.py).
 ADOPTED = IN_FLIGHT + 12
-# Of the deaths seen, those of processes that were there.
-UNDEAD_SEEN = IN_FLIGHT + 13
+# The highest incarnation of which a process was called dead that was there.
+TAINTED_INCARNATION = IN_FLIGHT + 13
 # Lines of logs that could not be written; of the adapter as a whole.
 LINES_LOST = IN_FLIGHT + 14
 # Times that the model was loaded again, by the reason.
@@ -106,6 +107,12 @@ class Cell:
         if len(self._all) == 1:
             return float(self._mine[self._cell])
         return float(sum([row[self._cell] for row in self._all]))
+
+    def highest(self) -> float:
+        """The highest of all workers' numbers."""
+        if len(self._all) == 1:
+            return float(self._mine[self._cell])
+        return float(max([row[self._cell] for row in self._all]))
 
 
 class EndpointCounters:

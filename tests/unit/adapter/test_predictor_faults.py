@@ -31,7 +31,7 @@ EXPECTED = (
 
 
 def mend(served: Served) -> None:
-    served.model.mend(served.model.deaths, served.model.undead)
+    served.registry.begin_incarnation(served.model)
     served.model.status.adopt("ready")
 
 

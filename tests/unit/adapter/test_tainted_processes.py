@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,19 +24,19 @@ from tests.support.served_models import make_model
 def told_dead(there: bool) -> Model:
     """A model one of whose processes was called dead, and was there or not."""
     model = make_model(whole=lambda _: there)
-    model.mark_dead(model.loads)
+    model.report_dead(model.incarnation, "a test")
     return model
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_death_is_that_of_a_process_that_was_there_or_not(there: bool) -> None:
     model = told_dead(there)
-    assert (model.deaths, model.undead, model.may_be_undead) == (1, int(there), there)
-    # The others that were in its call tell of the same one.
-    model.mark_dead(model.loads)
-    assert model.deaths == 1
-    model.mend(model.deaths, model.undead)
-    assert not model.may_be_undead
+    assert (model.dead, model.is_tainted(model.incarnation)) == (True, there)
+    # A load mends it, but for those that asked before.
+    model.begin_incarnation(model.incarnation + 1)
+    assert (model.dead, model.is_tainted(model.incarnation), model.is_tainted(model.incarnation - 1)) == (
+        False, False, there,
+    )  # fmt: skip
 
 
 class Incident:
@@ -65,7 +66,7 @@ class Incident:
         self._died.set()
         with pytest.raises(errors.ModelProcessDead):
             await tasks[0]
-        assert served.model.deaths == 1
+        assert served.model.dead
         between(served.model)
         self._answers.set()
         try:
@@ -75,15 +76,14 @@ class Incident:
 
 
 def mended(model: Model) -> None:
-    """As the keeper leaves it."""
-    model.mend(model.deaths, model.undead)
-    model.loaded(model.loads + 1)
+    """As the reconciler leaves it."""
+    model.begin_incarnation(model.incarnation + 1)
     model.status.adopt("ready")
 
 
 @pytest.mark.parametrize("kind", ["answer", "error", "no rows"])
 def test_an_answer_after_a_death_is_not_believed_while_nobody_is_missing(kind: str) -> None:
-    """Triton gives what an undead process answers late to the next call."""
+    """Triton gives what a tainted process answers late to the next call."""
     incident = Incident(True, kind)
     with pytest.raises(errors.ModelProcessDead) as raised:
         asyncio.run(incident.second())
@@ -122,25 +122,27 @@ def test_what_a_worker_asks_that_has_not_heard_of_the_death_is_not_believed_eith
     here, there = (registry.models["m"] for registry in registries)
     here.status.adopt("ready")
     there.status.adopt("ready")
-    here.mark_dead(here.loads)
-    assert (there.ready, there.undead, there.undead_mended) == (True, 1, 0)
-    # News that are older than its end leave it so.
+    here.report_dead(here.incarnation, "a test")
+    assert (there.ready, there.is_tainted(there.incarnation)) == (True, True)
+    # What the leading worker said before its end leaves it so.
     registries[1].follow(registries[0].as_text())
-    assert there.may_be_undead
-    here.mend(here.deaths, here.undead)
+    assert there.is_tainted(there.incarnation)
+    registries[0].begin_incarnation(here)
     registries[1].follow(registries[0].as_text())
-    assert not there.may_be_undead
+    assert not there.is_tainted(there.incarnation)
 
 
 def test_a_death_that_is_told_when_its_call_was_given_up_counts_where_it_is_of_the_process_that_serves() -> None:
     served = Served()
     model = served.model
-    model.loaded(1)
-    for name, began in (("other_direct", model.since), ("m_direct", model.since - 0.01)):
+    before = time.monotonic()
+    served.registry.begin_incarnation(model)
+    since = time.monotonic()
+    for name, began in (("other_direct", since), ("m_direct", before - 0.01)):
         served.backend.tell_of_death(name, began)
-    assert (model.deaths, model.ready) == (0, True)
-    served.backend.tell_of_death("m", model.since)
-    assert (model.deaths, model.ready) == (1, False)
+    assert (model.dead, model.ready) == (False, True)
+    served.backend.tell_of_death("m", since)
+    assert (model.dead, model.ready) == (True, False)
 
 
 def test_calls_in_flight_are_given_up_in_each_worker_before_the_model_is_ready_again() -> None:
@@ -148,10 +150,10 @@ def test_calls_in_flight_are_given_up_in_each_worker_before_the_model_is_ready_a
     served.make_service()
     leading, model = Registry(make_manifest(served.entry)), served.model
     states: list[str] = []
-    served.registry.watch_losses(lambda entry: states.append(model.status.state))
+    served.registry.watch_abandoned(lambda entry: states.append(model.status.state))
     leading.models["m"].status.adopt("recovering")
     model.status.adopt("recovering")
-    leading.lose(leading.models["m"])
+    leading.abandon_calls(leading.models["m"])
     leading.models["m"].status.adopt("ready")
     for _ in range(2):
         served.registry.follow(leading.as_text())

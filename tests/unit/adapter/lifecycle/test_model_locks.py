@@ -103,7 +103,7 @@ class Both:
 
     def die(self) -> None:
         """As a request finds it out."""
-        self.model.mark_dead(self.model.loads)
+        self.model.report_dead(self.model.incarnation, "a test")
 
     async def reload(self, entry: ModelEntry = NEW, between: Callable[[], Awaitable[None]] | None = None) -> None:
         """As converter/live_switch/reload_command.py asks; `between` happens after the switch on the disk."""
@@ -242,15 +242,15 @@ async def test_R19_recovery_that_does_not_end_is_waited_for_no_longer_than_it_ma
 async def test_R5_death_of_the_version_before_is_not_counted_for_the_new_one() -> None:
     both = Both()
     await both.serving()
-    before, seen = both.model, counters.Cell(both.sharing.table, "a", 0, counters.DEATHS_SEEN)
+    before, seen = both.model, counters.Cell(both.sharing.table, "a", 0, counters.DEAD_INCARNATION)
 
     async def late() -> None:
         while both.model is before:
             await asyncio.sleep(0.01)
         # Triton takes a second to tell of a dead process: calls of before, here and in a worker that has not heard yet.
-        before.mark_dead(before.loads)
+        before.report_dead(before.incarnation, "a test")
         assert not both.model.dead
-        seen.add(1)
+        seen.set(before.incarnation)
 
     task = asyncio.create_task(late())
     await both.reload()
@@ -286,5 +286,5 @@ def test_model_made_for_another_is_no_model_that_died() -> None:
     before = registry.models["a"]
     before.status.adopt("ready")
     registry.replace([version("a", 2)])
-    before.mark_dead(before.loads)
-    assert (before.replaced, registry.models["a"].dead, registry.models["a"].ready) == (True, False, True)
+    before.report_dead(before.incarnation, "a test")
+    assert (before.dead, registry.models["a"].dead, registry.models["a"].ready) == (True, False, True)

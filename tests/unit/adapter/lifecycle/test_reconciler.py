@@ -103,7 +103,7 @@ def test_a_failed_model_stays_failed_with_its_reason_and_the_others_serve(caplog
 def test_a_model_whose_process_died_is_unloaded_and_loaded_though_triton_calls_it_ready() -> None:
     registry, backend = registry_of("a", "b"), FakeBackend()
     look(registry, backend)
-    registry.models["a"].mark_dead(registry.models["a"].loads)
+    registry.models["a"].report_dead(registry.models["a"].incarnation, "a test")
     assert states(registry) == {"a": "unavailable", "b": "ready"}
     assert not registry.ready
     backend.loads.clear()
@@ -219,7 +219,7 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
     leader, follower = make_reconciler(leading, backend, sharing=sharing), RegistrySync(following, sharing.snapshot)
     asyncio.run(pass_of(leader))
     follower.catch_up()
-    following.models["a"].mark_dead(following.models["a"].loads)
+    following.models["a"].report_dead(following.models["a"].incarnation, "a test")
     assert states(following)["a"] == "unavailable"
     # What the leader wrote before it knew changes nothing.
     following.follow(leading.as_text())
@@ -274,7 +274,7 @@ async def test_R5_a_model_that_dies_again_and_again_waits_longer_and_is_left_in_
     await pass_of(reconciler)
     waits = []
     for _ in range(5):
-        model.mark_dead(model.loads)
+        model.report_dead(model.incarnation, "a test")
         died = counted_loop().time()
         await pass_of(reconciler)
         waits.append(counted_loop().time() - died)
@@ -300,7 +300,7 @@ def test_a_death_that_is_seen_while_triton_does_not_answer_is_not_forgotten(rest
         backend.up = False
         await pass_of(reconciler)
         assert model.status.state == "unavailable"
-        model.mark_dead(model.loads)
+        model.report_dead(model.incarnation, "a test")
         assert (model.dead, model.status.reason) == (True, "the inference server does not answer")
         await pass_of(reconciler)
         backend.up = True
@@ -320,10 +320,10 @@ async def test_a_death_that_is_told_late_is_that_of_the_process_before() -> None
     registry, backend = registry_of("m"), FakeBackend()
     reconciler, model = kept(registry, backend), registry.models["m"]
     await pass_of(reconciler)
-    before = model.loads
-    model.mark_dead(before)
+    before = model.incarnation
+    model.report_dead(before, "a test")
     await pass_of(reconciler)
-    model.mark_dead(before)
+    model.report_dead(before, "a test")
     assert model.ready and not model.dead
 
 
@@ -341,7 +341,7 @@ async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_anothe
         await reconciler.reconcile()
         await asyncio.sleep(1)
     assert states(registry) == {"slow": "loading", "m": "ready"}
-    model.mark_dead(model.loads)
+    model.report_dead(model.incarnation, "a test")
     await reconciler.reconcile()
     await asyncio.sleep(1)
     await reconciler.reconcile()

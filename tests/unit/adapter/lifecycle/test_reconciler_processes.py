@@ -72,14 +72,14 @@ def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missi
     stubs = Counted(m=2, m_direct=1)
     registry = Registry(make_manifest(make_entry("m")), whole=stubs.whole)
     model = registry.models["m"]
-    registry.watch_losses(lambda entry: fates.append(f"give up {entry.name}"))
+    registry.watch_abandoned(lambda entry: fates.append(f"give up {entry.name}"))
     reconciler = make_reconciler(registry, Noted(), stubs=stubs, supervisor=Serve())
 
     async def main() -> None:
         await pass_of(reconciler)
         fates.clear()
         stubs.counts["m_direct"] = 0 if missing else 1
-        model.mark_dead(model.loads)
+        model.report_dead(model.incarnation, "a test")
         await pass_of(reconciler)
 
     asyncio.run(main())
@@ -109,7 +109,7 @@ def test_what_outlives_its_unloading_is_looked_after_from_then_on(reason: str) -
         if reason == "memory":
             model.memory.set(2 * 1024 * 1024)
         else:
-            model.mark_dead(model.loads)
+            model.report_dead(model.incarnation, "a test")
         await pass_of(reconciler)
 
     asyncio.run(main())

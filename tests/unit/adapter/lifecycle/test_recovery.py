@@ -63,7 +63,7 @@ class Bench:
 
     async def end(self, *hung: str, reason: str = "hung") -> float:
         """What `hung` means is adapter/lifecycle/liveness.py's; the seconds that it took."""
-        names = hung or (self._recovery.undead(self.model) if reason == "died" else [])
+        names = hung or (self._recovery.outliving_death(self.model) if reason == "died" else [])
         await self._recovery.end(self.model, names)
         return asyncio.get_running_loop().time()
 
@@ -130,7 +130,7 @@ async def test_stopped_ones_are_ended_though_nothing_hangs() -> None:
 async def test_where_nobody_is_missing_of_a_model_that_died_all_are_ended() -> None:
     """Triton took one for dead that goes on, and which of them it was nobody knows."""
     bench = Bench(Processes())
-    bench.model.mark_dead(bench.model.loads)
+    bench.model.report_dead(bench.model.incarnation, "a test")
     await bench.end(reason="died")
     assert bench.serve.kills == [("m_direct", 0.0), ("m", NOTICE_SECONDS)]
     assert bench.stuck == 0
@@ -143,7 +143,7 @@ async def test_what_is_well_is_not_ended(reason: str, died: bool) -> None:
     bench = Bench(Processes())
     if died:
         bench.whole = False
-        bench.model.mark_dead(bench.model.loads)
+        bench.model.report_dead(bench.model.incarnation, "a test")
     assert await bench.end(reason=reason) == 0.0
     assert bench.serve.kills == []
     assert bench.stuck == 0

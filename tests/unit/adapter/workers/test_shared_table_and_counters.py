@@ -135,7 +135,7 @@ def test_no_two_things_are_counted_in_one_cell() -> None:
     for way in counters.WAYS:
         note(lambda table, way=way: counters.CallHistogram(table, "a", 0, way).took(100))  # type: ignore[misc]
         assert len(seen[-1]) == 2
-    for cell in (*GAUGES, counters.REGIME_CHANGES, counters.CALLS, counters.CALL_ROWS, counters.DEATHS_SEEN):
+    for cell in (*GAUGES, counters.REGIME_CHANGES, counters.CALLS, counters.CALL_ROWS, counters.DEAD_INCARNATION):
         note(changed(cell))
     cells = [cell for group in seen for cell in group]
     assert len(cells) == len(set(cells))
