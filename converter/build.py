@@ -18,7 +18,7 @@ from converter.inspect.model_folder import check_unchanged
 from converter.repository.build_plan import BuildPlan, complete_plan
 from converter.repository.content import Plan
 from converter.repository.current import read_current
-from converter.repository.lock import SCRATCH, locked, reading
+from converter.repository.lock import SCRATCH, lock_for_reading, lock_repository
 from converter.repository.plan import BuildOptions, plan_model
 from converter.repository.version_history import VersionHistory, assign_version, carry_over, go_back
 from converter.schema.manifest import Manifest
@@ -42,10 +42,10 @@ def open_workspace(output: Path, read_only: bool = False) -> Iterator[Workspace]
     With `read_only` nothing is written beside the repository. Raises RepositoryError if the lock cannot be had.
     """
     if read_only:
-        with reading(output), tempfile.TemporaryDirectory(prefix="schwift-build-") as made:
+        with lock_for_reading(output), tempfile.TemporaryDirectory(prefix="schwift-build-") as made:
             yield Workspace(output, Path(made))
         return
-    with locked(output, tidy=True) as builds:
+    with lock_repository(output, tidy=True) as builds:
         # Beside the builds, where the next one removes it if this one is killed.
         scratch = builds / SCRATCH
         try:

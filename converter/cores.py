@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def available_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+def count_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The affinity mask, cut by a container's CPU quota (cgroup v2: `quota period` in microseconds)."""
     cores = len(os.sched_getaffinity(0))
     try:

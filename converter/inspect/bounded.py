@@ -48,15 +48,15 @@ class Inspector:
             process.stdin.write(pickle.dumps(source))
             process.stdin.flush()
         except BrokenPipeError:
-            return self._ended(process)
-        line = _line(process, time.monotonic() + seconds)
+            return self._report_end(process)
+        line = _read_line(process, time.monotonic() + seconds)
         if line is None:
             self.close()
             return {"seconds": round(seconds)}
         try:
             answer: Answer = json.loads(line)
         except ValueError:
-            return self._ended(process)
+            return self._report_end(process)
         return answer
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Inspector:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> Answer:
+    def _report_end(self, process: subprocess.Popen[bytes]) -> Answer:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
         code = process.poll()
@@ -91,7 +91,7 @@ class Inspector:
         return self._process
 
 
-def _line(process: subprocess.Popen[bytes], ends: float) -> bytes | None:
+def _read_line(process: subprocess.Popen[bytes], ends: float) -> bytes | None:
     """Its next line, or what it wrote before its end; None where there is none in time."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from converter.errors import ConfigError
-from converter.inspect.model_folder import LEFT_OUT, SourceFile, files_below
+from converter.inspect.model_folder import LEFT_OUT, SourceFile, list_files
 from converter.schema.config_loader import load_spec
 from converter.schema.manifest import DIRECT_SUFFIX, FILENAME
 from converter.schema.model import ModelSpec, nearest
@@ -62,17 +62,17 @@ def discover(models: Path, links: Path | None = None) -> Discovery:
         if folder.name.startswith(".") or folder.name in LEFT_OUT:
             continue
         try:
-            config = _config_of(folder)
+            config = _find_config(folder)
             if config is None:
                 yml = " (a .yml does not count: rename it)" if list(folder.glob("*.yml")) else ""
                 passed_over.append(f"{models.name}/{folder.name}: no .yaml file, so not a model{yml}")
                 continue
             shown = f"{models.name}/{folder.name}/{config.name}"
-            found = files_below(folder, allowed)
+            found = list_files(folder, allowed)
             sources.append(ModelSource(load_spec(config, shown), shown, folder, tuple(found), found))
         except ConfigError as error:
             problems.extend(error.problems)
-    problems.extend(_name_problems(sources))
+    problems.extend(_find_name_problems(sources))
     if problems:
         raise ConfigError(problems)
     if not sources:
@@ -94,7 +94,7 @@ def check_names(wanted: Sequence[str], discovery: Discovery) -> None:
         raise ConfigError(problems)
 
 
-def _config_of(folder: Path) -> Path | None:
+def _find_config(folder: Path) -> Path | None:
     documented = folder / CONFIG_NAME
     if documented.is_file():
         return documented
@@ -107,7 +107,7 @@ def _config_of(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _name_problems(sources: Sequence[ModelSource]) -> list[str]:
+def _find_name_problems(sources: Sequence[ModelSource]) -> list[str]:
     """Two sources of one name, and a name that another source's second Triton model takes."""
     problems: list[str] = []
     owners: dict[str, ModelSource] = {}

@@ -30,7 +30,7 @@ class DamagedGraph(Exception):
     """The bytes are no protobuf message."""
 
 
-def locations(path: Path) -> set[str]:
+def find_locations(path: Path) -> set[str]:
     """The paths of external data as the graph has them. DamagedGraph where it cannot be read."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(_KEY) < 0:
@@ -49,31 +49,31 @@ def _walk(data: memoryview, kind: str, depth: int) -> Iterator[str]:
     if depth > _MOST_DEPTH:
         raise DamagedGraph("nested too deeply")
     fields = _FIELDS[kind]
-    for number, content in _messages(data):
+    for number, content in _read_messages(data):
         inner = fields.get(number)
         if inner == _ENTRY:
             # A field that stands twice counts with its last.
-            entry = {number: bytes(text) for number, text in _messages(content)}
+            entry = {number: bytes(text) for number, text in _read_messages(content)}
             if entry.get(1) == _KEY:
                 yield entry.get(2, b"").decode()
         elif inner is not None:
             yield from _walk(content, inner, depth + 1)
 
 
-def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+def _read_messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """The fields of a message that have a length, with their numbers."""
     position, end = 0, len(data)
     while position < end:
-        tag, position = _varint(data, position)
+        tag, position = _read_varint(data, position)
         kind = tag & 7
         if kind == 0:
-            _, position = _varint(data, position)
+            _, position = _read_varint(data, position)
         elif kind == 1:
             position += 8
         elif kind == 5:
             position += 4
         elif kind == 2:
-            length, position = _varint(data, position)
+            length, position = _read_varint(data, position)
             if position + length > end:
                 raise DamagedGraph("a field is cut short")
             yield (tag & 0xFFFFFFFF) >> 3, data[position : position + length]
@@ -82,7 +82,7 @@ def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise DamagedGraph("a group, which ONNX does not have")
 
 
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
+def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[position]

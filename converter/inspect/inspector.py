@@ -66,7 +66,7 @@ def inspect_all(
         try:
             # Said in the place of what its file is: without its library nobody knows.
             check_backend(source)
-            facts[name] = _facts(*said[name])
+            facts[name] = _read_facts(*said[name])
         except MissingLibrary as error:
             (problems if left_out is None else left_out).extend(error.problems)
         except ArtifactError as error:
@@ -76,14 +76,14 @@ def inspect_all(
     return facts
 
 
-def _facts(source: ModelSource, answer: bounded.Answer) -> ModelFacts:
+def _read_facts(source: ModelSource, answer: bounded.Answer) -> ModelFacts:
     """What a bounded process found, or ArtifactError with what became of it."""
     where = f"{source.config}: {source.spec.model_args.model_file or 'the model'}"
     if "facts" in answer:
         found = answer["facts"]
         return ModelFacts(
-            inputs=tuple(_tensor(item) for item in found["inputs"]),
-            outputs=tuple(_tensor(item) for item in found["outputs"]),
+            inputs=tuple(_read_tensor(item) for item in found["inputs"]),
+            outputs=tuple(_read_tensor(item) for item in found["outputs"]),
             compiled=Path(found["compiled"]) if found["compiled"] else None,
             package=found["package"],
             notes=tuple(found["notes"]),
@@ -124,8 +124,8 @@ def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> M
         _check_external_data(source, path)
         found = probe(source, "onnx", str(path))
         return ModelFacts(
-            inputs=tuple(_tensor(item) for item in found["inputs"]),
-            outputs=tuple(_tensor(item) for item in found["outputs"]),
+            inputs=tuple(_read_tensor(item) for item in found["inputs"]),
+            outputs=tuple(_read_tensor(item) for item in found["outputs"]),
             package=source.models_name,
         )
     if source.spec.backend == "torch":
@@ -133,7 +133,7 @@ def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> M
     return ModelFacts(package=source.models_name, notes=check_pickle(source, path))
 
 
-def _tensor(item: dict[str, Any]) -> GraphTensor:
+def _read_tensor(item: dict[str, Any]) -> GraphTensor:
     return GraphTensor(item["name"], item["type"], tuple(item["shape"]))
 
 
@@ -141,7 +141,7 @@ def _check_external_data(source: ModelSource, path: Path) -> None:
     """ArtifactError where a graph takes weights from elsewhere than a file of the model's folder."""
     name = source.spec.model_args.model_file or ""
     try:
-        locations = external_data.locations(path)
+        locations = external_data.find_locations(path)
     except external_data.DamagedGraph as error:
         raise ArtifactError(f"{source.config}: {name} is damaged: {error}: write the model's file again") from error
     for location in sorted(locations):

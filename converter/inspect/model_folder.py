@@ -28,7 +28,7 @@ class SourceFile:
     stamp: tuple[int, ...]
 
 
-def files_below(folder: Path, allowed: Sequence[Path]) -> dict[str, SourceFile]:
+def list_files(folder: Path, allowed: Sequence[Path]) -> dict[str, SourceFile]:
     """Every file below a model's folder, by its path there; links may end in the `allowed` folders, which have none.
 
     The folder may be a link itself, as the operator put it there: then links may end in it too.
@@ -38,7 +38,7 @@ def files_below(folder: Path, allowed: Sequence[Path]) -> dict[str, SourceFile]:
     found: dict[str, SourceFile] = {}
     allowed = [*allowed, folder.resolve()]
     total = 0
-    for where, folders, files in os.walk(folder, onerror=_cannot_be_read):
+    for where, folders, files in os.walk(folder, onerror=_refuse_unreadable):
         folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
         for name in folders:
             if Path(where, name).is_symlink():
@@ -64,7 +64,7 @@ def check_unchanged(files: Mapping[str, SourceFile]) -> None:
     """ConfigError where one is not what it was when it was looked at: what was inspected is what is copied."""
     for file in files.values():
         try:
-            same = _stamp(os.stat(file.path, follow_symlinks=False)) == file.stamp
+            same = _make_stamp(os.stat(file.path, follow_symlinks=False)) == file.stamp
         except OSError:
             same = False
         if not same:
@@ -92,7 +92,7 @@ def _look_at(path: Path, allowed: Sequence[Path]) -> SourceFile:
         ) from error
     if not stat.S_ISREG(seen.st_mode):
         raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it")
-    return SourceFile(real, _stamp(seen))
+    return SourceFile(real, _make_stamp(seen))
 
 
 def _check_inside(path: Path, real: Path, allowed: Sequence[Path]) -> None:
@@ -103,9 +103,9 @@ def _check_inside(path: Path, real: Path, allowed: Sequence[Path]) -> None:
         )
 
 
-def _stamp(seen: os.stat_result) -> tuple[int, ...]:
+def _make_stamp(seen: os.stat_result) -> tuple[int, ...]:
     return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
 
-def _cannot_be_read(error: OSError) -> None:
+def _refuse_unreadable(error: OSError) -> None:
     raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}: let the build's user read it, or remove it")

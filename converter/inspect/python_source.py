@@ -19,10 +19,10 @@ def find_package(source: ModelSource) -> str:
     dotted, _, class_name = (source.spec.model_args.class_ or "").partition(":")
     parts = dotted.split(".")
     package = source.models_name
-    relative = _module_file(source, parts)
+    relative = _find_module(source, parts)
     if relative is None and len(parts) > 1 and parts[1] == source.folder.name:
         package = parts[0]
-        relative = _module_file(source, parts[2:])
+        relative = _find_module(source, parts[2:])
     where = f"{source.config}: model.model_args.class"
     if relative is None:
         above = f"{source.models_name}.{source.folder.name}"
@@ -34,21 +34,21 @@ def find_package(source: ModelSource) -> str:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", 1)
         raise ArtifactError(f"{source.folder.name}/{relative}:{line}: not valid Python: {error}") from error
-    names = _top_level_names(tree)
+    names = _list_top_level_names(tree)
     if names is not None and class_name not in names:
         raise ArtifactError(f"{where}: {relative} has no class {class_name}{nearest(class_name, names)}")
     check_imports(source, relative, package)
     return package
 
 
-def _module_file(source: ModelSource, parts: list[str]) -> str | None:
+def _find_module(source: ModelSource, parts: list[str]) -> str | None:
     names = ["/".join([*parts, "__init__.py"])]
     if parts:
         names.insert(0, "/".join(parts) + ".py")
     return next((name for name in names if name in source.files), None)
 
 
-def _top_level_names(tree: ast.Module) -> set[str] | None:
+def _list_top_level_names(tree: ast.Module) -> set[str] | None:
     """What a module defines or imports at its top; None where `import *` makes that unknown."""
     names: set[str] = set()
     for node in ast.walk(tree):

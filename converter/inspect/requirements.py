@@ -42,20 +42,20 @@ def check_pickle(source: ModelSource, path: Path) -> tuple[str, ...]:
             )
         # Some compiled modules of sklearn go by their last name alone.
         if _is_missing(source, module) and not module.startswith("_"):
-            raise MissingLibrary(f"{where} needs {_remedy(module)}")
+            raise MissingLibrary(f"{where} needs {_suggest_install(module)}")
         if module.startswith("sklearn.") and not _has_module(module):
             raise ArtifactError(
                 f"{where} was saved by scikit-learn {written or 'of another version'} and needs {module}, which "
-                f"{_version('scikit-learn')} here does not have: install that version, or save the model anew"
+                f"{_find_version('scikit-learn')} here does not have: install that version, or save the model anew"
             )
-    return tuple(_differences(where, contents))
+    return tuple(_compare_versions(where, contents))
 
 
 def check_backend(source: ModelSource) -> None:
     """MissingLibrary where what the model's backend imports is not here."""
     library = _BACKENDS.get(source.spec.backend)
     if library is not None and importlib.util.find_spec(library) is None:
-        raise MissingLibrary(f"{source.config}: the model needs {_remedy(library)}")
+        raise MissingLibrary(f"{source.config}: the model needs {_suggest_install(library)}")
 
 
 def check_imports(source: ModelSource, relative: str, package: str) -> None:
@@ -63,23 +63,23 @@ def check_imports(source: ModelSource, relative: str, package: str) -> None:
     pending, seen = [relative], {relative}
     while pending:
         name = pending.pop()
-        for line, module in _imports((source.folder / name).read_bytes()):
-            own = _own_files(source, module, package)
+        for line, module in _list_imports((source.folder / name).read_bytes()):
+            own = _find_own_files(source, module, package)
             if not own and _is_missing(source, module):
-                raise MissingLibrary(f"{source.folder.name}/{name}:{line}: the model needs {_remedy(module)}")
+                raise MissingLibrary(f"{source.folder.name}/{name}:{line}: the model needs {_suggest_install(module)}")
             pending += [file for file in own if file not in seen]
             seen.update(own)
 
 
-def _differences(where: str, contents: pickle_reader.Contents) -> Iterator[str]:
-    here = _version("scikit-learn")
+def _compare_versions(where: str, contents: pickle_reader.Contents) -> Iterator[str]:
+    here = _find_version("scikit-learn")
     for written in sorted(contents.sklearn):
         if here is not None and written.split(".")[:2] != here.split(".")[:2]:
             yield (
                 f"{where} was saved by scikit-learn {written}, and {here} is here: its answers may differ, or it may "
                 f"not load: save the model anew, or pip install scikit-learn=={written}"
             )
-    numpy = _version("numpy")
+    numpy = _find_version("numpy")
     newer = any(module.startswith("numpy._core") for module, _ in contents.names)
     if newer and numpy is not None and numpy.startswith("1."):
         yield (
@@ -88,7 +88,7 @@ def _differences(where: str, contents: pickle_reader.Contents) -> Iterator[str]:
         )
 
 
-def _imports(code: bytes) -> Iterator[tuple[int, str]]:
+def _list_imports(code: bytes) -> Iterator[tuple[int, str]]:
     """Line and name of what a module imports at its top; what is within `try` or `if` may be meant to fail."""
     try:
         tree = ast.parse(code)
@@ -102,7 +102,7 @@ def _imports(code: bytes) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.module
 
 
-def _own_files(source: ModelSource, module: str, package: str) -> list[str]:
+def _find_own_files(source: ModelSource, module: str, package: str) -> list[str]:
     """The files of the model's folder that a module's name means."""
     parts = module.split(".")
     if parts[:2] == [package, source.folder.name]:
@@ -133,12 +133,12 @@ def _has_module(module: str) -> bool:
     return not folders
 
 
-def _remedy(module: str) -> str:
+def _suggest_install(module: str) -> str:
     top = module.split(".")[0]
     return f"{top}, which is not installed: pip install {_DISTRIBUTIONS.get(top, top)}"
 
 
-def _version(distribution: str) -> str | None:
+def _find_version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

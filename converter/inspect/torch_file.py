@@ -37,7 +37,7 @@ def compile_eager(source: ModelSource, path: Path, scratch: Path, probe: Probe) 
         ) from error
     if not pickles:
         raise ArtifactError(f"{source.config}: {path.name} is not a torch file: save it with torch.jit.save()")
-    if all(module in _STATE_DICT_MODULES for data in pickles for module in _modules(data)):
+    if all(module in _STATE_DICT_MODULES for data in pickles for module in _list_modules(data)):
         raise ArtifactError(
             f"{source.config}: {path.name} is a state dict, which has weights and no model: load it into the "
             "model and save that with torch.jit.script(model).save(...)"
@@ -66,7 +66,7 @@ def _check_inflated(source: ModelSource, path: Path, size: int) -> None:
         )
 
 
-def _modules(data: bytes) -> set[str]:
+def _list_modules(data: bytes) -> set[str]:
     """The modules a pickle names, read from its opcodes: nothing runs."""
     modules: set[str] = set()
     strings: list[str] = []

@@ -30,7 +30,7 @@ _MEMORY_OF_TORCH = 8192 * _MIB
 _TIMES_SIZE = 4
 
 
-def memory_bound(source: ModelSource) -> int:
+def count_memory_bound(source: ModelSource) -> int:
     """In bytes: a model is in memory as its file has it, and on the way there a few times over."""
     base = _MEMORY_OF_TORCH if source.spec.backend == "torch" else _MEMORY
     return base + _TIMES_SIZE * sum(source.path_of(name).stat().st_size for name in source.files)
@@ -46,12 +46,12 @@ def main() -> None:
     os.dup2(nowhere, 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     scratch = Path(sys.argv[1])
-    while (source := _next(sys.stdin.buffer)) is not None:
+    while (source := _read_source(sys.stdin.buffer)) is not None:
         answers.write(json.dumps(_answer(source, scratch)) + "\n")
         answers.flush()
 
 
-def _next(stream: IO[bytes]) -> ModelSource | None:
+def _read_source(stream: IO[bytes]) -> ModelSource | None:
     try:
         found: ModelSource = pickle.load(stream)
     except EOFError:
@@ -60,9 +60,9 @@ def _next(stream: IO[bytes]) -> ModelSource | None:
 
 
 def _answer(source: ModelSource, scratch: Path) -> dict[str, Any]:
-    bound = memory_bound(source)
+    bound = count_memory_bound(source)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    most = _addresses() + bound
+    most = _count_addresses() + bound
     resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     try:
         facts = asdict(inspector.inspect(source, scratch, _probe))
@@ -70,14 +70,14 @@ def _answer(source: ModelSource, scratch: Path) -> dict[str, Any]:
     except MissingLibrary as error:
         return {"missing": error.problems}
     except ArtifactError as error:
-        if _of_memory(error):
+        if _is_out_of_memory(error):
             return {"memory": bound // _MIB}
         return {"problems": error.problems}
     except MemoryError:
         return {"memory": bound // _MIB}
 
 
-def _of_memory(error: BaseException | None) -> bool:
+def _is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an error came of no memory, however a library says that."""
     while error is not None:
         if isinstance(error, MemoryError) or any(
@@ -95,7 +95,7 @@ def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
     return run_probe(source, *arguments)
 
 
-def _addresses() -> int:
+def _count_addresses() -> int:
     """What this process has of them, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 

@@ -77,7 +77,7 @@ class ControlClient:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Iterator[ControlClient]:
+def connect(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Iterator[ControlClient]:
     """NothingServed where no server of this repository runs."""
     path = settings.control_path
     with contextlib.ExitStack() as stack:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from converter.build import open_workspace, plan_repository, plan_rollback
 from converter.errors import ReloadError, RepositoryError
-from converter.live_switch.control_client import connected
-from converter.live_switch.trial_names import trial_names
+from converter.live_switch.control_client import connect
+from converter.live_switch.trial_names import lay_out_trial_names
 from converter.repository.build_plan import BuildPlan
 from converter.repository.plan import BuildOptions
 from converter.repository.writer import stage
@@ -28,7 +28,7 @@ def follow_server(settings: Settings, models: Path | None = None, repository: Pa
 
     Raises NothingServed.
     """
-    with connected(settings) as control:
+    with connect(settings) as control:
         served = control.folders()
     return settings.model_copy(
         update={
@@ -70,7 +70,7 @@ def rollback(settings: Settings, name: str, say: Say) -> BuildPlan:
 
 def _check_server(settings: Settings) -> None:
     """Raise NothingServed or RepositoryError if what is built could not be switched to."""
-    with connected(settings):
+    with connect(settings):
         pass
     if not settings.repository.is_symlink():
         raise RepositoryError(
@@ -81,13 +81,13 @@ def _check_server(settings: Settings) -> None:
 
 def _switch_live(settings: Settings, plan: BuildPlan, say: Say) -> None:
     """Stage a build, have the server try it, and switch to it; both go back if that fails."""
-    with stage(plan) as new, connected(settings, say) as control:
+    with stage(plan) as new, connect(settings, say) as control:
         if new.served is None:
             raise RepositoryError(f"{plan.output}: what is served is gone from the disk: start the server anew")
         served = control.served().served
         entries = [entry for entry in plan.manifest.models if served.get(entry.name) != entry.version]
         changed = [entry.name for entry in entries]
-        with trial_names(entries, new.folder, new.served) as suffix:
+        with lay_out_trial_names(entries, new.folder, new.served) as suffix:
             control.try_build(new.folder.name, changed, suffix)
             new.switch()
             try:
@@ -101,7 +101,7 @@ def _switch_live(settings: Settings, plan: BuildPlan, say: Say) -> None:
 
 def _catch_up(settings: Settings, manifest: Manifest, names: Sequence[str], say: Say) -> None:
     """Have the server take the build that is there; it tries failed models again, or those of them that are named."""
-    with connected(settings, say) as control:
+    with connect(settings, say) as control:
         answer = control.served()
         served, failed = answer.served, {name for name in answer.failed if not names or name in names}
         entries = [
@@ -110,6 +110,6 @@ def _catch_up(settings: Settings, manifest: Manifest, names: Sequence[str], say:
         if not entries and len(served) == len(manifest.models):
             return
         folder = settings.repository.resolve()
-        with trial_names(entries, folder, folder) as suffix:
+        with lay_out_trial_names(entries, folder, folder) as suffix:
             control.try_build(folder.name, [entry.name for entry in entries], suffix)
             control.switch()

@@ -20,7 +20,7 @@ from converter.schema.manifest import TRIAL_MARK, ModelEntry
 
 
 @contextlib.contextmanager
-def trial_names(entries: Sequence[ModelEntry], build: Path, served: Path) -> Iterator[str]:
+def lay_out_trial_names(entries: Sequence[ModelEntry], build: Path, served: Path) -> Iterator[str]:
     """Lay out `<triton model><suffix>` for these models of `build`, and give the suffix.
 
     In both builds, since Triton reads whichever is switched to.
@@ -30,7 +30,7 @@ def trial_names(entries: Sequence[ModelEntry], build: Path, served: Path) -> Ite
     try:
         for entry in entries:
             for name in entry.triton_models:
-                config = _renamed(build / name / "config.pbtxt", entry, suffix)
+                config = _rename_config(build / name / "config.pbtxt", entry, suffix)
                 for root in {served, build}:
                     folder = root / f"{name}{suffix}"
                     folder.mkdir()
@@ -44,7 +44,7 @@ def trial_names(entries: Sequence[ModelEntry], build: Path, served: Path) -> Ite
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _renamed(config: Path, entry: ModelEntry, suffix: str) -> str:
+def _rename_config(config: Path, entry: ModelEntry, suffix: str) -> str:
     """The config under the other name; a front calls the model under its other name too."""
     model = text_format.Parse(config.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     if model.name == entry.front:

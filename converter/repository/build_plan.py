@@ -52,8 +52,8 @@ def complete_plan(
 def compare(old: Manifest | None, new: Manifest) -> Changes:
     """Find what differs in the versions that are served; the manifest too, if nothing else does."""
     numbers = {name: entry.version for entry in new.models for name in entry.triton_models}
-    before = _served(old, numbers) if old else {}
-    after = _served(new, numbers)
+    before = _list_served(old, numbers) if old else {}
+    after = _list_served(new, numbers)
     changed = [name for name, expected in after.items() if before.get(name, expected) != expected]
     # As JSON, where NaN is like NaN.
     entries = {entry.name: entry_json(entry) for entry in old.models} if old else {}
@@ -68,7 +68,7 @@ def compare(old: Manifest | None, new: Manifest) -> Changes:
     )
 
 
-def _served(manifest: Manifest, numbers: Mapping[str, int]) -> dict[str, str]:
+def _list_served(manifest: Manifest, numbers: Mapping[str, int]) -> dict[str, str]:
     """The files but for those of older versions, as if each model had its new number."""
     olds = tuple(f"{name}/{item.version}/" for item in manifest.older for name in item.entry.triton_models)
     now = {name: entry.version for entry in manifest.models for name in entry.triton_models}

@@ -43,7 +43,7 @@ def _to_stderr(text: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(
+def lock_repository(
     output: Path,
     say: Say = _to_stderr,
     patience: float = WAIT_SECONDS,
@@ -83,7 +83,7 @@ def locked(
 
 
 @contextlib.contextmanager
-def reading(
+def lock_for_reading(
     output: Path, say: Say = _to_stderr, patience: float = WAIT_SECONDS, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[None]:
     """Keep builds waiting while the repository is read; writes nothing, also where there is none yet."""
@@ -107,21 +107,21 @@ def _acquire(path: Path, kind: int, say: Say, patience: float, clock: Callable[[
     ends = clock() + patience
     told = False
     while True:
-        file = _try(path, kind)
+        file = _try_acquire(path, kind)
         if file is not None:
             return file
         if clock() > ends:
             raise RepositoryError(
-                f"{path.parent}: another build{_holder(path)} is still at work after {patience:g} s: "
+                f"{path.parent}: another build{_read_holder(path)} is still at work after {patience:g} s: "
                 "try again when it has ended"
             )
         if not told:
-            say(f"another build is at work{_holder(path)}: waiting")
+            say(f"another build is at work{_read_holder(path)}: waiting")
             told = True
         time.sleep(_POLL_SECONDS)
 
 
-def _try(path: Path, kind: int) -> int | None:
+def _try_acquire(path: Path, kind: int) -> int | None:
     """None where somebody else has it."""
     flags = os.O_RDONLY
     if kind == fcntl.LOCK_EX:
@@ -145,7 +145,7 @@ def _try(path: Path, kind: int) -> int | None:
     return None
 
 
-def _holder(path: Path) -> str:
+def _read_holder(path: Path) -> str:
     """Which process has the lock, where it wrote that down."""
     try:
         with open(path, "rb") as file:

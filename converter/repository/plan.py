@@ -15,7 +15,7 @@ from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
 from converter.repository.content import ModelContent, read_files
 from converter.repository.render import QueuePolicy, TritonModel, render
-from converter.repository.runtime_files import entry_point, runtime_files
+from converter.repository.runtime_files import find_entry_point, list_runtime_files
 from converter.repository.tensors import Tensors, resolve
 from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry
 from converter.schema.settings import Settings
@@ -62,16 +62,16 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
     tensors = resolve(source, facts)
     preferred = spec.preferred_batch_size or (options.max_batch_size,)
     direct_rows = max(*preferred, spec.rush_batch_size or 0)
-    direct = _direct_model(source, facts, tensors, direct_rows, options)
+    direct = _make_direct(source, facts, tensors, direct_rows, options)
     # By default above what the adapter has in flight, so that Triton never refuses the adapter.
     queue_size = spec.queue.max_size or 2 * options.max_concurrent_requests
     configs = {direct.name: render(direct)}
-    files = _files_of_direct(direct, source, facts)
+    files = _list_direct_files(direct, source, facts)
     front = None
     if "predict_batched" in spec.endpoints:
-        front = _front(source, tensors, direct, preferred, queue_size, options)
-        configs[front.name] = render(_without_reshape(front))
-        files |= _files_of_front(front, wake_key)
+        front = _make_front(source, tensors, direct, preferred, queue_size, options)
+        configs[front.name] = render(_drop_reshape(front))
+        files |= _list_front_files(front, wake_key)
     entry = ModelEntry(
         spec=spec,
         front=front.name if front else None,
@@ -85,7 +85,7 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
     return ModelContent(entry, configs, read_files(files))
 
 
-def _front(
+def _make_front(
     source: ModelSource,
     tensors: Tensors,
     direct: TritonModel,
@@ -115,7 +115,7 @@ def _front(
     )
 
 
-def _direct_model(
+def _make_direct(
     source: ModelSource, facts: ModelFacts, tensors: Tensors, rows: int, options: BuildOptions
 ) -> TritonModel:
     spec = source.spec
@@ -156,7 +156,7 @@ def _direct_model(
     )
 
 
-def _without_reshape(front: TritonModel) -> TritonModel:
+def _drop_reshape(front: TritonModel) -> TritonModel:
     """The front speaks the clients' shapes; only the model's own backend knows a graph's [N]."""
     return replace(
         front,
@@ -165,17 +165,17 @@ def _without_reshape(front: TritonModel) -> TritonModel:
     )
 
 
-def _files_of_front(front: TritonModel, wake_key: str) -> dict[str, bytes | Path]:
-    files: dict[str, bytes | Path] = {WAKE_KEY_FILE: f"{wake_key}\n".encode(), "model.py": entry_point("front")}
-    return {f"{front.name}/{name}": content for name, content in (files | runtime_files()).items()}
+def _list_front_files(front: TritonModel, wake_key: str) -> dict[str, bytes | Path]:
+    files: dict[str, bytes | Path] = {WAKE_KEY_FILE: f"{wake_key}\n".encode(), "model.py": find_entry_point("front")}
+    return {f"{front.name}/{name}": content for name, content in (files | list_runtime_files()).items()}
 
 
-def _files_of_direct(direct: TritonModel, source: ModelSource, facts: ModelFacts) -> dict[str, bytes | Path]:
+def _list_direct_files(direct: TritonModel, source: ModelSource, facts: ModelFacts) -> dict[str, bytes | Path]:
     """The runtime if the backend is Python, and the whole folder of the model."""
     files: dict[str, bytes | Path] = {}
     prefix = ""
     if direct.backend != "onnxruntime":
-        files = {"model.py": entry_point("model"), **runtime_files()}
+        files = {"model.py": find_entry_point("model"), **list_runtime_files()}
         prefix = f"{_SOURCE}/{facts.package}/{source.folder.name}/"
     # External data lies beside a graph, so there the folder is the version folder.
     files |= {f"{prefix}{name}": source.path_of(name) for name in source.files}

@@ -16,7 +16,7 @@ from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.repository.tensors import TensorPlan
 from converter.schema import dtypes
 
-# Where the template has the number; no value can look like it, since `quoted` leaves no line break in any.
+# Where the template has the number; no value can look like it, since `quote` leaves no line break in any.
 _VERSION = re.compile(r"^(  specific \{ versions: \[ )\d+( \] \})$", re.MULTILINE)
 _SOME_VERSION = 1
 
@@ -50,7 +50,7 @@ class TritonModel:
     response_cache: bool = False
 
 
-def quoted(value: object) -> str:
+def quote(value: object) -> str:
     """A string literal of protobuf's text format, for use in config.pbtxt only."""
     escaped = "".join(_escape(byte) for byte in str(value).encode())
     return f'"{escaped}"'
@@ -85,7 +85,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # not HTML: `quoted` escapes for the grammar of config.pbtxt
     )
-    environment.filters["quoted"] = quoted
+    environment.filters["quoted"] = quote
     return environment
 
 

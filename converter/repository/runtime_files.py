@@ -11,13 +11,13 @@ TEMPLATE_ROOT = Path(triton_repo_template.__file__).parent
 RUNTIME_PACKAGE = "schwift_runtime"
 
 
-def runtime_files() -> dict[str, Path]:
+def list_runtime_files() -> dict[str, Path]:
     """Every file of the runtime, by its path beside a model.py."""
     folder = TEMPLATE_ROOT / "runtime"
     return {f"{RUNTIME_PACKAGE}/{path.name}": path for path in sorted(folder.glob("*.py"))}
 
 
-def entry_point(kind: str) -> Path:
+def find_entry_point(kind: str) -> Path:
     """The model.py of the `front` or the `model`; neither holds logic."""
     return TEMPLATE_ROOT / kind / "model.py"
 

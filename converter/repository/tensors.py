@@ -38,8 +38,8 @@ def resolve(source: ModelSource, facts: ModelFacts) -> Tensors:
     spec = source.spec
     if spec.backend != "onnx":
         return Tensors(
-            tuple(_plain(tensor, INPUT_NAME) for tensor in spec.input),
-            tuple(_plain(tensor, OUTPUT_NAME) for tensor in spec.output),
+            tuple(_make_plain(tensor, INPUT_NAME) for tensor in spec.input),
+            tuple(_make_plain(tensor, OUTPUT_NAME) for tensor in spec.output),
         )
     _check_batch_axis(source, facts)
     if len(facts.inputs) != len(spec.input):
@@ -48,12 +48,12 @@ def resolve(source: ModelSource, facts: ModelFacts) -> Tensors:
             f"{source.config}: model.input: the graph has {len(facts.inputs)} inputs ({listed}), "
             f"and {len(spec.input)} are written here: name each"
         )
-    inputs = tuple(_matched(source, "input", tensor, facts.inputs) for tensor in spec.input)
-    outputs = tuple(_matched(source, "output", tensor, facts.outputs) for tensor in spec.output)
+    inputs = tuple(_match(source, "input", tensor, facts.inputs) for tensor in spec.input)
+    outputs = tuple(_match(source, "output", tensor, facts.outputs) for tensor in spec.output)
     return Tensors(inputs, outputs)
 
 
-def _plain(tensor: TensorSpec, default: str) -> TensorPlan:
+def _make_plain(tensor: TensorSpec, default: str) -> TensorPlan:
     return TensorPlan(Tensor(name=tensor.name or default, dtype=tensor.dtype, dims=tensor.row_dims))
 
 
@@ -66,13 +66,13 @@ def _check_free(source: ModelSource, key: str, item: GraphTensor) -> None:
     if not item.shape or item.shape[0] is not None:
         raise ArtifactError(
             f"{source.config}: {source.spec.model_args.model_file}: the batch dimension of {key} {item.name} is "
-            f"fixed (shape {_shape(item)}), so requests cannot be batched: export the model with a dynamic "
+            f"fixed (shape {_format_shape(item)}), so requests cannot be batched: export the model with a dynamic "
             "first axis (torch.onnx.export: dynamic_axes={...: {0: 'batch'}}; skl2onnx: "
             "FloatTensorType([None, ...]))"
         )
 
 
-def _matched(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[GraphTensor, ...]) -> TensorPlan:
+def _match(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[GraphTensor, ...]) -> TensorPlan:
     """The graph's tensor that a spec means: by name; else the only one, or the only one that fits."""
     if wanted.name is not None:
         found = [item for item in graph if item.name == wanted.name]
@@ -86,7 +86,7 @@ def _matched(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[Gra
     elif len(graph) == 1:
         chosen = graph[0]
     else:
-        fitting = [item for item in graph if _misfit(wanted, item) is None]
+        fitting = [item for item in graph if _explain_misfit(wanted, item) is None]
         if len(fitting) != 1:
             raise ArtifactError(
                 f"{source.config}: model.{key}: {len(fitting) or 'none'} of the graph's {key}s fit shape "
@@ -94,7 +94,7 @@ def _matched(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[Gra
                 f"{', '.join(_describe(item) for item in graph)}"
             )
         chosen = fitting[0]
-    misfit = _misfit(wanted, chosen)
+    misfit = _explain_misfit(wanted, chosen)
     if misfit is not None:
         raise ArtifactError(f"{source.config}: model.{key}: the graph's {_describe(chosen)}: {misfit}")
     _check_free(source, key, chosen)
@@ -107,7 +107,7 @@ def _matched(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[Gra
     return TensorPlan(tensor, scalar=len(chosen.shape) == 1)
 
 
-def _misfit(wanted: TensorSpec, item: GraphTensor) -> str | None:
+def _explain_misfit(wanted: TensorSpec, item: GraphTensor) -> str | None:
     """Why a spec and a graph's tensor do not go together, with the remedy; None where they do."""
     dtype = dtypes.by_onnx(item.type)
     if dtype is None:
@@ -128,9 +128,9 @@ def _misfit(wanted: TensorSpec, item: GraphTensor) -> str | None:
     return None
 
 
-def _shape(item: GraphTensor) -> str:
+def _format_shape(item: GraphTensor) -> str:
     return "[" + ", ".join("?" if axis is None else str(axis) for axis in item.shape) + "]"
 
 
 def _describe(item: GraphTensor) -> str:
-    return f"{item.name} {item.type} {_shape(item)}"
+    return f"{item.name} {item.type} {_format_shape(item)}"

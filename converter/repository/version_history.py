@@ -30,18 +30,18 @@ class VersionHistory:
         self._digests = old.files
         self.served = old.model(name)
         self._older = old.older_of(name)
-        self.newest = max([old.numbers.get(name, 0), *(entry.version for entry in self._entries())])
+        self.newest = max([old.numbers.get(name, 0), *(entry.version for entry in self._list_entries())])
 
     @property
     def names(self) -> set[str]:
         """The Triton models of any of the versions."""
-        return {name for entry in self._entries() for name in entry.triton_models}
+        return {name for entry in self._list_entries() for name in entry.triton_models}
 
     def gone_back_from(self) -> tuple[OlderVersion, ...]:
         served = self.served.version if self.served else 0
         return tuple(item for item in self._older if item.version > served)
 
-    def served_version(self) -> OlderVersion | None:
+    def find_served(self) -> OlderVersion | None:
         """The served one, as it would be kept. None where there is none, or where its config is gone."""
         if self.served is None:
             return None
@@ -59,19 +59,19 @@ class VersionHistory:
         below = [item for item in self._older if item.version < served]
         return below[max(0, len(below) - keep) :]
 
-    def content_of(self, version: OlderVersion) -> ModelContent:
+    def recall_content(self, version: OlderVersion) -> ModelContent:
         """Recall a version without its number, as the repository says that it was built."""
         return ModelContent(
             version.entry.model_copy(update={"version": 0}),
             {name: set_version(text, 0) for name, text in version.configs.items()},
-            {_without_number(name): file for name, file in self._files_of(version.entry).items()},
+            {_drop_number(name): file for name, file in self._list_files(version.entry).items()},
         )
 
     def keep_beside(self, plan: Plan, versions: Iterable[OlderVersion]) -> tuple[Plan, list[str]]:
         """Add older versions as they lie in the repository; notes name each that is damaged, and left out."""
         plans, notes = [plan], []
         for item in versions:
-            files = self._files_of(item.entry)
+            files = self._list_files(item.entry)
             if all(_is_intact(file) for file in files.values()):
                 plans.append(Plan((), files, (item,)))
             else:
@@ -82,7 +82,7 @@ class VersionHistory:
 
     def plan_served(self, version: OlderVersion) -> Plan:
         """Plan the files of a version that is there for the place that is served."""
-        files: dict[str, bytes | Path] = {name: self._root / name for name in self._files_of(version.entry)}
+        files: dict[str, bytes | Path] = {name: self._root / name for name in self._list_files(version.entry)}
         files |= {config_path(name): text.encode() for name, text in version.configs.items()}
         return Plan((version.entry,), read_files(files))
 
@@ -96,10 +96,10 @@ class VersionHistory:
             return None
         return key.strip() if _WAKE_KEY.fullmatch(key.strip()) else None
 
-    def _entries(self) -> list[ModelEntry]:
+    def _list_entries(self) -> list[ModelEntry]:
         return [*([self.served] if self.served else []), *(item.entry for item in self._older)]
 
-    def _files_of(self, entry: ModelEntry) -> dict[str, PlannedFile]:
+    def _list_files(self, entry: ModelEntry) -> dict[str, PlannedFile]:
         """The files in the version's folders, with what the manifest says of them."""
         folders = tuple(f"{name}/{entry.version}/" for name in entry.triton_models)
         return {
@@ -112,13 +112,13 @@ class VersionHistory:
 def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan, list[str]]:
     """Plan a model under its number, with its older versions; and say what the user should know."""
     keep = content.entry.spec.versions - 1
-    served = history.served_version()
+    served = history.find_served()
     if served is not None:
         beside = [*history.older(keep), *history.gone_back_from()]
-        if history.content_of(served).fingerprint == content.fingerprint:
+        if history.recall_content(served).fingerprint == content.fingerprint:
             return history.keep_beside(content.lay_out(served.version), beside)
         for left in history.gone_back_from():
-            if history.content_of(left).fingerprint == content.fingerprint:
+            if history.recall_content(left).fingerprint == content.fingerprint:
                 plan, notes = history.keep_beside(history.plan_served(served), beside)
                 note = (
                     f"{left.name}: version {served.version} stays, since models/ has version {left.version}, which "
@@ -136,7 +136,7 @@ def go_back(name: str, old: Manifest, root: Path) -> Plan:
     """
     known = [entry.name for entry in old.models]
     history = VersionHistory(name, old, root)
-    served = history.served_version()
+    served = history.find_served()
     if history.served is None:
         raise ConfigError(f"{name}: no model of the repository has this name{nearest(name, known)}")
     if served is None:
@@ -166,7 +166,7 @@ def carry_over(old: Manifest, root: Path, names: Iterable[str]) -> Plan:
     )
 
 
-def _without_number(path: str) -> str:
+def _drop_number(path: str) -> str:
     name, _, inner = path.split("/", 2)
     return f"{name}/{inner}"
 

@@ -19,7 +19,7 @@ from converter.errors import RepositoryError
 from converter.repository.build_plan import BuildPlan
 from converter.repository.content import PlannedFile, read_files
 from converter.repository.digest import digest
-from converter.repository.lock import locked
+from converter.repository.lock import lock_repository
 from converter.schema.manifest import FILENAME
 
 _AT_FDCWD = -100
@@ -41,7 +41,7 @@ def stage(plan: BuildPlan) -> Iterator[StagedBuild]:
     It is removed in the end unless it was switched to. RepositoryError leaves the old one as it was.
     """
     try:
-        with locked(plan.output) as builds:
+        with lock_repository(plan.output) as builds:
             new = StagedBuild(plan.output, _write_new(plan, builds))
             try:
                 yield new

@@ -217,9 +217,9 @@ def test_A22_file_that_the_builds_user_cannot_read_is_a_build_error(tmp_path: Pa
     folder = put(tmp_path / "models", "m")
     (folder / "secret.bin").write_bytes(b"s")
     (folder / "secret.bin").chmod(0o600)
-    code = "import os, sys; from converter.inspect.model_folder import files_below; from pathlib import Path\n"
+    code = "import os, sys; from converter.inspect.model_folder import list_files; from pathlib import Path\n"
     code += "os.seteuid(65534)\n"
-    code += "try: files_below(Path(sys.argv[1]), [])\nexcept Exception as error: print(error)"
+    code += "try: list_files(Path(sys.argv[1]), [])\nexcept Exception as error: print(error)"
     for part in (folder, *folder.parents):
         part.chmod(part.stat().st_mode | 0o755)
         if part.name.startswith("pytest-of-"):

@@ -18,7 +18,7 @@ from adapter.errors import ModelUnavailable
 from adapter.reload.control_server import ControlServer
 from adapter.workers.process_lock import ProcessLock
 from converter.errors import NothingServed, ReloadError
-from converter.live_switch.control_client import ControlClient, connected
+from converter.live_switch.control_client import ControlClient, connect
 from converter.live_switch.reload_command import follow_server
 from converter.schema.control import Folders, Served
 from converter.schema.manifest import FILENAME, Manifest
@@ -87,7 +87,7 @@ def with_control(
 def _talk(place: Place, requests: tuple[Request, ...], between: Callable[[int], None]) -> list[Any]:
     """What each request was answered, or its refusal; then the connection ends."""
     answers: list[Any] = []
-    with connected(load_settings(None, repository=place.link)) as control:
+    with connect(load_settings(None, repository=place.link)) as control:
         for i, request in enumerate(requests):
             try:
                 answers.append(request(control))
@@ -256,14 +256,14 @@ def test_socket_of_a_killed_server_is_replaced_and_a_living_ones_is_not(
         killed.bind(f"/proc/self/fd/{folder}/.repo.sock")
         os.close(folder)
     place = load_settings(None, repository=tmp_path / ("deep" * 20) / ("down" * 20) / "repo")
-    with pytest.raises(NothingServed, match="Connection refused"), connected(place):
+    with pytest.raises(NothingServed, match="Connection refused"), connect(place):
         pass
     with_control(tmp_path, test)
 
 
 def test_without_a_server_the_remedy_is_said(tmp_path: Path) -> None:
     for repository in (tmp_path / "repo", tmp_path / "no" / "folder" / "repo"):
-        with pytest.raises(NothingServed) as caught, connected(load_settings(None, repository=repository)):
+        with pytest.raises(NothingServed) as caught, connect(load_settings(None, repository=repository)):
             pass
         assert str(caught.value) == (
             f"nothing is served here ({repository.with_name('.repo.sock')}: No such file or directory): "

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from converter.cores import available_cores
+from converter.cores import count_cores
 from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.content import Plan, join_plans
 from converter.repository.plan import BuildOptions
@@ -194,5 +194,5 @@ def test_quota_of_a_container_cuts_the_cores(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
     path = tmp_path / "cpu.max"
     path.write_text(quota)
-    assert available_cores(path) == allowed
-    assert available_cores(tmp_path / "gone") == 4
+    assert count_cores(path) == allowed
+    assert count_cores(tmp_path / "gone") == 4

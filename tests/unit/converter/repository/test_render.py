@@ -19,7 +19,7 @@ from tritonclient.grpc import model_config_pb2
 
 from converter.errors import RepositoryError
 from converter.inspect.inspector import GraphTensor, ModelFacts
-from converter.repository.render import QueuePolicy, TritonModel, quoted, render, set_version
+from converter.repository.render import QueuePolicy, TritonModel, quote, render, set_version
 from converter.repository.tensors import TensorPlan
 from converter.schema.manifest import Tensor
 from tests.support.sample_models import OPTIONS, add_source, model_yaml, plan_for
@@ -239,7 +239,7 @@ def test_parameters_are_written_in_one_order() -> None:
 def test_quoted_text_reads_back_as_it_was(text: str) -> None:
     config = parse(render(replace(MODEL, parameters={text or "empty": text})))
     assert {key: value.string_value for key, value in config.parameters.items()} == {text or "empty": text}
-    assert quoted(text).isascii()
+    assert quote(text).isascii()
 
 
 def test_name_of_a_tensor_cannot_add_fields() -> None:

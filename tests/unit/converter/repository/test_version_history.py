@@ -190,12 +190,12 @@ def test_changed_model_is_rendered_once_whatever_it_was_before(tmp_path: Path, m
 
 
 def test_fingerprint_goes_by_the_content_and_not_by_the_number(tmp_path: Path) -> None:
-    def content_of(served_version: str) -> ModelContent:
-        manifest = build_as(tmp_path, served_version)
+    def content_of(author_version: str) -> ModelContent:
+        manifest = build_as(tmp_path, author_version)
         history = VersionHistory("a", manifest, tmp_path / "repo")
-        version = history.served_version()
+        version = history.find_served()
         assert version is not None
-        return history.content_of(version)
+        return history.recall_content(version)
 
     first, second, again = content_of("one"), content_of("two"), content_of("one")
     assert first.fingerprint == again.fingerprint != second.fingerprint
