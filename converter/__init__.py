@@ -1,1 +1,1 @@
-"""Turns `models/` into a Triton model repository, and runs Triton on it."""
+"""Turns `models/` into a Triton model repository."""

@@ -115,7 +115,7 @@ def _plan_versions(
 
 
 def _compare_with_settings(source: ModelSource, options: BuildOptions) -> Iterator[str]:
-    """Say where a config asks for more than the settings give."""
+    """Note what a config asks for beyond the settings."""
     spec = source.spec
     if spec.instances > options.cores:
         yield f"{source.config}: {spec.instances} instances on {options.cores} cores: each runs one thread"

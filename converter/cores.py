@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def count_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The affinity mask, cut by a container's CPU quota (cgroup v2: `quota period` in microseconds)."""
+    """Count the cores of this process, cut by a container's CPU quota (cgroup v2: `quota period` in microseconds)."""
     cores = len(os.sched_getaffinity(0))
     try:
         quota, period = cgroup.read_text(encoding="ascii").split()[:2]

@@ -39,7 +39,7 @@ class Inspector:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, source: ModelSource) -> Answer:
-        """What the process says of a model, or how it ended."""
+        """Return what the process says of a model, or how it ended."""
         process = self._process or self._start()
         size = sum(source.path_of(name).stat().st_size for name in source.files)
         seconds = self._seconds + size / _BYTES_A_SECOND
@@ -92,7 +92,7 @@ class Inspector:
 
 
 def _read_line(process: subprocess.Popen[bytes], ends: float) -> bytes | None:
-    """Its next line, or what it wrote before its end; None where there is none in time."""
+    """Read the process's next line, or what it wrote before its end; None if neither comes in time."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     # Not select, which knows no descriptor over 1023.
@@ -110,6 +110,6 @@ def _read_line(process: subprocess.Popen[bytes], ends: float) -> bytes | None:
 
 
 def ask_all(sources: Sequence[ModelSource], scratch: Path) -> list[Answer]:
-    """What one process after the other says of these, in their order."""
+    """Return what one process after the other says of these models, in their order."""
     with contextlib.closing(Inspector(scratch)) as inspector:
         return [inspector.ask(source) for source in sources]

@@ -29,7 +29,7 @@ class ModelSource:
     originals: Mapping[str, SourceFile] = field(default_factory=dict, compare=False)
 
     def path_of(self, name: str) -> Path:
-        """Where a file of it really is."""
+        """Return where a file of the model really is, links followed."""
         original = self.originals.get(name)
         return (self.folder / name).resolve() if original is None else original.path
 
@@ -83,7 +83,7 @@ def discover(models: Path, links: Path | None = None) -> Discovery:
 
 
 def check_names(wanted: Sequence[str], discovery: Discovery) -> None:
-    """ConfigError for a name that no model has."""
+    """Raise ConfigError for each name that no model has."""
     known = [source.spec.name for source in discovery.sources]
     problems = [
         f"--model {name}: no model has this name{nearest(name, known)}: there are {', '.join(known)}"
@@ -108,7 +108,7 @@ def _find_config(folder: Path) -> Path | None:
 
 
 def _find_name_problems(sources: Sequence[ModelSource]) -> list[str]:
-    """Two sources of one name, and a name that another source's second Triton model takes."""
+    """Find two sources of one name, and a name that another source's second Triton model takes."""
     problems: list[str] = []
     owners: dict[str, ModelSource] = {}
     for source in sources:

@@ -31,7 +31,7 @@ class DamagedGraph(Exception):
 
 
 def find_locations(path: Path) -> set[str]:
-    """The paths of external data as the graph has them. DamagedGraph where it cannot be read."""
+    """Return the paths of external data as the graph has them. Raises DamagedGraph if it cannot be read."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(_KEY) < 0:
             # Such a path stands under this word: most graphs need no walk.
@@ -61,7 +61,7 @@ def _walk(data: memoryview, kind: str, depth: int) -> Iterator[str]:
 
 
 def _read_messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The fields of a message that have a length, with their numbers."""
+    """Read the fields of a message that have a length, with their numbers."""
     position, end = 0, len(data)
     while position < end:
         tag, position = _read_varint(data, position)

@@ -45,9 +45,10 @@ class ModelFacts:
 def inspect_all(
     sources: tuple[ModelSource, ...], scratch: Path, jobs: int, left_out: list[str] | None = None
 ) -> dict[str, ModelFacts]:
-    """The facts of each model, by name. ArtifactError lists the problems of all of them.
+    """Find the facts of each model, by name.
 
-    With `left_out`, a model whose library is not installed has no facts, and its problem goes there.
+    With `left_out`, a model whose library is not installed has no facts, and its problem goes there. Raises
+    ArtifactError with the problems of all models.
     """
     # A process starts as long as a few models take.
     lanes = max(1, min(jobs, -(-len(sources) // 2)))
@@ -77,7 +78,7 @@ def inspect_all(
 
 
 def _read_facts(source: ModelSource, answer: bounded.Answer) -> ModelFacts:
-    """What a bounded process found, or ArtifactError with what became of it."""
+    """Read what a bounded process found. Raises ArtifactError with what became of it otherwise."""
     where = f"{source.config}: {source.spec.model_args.model_file or 'the model'}"
     if "facts" in answer:
         found = answer["facts"]
@@ -108,7 +109,10 @@ def _read_facts(source: ModelSource, answer: bounded.Answer) -> ModelFacts:
 
 
 def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> ModelFacts:
-    """The facts of one model; what is compiled is written below `scratch`. `probe` opens it as its library does."""
+    """Find the facts of one model. Raises ArtifactError with the remedy.
+
+    What is compiled is written below `scratch`. `probe` opens the model's file as its library does.
+    """
     probe = probe or run_probe
     check_backend(source)
     if source.spec.backend == "python":
@@ -138,7 +142,7 @@ def _read_tensor(item: dict[str, Any]) -> GraphTensor:
 
 
 def _check_external_data(source: ModelSource, path: Path) -> None:
-    """ArtifactError where a graph takes weights from elsewhere than a file of the model's folder."""
+    """Raise ArtifactError if a graph takes weights from elsewhere than a file of the model's folder."""
     name = source.spec.model_args.model_file or ""
     try:
         locations = external_data.find_locations(path)

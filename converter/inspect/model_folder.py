@@ -15,7 +15,7 @@ from pathlib import Path
 from converter.errors import ConfigError
 
 LEFT_OUT = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
-# Of all files of a model together: more is not a lite model, but a data set or a file with holes.
+# All files of a model together: more is not a lite model, but a data set or a file with holes.
 MOST_BYTES = 16 * 1024**3
 _MOST_DEPTH = 64
 
@@ -29,11 +29,10 @@ class SourceFile:
 
 
 def list_files(folder: Path, allowed: Sequence[Path]) -> dict[str, SourceFile]:
-    """Every file below a model's folder, by its path there; links may end in the `allowed` folders, which have none.
+    """List every file below a model's folder, by its path there.
 
-    The folder may be a link itself, as the operator put it there: then links may end in it too.
-
-    ConfigError for what cannot be copied, naming it and the remedy.
+    Links may end in the `allowed` folders, which have no link in them, and in the folder itself, which may be a link
+    that the operator put there. Raises ConfigError for what cannot be copied, with the remedy.
     """
     found: dict[str, SourceFile] = {}
     allowed = [*allowed, folder.resolve()]
@@ -61,7 +60,7 @@ def list_files(folder: Path, allowed: Sequence[Path]) -> dict[str, SourceFile]:
 
 
 def check_unchanged(files: Mapping[str, SourceFile]) -> None:
-    """ConfigError where one is not what it was when it was looked at: what was inspected is what is copied."""
+    """Raise ConfigError if a file has changed since it was listed: what was inspected is what is copied."""
     for file in files.values():
         try:
             same = _make_stamp(os.stat(file.path, follow_symlinks=False)) == file.stamp

@@ -48,7 +48,7 @@ class TooLarge(Exception):
 
 
 def most_inflated(size: int) -> int:
-    """The bytes that a file of this size may inflate to."""
+    """Return how many bytes a file of this size may inflate to."""
     return _FREE_INFLATED + _MOST_RATIO * size
 
 
@@ -61,14 +61,17 @@ class Contents:
 
 
 def read(path: Path) -> Contents:
-    """DamagedPickle where the file is none, is cut short, or fails the checksum of its compression; TooLarge."""
+    """Read what a file names.
+
+    Raises DamagedPickle if it is no pickle, is cut short, or fails the checksum of its compression, and TooLarge.
+    """
     contents = Contents()
     try:
         with open(path, "rb") as raw:
             start = raw.read(8)
             raw.seek(0)
             if start.startswith(_LZ4):
-                # Needs a library that is not ours; joblib has it where the model loads at all.
+                # Needs a library that is not ours; joblib has it if the model loads at all.
                 return contents
             opener = next((opener for prefix, opener in _OPENERS if start.startswith(prefix)), None)
             size = os.fstat(raw.fileno()).st_size
@@ -107,7 +110,7 @@ class _ZlibFile(io.RawIOBase):
 
 
 class _Counted:
-    """A file of which no more than so many bytes are read. TooLarge where it has more."""
+    """A file that is read up to so many bytes; reading raises TooLarge if it has more."""
 
     def __init__(self, file: Any, most: int) -> None:
         self._file = file
@@ -132,7 +135,7 @@ class _Counted:
 
 
 class _StandIn:
-    """Any object; what is done to it is remembered only where it matters here."""
+    """Stands for any object, and remembers what is done to it only if that matters here."""
 
     def __init__(self, kind: tuple[str, str] | None = None) -> None:
         self.kind = kind
@@ -232,7 +235,7 @@ class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
             self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def _pass_over(self, state: Mapping[str, Any]) -> None:
-        """The bytes of an array that lie here in the file."""
+        """Pass over the bytes of an array that lie here in the file."""
         dtype, shape = state["dtype"], state["shape"]
         if dtype.hasobject:
             _Reader(self._file, self._contents).load()

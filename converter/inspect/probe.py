@@ -15,7 +15,7 @@ from typing import Any
 
 
 def probe_onnx(path: Path) -> dict[str, Any]:
-    """Names, types and shapes of a graph's inputs and outputs; a free axis is None."""
+    """Read names, types and shapes of a graph's inputs and outputs; a free axis is None."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -67,7 +67,7 @@ def compile_torch(path: Path, target: Path, import_root: Path, examples: list[di
 
 
 def _write_without_debug_files(buffer: io.BytesIO, target: Path) -> None:
-    """Same model, same bytes: TorchScript's debug files hold the source's path on this machine, and nothing needed."""
+    """Leave out TorchScript's debug files, which hold the source's path: the same model gives the same bytes."""
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as result:
         for item in source.infolist():
             if item.filename.endswith("/.data/serialization_id"):

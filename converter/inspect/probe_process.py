@@ -19,7 +19,7 @@ _PROBE_SECONDS = 120
 
 
 def run_probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
-    """Have a process of its own open the model's file. ArtifactError where it cannot."""
+    """Have a process of its own open the model's file. Raises ArtifactError if it cannot."""
     name = source.spec.model_args.model_file
     try:
         done = subprocess.run(
@@ -52,7 +52,7 @@ def _make_environment() -> dict[str, str]:
 
 
 def check_answer(source: ModelSource, answer: dict[str, Any]) -> dict[str, Any]:
-    """A probe's answer. ArtifactError where it is an error."""
+    """Return a probe's answer. Raises ArtifactError if it is an error."""
     if "error" in answer:
         raise ArtifactError(f"{source.config}: {source.spec.model_args.model_file}: {answer['error']}")
     return answer

@@ -49,7 +49,7 @@ def _find_module(source: ModelSource, parts: list[str]) -> str | None:
 
 
 def _list_top_level_names(tree: ast.Module) -> set[str] | None:
-    """What a module defines or imports at its top; None where `import *` makes that unknown."""
+    """List what a module defines or imports at its top; None if `import *` makes that unknown."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):

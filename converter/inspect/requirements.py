@@ -17,12 +17,12 @@ from converter.inspect import pickle_reader
 from converter.inspect.discover import ModelSource
 
 _BACKENDS = {"sklearn": "sklearn", "joblib": "joblib", "onnx": "onnxruntime", "torch": "torch"}
-# Where a package is not called as it is imported.
+# Packages that are not called as they are imported.
 _DISTRIBUTIONS = {"sklearn": "scikit-learn", "torch": "'schwift[torch]'", "cv2": "opencv-python", "PIL": "pillow"}
 
 
 def check_pickle(source: ModelSource, path: Path) -> tuple[str, ...]:
-    """Notes on versions that differ. ArtifactError where the file is damaged, or cannot be loaded here."""
+    """Return notes on versions that differ. Raises ArtifactError if the file is damaged, or cannot be loaded here."""
     where = f"{source.config}: {path.name}"
     try:
         contents = pickle_reader.read(path)
@@ -52,14 +52,14 @@ def check_pickle(source: ModelSource, path: Path) -> tuple[str, ...]:
 
 
 def check_backend(source: ModelSource) -> None:
-    """MissingLibrary where what the model's backend imports is not here."""
+    """Raise MissingLibrary if what the model's backend imports is not here."""
     library = _BACKENDS.get(source.spec.backend)
     if library is not None and importlib.util.find_spec(library) is None:
         raise MissingLibrary(f"{source.config}: the model needs {_suggest_install(library)}")
 
 
 def check_imports(source: ModelSource, relative: str, package: str) -> None:
-    """MissingLibrary where a module of the model, or one of its own that it imports, imports what is not here."""
+    """Raise MissingLibrary if a module of the model, or one of its own that it imports, imports what is not here."""
     pending, seen = [relative], {relative}
     while pending:
         name = pending.pop()
@@ -89,11 +89,11 @@ def _compare_versions(where: str, contents: pickle_reader.Contents) -> Iterator[
 
 
 def _list_imports(code: bytes) -> Iterator[tuple[int, str]]:
-    """Line and name of what a module imports at its top; what is within `try` or `if` may be meant to fail."""
+    """List line and name of what a module imports at its top; what is within `try` or `if` may be meant to fail."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError):
-        # Said where it is about the class, with its line.
+        # find_package says that of the class's module, with its line.
         return
     for node in tree.body:
         if isinstance(node, ast.Import):
@@ -103,7 +103,7 @@ def _list_imports(code: bytes) -> Iterator[tuple[int, str]]:
 
 
 def _find_own_files(source: ModelSource, module: str, package: str) -> list[str]:
-    """The files of the model's folder that a module's name means."""
+    """Find the files of the model's folder that a module's name means."""
     parts = module.split(".")
     if parts[:2] == [package, source.folder.name]:
         parts = parts[2:]
@@ -122,7 +122,7 @@ def _is_missing(source: ModelSource, module: str) -> bool:
 
 
 def _has_module(module: str) -> bool:
-    """Whether a module's file is there, without importing what is above it."""
+    """Tell whether a module's file is there, without importing what is above it."""
     top, *below = module.split(".")
     spec = importlib.util.find_spec(top)
     folders = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []

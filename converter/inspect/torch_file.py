@@ -19,7 +19,10 @@ _STATE_DICT_MODULES = ("collections", "torch._utils", "torch", "torch.storage", 
 
 
 def compile_eager(source: ModelSource, path: Path, scratch: Path, probe: Probe) -> Path | None:
-    """None for TorchScript; the compiled file for an eager module, where it is trusted."""
+    """Compile a trusted eager module, and return the file; None if the model is TorchScript already.
+
+    Raises ArtifactError if the file is damaged, a state dict, or not trusted.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -67,7 +70,7 @@ def _check_inflated(source: ModelSource, path: Path, size: int) -> None:
 
 
 def _list_modules(data: bytes) -> set[str]:
-    """The modules a pickle names, read from its opcodes: nothing runs."""
+    """List the modules that a pickle names, from its opcodes: nothing runs."""
     modules: set[str] = set()
     strings: list[str] = []
     try:

@@ -31,13 +31,13 @@ _TIMES_SIZE = 4
 
 
 def count_memory_bound(source: ModelSource) -> int:
-    """In bytes: a model is in memory as its file has it, and on the way there a few times over."""
+    """Count the bytes a model may take: in memory it is as its file has it, and on the way there a few times over."""
     base = _MEMORY_OF_TORCH if source.spec.backend == "torch" else _MEMORY
     return base + _TIMES_SIZE * sum(source.path_of(name).stat().st_size for name in source.files)
 
 
 def main() -> None:
-    """Until standard input ends."""
+    """Answer until standard input ends."""
     # With the build that started it, whatever ends that.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -78,7 +78,7 @@ def _answer(source: ModelSource, scratch: Path) -> dict[str, Any]:
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error came of no memory, however a library says that."""
+    """Tell whether an error came of no memory, however a library says that."""
     while error is not None:
         if isinstance(error, MemoryError) or any(
             word in str(error) for word in ("MemoryError", "bad_alloc", "bad allocation", "Failed to allocate")
@@ -89,14 +89,14 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
-    """Here, and so once for all graphs; code that a model brings along has a process of its own."""
+    """Open graphs here, with one import for all; code that a model brings along has a process of its own."""
     if arguments[0] == "onnx":
         return check_answer(source, probe.main(list(arguments)))
     return run_probe(source, *arguments)
 
 
 def _count_addresses() -> int:
-    """What this process has of them, in bytes."""
+    """Return how many addresses this process has, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 

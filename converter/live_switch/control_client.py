@@ -78,7 +78,7 @@ class ControlClient:
 
 @contextlib.contextmanager
 def connect(settings: Settings, say: Callable[[str], None] = lambda text: None) -> Iterator[ControlClient]:
-    """NothingServed where no server of this repository runs."""
+    """Connect to the server of this repository. Raises NothingServed if none runs."""
     path = settings.control_path
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))

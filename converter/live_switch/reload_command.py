@@ -1,6 +1,6 @@
 """`schwift reload` and `schwift rollback`: a new build, tried by the running server, then switched to.
 
-Until the server has loaded and asked every changed model, the repository and what is served stay as they were; where
+Until the server has loaded and asked every changed model, the repository and what is served stay as they were; if
 the switch itself fails, both go back.
 """
 
@@ -45,7 +45,7 @@ def reload(
 ) -> BuildPlan:
     """Build `models/`, or the named models of it, and have the server take what changed.
 
-    Raises NothingServed before anything is built, ConfigError of the build, and ReloadError.
+    Raises NothingServed before anything is built, ConfigError of the build, and ReloadError if the server refuses.
     """
     _check_server(settings)
     # Other builds wait until the server is at its end with this one.

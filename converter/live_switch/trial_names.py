@@ -21,9 +21,9 @@ from converter.schema.manifest import TRIAL_MARK, ModelEntry
 
 @contextlib.contextmanager
 def lay_out_trial_names(entries: Sequence[ModelEntry], build: Path, served: Path) -> Iterator[str]:
-    """Lay out `<triton model><suffix>` for these models of `build`, and give the suffix.
+    """Lay out `<Triton model><suffix>` for these models of `build` meanwhile, and give the suffix.
 
-    In both builds, since Triton reads whichever is switched to.
+    They lie in both builds, since Triton reads whichever is switched to.
     """
     # New each time: a load that hangs keeps its name busy.
     suffix = f"{TRIAL_MARK}{secrets.token_hex(4)}"
@@ -45,7 +45,7 @@ def lay_out_trial_names(entries: Sequence[ModelEntry], build: Path, served: Path
 
 
 def _rename_config(config: Path, entry: ModelEntry, suffix: str) -> str:
-    """The config under the other name; a front calls the model under its other name too."""
+    """Read a config under the other name; a front calls the model under its other name too."""
     model = text_format.Parse(config.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
     if model.name == entry.front:
         model.parameters["direct_model"].string_value += suffix

@@ -69,7 +69,7 @@ def compare(old: Manifest | None, new: Manifest) -> Changes:
 
 
 def _list_served(manifest: Manifest, numbers: Mapping[str, int]) -> dict[str, str]:
-    """The files but for those of older versions, as if each model had its new number."""
+    """List the files but for those of older versions, as if each model had its new number."""
     olds = tuple(f"{name}/{item.version}/" for item in manifest.older for name in item.entry.triton_models)
     now = {name: entry.version for entry in manifest.models for name in entry.triton_models}
     found = {}

@@ -40,7 +40,7 @@ class ModelContent:
 
     @property
     def fingerprint(self) -> str:
-        """The same for two contents that may go by one number."""
+        """The sha256 of all that makes a version: equal contents go by one number."""
         digests = {name: file.digest for name, file in self.files.items()}
         parts = json.dumps([entry_json(self.entry), dict(self.configs), digests], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()

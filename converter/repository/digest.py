@@ -12,7 +12,7 @@ _CHUNK = 1024 * 1024
 
 
 def digest(content: bytes | Path) -> str:
-    """RepositoryError where a file cannot be read."""
+    """Return the sha256 in hex. Raises RepositoryError if a file cannot be read."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
     found = hashlib.sha256()

@@ -34,7 +34,7 @@ _held: contextvars.ContextVar[frozenset[Path]] = contextvars.ContextVar("held", 
 
 
 def builds_path(output: Path) -> Path:
-    """The folder of a repository's builds."""
+    """Name the folder of a repository's builds."""
     return output.with_name(f".{output.name}.builds")
 
 
@@ -53,7 +53,7 @@ def lock_repository(
     """Keep other builds of this repository waiting; gives the folder of the builds.
 
     Within a block of the same repository nothing more is locked. With `tidy`, a block that made no build leaves no
-    empty folder. RepositoryError where another build has it for more than `patience` seconds.
+    empty folder. Raises RepositoryError if another build has it for more than `patience` seconds.
     """
     builds = builds_path(output)
     if builds in _held.get():
@@ -86,7 +86,7 @@ def lock_repository(
 def lock_for_reading(
     output: Path, say: Say = _to_stderr, patience: float = WAIT_SECONDS, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[None]:
-    """Keep builds waiting while the repository is read; writes nothing, also where there is none yet."""
+    """Keep builds waiting while the repository is read; writes nothing, even if there is none yet."""
     builds = builds_path(output)
     try:
         file = None if builds in _held.get() else _acquire(builds / _LOCK, fcntl.LOCK_SH, say, patience, clock)
@@ -103,7 +103,7 @@ def lock_for_reading(
 
 
 def _acquire(path: Path, kind: int, say: Say, patience: float, clock: Callable[[], float]) -> int:
-    """The descriptor of the locked file; OSError where it cannot be opened or locked."""
+    """Return the descriptor of the locked file. Raises OSError if it cannot be opened or locked."""
     ends = clock() + patience
     told = False
     while True:
@@ -122,7 +122,7 @@ def _acquire(path: Path, kind: int, say: Say, patience: float, clock: Callable[[
 
 
 def _try_acquire(path: Path, kind: int) -> int | None:
-    """None where somebody else has it."""
+    """Return the descriptor; None if somebody else has the lock."""
     flags = os.O_RDONLY
     if kind == fcntl.LOCK_EX:
         flags = os.O_RDWR | os.O_CREAT
@@ -146,7 +146,7 @@ def _try_acquire(path: Path, kind: int) -> int | None:
 
 
 def _read_holder(path: Path) -> str:
-    """Which process has the lock, where it wrote that down."""
+    """Say which process has the lock, if it wrote that down."""
     try:
         with open(path, "rb") as file:
             number = file.read(_MOST_DIGITS).strip()

@@ -21,7 +21,7 @@ from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry
 from converter.schema.settings import Settings
 from converter.schema.wire import WAKE_KEY_FILE
 
-# Where a Python model's folder goes inside its version folder: the root of `import models.x.y`.
+# The place of a Python model's folder inside its version folder: the root of `import models.x.y`.
 _SOURCE = "source"
 
 
@@ -56,7 +56,8 @@ class BuildOptions:
 def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str) -> ModelContent:
     """Plan one model, whichever number its version will have.
 
-    `wake_key` is the secret mark of its wake-ups (runtime/wake.py).
+    `wake_key` is the secret mark of its wake-ups (runtime/wake.py). Raises ArtifactError if the config and the file do
+    not fit.
     """
     spec = source.spec
     tensors = resolve(source, facts)
@@ -157,7 +158,7 @@ def _make_direct(
 
 
 def _drop_reshape(front: TritonModel) -> TritonModel:
-    """The front speaks the clients' shapes; only the model's own backend knows a graph's [N]."""
+    """Give the front the clients' shapes: only the model's own backend knows a graph's [N]."""
     return replace(
         front,
         inputs=tuple(replace(plan, scalar=False) for plan in front.inputs),
@@ -171,7 +172,7 @@ def _list_front_files(front: TritonModel, wake_key: str) -> dict[str, bytes | Pa
 
 
 def _list_direct_files(direct: TritonModel, source: ModelSource, facts: ModelFacts) -> dict[str, bytes | Path]:
-    """The runtime if the backend is Python, and the whole folder of the model."""
+    """List the runtime if the backend is Python, and the whole folder of the model."""
     files: dict[str, bytes | Path] = {}
     prefix = ""
     if direct.backend != "onnxruntime":

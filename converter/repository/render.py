@@ -16,7 +16,7 @@ from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.repository.tensors import TensorPlan
 from converter.schema import dtypes
 
-# Where the template has the number; no value can look like it, since `quote` leaves no line break in any.
+# The template's line with the number; no value can look like it, since `quote` leaves no line break in any.
 _VERSION = re.compile(r"^(  specific \{ versions: \[ )\d+( \] \})$", re.MULTILINE)
 _SOME_VERSION = 1
 
@@ -51,7 +51,7 @@ class TritonModel:
 
 
 def quote(value: object) -> str:
-    """A string literal of protobuf's text format, for use in config.pbtxt only."""
+    """Write a string literal of protobuf's text format, for config.pbtxt."""
     escaped = "".join(_escape(byte) for byte in str(value).encode())
     return f'"{escaped}"'
 

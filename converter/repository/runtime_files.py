@@ -12,16 +12,16 @@ RUNTIME_PACKAGE = "schwift_runtime"
 
 
 def list_runtime_files() -> dict[str, Path]:
-    """Every file of the runtime, by its path beside a model.py."""
+    """List every file of the runtime, by its path beside a model.py."""
     folder = TEMPLATE_ROOT / "runtime"
     return {f"{RUNTIME_PACKAGE}/{path.name}": path for path in sorted(folder.glob("*.py"))}
 
 
 def find_entry_point(kind: str) -> Path:
-    """The model.py of the `front` or the `model`; neither holds logic."""
+    """Find the model.py of the `front` or the `model`; neither holds logic."""
     return TEMPLATE_ROOT / kind / "model.py"
 
 
 def onnxruntime_backend() -> Path:
-    """The model.py of the Python-based onnxruntime backend, for the embedded Triton."""
+    """Find the model.py of the Python-based onnxruntime backend, for the embedded Triton."""
     return TEMPLATE_ROOT / "backends" / "onnxruntime" / "model.py"

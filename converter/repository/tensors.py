@@ -1,6 +1,6 @@
 """spec + facts → the tensors of the Triton models: their names, types and shapes.
 
-Where the model's file names its tensors itself (ONNX), the two are matched, and a difference is an error with
+If the model's file names its tensors itself (ONNX), the two are matched, and a difference is an error with
 the line to write; elsewhere the names are `features` and `predictions`.
 """
 
@@ -21,7 +21,7 @@ OUTPUT_NAME = "predictions"
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """A tensor as clients see it; `scalar` where the graph has shape [N] and clients see [N, 1]."""
+    """A tensor as clients see it; `scalar` if the graph has shape [N] and clients see [N, 1]."""
 
     tensor: Tensor
     scalar: bool = False
@@ -34,7 +34,7 @@ class Tensors:
 
 
 def resolve(source: ModelSource, facts: ModelFacts) -> Tensors:
-    """Raises ArtifactError naming the config's key and the remedy."""
+    """Find a model's tensors. Raises ArtifactError with the config's key and the remedy."""
     spec = source.spec
     if spec.backend != "onnx":
         return Tensors(
@@ -73,7 +73,7 @@ def _check_free(source: ModelSource, key: str, item: GraphTensor) -> None:
 
 
 def _match(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[GraphTensor, ...]) -> TensorPlan:
-    """The graph's tensor that a spec means: by name; else the only one, or the only one that fits."""
+    """Find the graph's tensor that a spec means: by name; else the only one, or the only one that fits."""
     if wanted.name is not None:
         found = [item for item in graph if item.name == wanted.name]
         if not found:
@@ -108,7 +108,7 @@ def _match(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[Graph
 
 
 def _explain_misfit(wanted: TensorSpec, item: GraphTensor) -> str | None:
-    """Why a spec and a graph's tensor do not go together, with the remedy; None where they do."""
+    """Say why a spec and a graph's tensor do not go together, with the remedy; None if they do."""
     dtype = dtypes.by_onnx(item.type)
     if dtype is None:
         if item.type.startswith(("seq", "map")):

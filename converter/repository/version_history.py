@@ -42,7 +42,7 @@ class VersionHistory:
         return tuple(item for item in self._older if item.version > served)
 
     def find_served(self) -> OlderVersion | None:
-        """The served one, as it would be kept. None where there is none, or where its config is gone."""
+        """Find the served version, as it would be kept. None if there is none, or if its config is gone."""
         if self.served is None:
             return None
         try:
@@ -54,7 +54,7 @@ class VersionHistory:
         return OlderVersion(entry=self.served, configs=configs)
 
     def older(self, keep: int) -> list[OlderVersion]:
-        """The newest `keep` of those below the served one."""
+        """Return the newest `keep` versions below the served one."""
         served = self.served.version if self.served else 0
         below = [item for item in self._older if item.version < served]
         return below[max(0, len(below) - keep) :]
@@ -100,7 +100,7 @@ class VersionHistory:
         return [*([self.served] if self.served else []), *(item.entry for item in self._older)]
 
     def _list_files(self, entry: ModelEntry) -> dict[str, PlannedFile]:
-        """The files in the version's folders, with what the manifest says of them."""
+        """List the files in the version's folders, with what the manifest says of them."""
         folders = tuple(f"{name}/{entry.version}/" for name in entry.triton_models)
         return {
             name: PlannedFile(self._root / name, expected)
@@ -156,7 +156,7 @@ def go_back(name: str, old: Manifest, root: Path) -> Plan:
 
 
 def carry_over(old: Manifest, root: Path, names: Iterable[str]) -> Plan:
-    """These models and all their versions, as they were built before."""
+    """Plan these models and all their versions as they were built before."""
     wanted = set(names)
     folders = {folder for name in wanted for folder in VersionHistory(name, old, root).names}
     return Plan(

@@ -2,7 +2,7 @@
 
 `model_repository` is a link to `.model_repository.builds/<n>`; a reader sees the old repository or the new
 one, whole, whenever the build is killed. The build that was served before is kept, for a Triton that still has it
-open, and to go back to where the new one does not load.
+open, and to go back to if the new one does not load.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _CHUNK = 1024 * 1024
 
 
 def commit(plan: BuildPlan) -> None:
-    """Write the repository and switch to it, if it differs. RepositoryError leaves the old one as it was."""
+    """Write the repository and switch to it, if it differs from the one that is there.
+
+    Raises RepositoryError if it cannot be written, and leaves the old one as it was.
+    """
     if plan.changes:
         with stage(plan) as new:
             new.switch()
@@ -38,7 +41,8 @@ def commit(plan: BuildPlan) -> None:
 def stage(plan: BuildPlan) -> Iterator[StagedBuild]:
     """Write the new repository beside the old one, which other builds leave alone meanwhile.
 
-    It is removed in the end unless it was switched to. RepositoryError leaves the old one as it was.
+    It is removed in the end unless it was switched to. Raises RepositoryError if it cannot be written, and the old one
+    stays as it was.
     """
     try:
         with lock_repository(plan.output) as builds:
@@ -53,7 +57,7 @@ def stage(plan: BuildPlan) -> Iterator[StagedBuild]:
 
 
 class StagedBuild:
-    """A complete build in its `folder`, and the one that is served until the switch, None where there is none."""
+    """A complete build in its `folder`, and the one that is served until the switch, None if there is none."""
 
     def __init__(self, output: Path, folder: Path) -> None:
         self._output = output
@@ -108,7 +112,7 @@ def _write_file(path: Path, file: PlannedFile) -> None:
 
 
 def copy_regular_file(source: Path, path: Path) -> None:
-    """What the file has now, without following a link; nobody may read the copy who may not read the file."""
+    """Copy what the file has now, following no link; nobody may read the copy who may not read the file."""
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file, open(path, "wb") as copy:
         seen = os.fstat(descriptor)
