@@ -20,7 +20,7 @@ from converter.repository.content import Plan
 from converter.repository.current import read_current
 from converter.repository.lock import SCRATCH, lock_for_reading, lock_repository
 from converter.repository.plan import BuildOptions, plan_model
-from converter.repository.version_history import VersionHistory, assign_version, carry_over, go_back
+from converter.repository.version_history import VersionHistory, assign_version, carry_over, restore_version
 from converter.schema.manifest import Manifest
 
 _KEY_BYTES = 16
@@ -101,7 +101,7 @@ def plan_rollback(name: str, old: Workspace) -> BuildPlan:
         raise RepositoryError(f"{old.output}: nothing is built here: `schwift build-repo` builds")
     root = old.output.resolve()
     others = [entry.name for entry in manifest.models if entry.name != name]
-    plans = [go_back(name, manifest, root), carry_over(manifest, root, others)]
+    plans = [restore_version(name, manifest, root), carry_over(manifest, root, others)]
     return complete_plan(old.output, plans, manifest, [name])
 
 

@@ -48,7 +48,7 @@ def list_files(folder: Path, allowed: Sequence[Path]) -> dict[str, SourceFile]:
             if name in LEFT_OUT or name.endswith((".pyc", ".pyo")):
                 continue
             path = Path(where, name)
-            file = _look_at(path, allowed)
+            file = _check_file(path, allowed)
             total += file.stamp[2]
             if total > MOST_BYTES:
                 raise ConfigError(
@@ -70,7 +70,7 @@ def check_unchanged(files: Mapping[str, SourceFile]) -> None:
             raise ConfigError(f"{file.path}: changed while it was inspected: build again when nothing writes to it")
 
 
-def _look_at(path: Path, allowed: Sequence[Path]) -> SourceFile:
+def _check_file(path: Path, allowed: Sequence[Path]) -> SourceFile:
     try:
         real = Path(os.path.realpath(path, strict=True))
         if path.is_symlink():

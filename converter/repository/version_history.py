@@ -37,7 +37,8 @@ class VersionHistory:
         """The Triton models of any of the versions."""
         return {name for entry in self._list_entries() for name in entry.triton_models}
 
-    def gone_back_from(self) -> tuple[OlderVersion, ...]:
+    def list_rolled_back(self) -> tuple[OlderVersion, ...]:
+        """List the versions above the served one, which are there since it was gone back to."""
         served = self.served.version if self.served else 0
         return tuple(item for item in self._older if item.version > served)
 
@@ -53,8 +54,8 @@ class VersionHistory:
             return None
         return OlderVersion(entry=self.served, configs=configs)
 
-    def older(self, keep: int) -> list[OlderVersion]:
-        """Return the newest `keep` versions below the served one."""
+    def list_older(self, keep: int) -> list[OlderVersion]:
+        """List the newest `keep` versions below the served one."""
         served = self.served.version if self.served else 0
         below = [item for item in self._older if item.version < served]
         return below[max(0, len(below) - keep) :]
@@ -67,7 +68,7 @@ class VersionHistory:
             {_drop_number(name): file for name, file in self._list_files(version.entry).items()},
         )
 
-    def keep_beside(self, plan: Plan, versions: Iterable[OlderVersion]) -> tuple[Plan, list[str]]:
+    def join_older(self, plan: Plan, versions: Iterable[OlderVersion]) -> tuple[Plan, list[str]]:
         """Add older versions as they lie in the repository; notes name each that is damaged, and left out."""
         plans, notes = [plan], []
         for item in versions:
@@ -114,22 +115,22 @@ def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan
     keep = content.entry.spec.versions - 1
     served = history.find_served()
     if served is not None:
-        beside = [*history.older(keep), *history.gone_back_from()]
+        beside = [*history.list_older(keep), *history.list_rolled_back()]
         if history.recall_content(served).fingerprint == content.fingerprint:
-            return history.keep_beside(content.lay_out(served.version), beside)
-        for left in history.gone_back_from():
+            return history.join_older(content.lay_out(served.version), beside)
+        for left in history.list_rolled_back():
             if history.recall_content(left).fingerprint == content.fingerprint:
-                plan, notes = history.keep_beside(history.plan_served(served), beside)
+                plan, notes = history.join_older(history.plan_served(served), beside)
                 note = (
                     f"{left.name}: version {served.version} stays, since models/ has version {left.version}, which "
                     "was rolled back: change the model to serve it anew"
                 )
                 return plan, [*notes, note]
-    carried = [*history.older(keep - 1), served] if keep and served is not None else []
-    return history.keep_beside(content.lay_out(history.newest + 1), carried)
+    carried = [*history.list_older(keep - 1), served] if keep and served is not None else []
+    return history.join_older(content.lay_out(history.newest + 1), carried)
 
 
-def go_back(name: str, old: Manifest, root: Path) -> Plan:
+def restore_version(name: str, old: Manifest, root: Path) -> Plan:
     """Plan the version of a model before the served one, which is kept above it.
 
     Raises ConfigError if there is none, RepositoryError if one of the two is damaged.
@@ -141,17 +142,17 @@ def go_back(name: str, old: Manifest, root: Path) -> Plan:
         raise ConfigError(f"{name}: no model of the repository has this name{nearest(name, known)}")
     if served is None:
         raise RepositoryError(f"{name}: its config.pbtxt is damaged: build it anew with `schwift build-repo`")
-    below = history.older(keep=1)
+    below = history.list_older(keep=1)
     if not below:
         raise ConfigError(
             f"{name}: the repository has no version before {served.version}: it keeps as many as the model's "
             f"`versions: {served.entry.spec.versions}` says, the served one among them"
         )
-    _, damaged = history.keep_beside(Plan((), {}), below)
+    _, damaged = history.join_older(Plan((), {}), below)
     if damaged:
         raise RepositoryError(damaged[0])
     others = [item for item in old.older_of(name) if item.version != below[0].version]
-    plan, _ = history.keep_beside(history.plan_served(below[0]), [*others, served])
+    plan, _ = history.join_older(history.plan_served(below[0]), [*others, served])
     return plan
 
 
