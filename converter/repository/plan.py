@@ -70,8 +70,8 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
     files = _list_direct_files(direct, source, facts)
     front = None
     if "predict_batched" in spec.endpoints:
-        front = _make_front(source, tensors, direct, preferred, queue_size, options)
-        configs[front.name] = render(_drop_reshape(front))
+        front = _make_front(source, direct, preferred, queue_size, options)
+        configs[front.name] = render(front)
         files |= _list_front_files(front, wake_key)
     entry = ModelEntry(
         spec=spec,
@@ -87,12 +87,7 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
 
 
 def _make_front(
-    source: ModelSource,
-    tensors: Tensors,
-    direct: TritonModel,
-    preferred: Sequence[int],
-    queue_size: int,
-    options: BuildOptions,
+    source: ModelSource, direct: TritonModel, preferred: Sequence[int], queue_size: int, options: BuildOptions
 ) -> TritonModel:
     spec = source.spec
     timeout_us = round(1e3 * (spec.queue.timeout_ms or options.predict_timeout_seconds * 1e3))
@@ -100,8 +95,9 @@ def _make_front(
         name=spec.name,
         backend="python",
         max_batch_size=max(preferred),
-        inputs=tensors.inputs,
-        outputs=tensors.outputs,
+        # The front speaks the clients' shapes: only the model's own backend knows a graph's [N].
+        inputs=tuple(replace(plan, scalar=False) for plan in direct.inputs),
+        outputs=tuple(replace(plan, scalar=False) for plan in direct.outputs),
         instances=spec.front_instances,
         parameters={
             "direct_model": direct.name,
@@ -119,25 +115,10 @@ def _make_front(
 def _make_direct(
     source: ModelSource, facts: ModelFacts, tensors: Tensors, rows: int, options: BuildOptions
 ) -> TritonModel:
-    spec = source.spec
-    name = spec.name + DIRECT_SUFFIX
-    if spec.backend == "onnx":
-        # Triton's C++ backend reads the threads from here, so they are of the machine that builds.
-        threads = max(1, min(options.max_ml_workers, options.cores) // spec.instances)
-        return TritonModel(
-            name=name,
-            backend="onnxruntime",
-            max_batch_size=rows,
-            inputs=tensors.inputs,
-            outputs=tensors.outputs,
-            instances=spec.instances,
-            parameters={"intra_op_thread_count": str(threads), "inter_op_thread_count": "1"},
-            default_model_filename=spec.model_args.model_file,
-        )
+    spec, args = source.spec, source.spec.model_args
     folder = f"{_SOURCE}/{facts.package}/{source.folder.name}"
-    args = spec.model_args
-    return TritonModel(
-        name=name,
+    direct = TritonModel(
+        name=spec.name + DIRECT_SUFFIX,
         backend="python",
         max_batch_size=rows,
         inputs=tensors.inputs,
@@ -155,14 +136,15 @@ def _make_direct(
             "debug": str(int(options.debug_model)),
         },
     )
-
-
-def _drop_reshape(front: TritonModel) -> TritonModel:
-    """Give the front the clients' shapes: only the model's own backend knows a graph's [N]."""
+    if spec.backend != "onnx":
+        return direct
+    # Triton's C++ backend reads the threads from here, so they are of the machine that builds.
+    threads = max(1, min(options.max_ml_workers, options.cores) // spec.instances)
     return replace(
-        front,
-        inputs=tuple(replace(plan, scalar=False) for plan in front.inputs),
-        outputs=tuple(replace(plan, scalar=False) for plan in front.outputs),
+        direct,
+        backend="onnxruntime",
+        parameters={"intra_op_thread_count": str(threads), "inter_op_thread_count": "1"},
+        default_model_filename=args.model_file,
     )
 
 

@@ -41,7 +41,8 @@ def resolve(source: ModelSource, facts: ModelFacts) -> Tensors:
             tuple(_make_plain(tensor, INPUT_NAME) for tensor in spec.input),
             tuple(_make_plain(tensor, OUTPUT_NAME) for tensor in spec.output),
         )
-    _check_batch_axis(source, facts)
+    for item in facts.inputs:
+        _check_free(source, "input", item)
     if len(facts.inputs) != len(spec.input):
         listed = ", ".join(_describe(item) for item in facts.inputs)
         raise ArtifactError(
@@ -55,11 +56,6 @@ def resolve(source: ModelSource, facts: ModelFacts) -> Tensors:
 
 def _make_plain(tensor: TensorSpec, default: str) -> TensorPlan:
     return TensorPlan(Tensor(name=tensor.name or default, dtype=tensor.dtype, dims=tensor.row_dims))
-
-
-def _check_batch_axis(source: ModelSource, facts: ModelFacts) -> None:
-    for item in facts.inputs:
-        _check_free(source, "input", item)
 
 
 def _check_free(source: ModelSource, key: str, item: GraphTensor) -> None:

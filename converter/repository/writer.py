@@ -18,13 +18,12 @@ from pathlib import Path
 from converter.errors import RepositoryError
 from converter.repository.build_plan import BuildPlan
 from converter.repository.content import PlannedFile, read_files
-from converter.repository.digest import digest
+from converter.repository.digest import digest, read_chunks
 from converter.repository.lock import lock_repository
 from converter.schema.manifest import FILENAME
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-_CHUNK = 1024 * 1024
 
 
 def commit(plan: BuildPlan) -> None:
@@ -120,11 +119,7 @@ def copy_regular_file(source: Path, path: Path) -> None:
             raise RepositoryError(f"{source} is not a regular file any more: build again")
         mode = stat.S_IMODE(os.fstat(copy.fileno()).st_mode)
         os.fchmod(copy.fileno(), mode & seen.st_mode | stat.S_IRUSR)
-        left = seen.st_size
-        # No more than it had: a file that grows would have no end.
-        while left > 0 and (chunk := file.read(min(left, _CHUNK))):
-            copy.write(chunk)
-            left -= len(chunk)
+        copy.writelines(read_chunks(file))
 
 
 def _points_at(output: Path, folder: Path) -> bool:
