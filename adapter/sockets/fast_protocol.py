@@ -20,10 +20,11 @@ from starlette.types import Message, Receive
 from adapter.http.answer import Answer
 from adapter.http.predict import LEFT, Headers, PredictEndpoint
 from adapter.limits.access_policy import Need
-from adapter.sockets.bounded_protocol import BODY, BOUNDARY, HEAD, BoundedProtocol
+from adapter.sockets.bounded_protocol import BoundedProtocol
 from adapter.sockets.connection_bounds import HeadBounds
 from adapter.sockets.stepping import HEAD_END
 from adapter.sockets.uvicorn_parts import STATUS_LINE
+from adapter.sockets.watched_protocol import BODY, BOUNDARY, HEAD
 from converter.schema.model import Endpoint
 
 
