@@ -20,11 +20,12 @@ from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
 from adapter.http.gate import Gate
 from adapter.lifecycle.awake_clock import AwakeClock
+from adapter.lifecycle.health_check import HealthCheck
 from adapter.lifecycle.liveness import ModelLiveness, canary_id
 from adapter.lifecycle.model_loader import ModelLoader
-from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.reconciler import Reconciler
+from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
@@ -83,7 +84,7 @@ def make_components(
     worker_counters = WorkerCounters(table, worker)
     stubs = StubProcesses(settings.triton_grpc) if settings.embedded else None
     registry = Registry(manifest, table, worker) if stubs is None else Registry(manifest, table, worker, stubs.whole)
-    registry_sync = RegistrySync(registry, sharing.snapshot)
+    registry_sync = RegistrySync(registry, sharing.snapshot, sharing.lead)
     admission = Admission(settings.max_concurrent_requests, worker_counters.cell(counters.ALL, counters.IN_FLIGHT))
     breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
     bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
@@ -146,11 +147,11 @@ async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -
 
     `controlled` lets `schwift reload` speak to it.
     """
-    descriptor, model_locks = parts.settings.supervisor_fd, ModelLocks()
+    settings, descriptor = parts.settings, parts.settings.supervisor_fd
     supervisor = None if descriptor is None else SupervisorPipe(descriptor)
-    reaper = Reaper(parts.stubs, supervisor, parts.settings.predict_timeout_seconds)
-    loader = ModelLoader(parts.backend, reaper, parts.settings.model_load_timeout_seconds, supervisor)
-    reconciler = _reconciler(parts, supervisor, model_locks, reaper, loader)
+    reaper = Reaper(parts.stubs, supervisor, settings.predict_timeout_seconds)
+    loader = ModelLoader(parts.backend, reaper, settings.model_load_timeout_seconds, supervisor)
+    reconciler = _reconciler(parts, loader, supervisor)
     adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)
     tasks = [
         asyncio.create_task(parts.awake.beat(), name="awake clock"),
@@ -160,7 +161,7 @@ async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -
         asyncio.create_task(adopt(parts.registry, parts.bindings, adopted), name="adopt"),
     ]
     if controlled:
-        control = _control(parts, model_locks, loader)
+        control = _control(parts, loader)
         tasks.append(asyncio.create_task(control.run(), name="control"))
     try:
         yield
@@ -175,56 +176,28 @@ async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -
             await asyncio.to_thread(traces.close)
 
 
-def _reconciler(
-    parts: Components,
-    supervisor: SupervisorPipe | None,
-    model_locks: ModelLocks,
-    reaper: Reaper,
-    loader: ModelLoader,
-) -> Reconciler:
-    settings = parts.settings
-    watch = ModelLiveness(
+def _reconciler(parts: Components, loader: ModelLoader, supervisor: SupervisorPipe | None) -> Reconciler:
+    liveness = ModelLiveness(
         parts.sharing.table,
         parts.backend,
-        settings.predict_timeout_seconds,
+        parts.settings.predict_timeout_seconds,
         parts.awake.time,
-        functools.partial(canary_id, settings.repository),
+        functools.partial(canary_id, parts.settings.repository),
     )
-    return Reconciler(
-        parts.registry,
-        parts.backend,
-        loader,
-        reaper,
-        parts.sharing,
-        deadline=settings.predict_timeout_seconds,
-        breakers=parts.breakers,
-        stubs=parts.stubs,
-        supervisor=supervisor,
-        model_locks=model_locks,
-        registry_sync=parts.registry_sync,
-        watch=watch,
-        slept_since=parts.awake.slept_since,
-    )
+    health, recovery = HealthCheck(liveness, parts.stubs), Recovery(parts.stubs, supervisor)
+    return Reconciler(parts.registry_sync, loader, health, recovery, parts.breakers, parts.awake)
 
 
-def _control(parts: Components, model_locks: ModelLocks, loader: ModelLoader) -> ControlServer:
+def _control(parts: Components, loader: ModelLoader) -> ControlServer:
     settings = parts.settings
     reloader = Reloader(
-        parts.registry,
-        parts.backend,
-        parts.sharing.table,
-        parts.registry_sync.publish,
-        loader,
-        settings.predict_timeout_seconds,
-        model_locks=model_locks,
+        parts.registry_sync, loader, parts.backend, parts.sharing.table, settings.predict_timeout_seconds
     )
     # Beside an adapter in a container of its own, the folders may have other names.
     folders = (
         Folders(models=settings.model_directory, repository=settings.repository) if settings.embedded else Folders()
     )
-    return ControlServer(
-        reloader, parts.sharing.lead, settings.control_path, settings.repository, parts.registry_sync.lead, folders
-    )
+    return ControlServer(reloader, parts.registry_sync, settings.control_path, settings.repository, folders)
 
 
 async def _follow_keys(gate: Gate) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.stub_processes import SupervisorPipe
 from converter.schema.manifest import ModelEntry
@@ -15,7 +16,10 @@ _UNLOAD_SECONDS = 5.0
 
 
 class ModelLoader:
-    """`timeout` of one load, in seconds. `supervisor` ends processes, if Triton runs below `schwift serve`."""
+    """`timeout` of one load, in seconds. `supervisor` ends processes, if Triton runs below `schwift serve`.
+
+    Whoever loads or unloads a served model holds its lock, of `locks`.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,15 @@ class ModelLoader:
         self._supervisor = supervisor
         self._clock = clock
         self.timeout = timeout
+        self.locks = ModelLocks()
+
+    async def states(self, timeout: float) -> Mapping[str, str]:
+        """InferenceBackend.states. Raises: UpstreamDown."""
+        return await self._backend.states(timeout)
+
+    def end_leftovers(self) -> None:
+        """Have those processes ended that outlived an unloading for long enough; to be called every moment."""
+        self._reaper.look()
 
     async def load(self, entry: ModelEntry) -> float:
         """Load an entry's Triton models, the model before the front that calls it; the seconds that it took.

@@ -10,81 +10,59 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from adapter import errors
 from adapter.backend.error_mapping import load_reason
-from adapter.backend.protocol import InferenceBackend
-from adapter.lifecycle.liveness import ModelLiveness
+from adapter.lifecycle.awake_clock import AwakeClock
+from adapter.lifecycle.health_check import HealthCheck, Trouble
 from adapter.lifecycle.model_loader import ModelLoader
-from adapter.lifecycle.model_locks import ModelLocks
-from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.recovery import Recovery
-from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
-from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from adapter.limits.breakers import Breakers
-from adapter.sharing import SharedState
 
 _log = logging.getLogger("schwift.adapter")
 
 _CALL_SECONDS = 5.0
 _PASS_SECONDS = 1.0
 _START_SECONDS = 0.1
-_MEASURE_SECONDS = 10.0
 # Loads at a time: each start is mostly one core's work.
 _LOADS = 2
 
 
 class Reconciler:
-    """`run` is a task of the adapter's; it ends when cancelled."""
+    """`run` is a task of the adapter's; it ends when cancelled.
+
+    `awake` tells whether the event loop has stood still: answers that we were too late for prove nothing.
+    """
 
     def __init__(
         self,
-        registry: Registry,
-        backend: InferenceBackend,
+        registry_sync: RegistrySync,
         loader: ModelLoader,
-        reaper: Reaper,
-        sharing: SharedState | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        deadline: float = 15.0,
-        breakers: Breakers | None = None,
-        stubs: StubProcesses | None = None,
-        supervisor: SupervisorPipe | None = None,
-        model_locks: ModelLocks | None = None,
-        registry_sync: RegistrySync | None = None,
-        watch: ModelLiveness | None = None,
-        slept_since: Callable[[float], bool] = lambda moment: False,
+        health: HealthCheck,
+        recovery: Recovery,
+        breakers: Breakers,
+        awake: AwakeClock,
     ) -> None:
-        names = list(registry.models)
-        self._registry = registry
-        self._backend = backend
-        self._clock = clock
-        # Whether the event loop has stood still since a moment: answers that we were too late for prove nothing.
-        self._slept_since = slept_since
-        self._sharing = sharing or SharedState(names)
-        self._registry_sync = registry_sync or RegistrySync(registry, self._sharing.snapshot)
-        self._breakers = breakers or Breakers(self._sharing.breakers)
-        self._stubs = stubs
-        self._watch = watch or ModelLiveness(self._sharing.table, backend, deadline, clock)
-        self._recovery = Recovery(stubs, supervisor)
-        self._reaper = reaper
+        self._registry_sync = registry_sync
+        self._registry = registry_sync.registry
         self._loader = loader
-        registry.watch(lambda name, _: self._recovery.forget(name))
+        self._health = health
+        self._recovery = recovery
+        self._breakers = breakers
+        self._awake = awake
+        self._registry.watch(lambda name, _: recovery.forget(name))
         self._slots = asyncio.Semaphore(_LOADS)
-        # Whose turn it is where a reload wants the same model.
-        self._model_locks = model_locks or ModelLocks()
         # What is being loaded, by the model's name.
         self._work: dict[str, asyncio.Task[None]] = {}
-        self._measured = -_MEASURE_SECONDS
 
     async def run(self) -> None:
         try:
             while True:
-                leads = self._sharing.lead.try_acquire()
+                leads = self._registry_sync.try_lead()
                 try:
                     if leads:
                         await self.reconcile()
@@ -112,12 +90,12 @@ class Reconciler:
 
     async def _look(self) -> None:
         # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
-        models = [model for name, model in self._registry.models.items() if self._model_locks.free(name)]
-        asked = self._clock()
+        models = [model for name, model in self._registry.models.items() if self._loader.locks.free(name)]
+        asked = self._awake.clock()
         try:
-            states = await self._backend.states(_CALL_SECONDS)
+            states = await self._loader.states(_CALL_SECONDS)
         except errors.UpstreamDown:
-            if self._slept_since(asked):
+            if self._awake.slept_since(asked):
                 return
             self._registry.triton_up = False
             for model in self._registry.models.values():
@@ -137,7 +115,7 @@ class Reconciler:
                 # Whoever died did so with Triton.
                 self._registry.begin_incarnation(model)
             if model.dead:
-                self._recover(model, "died", [])
+                self._recover(model, Trouble("died"))
             elif not gone:
                 self._set_ready(model)
                 await self._check(model)
@@ -145,84 +123,53 @@ class Reconciler:
                 if model.ready:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
                 self._begin(model, self._load(model))
-        self._reaper.look()
-        await self._measure()
+        self._loader.end_leftovers()
+        await self._health.measure(self._registry.models, self._work)
 
     def _may_load(self, model: Model) -> bool:
-        return self._serves(model) and self._model_locks.free(model.entry.name)
+        return self._serves(model) and self._loader.locks.free(model.entry.name)
 
     def _serves(self, model: Model) -> bool:
         """Whether it has not been replaced meanwhile."""
         return self._registry.models.get(model.entry.name) is model
 
     async def _check(self, model: Model) -> None:
-        """Whether a model that Triton calls ready is: no process gone, an answer now and then, not too large."""
-        if hung := self._watch.look(model):
-            self._recover(model, "hung", hung)
+        trouble = await self._health.check(model)
+        if trouble is None or not self._may_load(model):
             return
-        lost = await self._lost(model)
-        if not self._may_load(model):
-            return
-        if lost:
+        if trouble.reason == "died":
             model.report_dead(model.incarnation, "a missing process")
-            self._recover(model, "died", [])
-        elif model.over_memory:
-            self._recover(model, "memory", [])
-
-    async def _lost(self, model: Model) -> bool:
-        """Whether a process of a model is gone, seen before anybody asks the model."""
-        entry, stubs = model.entry, self._stubs
-        if stubs is None:
-            return False
-        # One that died just before they were looked for is not among them. Of a C++ backend there are none.
-        some = any(0 < len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
-        if not some and stubs.all_alive(entry.triton_models):
-            return False
-        # They may have been replaced in good order.
-        await asyncio.to_thread(stubs.look)
-        # Where Triton itself is gone, its models have not died one by one.
-        return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
-
-    async def _measure(self) -> None:
-        """What the models' processes hold, now and then."""
-        now = self._clock()
-        if self._stubs is None or now - self._measured < _MEASURE_SECONDS:
-            return
-        self._measured = now
-        groups = {name: model.entry.triton_models for name, model in self._registry.models.items()}
-        for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
-            if name not in self._work and name in self._registry.models:
-                self._registry.models[name].memory.set(size)
+        self._recover(model, trouble)
 
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
         name = model.entry.name
-        self._model_locks.acquire([name])
-        self._watch.forget(model)
+        self._loader.locks.acquire([name])
+        self._health.liveness.forget(model)
         task = self._work[name] = asyncio.create_task(work, name=f"load {name}")
         task.add_done_callback(lambda _: self._done(name))
 
     def _done(self, name: str) -> None:
         self._work.pop(name, None)
-        self._model_locks.release([name])
+        self._loader.locks.release([name])
 
-    def _recover(self, model: Model, reason: str, hung: list[str]) -> None:
-        wait = self._recovery.wait(model, reason, self._clock())
-        model.recoveries[reason].add(1)
+    def _recover(self, model: Model, trouble: Trouble) -> None:
+        wait = self._recovery.wait(model, trouble.reason, self._awake.clock())
+        model.recoveries[trouble.reason].add(1)
         model.memory.set(0)
-        self._begin(model, self._load_anew(model, reason, hung, wait))
+        self._begin(model, self._load_anew(model, trouble, wait))
 
-    async def _load_anew(self, model: Model, reason: str, hung: list[str], wait: float | None) -> None:
+    async def _load_anew(self, model: Model, trouble: Trouble, wait: float | None) -> None:
         """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
-        self._recovery.mark(model, reason, wait)
+        self._recovery.mark(model, trouble.reason, wait)
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
         await self._recovery.look()
-        names = hung or (self._recovery.outliving_death(model) if reason == "died" else [])
+        names = trouble.hung or (self._recovery.outliving_death(model) if trouble.reason == "died" else ())
         if self._recovery.can_end(names):
             # Before they are, since Triton may end over it, and never answers some of their calls.
             self._registry.abandon_calls(model)
         try:
             await self._recovery.end(model, names)
-            await self._loader.unload(model.entry, orderly=reason == "memory")
+            await self._loader.unload(model.entry, orderly=trouble.reason == "memory")
         except errors.UpstreamDown as error:
             self._set_unavailable(model, error.detail)
             return
@@ -234,27 +181,24 @@ class Reconciler:
 
     async def _load(self, model: Model) -> None:
         async with self._slots:
-            anew = model.status.state == "recovering"
-            if not anew:
+            again = model.status.state == "recovering"
+            if not again:
                 model.status.become("loading", model.status.reason)
-            started = self._clock()
+            started = self._awake.clock()
             try:
                 seconds = await self._loader.load(model.entry)
             except errors.UpstreamDown as error:
                 self._set_unavailable(model, error.detail)
                 return
             except errors.ModelUnavailable as error:
-                if self._slept_since(started):
+                if self._awake.slept_since(started):
                     # It may have loaded in good time; the next pass sees that, or loads it again.
                     self._set_unavailable(model, "its load was not followed to its end")
                     return
                 _log.error("model %s did not load: %s", model.entry.name, error.inside)
                 model.status.become("failed", load_reason(error.inside))
                 return
-            if self._stubs is not None:
-                sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
-                # Where it was there before, its old process may not have ended yet.
-                model.memory.set(0 if anew else sizes[""])
+            await self._health.measure_loaded(model, again)
             # What died or failed was the one before.
             self._registry.begin_incarnation(model)
             self._breakers[model.entry.name].model.reset()
@@ -264,16 +208,16 @@ class Reconciler:
         if not model.ready:
             _log.info("model %s is ready", model.entry.name)
         if self._serves(model):
-            self._watch.begin(model)
+            self._health.liveness.begin(model)
         model.status.become("ready", None, load_seconds)
 
     def _set_unavailable(self, model: Model, reason: str) -> None:
         _log.warning("model %s is unavailable: %s", model.entry.name, reason)
-        self._watch.forget(model)
+        self._health.liveness.forget(model)
         model.status.become("unavailable", reason)
 
     def _end(self) -> None:
         for task in list(self._work.values()):
             task.cancel()
         for model in self._registry.models.values():
-            self._watch.forget(model)
+            self._health.liveness.forget(model)

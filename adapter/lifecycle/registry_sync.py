@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from adapter.lifecycle.registry import Registry
+from adapter.workers.process_lock import ProcessLock
 from adapter.workers.shared_snapshot import SharedSnapshot
 
 
 class RegistrySync:
-    """`publish` is for the worker that leads, `catch_up` for all: who leads has nothing to catch up with."""
+    """One worker's. Who holds the `lead_lock` keeps the models loaded, and tells the others.
 
-    def __init__(self, registry: Registry, snapshot: SharedSnapshot) -> None:
-        self._registry = registry
+    `publish` is for the worker that leads, `catch_up` for all: who leads has nothing to catch up with.
+    """
+
+    def __init__(self, registry: Registry, snapshot: SharedSnapshot, lead_lock: ProcessLock) -> None:
+        self.registry = registry
+        self._lead_lock = lead_lock
         self._snapshot = snapshot
         self._seen = 0
         self._told = b""
         self._leads = False
         registry.watch_states(self._publish_change)
+
+    def try_lead(self) -> bool:
+        """Take the lead if no other worker has it; whether this one leads."""
+        if not self._lead_lock.try_acquire():
+            return False
+        self.lead()
+        return True
 
     def lead(self) -> None:
         """Take over what the worker that led before knew, and publish each change of a state from now on."""
@@ -24,7 +36,7 @@ class RegistrySync:
 
     def publish(self) -> None:
         """Write down what has changed."""
-        text = self._registry.as_text()
+        text = self.registry.as_text()
         if text != self._told:
             self._seen = self._snapshot.publish(text)
             self._told = text
@@ -34,7 +46,7 @@ class RegistrySync:
         published = self._snapshot.read(self._seen)
         if published is not None:
             self._seen, text = published
-            self._registry.follow(text)
+            self.registry.follow(text)
 
     def _publish_change(self) -> None:
         if self._leads:

@@ -8,13 +8,12 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 from adapter import errors
+from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.reload.reloader import Reloader
-from adapter.workers.process_lock import ProcessLock
 from converter.errors import RepositoryError
 from converter.schema.control import (
     ControlRequest,
@@ -45,34 +44,26 @@ _BACKLOG = 4
 
 
 class ControlServer:
-    """Of every worker; the one that leads listens. `follow` takes over what the one before it knew.
+    """Of every worker; the one that leads listens.
 
     `folders` is what is said of the served folders; `repository` is where this process sees the repository.
     """
 
     def __init__(
-        self,
-        reloader: Reloader,
-        lead: ProcessLock,
-        path: Path,
-        repository: Path,
-        follow: Callable[[], None],
-        folders: Folders,
+        self, reloader: Reloader, registry_sync: RegistrySync, path: Path, repository: Path, folders: Folders
     ) -> None:
         self._reloader = reloader
-        self._lead = lead
+        self._registry_sync = registry_sync
         self._path = path
         self._repository = repository
-        self._follow = follow
         self._folders = folders
         self._turn = asyncio.Lock()
         self._conversations: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Ends when cancelled."""
-        while not self._lead.try_acquire():
+        while not self._registry_sync.try_lead():
             await asyncio.sleep(_FOLLOW_SECONDS)
-        self._follow()
         if self._reloader.on_trial:
             await self._settle_alone()
         try:

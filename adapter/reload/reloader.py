@@ -22,8 +22,8 @@ from adapter.backend.error_mapping import load_reason
 from adapter.backend.protocol import InferenceBackend
 from adapter.bindings import Bindings
 from adapter.lifecycle.model_loader import ModelLoader
-from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.reload import smoke_test
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
@@ -42,31 +42,25 @@ _ADOPT_SECONDS = 5.0
 
 
 class Reloader:
-    """Of the leading worker. `tell` writes down for the others what the registry says.
-
-    `answer_timeout` of one request, in seconds.
-    """
+    """The leading worker's. `answer_timeout` of one request, in seconds; `table` has what each worker has adopted."""
 
     def __init__(
         self,
-        registry: Registry,
+        registry_sync: RegistrySync,
+        loader: ModelLoader,
         backend: InferenceBackend,
         table: SharedTable,
-        tell: Callable[[], None],
-        loader: ModelLoader,
         answer_timeout: float,
         clock: Callable[[], float] = time.monotonic,
-        model_locks: ModelLocks | None = None,
     ) -> None:
-        self._registry = registry
+        self._registry_sync = registry_sync
+        self._registry = registry_sync.registry
+        self._loader = loader
         self._backend = backend
         self._table = table
-        self._tell = tell
-        self._loader = loader
         self._answer_timeout = answer_timeout
         self._clock = clock
-        # Those of the keeper, and which of them are ours now.
-        self._model_locks = model_locks or ModelLocks()
+        # Names of models that the reconciler leaves alone for us.
         self._ours: set[str] = set()
         # Entries that requests were led away from, whose Triton models may be loaded still.
         self._replaced: list[ModelEntry] = []
@@ -111,7 +105,7 @@ class Reloader:
 
     def release(self) -> None:
         """Leave the models to the keeper again."""
-        self._model_locks.release(self._ours)
+        self._loader.locks.release(self._ours)
         self._ours = set()
 
     async def switch(self, entries: Sequence[ModelEntry], suffix: str, manifest: Manifest) -> None:
@@ -157,14 +151,14 @@ class Reloader:
         names = names - self._ours
         ends = self._clock() + self._loader.timeout + _RECOVERY_SECONDS
         told = False
-        while busy := sorted(name for name in names if not self._model_locks.free(name)):
+        while busy := sorted(name for name in names if not self._loader.locks.free(name)):
             if self._clock() > ends:
                 raise errors.ReloadFailed(f"{busy[0]}: the server is still loading what it serves now: try again later")
             if not told:
                 say(f"{busy[0]}: waiting, since the server is loading what it serves now")
                 told = True
             await asyncio.sleep(_LOOK_SECONDS)
-        self._model_locks.acquire(names)
+        self._loader.locks.acquire(names)
         self._ours |= names
 
     async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
@@ -193,7 +187,7 @@ class Reloader:
         models = self._registry.models
         self._replaced += [models[name].entry for name in names if name in models]
         self._registry.replace(entries, removed)
-        self._tell()
+        self._registry_sync.publish()
         ends = self._clock() + self._answer_timeout + _ADOPT_SECONDS
         cells = [row[counters.ADOPTED : counters.ADOPTED + 1] for row in self._table.rows(counters.ALL)]
         while any(cell[0] < self._registry.generation for cell in cells):

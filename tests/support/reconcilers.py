@@ -4,19 +4,62 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle.awake_clock import AwakeClock
+from adapter.lifecycle.health_check import HealthCheck
+from adapter.lifecycle.liveness import ModelLiveness
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.reconciler import Reconciler
+from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
+from adapter.limits.breakers import Breakers
 from adapter.reload.reloader import Reloader
+from adapter.sharing import SharedState
+from adapter.workers.process_lock import ProcessLock
+from adapter.workers.shared_snapshot import SharedSnapshot
 from adapter.workers.shared_table import SharedTable
 from tests.support.fakes.outliving import NotedOutliving
 
 DEADLINE = 15.0
+
+
+class NeverAsleep(AwakeClock):
+    """Of a loop that has not stood still, however far the clock goes at once."""
+
+    def slept_since(self, moment: float) -> bool:
+        return False
+
+
+class ToldSync(RegistrySync):
+    """Notes by a function that something was published."""
+
+    def __init__(self, registry: Registry, tell: Callable[[], None], snapshot: SharedSnapshot | None = None) -> None:
+        super().__init__(registry, snapshot or SharedSnapshot(), ProcessLock("test"))
+        self._tell = tell
+
+    def publish(self) -> None:
+        super().publish()
+        self._tell()
+
+
+class Killing(SupervisorPipe):
+    """Hands what is to be killed to a function."""
+
+    def __init__(self, kill: Callable[[str], object]) -> None:
+        self._kill = kill
+
+    def kill(self, model: str) -> bool:
+        self._kill(model)
+        return True
+
+
+def make_sync(registry: Registry, snapshot: SharedSnapshot | None = None) -> RegistrySync:
+    """By itself, or with those that share a snapshot; all of them can lead."""
+    return RegistrySync(registry, snapshot or SharedSnapshot(), ProcessLock("test"))
 
 
 def make_reconciler(
@@ -24,15 +67,24 @@ def make_reconciler(
     backend: InferenceBackend,
     load_timeout: float = 60,
     clock: Callable[[], float] = time.monotonic,
+    registry_sync: RegistrySync | None = None,
+    loader: ModelLoader | None = None,
+    breakers: Breakers | None = None,
     stubs: StubProcesses | None = None,
     supervisor: SupervisorPipe | None = None,
     reaper: Reaper | None = None,
-    **more: Any,
+    awake: AwakeClock | None = None,
 ) -> Reconciler:
+    names = list(registry.models)
     reaper = reaper or Reaper(stubs, supervisor, DEADLINE, clock)
-    loader = ModelLoader(backend, reaper, load_timeout, supervisor, clock)
+    liveness = ModelLiveness(SharedState(names).table, backend, DEADLINE, clock)
     return Reconciler(
-        registry, backend, loader, reaper, clock=clock, deadline=DEADLINE, stubs=stubs, supervisor=supervisor, **more
+        registry_sync or make_sync(registry),
+        loader or ModelLoader(backend, reaper, load_timeout, supervisor, clock),
+        HealthCheck(liveness, stubs, clock),
+        Recovery(stubs, supervisor),
+        breakers or Breakers.alone(names),
+        awake or NeverAsleep(clock),
     )
 
 
@@ -45,18 +97,7 @@ def make_reloader(
     kill: Callable[[str], object] = lambda name: None,
     clock: Callable[[], float] = time.monotonic,
     reaper: Reaper | None = None,
-    **more: Any,
 ) -> Reloader:
+    """`tell` is called for each time that something is published."""
     loader = ModelLoader(backend, reaper or NotedOutliving({}), 60, Killing(kill), clock)
-    return Reloader(registry, backend, table, tell, loader, answer_timeout, clock, **more)
-
-
-class Killing(SupervisorPipe):
-    """Hands what is to be killed to a function."""
-
-    def __init__(self, kill: Callable[[str], object]) -> None:
-        self._kill = kill
-
-    def kill(self, model: str) -> bool:
-        self._kill(model)
-        return True
+    return Reloader(ToldSync(registry, tell), loader, backend, table, answer_timeout, clock)

@@ -132,9 +132,7 @@ def test_a_load_whose_time_passed_asleep_has_not_failed(sleep: float, state: str
     async def main() -> str:
         clock = Clock()
         registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])))
-        reconciler = make_reconciler(
-            registry, Sleepy(clock, sleep), 10, clock=clock, slept_since=AwakeClock(clock).slept_since
-        )
+        reconciler = make_reconciler(registry, Sleepy(clock, sleep), 10, clock=clock, awake=AwakeClock(clock))
         for _ in range(2):
             await reconciler.reconcile()
             await reconciler.wait_idle()
@@ -150,7 +148,7 @@ def test_an_answer_that_was_missed_asleep_says_nothing_of_triton(sleep: float, s
         backend = Sleepy(clock, 0)
         registry = Registry(make_manifest(make_entry("m")))
         awake = AwakeClock(clock)
-        reconciler = make_reconciler(registry, backend, 10, clock=clock, slept_since=awake.slept_since)
+        reconciler = make_reconciler(registry, backend, 10, clock=clock, awake=awake)
         await reconciler.reconcile()
         await reconciler.wait_idle()
         assert registry.models["m"].ready

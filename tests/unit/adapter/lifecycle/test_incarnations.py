@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from adapter.lifecycle.registry import Registry
-from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
 from adapter.sharing import SharedState
 from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.reconcilers import make_sync
 
 
 class Workers:
@@ -15,7 +15,7 @@ class Workers:
     def __init__(self) -> None:
         self.sharing = SharedState(["a"], workers=3)
         self.registries = [Registry(make_manifest(make_entry("a")), self.sharing.table, worker) for worker in range(3)]
-        self.syncs = [RegistrySync(registry, self.sharing.snapshot) for registry in self.registries]
+        self.syncs = [make_sync(registry, self.sharing.snapshot) for registry in self.registries]
         self.syncs[0].lead()
         self.load()
         self.catch_up()
@@ -74,7 +74,7 @@ def test_a_worker_that_takes_the_lead_or_begins_anew_goes_on_with_the_numbers() 
     assert workers.model(1).incarnation == dead + 1
     # In the place of the first one.
     anew = Registry(make_manifest(make_entry("a")), workers.sharing.table, 0)
-    RegistrySync(anew, workers.sharing.snapshot).catch_up()
+    make_sync(anew, workers.sharing.snapshot).catch_up()
     assert (anew.models["a"].incarnation, anew.models["a"].dead, anew.models["a"].ready) == (dead + 1, False, True)
 
 

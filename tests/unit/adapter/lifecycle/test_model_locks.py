@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from adapter import errors
-from adapter.lifecycle.model_locks import ModelLocks
+from adapter.lifecycle.model_loader import ModelLoader
+from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.registry import Registry
-from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
 from adapter.reload.control_server import ControlServer
+from adapter.reload.reloader import Reloader
 from adapter.sharing import SharedState
 from adapter.workers import counters
-from adapter.workers.process_lock import ProcessLock
 from converter.schema.control import Folders
 from converter.schema.manifest import FILENAME, Manifest, ModelEntry
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
-from tests.support.reconcilers import make_reconciler, make_reloader
+from tests.support.reconcilers import ToldSync, make_reconciler
 from tests.support.reload_bench import version
 
 OLD, NEW = version("a", 1), version("a", 2)
@@ -70,25 +70,18 @@ class Both:
         self.sharing = SharedState(["a"])
         self.registry = Registry(make_manifest(OLD), self.sharing.table)
         self.backend = Timed(make_manifest(OLD))
-        model_locks, clock = ModelLocks(), counted_loop().time
-        self.registry_sync = RegistrySync(self.registry, self.sharing.snapshot)
+        clock = counted_loop().time
+        self.registry_sync = ToldSync(self.registry, self._adopt, self.sharing.snapshot)
+        self.loader = ModelLoader(self.backend, Reaper(None, None, 1, clock), 60, None, clock)
         self.reconciler = make_reconciler(
-            self.registry,
-            self.backend,
-            sharing=self.sharing,
-            clock=clock,
-            model_locks=model_locks,
-            registry_sync=self.registry_sync,
+            self.registry, self.backend, clock=clock, registry_sync=self.registry_sync, loader=self.loader
         )
-        self.reloader = make_reloader(
-            self.registry, self.backend, self.sharing.table, self._tell, clock=clock, model_locks=model_locks
-        )
+        self.reloader = Reloader(self.registry_sync, self.loader, self.backend, self.sharing.table, 1, clock)
         self.said: list[str] = []
         # Tasks are ended with the loop.
         self._running = asyncio.create_task(self.reconciler.run())
 
-    def _tell(self) -> None:
-        self.registry_sync.publish()
+    def _adopt(self) -> None:
         counters.Cell(self.sharing.table, counters.ALL, 0, counters.ADOPTED).set(self.registry.generation)
 
     @property
@@ -229,7 +222,7 @@ async def test_R19_model_that_is_removed_during_its_recovery_is_not_left_loaded(
 @in_counted_time
 async def test_R19_recovery_that_does_not_end_is_waited_for_no_longer_than_it_may_take() -> None:
     both = Both()
-    both.reconciler._model_locks.acquire(["a"])
+    both.loader.locks.acquire(["a"])
     began = counted_loop().time()
     with pytest.raises(errors.ReloadFailed, match="a: the server is still loading what it serves now: try again later"):
         await both.reload()
@@ -263,7 +256,7 @@ async def test_R5_death_of_the_version_before_is_not_counted_for_the_new_one() -
 async def test_R1_reload_that_triton_cut_off_is_ended_when_triton_is_there_again(tmp_path: Path) -> None:
     both = Both()
     await both.serving()
-    control = ControlServer(both.reloader, ProcessLock("test"), tmp_path / "sock", tmp_path, lambda: None, Folders())
+    control = ControlServer(both.reloader, both.registry_sync, tmp_path / "sock", tmp_path, Folders())
     task = asyncio.create_task(control._settle_later())
     (tmp_path / FILENAME).write_bytes(NEXT.to_json())
     await both.reloader.stage([NEW], "~t", both.said.append)

@@ -12,13 +12,12 @@ from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
-from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.limits.breakers import Breakers
 from adapter.sharing import SharedState
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
-from tests.support.reconcilers import make_reconciler
+from tests.support.reconcilers import make_reconciler, make_sync
 from tests.support.reconciling import pass_of, registry_of
 
 NOT_LOADED = "The model is not available now; try again shortly."
@@ -202,7 +201,8 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
     sharing, (leading, following) = two_workers()
     text = "failed: ModelError: [schwift:load_error] the model needs foo\n"
     backend = FakeBackend(load_errors={"b_direct": unavailable(text)})
-    leader, follower = make_reconciler(leading, backend, sharing=sharing), RegistrySync(following, sharing.snapshot)
+    leader = make_reconciler(leading, backend, registry_sync=make_sync(leading, sharing.snapshot))
+    follower = make_sync(following, sharing.snapshot)
     follower.catch_up()
     assert states(following) == {"a": "waiting", "b": "waiting"}
     asyncio.run(pass_of(leader))
@@ -216,7 +216,8 @@ def test_the_others_take_over_what_the_leading_worker_says() -> None:
 def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> None:
     sharing, (leading, following) = two_workers()
     backend = FakeBackend()
-    leader, follower = make_reconciler(leading, backend, sharing=sharing), RegistrySync(following, sharing.snapshot)
+    leader = make_reconciler(leading, backend, registry_sync=make_sync(leading, sharing.snapshot))
+    follower = make_sync(following, sharing.snapshot)
     asyncio.run(pass_of(leader))
     follower.catch_up()
     following.models["a"].report_dead(following.models["a"].incarnation, "a test")

@@ -12,13 +12,11 @@ import pytest
 from adapter.app import create_app
 from adapter.http.asgi import PredictShortCut
 from adapter.lifecycle.registry import Registry
-from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.sharing import SharedState
-from adapter.workers.shared_snapshot import SharedSnapshot
 from converter.schema.settings import Settings
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.reconcilers import make_reconciler
+from tests.support.reconcilers import make_reconciler, make_sync
 
 MANIFEST = make_manifest(make_entry("a"))
 BODY = {"features": [[1, 2, 3, 4]]}
@@ -30,7 +28,8 @@ class Workers:
     def __init__(self, folder: Path) -> None:
         sharing, backend = SharedState(["a"], workers=2), FakeBackend()
         self.leading = Registry(MANIFEST, sharing.table, 0)
-        self.reconciler = make_reconciler(self.leading, backend, sharing=sharing)
+        self.registry_sync = make_sync(self.leading, sharing.snapshot)
+        self.reconciler = make_reconciler(self.leading, backend, registry_sync=self.registry_sync)
         settings = Settings(repository=folder, workers=2)
         self.app: PredictShortCut = create_app(settings, MANIFEST, backend, sharing, 1)
 
@@ -86,7 +85,7 @@ def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_
         assert (await workers.ask("POST", "/predict/b")).status_code == 404
         await workers.load()
         workers.leading.replace([make_entry("b")])
-        workers.reconciler._registry_sync.publish()
+        workers.registry_sync.publish()
         answer = await workers.ask("POST", "/predict/b")
         assert (answer.status_code, answer.json()["model"]) == (200, "b")
 
@@ -95,7 +94,7 @@ def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_
 
 def test_who_leads_does_not_follow_its_own_words() -> None:
     registry = Registry(MANIFEST)
-    registry_sync = RegistrySync(registry, SharedSnapshot())
+    registry_sync = make_sync(registry)
     model = registry.models["a"]
     model.status.adopt("ready")
     registry_sync.publish()

@@ -16,7 +16,7 @@ import pytest
 
 from adapter.errors import ModelUnavailable
 from adapter.reload.control_server import ControlServer
-from adapter.workers.process_lock import ProcessLock
+from adapter.workers.shared_snapshot import SharedSnapshot
 from converter.errors import NothingServed, ReloadError
 from converter.live_switch.control_client import ControlClient, connect
 from converter.live_switch.reload_command import follow_server
@@ -24,6 +24,7 @@ from converter.schema.control import Folders, Served
 from converter.schema.manifest import FILENAME, Manifest
 from converter.schema.settings import load_settings
 from tests.support.fakes.entries import make_manifest
+from tests.support.reconcilers import make_sync
 from tests.support.reload_bench import NEXT, Bench, version
 
 # One of the client's methods.
@@ -64,7 +65,7 @@ def with_control(
     async def main() -> None:
         place, bench = Place(root), Bench()
         control = ControlServer(
-            bench.reloader, ProcessLock("test"), place.socket, place.link, lambda: None, folders or place.folders
+            bench.reloader, make_sync(bench.registry), place.socket, place.link, folders or place.folders
         )
         task = asyncio.create_task(control.run())
         while not place.socket.exists():
@@ -243,9 +244,7 @@ def test_socket_of_a_killed_server_is_replaced_and_a_living_ones_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(place: Place, bench: Bench, talk: Callable[..., Any]) -> None:
-        other = ControlServer(
-            bench.reloader, ProcessLock("other"), place.socket, place.link, lambda: None, place.folders
-        )
+        other = ControlServer(bench.reloader, make_sync(bench.registry), place.socket, place.link, place.folders)
         await other.run()
         assert "another server listens there" in caplog.text
         assert await talk(SERVED) == [Served(served={"a": 1, "b": 1}, failed=())]
@@ -276,10 +275,11 @@ def test_worker_that_takes_the_lead_ends_what_the_one_before_it_began(tmp_path: 
     async def main() -> None:
         place, bench = Place(tmp_path), Bench()
         place.switch("000002")
-        control = ControlServer(
-            bench.reloader, ProcessLock("test"), place.socket, place.link,
-            lambda: bench.registry.replace([version("a", 2).on_trial("~t")]), place.folders,
-        )  # fmt: skip
+        before, snapshot = Bench().registry, SharedSnapshot()
+        before.replace([version("a", 2).on_trial("~t")])
+        make_sync(before, snapshot).publish()
+        registry_sync = make_sync(bench.registry, snapshot)
+        control = ControlServer(bench.reloader, registry_sync, place.socket, place.link, place.folders)
         task = asyncio.create_task(control.run())
         while not place.socket.exists():
             await asyncio.sleep(0)

@@ -1,0 +1,76 @@
+"""Whether a model that Triton calls ready is well: no process gone, an answer now and then, not too large."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Literal, NamedTuple
+
+from adapter.lifecycle.liveness import ModelLiveness
+from adapter.lifecycle.served_model import Model
+from adapter.lifecycle.stub_processes import StubProcesses
+
+_MEASURE_SECONDS = 10.0
+
+# Why a model is loaded again: counters.RECOVERY_REASONS.
+Reason = Literal["died", "hung", "memory"]
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a model; `hung` are those of its Triton models that do not answer."""
+
+    reason: Reason
+    hung: tuple[str, ...] = ()
+
+
+class HealthCheck:
+    """All models'. `stubs` if Triton runs on this machine: elsewhere no process is seen, or missed."""
+
+    def __init__(
+        self, liveness: ModelLiveness, stubs: StubProcesses | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.liveness = liveness
+        self._stubs = stubs
+        self._clock = clock
+        self._measured = -_MEASURE_SECONDS
+
+    async def check(self, model: Model) -> Trouble | None:
+        """Say what is wrong with a model; a liveness probe is sent if one is due."""
+        if hung := self.liveness.look(model):
+            return Trouble("hung", tuple(hung))
+        if await self._misses_process(model):
+            return Trouble("died")
+        return Trouble("memory") if model.over_memory else None
+
+    async def _misses_process(self, model: Model) -> bool:
+        """Whether a process of a model is gone, seen before anybody asks the model."""
+        entry, stubs = model.entry, self._stubs
+        if stubs is None:
+            return False
+        # One that died just before they were looked for is not among them. A C++ backend has none.
+        some = any(0 < len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+        if not some and stubs.all_alive(entry.triton_models):
+            return False
+        # They may have been replaced in good order.
+        await asyncio.to_thread(stubs.look)
+        # If Triton itself is gone, its models have not died one by one.
+        return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
+
+    async def measure(self, models: Mapping[str, Model], loading: Collection[str]) -> None:
+        """Note what the models' processes hold, every ten seconds; not of those that are loading."""
+        now = self._clock()
+        if self._stubs is None or now - self._measured < _MEASURE_SECONDS:
+            return
+        self._measured = now
+        measured = dict(models)
+        groups = {name: model.entry.triton_models for name, model in measured.items()}
+        for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
+            if name not in loading:
+                measured[name].memory.set(size)
+
+    async def measure_loaded(self, model: Model, again: bool) -> None:
+        """Note what a model holds that was just loaded; `again`: its old process may not have ended yet."""
+        if self._stubs is not None:
+            sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
+            model.memory.set(0 if again else sizes[""])
