@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from converter.errors import ArtifactError, MissingLibrary
-from converter.inspect import bounded, external_data
+from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
 from converter.inspect.probe_process import Probe, run_probe
 from converter.inspect.python_source import find_package
@@ -54,7 +54,7 @@ def inspect_all(
     lanes = max(1, min(jobs, -(-len(sources) // 2)))
     shares = [sources[i::lanes] for i in range(lanes)]
     with ThreadPoolExecutor(max_workers=lanes) as pool:
-        answers = list(pool.map(lambda share: bounded.ask_all(share, scratch), shares))
+        answers = list(pool.map(lambda share: worker_process.ask_all(share, scratch), shares))
     said = {
         source.spec.name: (source, answer)
         for share, known in zip(shares, answers, strict=True)
@@ -77,8 +77,8 @@ def inspect_all(
     return facts
 
 
-def _read_facts(source: ModelSource, answer: bounded.Answer) -> ModelFacts:
-    """Read what a bounded process found. Raises ArtifactError with what became of it otherwise."""
+def _read_facts(source: ModelSource, answer: worker_process.Answer) -> ModelFacts:
+    """Read what a worker found. Raises ArtifactError with what became of it otherwise."""
     where = f"{source.config}: {source.spec.model_args.model_file or 'the model'}"
     if "facts" in answer:
         found = answer["facts"]

@@ -1,4 +1,4 @@
-"""The process that looks into models' files: `python -m converter.inspect.worker`, started by bounded.py.
+"""The process that looks into models' files: `python -m converter.inspect.worker`, started by worker_process.py.
 
 Takes pickled sources from standard input, from the build alone, and answers each with a line of JSON. Before each it
 bounds its own memory, by what the model's files are; the build bounds its time. What a library prints goes nowhere.

@@ -30,7 +30,7 @@ _MOST_ANSWER = 16 * 1024 * 1024
 Answer = dict[str, Any]
 
 
-class Inspector:
+class WorkerProcess:
     """One process at a time, for models in turn."""
 
     def __init__(self, scratch: Path, seconds: float = SECONDS) -> None:
@@ -111,5 +111,5 @@ def _read_line(process: subprocess.Popen[bytes], ends: float) -> bytes | None:
 
 def ask_all(sources: Sequence[ModelSource], scratch: Path) -> list[Answer]:
     """Return what one process after the other says of these models, in their order."""
-    with contextlib.closing(Inspector(scratch)) as inspector:
-        return [inspector.ask(source) for source in sources]
+    with contextlib.closing(WorkerProcess(scratch)) as worker:
+        return [worker.ask(source) for source in sources]
