@@ -6,7 +6,7 @@ import asyncio
 
 from adapter.backend.connection import Connection
 
-# A load that comes again within this finds its connections. Canaries come every ten seconds
+# A load that comes again within this finds its connections. Probes come every ten seconds
 # (adapter/lifecycle/liveness.py), and do not keep any between them: twice this is the longest that one stays unused.
 _UNUSED_SECONDS = 2.0
 

@@ -117,7 +117,7 @@ class ModelRoute:
             in_flight.add(-1)
 
     def refresh(self) -> None:
-        """What the board says of the regime, brought up to date while nothing arrives."""
+        """What the shared table says of the regime, brought up to date while nothing arrives."""
         self._regime.settle(self._in_flight.total(), self._clock())
         self._show()
 

@@ -1,9 +1,9 @@
 """Whether loaded models answer, found out without disturbing them.
 
 Triton goes on calling a model ready that hangs. What clients ask tells most of it: while answers come, nothing else is
-done. Where none has come for a while, a made-up row is sent along, a canary; one that has no answer within a request's
+done. Where none has come for a while, a made-up row is sent along, a probe; one that has no answer within a request's
 deadline, while nothing else of that model is answered either, is the proof. A model that is slow but goes on is never
-taken for one that hangs: its answers push the proof out, and the longer they usually take, the later the canary.
+taken for one that hangs: its answers push the proof out, and the longer they usually take, the later the probe.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Probe:
 
     def __init__(self, name: str, cells: tuple[int, ...], request_id: str = "") -> None:
         self.name = name
-        # Of its canaries.
+        # Of its probes.
         self.request_id = request_id
         self.cells = cells
         self.count = 0.0
@@ -51,7 +51,7 @@ class _Probe:
 class ModelLiveness:
     """All models'. `deadline` is a request's, in seconds; `clock` that of the running loop, or one beside it.
 
-    `canary_id` is the id under which a front answers by itself; under none its canary is a call of the model too.
+    `canary_id` is the id under which a front answers by itself; under none its probe is a call of the model too.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ModelLiveness:
                 pulse.canary.cancel()
 
     def look(self, model: Model) -> list[str]:
-        """The Triton models of this one that hang; sends a canary where one is due."""
+        """The Triton models of this one that hang; sends a probe where one is due."""
         now = self._clock()
         asked = counters.total(self._table, model.entry.name, counters.IN_FLIGHT) > 0
         return [pulse.name for pulse in self._pulses.get(model.entry.name, ()) if self._hangs(model, pulse, asked, now)]
@@ -147,12 +147,12 @@ class ModelLiveness:
 
 
 def _can_vary(entry: ModelEntry) -> bool:
-    """Whether its canary can be a new row each time, where a cache would answer an old one."""
+    """Whether its probe can be a new row each time, where a cache would answer an old one."""
     return not entry.spec.caching or any(tensor.dtype.startswith("float") for tensor in entry.inputs)
 
 
 def canary_id(repository: Path, entry: ModelEntry) -> str:
-    """The request id that the front of an entry knows a canary by; empty where there is none, or it cannot be read.
+    """The request id that the front of an entry knows a probe by; empty where there is none, or it cannot be read.
 
     The front answers it by itself, so that to ask it costs the model nothing; one that does not know it passes the row
     on, as any other. It is derived from the secret that the build writes for the front's own wake-ups

@@ -1,7 +1,7 @@
-"""One at a time loads and unloads a model: the keeper, or a reload that puts another version in its place.
+"""One at a time loads and unloads a model: the reconciler, or a reload that puts another version in its place.
 
 Both at once would take from each other what they have just loaded; and between the switch on the disk and that of the
-requests, a load by the keeper would bring the new version under the old one's contract.
+requests, a load by the reconciler would bring the new version under the old one's contract.
 """
 
 from __future__ import annotations

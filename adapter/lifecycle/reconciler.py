@@ -1,6 +1,6 @@
 """Keeps the models of the manifest loaded and answering: whenever Triton is there and one is not, loads it.
 
-One pass looks at Triton's index and at what the watch has found, and begins what is to be done; it does not wait for
+One pass looks at Triton's index and at what the probes found, and begins what is to be done; it does not wait for
 that, so that a model which takes long to load keeps nobody from noticing another. A model whose load fails stays
 `failed` with the reason; one that was ready and is gone (Triton restarted) is loaded again, and one whose process died
 or hangs is unloaded and loaded. Of several workers one leads, and does this; the others take over what it says.
@@ -69,7 +69,7 @@ class Reconciler:
                     else:
                         self._registry_sync.catch_up()
                 except Exception:
-                    # The keeper must outlive whatever one pass meets.
+                    # The reconciler must outlive whatever one pass meets.
                     _log.exception("the keeper's pass failed")
                 await asyncio.sleep(_PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS)
         finally:

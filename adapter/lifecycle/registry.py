@@ -13,9 +13,9 @@ from converter.schema.manifest import Manifest, ModelEntry, entry_json
 
 
 class Registry:
-    """All models, by name. `triton_up` is what the keeper saw last.
+    """All models, by name. `triton_up` is what the reconciler saw last.
 
-    `worker` is this process's place on the `board`. Each reload makes a new `generation` of models. `whole` is Model's,
+    `worker` is this process's place in `table`. Each reload makes a new `generation` of models. `whole` is Model's,
     where processes can be seen; where not, none is known to be gone.
     """
 

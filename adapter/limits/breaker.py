@@ -47,7 +47,7 @@ _CLOSED, _OPEN, _HALF_OPEN = 0.0, 1.0, 2.0
 
 
 class BreakerCells:
-    """What breakers share between worker processes: cells of a board, in each row from `at` on, and a lock."""
+    """What breakers share between worker processes: cells of a shared table, in each row from `at` on, and a lock."""
 
     def __init__(self, table: SharedTable, at: int = 0) -> None:
         self._table = table
@@ -57,7 +57,7 @@ class BreakerCells:
 
     @classmethod
     def alone(cls, names: Sequence[str], workers: int = 1) -> BreakerCells:
-        """On a board of their own."""
+        """On a shared table of their own."""
         return cls(SharedTable(names, WIDTH, workers))
 
     def state(self, name: str) -> memoryview[float]:

@@ -5,9 +5,9 @@ requests go to it under that name; the models' own names, which native clients u
 the requests go back to them. At each step there is a whole version that answers, and each request keeps to the version
 that it began with. Of several workers the leading one does this, and a version goes when all of them have left it.
 
-While a new version is only tried, the keeper looks after the served one. From then until all is over it does not: what
-it was loading is waited for first, and what dies from then on is replaced by the reload itself, or found by the keeper
-afterwards.
+While a new version is only tried, the reconciler looks after the served one. From then until all is over it does not:
+what it was loading is waited for first, and what dies from then on is replaced by the reload itself, or found by the
+reconciler afterwards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = logging.getLogger("schwift.adapter")
 Say = Callable[[str], None]
 
 _LOOK_SECONDS = 0.05
-# Beyond one load: what else a recovery by the keeper may take.
+# Beyond one load: what else a recovery by the reconciler may take.
 _RECOVERY_SECONDS = 30.0
 # Beyond the deadline of requests: what a worker may need to hear of a reload.
 _ADOPT_SECONDS = 5.0
@@ -81,7 +81,7 @@ class Reloader:
     async def stage(self, entries: Sequence[ModelEntry], suffix: str, say: Say) -> None:
         """Load these under their trial names and try them. ReloadFailed unloads them all again.
 
-        On return the keeper leaves these models alone, until `commit` or `release`.
+        On return the reconciler leaves these models alone, until `commit` or `release`.
         """
         new = [entry for entry in entries if entry.name not in self._registry.models]
         if len(new) > self._registry.room:
@@ -104,7 +104,7 @@ class Reloader:
             await self._loader.unload(entry.on_trial(suffix), force=True)
 
     def release(self) -> None:
-        """Leave the models to the keeper again."""
+        """Leave the models to the reconciler again."""
         self._loader.locks.release(self._ours)
         self._ours = set()
 
@@ -117,7 +117,7 @@ class Reloader:
         await self._replace([entry.on_trial(suffix) for entry in entries], removed)
 
     async def commit(self, manifest: Manifest, say: Say) -> None:
-        """Serve what the repository on the disk holds, under its own names, and leave all to the keeper again.
+        """Serve what the repository on the disk holds, under its own names, and leave all to the reconciler again.
 
         ReloadFailed leaves requests where they are.
         """
@@ -147,7 +147,7 @@ class Reloader:
             say(f"{name}: served no more")
 
     async def _take_turn(self, names: Set[str], say: Say) -> None:
-        """ReloadFailed where the keeper goes on loading one of these models for too long."""
+        """ReloadFailed where the reconciler goes on loading one of these models for too long."""
         names = names - self._ours
         ends = self._clock() + self._loader.timeout + _RECOVERY_SECONDS
         told = False

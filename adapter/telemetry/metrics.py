@@ -1,6 +1,6 @@
 """Prometheus: the names that users' dashboards know, and ours with the prefix `schwift_`.
 
-Made when somebody asks, from the cells of the board, so that a request costs a few additions.
+Made when somebody asks, from the cells of the shared table, so that a request costs a few additions.
 """
 
 from __future__ import annotations

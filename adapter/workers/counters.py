@@ -1,4 +1,4 @@
-"""What is counted of each request, in cells of the board: cheaper than a metrics library on the hot path.
+"""What is counted of each request, in cells of the shared table: cheaper than a metrics library on the hot path.
 
 A model's row: for each endpoint its answers by code, its latencies and its batch sizes; then the model's gauges.
 adapter/telemetry/metrics.py reads them.

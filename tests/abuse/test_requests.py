@@ -31,7 +31,7 @@ LIMIT = 1 << 20
 SECRET = "top-secret-row"
 GOOD = b'{"features": [[1.0, 2.0, 3.0]]}'
 GOOD_ANSWER = {"model": "multiply", "predictions": [[2.5, 5.0, 7.5]]}
-# As often the keeper may ask a row of its own just then; it does so every ten seconds.
+# As often the reconciler may ask a row of its own just then; it does so every ten seconds.
 _TRIES = 5
 _DOUBLE = """
 class Double:

@@ -31,7 +31,7 @@ class Footprint:
 
 
 def held(server: Server, before: Footprint | None = None) -> Footprint:
-    """What it never was without, over a while: canaries, and who asks for its health, come and go.
+    """What it never was without, over a while: probes, and who asks for its health, come and go.
 
     It is looked at no longer than until nothing is more than `before`, but for memory.
     """

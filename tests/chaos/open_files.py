@@ -16,7 +16,7 @@ _UNUSED_MS = 5000
 def open_files(pid: int, unused_ms: int = _UNUSED_MS) -> Counter[str]:
     """Each kind, and how many there are; TCP connections only where nothing came or went on them for so long.
 
-    How many are in use tells nothing: each canary has one, and those of four models come when they will. One that is
+    How many are in use tells nothing: each probe has one, and those of four models come when they will. One that is
     lost is not used any more.
     """
     targets = _targets(pid)

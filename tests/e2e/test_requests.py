@@ -58,7 +58,7 @@ def test_clients_at_once_are_batched(server: Served) -> None:
         assert slow.result().json()["predictions"] == [[-10.0, 3.0]]
     assert [other.json()["predictions"] for other in others] == [[[2.0 * i, 0.0]] for i in range(8)]
     count_after, executions_after = counts()
-    # The keeper may have asked a row of its own meanwhile, each in a call of its own.
+    # The reconciler may have asked a row of its own meanwhile, each in a call of its own.
     rows, calls = count_after - count, executions_after - executions
     assert rows >= 9
     assert calls <= rows - 4

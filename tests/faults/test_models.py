@@ -23,7 +23,7 @@ from tests.faults.serving import serving
 DEADLINE = 1.5
 # From when a death is seen until the model serves again.
 MENDED_SECONDS = 5.0
-# Until a model that hangs is found out: a moment without an answer, then a canary's deadline, and the keeper's passes.
+# Until a model that hangs is found out: a moment without an answer, a probe's deadline, and the reconciler's passes.
 FOUND_OUT_SECONDS = 2 + DEADLINE + 3
 
 
@@ -267,7 +267,7 @@ def test_R6_a_model_that_is_slow_but_goes_on_is_left_alone(tmp_path: Path) -> No
 
 
 def test_R6_clients_in_a_hurry_are_no_proof_that_a_model_hangs(tmp_path: Path) -> None:
-    """Deadlines that no model could keep: neither the breaker nor the keeper does anything."""
+    """Deadlines that no model could keep: neither the breaker nor the reconciler does anything."""
     with moody(tmp_path) as server:
         old = pids.stubs(server)
         ends = time.monotonic() + FOUND_OUT_SECONDS

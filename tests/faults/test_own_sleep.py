@@ -67,7 +67,7 @@ def assert_no_model_was_touched(server: Server, stubs: list[int]) -> None:
 
 
 def test_R35_a_model_that_was_late_while_the_adapter_slept_is_not_killed(tmp_path: Path) -> None:
-    """Asked by a canary before, and answered within the time that somebody was there to wait for it."""
+    """Asked by a probe before, and answered within the time that somebody was there to wait for it."""
     with serving(make_models(tmp_path), tmp_path, PREDICT_TIMEOUT_SECONDS=str(DEADLINE)) as server:
         stubs = sorted(pids.stubs(server))
         load = Load(server.url)
@@ -80,7 +80,7 @@ def test_R35_a_model_that_was_late_while_the_adapter_slept_is_not_killed(tmp_pat
             stopped(pids.adapters(server), 2 * DEADLINE - 1.5)
             asked = load.answered()
             wait_for(lambda: load.has_answered(asked + 100))
-            # Passes of the keeper, with the model's answer and after it.
+            # Passes of the reconciler, with the model's answer and after it.
             time.sleep(max(0.0, began + 2 * DEADLINE + 2.5 - time.monotonic()))
         assert load.faults == []
         # The deadline of those in flight has passed: they are told so, and nobody else is told anything.

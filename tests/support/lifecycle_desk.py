@@ -1,4 +1,4 @@
-"""A dispatcher with a backend in memory, and the handlers that its calls are answered by."""
+"""A batcher with a backend in memory, and the handlers that its calls are answered by."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def rows_in(text: bytes) -> Any:
 
 
 class Desk:
-    """A dispatcher, and what its backend was called with. How long calls take is not known to it, but where `timed`."""
+    """A batcher, and what its backend was called with. How long calls take is not known to it, but where `timed`."""
 
     def __init__(self, handler: Handler = double, entry: ModelEntry = PLAIN, timed: bool = False) -> None:
         self.backend = FakeBackend(handler)
@@ -102,7 +102,7 @@ class Desk:
         )
 
     def cell(self, cell: int) -> float:
-        """One of the model's numbers on the board."""
+        """One of the model's numbers in the shared table."""
         return counters.total(self.table, "m", cell)
 
     @property

@@ -99,7 +99,7 @@ class Running:
             yield Talk(sock)
 
     def calls(self, model: str, rows: Sequence[Sequence[float]]) -> int:
-        """How often it was asked for exactly these rows; canaries have rows of their own, and come when they like."""
+        """How often it was asked for exactly these rows; probes have rows of their own, and come when they like."""
         return sum(call.model.startswith(model) and call.arrays["x"].tolist() == rows for call in self.backend.calls)
 
     def metrics(self) -> str:

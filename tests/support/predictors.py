@@ -80,7 +80,7 @@ class Served:
         return asyncio.run(self.ask(features, endpoint, timeout))
 
     def cell(self, cell: int) -> float:
-        """One of the model's numbers on the board."""
+        """One of the model's numbers in the shared table."""
         return counters.total(self.table, self.entry.name, cell)
 
 

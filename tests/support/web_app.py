@@ -45,7 +45,7 @@ def framework(app: PredictShortCut) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def running(app: PredictShortCut) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the started application; the keeper has made its first pass."""
+    """A client of the started application; the reconciler has made its first pass."""
     # As a server does: an unexpected error is answered and logged, and does not reach the client.
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.1", 1234))
     async with (

@@ -76,7 +76,7 @@ def test_nothing_is_lost_whatever_happens_and_in_the_end_all_is_well(
             tasks.append(asyncio.create_task(served.ask([[value]], endpoint, timeout)))
             if chance.random() < leaving:
                 counted_loop().call_later(chance.choice([0, 0.001, 0.3]), tasks[-1].cancel)
-            # As the keeper does, a while after a death.
+            # As the reconciler does, a while after a death.
             counted_loop().call_later(0.5, mend, served)
             await asyncio.sleep(chance.choice([0, 0.001, 0.1]))
             assert served.admission.in_flight <= ROOM

@@ -1,4 +1,4 @@
-"""The queue of a dispatcher: its bounds, deadlines that pass in it, and clients that leave."""
+"""The queue of a batcher: its bounds, deadlines that pass in it, and clients that leave."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def takes(seconds: float) -> Handler:
 
 
 class Way:
-    """A lane in counted time, and what its backend was called with."""
+    """A route in counted time, and what its backend was called with."""
 
     def __init__(
         self, regime: RegimeName | None = None, entry: ModelEntry = ONE, handler: Handler | None = None

@@ -92,7 +92,7 @@ def test_a_canary_that_is_older_than_its_deadline_by_our_own_sleep_is_no_proof()
             looks.append(watch.look(model))
             await asyncio.sleep(0)
 
-        # Time for a canary, which has no answer.
+        # Time for a probe, which has no answer.
         await turn(11)
         await turn(1)
         clock.now += 27

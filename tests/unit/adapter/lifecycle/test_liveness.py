@@ -1,4 +1,4 @@
-"""Whether a model answers: when a canary is sent, and when a model is taken for one that hangs; in counted time."""
+"""Whether a model answers: when a probe is sent, and when a model is taken for one that hangs; in counted time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Desk:
         return await zeros(model, arrays, outputs)
 
     async def passes(self, seconds: int, each_second: int = 0) -> None:
-        """The keeper's passes, one a second; `each_second` answers of the model come between them."""
+        """The reconciler's passes, one a second; `each_second` answers of the model come between them."""
         for _ in range(seconds):
             await asyncio.sleep(1)
             self.cell(counters.ANSWERED).add(each_second)
@@ -105,7 +105,7 @@ async def test_one_that_is_asked_is_found_out_sooner() -> None:
 
 @in_counted_time
 async def test_calls_of_12_seconds_each_are_slow_and_no_hang() -> None:
-    """The canary waits behind them; each answer pushes the proof out, and the next canary with it."""
+    """The probe waits behind them; each answer pushes the proof out, and the next probe with it."""
     desk = Desk(make_entry("m", endpoints=["predict"]))
     desk.silent = {"m_direct"}
     desk.cell(counters.IN_FLIGHT).set(1)

@@ -1,4 +1,4 @@
-"""A reload and the keeper at the same model: who waits for whom, in each order, in counted time."""
+"""A reload and the reconciler at the same model: who waits for whom, in each order, in counted time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Timed(FakeBackend):
 
 
 class Both:
-    """A keeper and a reloader of the one model `a`; the keeper looks each second."""
+    """A reconciler and a reloader of the one model `a`; the reconciler looks each second."""
 
     def __init__(self) -> None:
         self.sharing = SharedState(["a"])
@@ -128,7 +128,7 @@ async def test_R19_reload_while_the_model_is_loaded_first_waits_for_that() -> No
     assert both.model.status.state == "loading"
     await both.reload()
     await both.assert_served(2)
-    # Its own names were loaded by the keeper before, and by the reload after.
+    # Its own names were loaded by the reconciler before, and by the reload after.
     own = [done for done in both.backend.done if "~t" not in done]
     assert own == ["load a_direct", "load a", "load a_direct", "load a"]
 

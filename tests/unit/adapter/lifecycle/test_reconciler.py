@@ -1,4 +1,4 @@
-"""The keeper: which models it loads, in which order, and what it says of those that are not there."""
+"""The reconciler: which models it loads, in which order, and what it says of those that are not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keeper and the processes of models: which it misses, and which it has looked after once they are unloaded."""
+"""The reconciler and the processes of models: which it misses, and which it has looked after once they are unloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that do not lead: what they answer before their keeper has heard of the models."""
+"""Workers that do not lead: what they answer before their reconciler has heard of the models."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_worker_that_hangs_is_waited_for_no_longer_than_a_request_may_take(
 
 
 class Talk:
-    """What a canary's call of each version makes: an error by the Triton model's name, else zeros."""
+    """What a made-up row's call of each version makes: an error by the Triton model's name, else zeros."""
 
     def __init__(self, **errors_of: Exception) -> None:
         self.errors_of = errors_of
