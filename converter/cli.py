@@ -24,6 +24,7 @@ class CommandGroup(click.Group):
     """Ends with the error's own exit code and its one sentence, never with a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and print what goes wrong."""
         try:
             return super().invoke(ctx)
         except SchwiftError as error:

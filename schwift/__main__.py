@@ -9,6 +9,7 @@ from schwift import cli
 
 
 def main() -> None:
+    """Run the command line, with files that are this user's alone and output that never fails."""
     # What is written holds models, keys and clients' rows: it is for this user alone.
     os.umask(0o077)
     lossy_stream.take_over_standard_streams()

@@ -21,14 +21,14 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def set_aside(path: Path) -> None:
-    """While nobody writes to it. A large log becomes `path`.1, the one before `path`.2, …; the fifth is the last."""
+    """Rename a large log that nobody writes to: to `path`.1, the one before to `path`.2, and so on; five are kept."""
     if _is_large(path):
         _make_room(path)
         path.replace(_numbered(path, 1))
 
 
 def cut(path: Path) -> None:
-    """The same while somebody has it open for appending: its content goes to `path`.1, and it is empty again.
+    """Move the content of a large log to `path`.1 while somebody has it open for appending, and empty it.
 
     A line that is written in the very moment between the two is lost. If the disk has no room for the copy, the oldest
     log makes room for the next try; without any, the content is given up.
@@ -53,9 +53,9 @@ def cut(path: Path) -> None:
 
 
 def keep_cutting(path: Path) -> None:
-    """In a process of its own, which ends when this one does: for one that is about to become Triton.
+    """Have a process of its own cut the log until this one ends, which is about to become Triton.
 
-    Where the disk is full, it goes on trying.
+    If the disk is full, it goes on trying.
     """
     parent = os.getpid()
     if os.fork() != 0:
@@ -78,7 +78,7 @@ def _is_large(path: Path) -> bool:
 
 
 def _make_room(path: Path) -> None:
-    """`path`.1 is free afterwards."""
+    """Make `path`.1 free."""
     for newer, older in reversed(list(pairwise(_numbered(path, i) for i in range(1, _KEPT + 1)))):
         if newer.is_file():
             newer.replace(older)

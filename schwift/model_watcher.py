@@ -28,7 +28,7 @@ Snapshot = Mapping[str, tuple[int, int, int]]
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """What is below a folder; files that vanish meanwhile are not."""
+    """Note each file below a folder; one that vanishes meanwhile is left out."""
     found: dict[str, tuple[int, int, int]] = {}
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _PASSED_OVER]
@@ -41,13 +41,14 @@ def snapshot(folder: Path) -> Snapshot:
 
 
 class ModelChanges:
-    """Says once of each change that it is over: nothing moved for a while. Times are of any one clock."""
+    """Notice that a change of the models is over, since nothing moved for a second."""
 
     def __init__(self, now: Snapshot) -> None:
         self._served = self._last = now
         self._moved = 0.0
 
     def over(self, now: Snapshot, time: float) -> bool:
+        """Return, once for each change, that it is over; `time` is in seconds of any one clock."""
         if now != self._last:
             self._last, self._moved = now, time
             return False
@@ -87,7 +88,7 @@ def _watch(
 
 
 def _reload(settings: Settings, scratch: str, stop: threading.Event) -> int | None:
-    """The exit code of a `schwift reload` that prints to our own output; None where we were stopped meanwhile."""
+    """Run a `schwift reload` that prints to our own output; its exit code, None if we were stopped meanwhile."""
     command = [sys.executable, "-I", "-m", "converter", "reload"]
     command += ["--models", str(settings.model_directory), "--repository", str(settings.repository)]
     reload = ProcessGroup("the reload", command, {**os.environ, "TMPDIR": scratch})

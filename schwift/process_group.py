@@ -25,9 +25,9 @@ OWN: set[int] = set()
 
 
 class ProcessGroup:
-    """A process in a session of its own, so that a terminal's Ctrl-C reaches only us.
+    """A process and all that stay in its group; a session of its own, so that Ctrl-C on a terminal reaches only us.
 
-    The kernel sends it SIGTERM should we die without a word.
+    The kernel sends it SIGTERM if we die without a word. What it writes is appended to `log`, if there is one.
     """
 
     def __init__(
@@ -58,14 +58,15 @@ class ProcessGroup:
 
     @property
     def pid(self) -> int:
+        """The number of the process, and of its group."""
         return self._process.pid
 
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """Return what the process ended with, a negative signal if one ended it; None while it runs."""
         return self._process.poll()
 
     def last_words(self, lines: int = 5) -> str:
-        """The end of its log that is worth showing, from this life of it."""
+        """Return the last lines of its log that are worth showing, of this life alone."""
         if self.log is None or not self.log.is_file():
             return ""
         with open(self.log, "rb") as file:
@@ -79,11 +80,11 @@ class ProcessGroup:
         return "\n".join(kept[-lines:])
 
     def send(self, number: int) -> None:
-        """A signal to the process itself, if it still runs."""
+        """Send a signal to the process itself, if it still runs."""
         self._process.send_signal(number)
 
     def stop(self, patience: float) -> None:
-        """SIGTERM, and after `patience` seconds SIGKILL to the whole group, which may outlive its leader."""
+        """Send SIGTERM, and after `patience` seconds SIGKILL to the whole group, which may outlive its leader."""
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -101,7 +102,7 @@ class ProcessGroup:
         OWN.discard(self.pid)
 
     def _reap_orphans(self) -> None:
-        """Of its group, those that are our children now (`process_tree.adopt_orphans`) and have ended."""
+        """Wait for those of the group that are ours now (`process_tree.adopt_orphans`) and have ended."""
         if self._process.returncode is not None:
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-self.pid, os.WNOHANG)[0]:

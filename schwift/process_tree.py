@@ -1,7 +1,7 @@
-"""All processes that one child of ours started, wherever they are by now, known by a mark in their environment.
+"""All processes below one that we started, wherever they are by now, known by a mark in their environment.
 
-Triton starts a process for each instance of a model, and a model may start more. When a parent dies, its children
-go on under another one, and a session of their own takes them out of its group; the environment they keep.
+Triton starts a process for each instance of a model, and a model may start more. When a parent dies, what it started
+goes on under another one, and a session of its own takes it out of the group; the environment it keeps.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _LIBC = ctypes.CDLL(None)
 
 
 def marked(environment: Mapping[str, str], mark: str) -> dict[str, str]:
-    """The environment to start a child with, whose family is then `mark`'s."""
+    """Return the environment that makes a process, and all that it starts, the tree of `mark`."""
     return {**environment, _VARIABLE: mark}
 
 
 def members(mark: str) -> list[int]:
-    """The processes of a family, and of the families `mark`/…; a process that ended and was not waited for is none."""
+    """List the processes of the tree of `mark`, and of `mark`/…; one that ended and was not waited for is none."""
     line = f"{_VARIABLE}={mark}".encode()
     found = []
     for name in os.listdir(_PROC):
@@ -45,7 +45,7 @@ def members(mark: str) -> list[int]:
 
 
 def stubs(mark: str) -> dict[int, str]:
-    """The family's processes of Triton models, with those: `…/stub <repository>/<model>/<version>/<file> …`."""
+    """Return which Triton model each stub of a tree runs: `…/stub <repository>/<model>/<version>/<file> …`."""
     found = {}
     for pid in members(mark):
         with contextlib.suppress(OSError):
@@ -59,7 +59,7 @@ def stubs(mark: str) -> dict[int, str]:
 
 
 def words(mark: str) -> set[str]:
-    """All arguments of all processes of a family."""
+    """Collect all arguments of all processes of a tree."""
     found: set[str] = set()
     for pid in members(mark):
         with contextlib.suppress(OSError):
@@ -69,14 +69,14 @@ def words(mark: str) -> set[str]:
 
 
 def kill(pids: Collection[int]) -> None:
-    """SIGKILL, which ends a stopped process too."""
+    """Send SIGKILL, which ends a stopped process too."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def end(mark: str) -> None:
-    """Kill a family until nobody of it is left; while they are killed they may start others."""
+    """Kill a tree until nothing of it is left, or for 2 s; while they are killed they may start others."""
     killed: set[int] = set()
     deadline = time.monotonic() + _END_SECONDS
     while (left := members(mark)) and time.monotonic() < deadline:
@@ -87,12 +87,12 @@ def end(mark: str) -> None:
 
 
 def adopt_orphans() -> None:
-    """Whose parent dies, of all that our children start, is our child then, and ours to wait for."""
+    """Become the parent of every process below us whose own parent dies, and so the one that waits for it."""
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def reap_adopted(own: Collection[int]) -> None:
-    """Wait for one that was adopted and has ended, so that no zombie stays; not for one of our `own`."""
+    """Wait for one process that was adopted and has ended, so that no zombie stays; not for one of our `own`."""
     with contextlib.suppress(ChildProcessError):
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None and ended.si_pid not in own:
@@ -100,7 +100,7 @@ def reap_adopted(own: Collection[int]) -> None:
 
 
 def reap(pids: Collection[int]) -> None:
-    """Wait for those of them that are ours and have ended."""
+    """Wait for those of these processes that are ours and have ended."""
     for pid in pids:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)

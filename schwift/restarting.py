@@ -33,9 +33,9 @@ class RestartBackoff:
 
 
 class RestartingProcess:
-    """`start` starts it; `clean` removes what it leaves behind; `say` takes a line for the user.
+    """A process and its lives: `start` begins one, `clean` removes what one leaves, `say` takes a line for the user.
 
-    Nobody waits in here: `tick` is called every moment.
+    `tick` is called every moment, and does not wait.
     """
 
     def __init__(
@@ -60,22 +60,23 @@ class RestartingProcess:
 
     @property
     def process(self) -> ProcessGroup | None:
-        """None between two lives."""
+        """The current life; None between two."""
         return self._process
 
     def start(self) -> None:
+        """Begin a life. Raises OSError if no process is to be had."""
         self._works = False
         self._started = self._clock()
         self._process = self._start()
 
     def mark_healthy(self) -> None:
-        """It was seen to do its work, and so is worth starting again."""
+        """Note that it does its work, and so is worth starting again."""
         if self._worked and not self._works:
             self._say(f"{self.name} is back")
         self._worked = self._works = True
 
     def tick(self) -> None:
-        """Look after it. ServeError where it ended before it ever worked."""
+        """Notice its end, and begin the next life when it is due. Raises ServeError if it never worked."""
         if self._process is None:
             if self._clock() >= self._due:
                 self._start_again()
@@ -83,7 +84,10 @@ class RestartingProcess:
             self.restart(_how(code))
 
     def restart(self, why: str) -> None:
-        """End what is left of it, and start it again after a pause. `why` follows its name."""
+        """End what is left of it, and begin another life after a pause; `why` follows its name in what is said.
+
+        Raises ServeError if it never worked: another start would end in the same way.
+        """
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -91,21 +95,21 @@ class RestartingProcess:
         self._clean()
         words = process.last_words()
         if not self._worked:
-            # Another start would end in the same way.
             raise ServeError(f"{self.name} {why}\n{words}".rstrip())
         self._schedule(why, words)
 
     def send(self, number: int) -> None:
-        """A signal to this life of it, if there is one."""
+        """Send a signal to the current life, if there is one."""
         if self._process is not None:
             self._process.send(number)
 
     @property
     def runs(self) -> bool:
+        """Whether there is a current life, and it has not ended."""
         return self._process is not None and self._process.exit_code() is None
 
     def stop(self, patience: float) -> None:
-        """SIGTERM, after `patience` seconds SIGKILL to all of it, and nothing left behind."""
+        """Send SIGTERM, after `patience` seconds SIGKILL to all of it, and clean up."""
         if self._process is not None:
             self._process.stop(patience)
             self._process = None

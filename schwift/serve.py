@@ -50,7 +50,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
 
     With `watch`, changes of models/ are served as they come.
 
-    Raises SchwiftError where something is missing, a port is taken, or Triton or the adapter cannot start.
+    Raises SchwiftError if something is missing, a port is taken, or Triton or the adapter cannot start.
     """
     found = locate()
     # What is wrong with these is said before anything is built.
@@ -103,7 +103,7 @@ def _supervisor(
     stop: StopSignals,
     stack: contextlib.ExitStack,
 ) -> Supervisor:
-    """Its end is the stack's."""
+    """Make the owner of Triton and the adapter; the stack ends it."""
     kill_pipe = stack.enter_context(contextlib.closing(KillPipe()))
     fds = (listener.fileno(), kill_pipe.write_end)
     mark = f"{work.mark}/adapter"
@@ -144,7 +144,7 @@ def _signals() -> Iterator[StopSignals]:
 
 
 def _build(settings: Settings, work: WorkFolder, stop: StopSignals) -> int:
-    """In a process of its own: what the build imports is not kept in memory while serving.
+    """Build in a process of its own: what the build imports is not kept in memory while serving.
 
     Isolated (-I), as the adapter is: modules in the current folder must not stand in for ours.
     """
@@ -182,7 +182,7 @@ class _Address:
 def _announce(
     supervisor: Supervisor, stop: StopSignals, manifest: Manifest, address: _Address, where: Addresses
 ) -> None:
-    """A line for each model as it becomes ready or fails, then the addresses."""
+    """Say of each model that it is ready or failed, then the addresses."""
     settled: dict[str, str] = {}
     works = False
     width = max(len(entry.name) for entry in manifest.models)
@@ -209,7 +209,7 @@ def _announce(
 
 
 def _states(address: _Address) -> Mapping[str, Any]:
-    """Each model's part of the adapter's /health; empty while it does not answer."""
+    """Return each model's part of the adapter's /health; nothing while it does not answer."""
     if address.tls:
         # Not verified: the socket is ours, and the certificate is made for the name that clients know.
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -236,7 +236,7 @@ def _pause(stop: StopSignals) -> None:
 def _adapter_environment(
     settings: Settings, where: Addresses, key_file: Path, internal_key: str, listener: int, kill_pipe: int
 ) -> dict[str, str]:
-    """The adapter reads the same settings; what was decided here is passed on."""
+    """Return our environment with what was decided here: the adapter reads the same settings."""
     files = {
         env_name(field): str(path)
         for field in ("api_keys_file", "tls_cert", "tls_key")

@@ -26,15 +26,15 @@ _LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def clear(prefix: str, folder: Path = _SHM) -> None:
-    """Remove all regions with this prefix; nobody may need them any more."""
+    """Remove all regions with this prefix, which nobody needs any more."""
     for region in folder.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
 
 
 class Sweep:
-    """Gives back the regions with this prefix that no process of the family `mark` has had for 10 s.
+    """Gives back the regions with this prefix that no process of the tree of `mark` has had for 10 s.
 
-    `tick` is called every moment, and looks every 2 s: some milliseconds.
+    `tick` is called every moment, and looks every 2 s, for some milliseconds.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Sweep:
         self._alone: dict[str, float] = {}
 
     def tick(self) -> None:
+        """Look, if it is time to."""
         now = self._clock()
         if now < self._next:
             return
@@ -63,7 +64,7 @@ class Sweep:
 
 
 def _give_back(region: Path) -> None:
-    """Its pages and its name. Whoever has it mapped reads zeros, and is not hurt as by a file that was cut."""
+    """Give back its pages and its name. Whoever has it mapped reads zeros; a file that was cut would hurt."""
     # Gone meanwhile.
     with contextlib.suppress(FileNotFoundError), open(region, "r+b") as file:
         size = os.fstat(file.fileno()).st_size

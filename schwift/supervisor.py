@@ -38,13 +38,14 @@ class StopSignals:
         self.count = 0
 
     def note(self, number: int) -> None:
+        """Take down a signal."""
         self.first = self.first or number
         self.last = number
         self.count += 1
 
 
 class Supervisor:
-    """`tick` is called every moment, and does not wait; `stop` does, for the drain and 20 s at most.
+    """The owner of Triton and the adapter. `tick` is called every moment, and does not wait; `stop` does.
 
     `kill_stubs` carries out an order of the adapter and says how many processes it killed; each tick calls
     `tend_triton`.
@@ -75,16 +76,17 @@ class Supervisor:
         self._asked: ProcessGroup | None = None
 
     def start(self) -> None:
+        """Start both. Raises OSError if no process is to be had."""
         self._triton.start()
         self._adapter.start()
 
     def tick(self) -> None:
-        """ServeError where Triton or the adapter ended before it ever worked."""
+        """Look after both. Raises ServeError if one ended before it ever worked."""
         self._adapter.tick()
         self._tend()
 
     def _tend(self) -> None:
-        """All but the adapter."""
+        """Look after all but the adapter."""
         self._triton.tick()
         self._check_liveness()
         process_tree.reap_adopted(OWN)
@@ -97,17 +99,20 @@ class Supervisor:
                 self._say(f"process {order.pid}, which nobody could reach any more, killed")
 
     def adapter_works(self) -> None:
-        """It has answered."""
+        """Note that the adapter answered."""
         self._adapter.mark_healthy()
 
     def triton_works(self) -> None:
-        """A model was ready in it; the question of each second may not have been answered yet."""
+        """Note that Triton had a model ready, though the question of each second may not have been answered yet."""
         self._triton.mark_healthy()
         # From now on silence is a hang, and no start that takes long.
         self._liveness.answered = True
 
     def stop(self, listener: socket.socket, signals: StopSignals) -> None:
-        """The adapter first, which drains after SIGTERM or SIGHUP and finishes what it accepted, then Triton."""
+        """End the adapter, which drains after SIGTERM or SIGHUP and finishes what it accepted, then Triton.
+
+        Waits for the drain and 20 s at most.
+        """
         drain = self._drain_seconds if signals.first in (signal.SIGTERM, signal.SIGHUP) else 0.0
         deadline = time.monotonic() + drain + _STOP_SECONDS
         # Its last copy is the adapter's now: when that stops listening, clients are refused and do not wait.
@@ -134,7 +139,7 @@ class Supervisor:
     def _check_liveness(self) -> None:
         if self._triton.process is not self._asked:
             self._asked = self._triton.process
-            self._liveness.forget()
+            self._liveness.reset()
         if self._asked is None:
             return
         self._liveness.tick()

@@ -15,11 +15,13 @@ _QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: clo
 
 
 class TritonLiveness:
-    """`silent_seconds` counts questions without an answer, and not the clock: while this process itself is stopped,
-    or the machine sleeps, nobody asks."""
+    """Asks one Triton, at host:port or unix:path.
+
+    `silent_seconds` counts questions without an answer, and not the clock: while this process itself is stopped, or the
+    machine sleeps, nobody asks.
+    """
 
     def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """`address` is host:port, or unix:path."""
         self.answered = False
         host, _, rest = address.rpartition(":")
         self._unix = host == "unix"
@@ -33,16 +35,17 @@ class TritonLiveness:
 
     @property
     def silent_seconds(self) -> float:
-        """For how long it has not answered; 0 when it did last time."""
+        """For how long Triton has not answered; 0 if it did last time."""
         return self._silent * _PERIOD_SECONDS
 
-    def forget(self) -> None:
-        """Another Triton is asked from now on, which has not answered yet."""
+    def reset(self) -> None:
+        """Ask another Triton from now on, which has not answered yet."""
         self.close()
         self.answered = False
         self._silent = 0
 
     def close(self) -> None:
+        """Drop the question that is under way."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -29,7 +29,7 @@ _MARK = re.compile(r"schwift-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """`mark` is what the processes and the shared memory of this serve are known by."""
+    """A serve's own folder, and the mark by which its processes and its shared memory are known."""
 
     path: Path
     mark: str
@@ -37,7 +37,7 @@ class WorkFolder:
 
 @contextlib.contextmanager
 def make() -> Iterator[WorkFolder]:
-    """A folder for the life of a serve, with its note; removed at the end."""
+    """Make a folder for the life of a serve, with its note; it is removed at the end."""
     mark = f"schwift-{uuid.uuid4().hex[:12]}"
     with tempfile.TemporaryDirectory(prefix=_FOLDER, ignore_cleanup_errors=True) as name:
         path = Path(name)
@@ -51,7 +51,7 @@ def make() -> Iterator[WorkFolder]:
 
 
 def clear_dead() -> list[int]:
-    """Remove what dead predecessors of this user left: processes, shared memory, folders. Their process numbers."""
+    """Remove what this user's killed serves left: processes, shared memory, folders. Return their process numbers."""
     dead = []
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         # Another user's, gone meanwhile, or no note of ours: not ours to judge.

@@ -197,7 +197,7 @@ class FeaturesParser:
         raise self._wrong(max(complaints, key=_position))
 
     def _wrong(self, error: msgspec.ValidationError) -> MalformedJson | BadFeatures:
-        """msgspec's message in our words: `Expected `float`, got `str` - at `$.features[0][1]``."""
+        """Put msgspec's message in our words: `Expected `float`, got `str` - at `$.features[0][1]``."""
         message, _, place = str(error).partition(" - at ")
         where = place.strip("`").removeprefix("$.") or "the body"
         if "out of range" in message:

@@ -60,7 +60,7 @@ def load_spec(path: Path, shown: Path | str | None = None) -> ModelSpec:
 
 
 def _read(path: Path, label: str) -> bytes:
-    """At most so much as a config may have, of a file that is one."""
+    """Read at most so much as a config may have, of a regular file."""
     try:
         # A pipe that nobody writes to must not keep the build waiting.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -193,13 +193,13 @@ def _problem(label: str, loc: Sequence[str | int], kind: str, message: str, data
 
 
 def _place_below(item: ErrorDetails) -> Path_:
-    """Where below its place pydantic's error really is."""
+    """Return where below its place pydantic's error really is."""
     error = item.get("ctx", {}).get("error")
     return error.place if isinstance(error, MisplacedError) else ()
 
 
 def _place(loc: Sequence[str | int], data: Any, lines: dict[Path_, int]) -> tuple[Path_, Path_]:
-    """The path in the YAML, and its longest part that has a line.
+    """Find the path in the YAML, and its longest part that has a line.
 
     A single tensor is written as a mapping but checked as a list of one, so an index that the YAML does not
     have is left out.

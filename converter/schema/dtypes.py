@@ -59,10 +59,10 @@ NAMES: tuple[str, ...] = tuple(_BY_NAME) + tuple(_ALIASES)
 
 
 def by_name(name: str) -> DType:
-    """The dtype that a user's name means; `integer` is int64 and `float` is float64. KeyError if none."""
+    """Return the dtype that a user's name means, `integer` int64 and `float` float64. Raises KeyError if it is none."""
     return _BY_NAME[_ALIASES.get(name, name)]
 
 
 def by_onnx(name: str) -> DType | None:
-    """The dtype of an ONNX type such as `tensor(float)`; None for a sequence, a map, or bfloat16."""
+    """Return the dtype of an ONNX type such as `tensor(float)`; None for a sequence, a map, or bfloat16."""
     return _BY_ONNX.get(name)

@@ -45,6 +45,7 @@ class ApiKey(BaseModel):
     rows: Annotated[int, Field(ge=1)] | None = None
 
     def expired(self, now: datetime) -> bool:
+        """Return whether the key is no longer valid."""
         return self.expires is not None and self.expires <= now
 
 
@@ -66,20 +67,25 @@ class KeysFile(BaseModel):
 
 
 def make_key() -> str:
+    """Make a new key, which nobody can guess."""
     return _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
 
 
 def hash_key(key: str) -> str:
-    """As it stands in the file."""
+    """Return a key's SHA-256, as it stands in the file."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def valid_name(name: str) -> bool:
+    """Return whether a key may be called so."""
     return re.match(_NAME, name) is not None
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
-    """Raises ConfigError naming the file, its fault and the remedy; nothing of its content."""
+    """Read all keys of a file.
+
+    Raises ConfigError naming the file, its fault and the remedy; nothing of its content.
+    """
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_mode & _WRITABLE_BY_OTHERS:

@@ -20,7 +20,7 @@ _NEWLINE = ord("\n")
 
 
 def plain_note(lines: int, reason: str) -> str:
-    """What is said of lines that were lost."""
+    """Return what is said of lines that were lost."""
     return f"{lines} {'line was' if lines == 1 else 'lines were'} lost here: {reason}"
 
 
@@ -37,7 +37,7 @@ class LossyFile(io.FileIO):
         self._cut = False
 
     def write(self, data: Buffer, /) -> int:
-        """All of it is taken, whatever becomes of it."""
+        """Take all of it, whatever becomes of it; its length in bytes."""
         view = memoryview(data).cast("B")
         if self._unsaid:
             begin = "\n" if self._cut else ""
@@ -53,7 +53,7 @@ class LossyFile(io.FileIO):
         return len(view)
 
     def _put(self, view: memoryview) -> int:
-        """How many bytes of it could be written."""
+        """Write what can be written; how many bytes that were."""
         put = 0
         try:
             while put < len(view):
@@ -76,12 +76,12 @@ class LossyFile(io.FileIO):
 
 
 def open_text(file: LossyFile, encoding: str = "utf-8") -> io.TextIOWrapper:
-    """A text file of whole lines on top of it."""
+    """Make a text file of whole lines on top of a lossy one."""
     return io.TextIOWrapper(io.BufferedWriter(file), encoding, "backslashreplace", line_buffering=True)
 
 
 def take_over_standard_streams() -> None:
-    """Make standard output and error so; once, where a process begins. One that is closed becomes /dev/null."""
+    """Make standard output and error lossy files, once, as a process begins; a closed one becomes /dev/null."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -93,11 +93,11 @@ def take_over_standard_streams() -> None:
 
 
 def standard_files() -> list[LossyFile]:
-    """Those of this process, if they were taken over."""
+    """Return those under standard output and error, if they were taken over."""
     return [file for stream in (sys.stdout, sys.stderr) if (file := below(stream)) is not None]
 
 
 def below(stream: Any) -> LossyFile | None:
-    """The file that a text file writes to, if it is one of these."""
+    """Return the lossy file that a text file writes to; None if it is another one."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     return raw if isinstance(raw, LossyFile) else None

@@ -48,22 +48,24 @@ class ModelEntry(_Frozen):
 
     @property
     def name(self) -> str:
+        """The name that clients use."""
         return self.spec.name
 
     @property
     def triton_models(self) -> tuple[str, ...]:
-        """In the order in which they must load: the front calls the model."""
+        """The Triton models, in the order in which they must load: the front calls the model."""
         return (self.direct,) if self.front is None else (self.direct, self.front)
 
     def instances_of(self, triton_model: str) -> int:
+        """Return how many instances, and so processes, a Triton model of this entry has."""
         return self.spec.front_instances if triton_model == self.front else self.spec.instances
 
     def on_trial(self, suffix: str) -> ModelEntry:
-        """The same under the names with a suffix."""
+        """Return the entry with trial names, which end with `suffix`, for its Triton models."""
         return self.model_copy(update={"front": self.front and self.front + suffix, "direct": self.direct + suffix})
 
     def triton_model(self, endpoint: Endpoint) -> str:
-        """The Triton model that serves an endpoint of this source model."""
+        """Return which Triton model serves an endpoint."""
         return self.front if endpoint == "predict_batched" and self.front else self.direct
 
 
@@ -78,10 +80,12 @@ class OlderVersion(_Frozen):
 
     @property
     def name(self) -> str:
+        """The name of the model."""
         return self.entry.name
 
     @property
     def version(self) -> int:
+        """The number of the version."""
         return self.entry.version
 
 
@@ -99,24 +103,26 @@ class Manifest(_Frozen):
     files: dict[str, str] = {}
 
     def to_json(self) -> bytes:
-        """Stable bytes: the same build gives the same manifest."""
+        """Write the manifest in stable bytes: the same build gives the same ones."""
         data = self.model_dump(mode="json", by_alias=True)
         return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
 
     def model(self, name: str) -> ModelEntry | None:
+        """Return the served version of a model; None if there is no such model."""
         return next((entry for entry in self.models if entry.name == name), None)
 
     def older_of(self, name: str) -> tuple[OlderVersion, ...]:
+        """Return the kept versions of a model, in the order of their numbers."""
         return tuple(item for item in self.older if item.name == name)
 
 
 def entry_json(entry: ModelEntry) -> str:
-    """An entry as its manifest has it."""
+    """Write an entry as its manifest has it; two that are equal give the same text."""
     return json.dumps(entry.model_dump(mode="json", by_alias=True), sort_keys=True)
 
 
 def read_manifest(repository: Path) -> Manifest:
-    """The manifest of a built repository. RepositoryError if there is none, or not one of this release."""
+    """Read the manifest of a built repository. Raises RepositoryError if there is none, or none of this release."""
     path = repository / FILENAME
     try:
         return Manifest.model_validate_json(path.read_bytes())

@@ -43,7 +43,7 @@ MOST_ROW_BYTES = 64 * 1024 * 1024
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean x?)`, or nothing when no known word is near."""
+    """Return ` (did you mean x?)`, or nothing if no known word is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -112,7 +112,7 @@ class TensorSpec(_Strict):
 
     @property
     def row_bytes(self) -> int:
-        """What one row takes as a tensor; a free axis counts 1, a string as a short one does in memory."""
+        """How many bytes one row takes as a tensor; a free axis counts 1, a string as a short one does in memory."""
         itemsize = {"string": 64, "bool": 1}.get(self.dtype) or int("".join(filter(str.isdigit, self.dtype))) // 8
         return itemsize * math.prod(max(1, size) for size in self.row_dims)
 
@@ -204,14 +204,14 @@ class ModelSpec(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _blank_is_absent(cls, data: Any) -> Any:
-        """`description:` with nothing behind it is the default; `non_finite: null` says something."""
+        """Drop keys without a value, which mean the default; `non_finite: null` says something."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None or key == "non_finite"}
 
     @property
     def front_instances(self) -> int:
-        """Of the front: two keep Triton's batcher awake, and one more than the model has keeps the model busy."""
+        """How many instances the front has: two keep the batcher awake, one more than the model has keeps that busy."""
         return max(2, self.instances + 1)
 
     @field_validator("backend", mode="before")

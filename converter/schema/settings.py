@@ -218,16 +218,17 @@ class Settings(BaseSettings):
 
     @property
     def control_path(self) -> Path:
+        """Where the socket is that `schwift reload` speaks over."""
         return self.control_socket or self.repository.with_name(f".{self.repository.name}.sock")
 
     @property
     def triton_key_path(self) -> Path:
-        """Of a Triton that runs alone; `schwift serve` names one of its own to the adapter."""
+        """Where the key of a Triton that runs alone is; `schwift serve` names one of its own to the adapter."""
         return self.triton_key_file or self.repository.with_name(f".{self.repository.name}.key")
 
 
 def env_name(field: str) -> str:
-    """The environment variable that sets a field of `Settings`."""
+    """Return the environment variable that sets a field of `Settings`."""
     alias = Settings.model_fields[field].validation_alias
     if isinstance(alias, AliasChoices) or alias is None:
         return field.upper()

@@ -10,7 +10,10 @@ from converter.schema.settings import Settings
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS 1.2 and newer with Python's default ciphers; None without SCHWIFT_TLS_CERT. ConfigError if it cannot be."""
+    """Make a context of TLS 1.2 and newer with Python's default ciphers; None without SCHWIFT_TLS_CERT.
+
+    Raises ConfigError if the two files are no certificate and its key.
+    """
     certificate, key = settings.tls_cert, settings.tls_key
     if certificate is None and key is None:
         return None

@@ -21,7 +21,7 @@ _FORM = re.compile(r"[0-9A-Za-z_-]{16,}")
 
 
 def read(path: Path) -> str:
-    """ConfigError where there is none."""
+    """Read the key. Raises ConfigError if there is none."""
     try:
         key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -36,7 +36,7 @@ def read(path: Path) -> str:
 
 
 def ensure(path: Path) -> str:
-    """The key that is there, or a new one. ConfigError where it can be neither read nor written."""
+    """Read the key, or make one. Raises ConfigError if it can be neither read nor written."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         if not path.exists():
@@ -58,7 +58,7 @@ def ensure(path: Path) -> str:
 
 
 def grpc_metadata(path: Path) -> tuple[tuple[str, str], ...]:
-    """What to send with a call of Triton's gRPC; nothing where there is no key, as with a Triton that asks for none."""
+    """Return what to send with a gRPC call; nothing if there is no key, as for a Triton that asks for none."""
     try:
         return ((GRPC_HEADER, read(path)),)
     except ConfigError:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def address(path: Path) -> Iterator[str]:
-    """What to bind or connect to while inside. OSError where the folder is not there."""
+    """Give what to bind or connect to while inside. Raises OSError if the folder is not there."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"

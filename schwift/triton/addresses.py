@@ -15,7 +15,7 @@ _GRPC_PORT = 1
 
 @dataclass(frozen=True)
 class Addresses:
-    """As Triton's clients write them, `options` as Triton does; `files` are the sockets."""
+    """The three addresses as Triton's clients write them, and as its own `options` do; `files` are the sockets."""
 
     http: str
     grpc: str
@@ -25,6 +25,7 @@ class Addresses:
 
 
 def ports(host: str, http: int, grpc: int, metrics: int) -> Addresses:
+    """Address a Triton that listens on three ports of one host."""
     return Addresses(
         f"{host}:{http}",
         f"{host}:{grpc}",
@@ -41,7 +42,7 @@ def ports(host: str, http: int, grpc: int, metrics: int) -> Addresses:
 
 
 def sockets(folder: Path) -> Addresses:
-    """ServeError where their paths are too long."""
+    """Address a Triton that listens on sockets in a folder. Raises ServeError if their paths are too long."""
     http, grpc, metrics = (folder / f"{name}.sock" for name in ("http", "grpc", "metrics"))
     grpc_file = grpc.with_name(f"{grpc.name}:{_GRPC_PORT}")
     files = (http, grpc_file, metrics)

@@ -37,13 +37,15 @@ _TRACE_RATE = 1000
 
 @dataclass(frozen=True)
 class Ports:
+    """The three ports of a Triton."""
+
     http: int
     grpc: int
     metrics: int
 
 
 def choose_addresses(settings: Settings, work: WorkFolder) -> Addresses:
-    """Ports of the loopback address, or sockets in the folder of this serve. PortInUse, ServeError."""
+    """Choose ports of the loopback address, or sockets in the folder of this serve. Raises PortInUse, ServeError."""
     if settings.triton_ports == "off":
         return addresses.sockets(work.path)
     ports = choose_ports(settings)
@@ -51,7 +53,7 @@ def choose_addresses(settings: Settings, work: WorkFolder) -> Addresses:
 
 
 def choose_ports(settings: Settings) -> Ports:
-    """The ports that were asked for, free ones for the rest. PortInUse where one is taken."""
+    """Choose the ports that were asked for, free ones for the rest. Raises PortInUse if one is taken."""
     wanted = {
         "SCHWIFT_TRITON_HTTP_PORT": settings.triton_http_port,
         "SCHWIFT_TRITON_GRPC_PORT": settings.triton_grpc_port,
@@ -67,7 +69,7 @@ def choose_ports(settings: Settings) -> Ports:
 
 
 def _bind_free(what: str) -> socket.socket:
-    """A listening socket on a port that nobody has.
+    """Listen on a port that nobody has.
 
     Triton binds the port a moment after it is let go. One below those that the system gives out for connections is not
     taken meanwhile by any client on this machine.
@@ -86,7 +88,7 @@ def _first_given_out() -> int:
 
 
 def bind(host: str, port: int, what: str) -> socket.socket:
-    """A listening socket. PortInUse names the port and the setting.
+    """Listen on a port. Raises PortInUse, which names the port and the setting.
 
     It listens at once: two sockets may be bound to one port for as long as neither does.
     """
@@ -103,7 +105,10 @@ def bind(host: str, port: int, what: str) -> socket.socket:
 
 
 class EmbeddedTriton:
-    """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC."""
+    """A tritonserver with no model loaded, started as often as needed; the adapter loads the models over gRPC.
+
+    `caching` gives it a response cache. Raises ServeError if the folder of its log cannot be made.
+    """
 
     def __init__(
         self, found: Installation, settings: Settings, where: Addresses, work: WorkFolder, caching: bool
@@ -130,6 +135,7 @@ class EmbeddedTriton:
         self._cut_due = 0.0
 
     def start(self) -> ProcessGroup:
+        """Begin a life of it, on the same addresses each time."""
         log_rotation.set_aside(self._log)
         # Left by one that was killed.
         for path in self._sockets:
@@ -137,7 +143,7 @@ class EmbeddedTriton:
         return ProcessGroup("Triton", self._command, self._environment, self._log)
 
     def tend(self) -> None:
-        """Give back the shared memory that it forgets, and keep its log from filling the disk; called every moment."""
+        """Give back shared memory that Triton forgets, and keep its log from filling the disk; called every moment."""
         self._sweep.tick()
         if time.monotonic() >= self._cut_due:
             self._cut_due = time.monotonic() + log_rotation.PERIOD_SECONDS
@@ -145,12 +151,12 @@ class EmbeddedTriton:
                 log_rotation.cut(self._log)
 
     def clean(self) -> None:
-        """After its end: its stubs, wherever they are, and their shared memory."""
+        """Remove what it leaves at its end: stubs, wherever they are, and their shared memory."""
         process_tree.end(self._mark)
         shared_memory.clear(self._shm_prefix)
 
     def shows_its_key(self) -> bool:
-        """Whether a process of its family, of the kind that every user can look at, has the key on its command line."""
+        """Return whether the key stands on a command line of its tree, which every user can look at."""
         return any(self._key in word for word in process_tree.words(self._mark))
 
     def kill_stubs(self, order: KillOrder) -> int:
@@ -162,7 +168,7 @@ class EmbeddedTriton:
 
 
 def trace_options(settings: Settings) -> list[str]:
-    """Triton's part of the traces: of the calls whose trace the adapter began, and of no others."""
+    """Return the options for Triton's part of the traces: of calls whose trace the adapter began, and of no others."""
     if settings.otlp_endpoint is None:
         return []
     return [
@@ -180,7 +186,7 @@ def trace_options(settings: Settings) -> list[str]:
 def command_line(
     found: Installation, settings: Settings, backends: Path, where: Addresses, shm_prefix: str, caching: bool
 ) -> list[str]:
-    """A tritonserver that starts with no model loaded; for `sealed_start`, which knows the key."""
+    """Return the command of a tritonserver that starts with no model, for `sealed_start`, which knows the key."""
     command = [
         str(found.server),
         f"--model-repository={settings.repository}",
@@ -204,7 +210,7 @@ def command_line(
 
 
 def lay_out_backends(found: Installation, target: Path) -> None:
-    """`python` from the wheel, with the stub of this Python; `onnxruntime` as a Python-based backend.
+    """Make a backend directory: `python` from the wheel, with the stub of this Python, and `onnxruntime` in Python.
 
     The library is a copy, since Triton refuses one outside its backend directory; the stub is a link, since it
     finds its own libraries relative to where it really is.
@@ -224,7 +230,7 @@ def lay_out_backends(found: Installation, target: Path) -> None:
 
 
 def environment_for(found: Installation) -> dict[str, str]:
-    """Ours, and what the stubs need: this Python first on PATH, and its shared library."""
+    """Return our environment with what the stubs need: this Python first on PATH, and its shared library."""
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     if found.libpython is not None:

@@ -24,7 +24,7 @@ _TRITON = "2.51.0", "24.10"
 
 @dataclass(frozen=True)
 class Check:
-    """`note` is of one that is well, and worth knowing."""
+    """What was looked at, whether it is well, and what is said of it; a `note` is well, and worth knowing."""
 
     what: str
     ok: bool
@@ -34,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Installation:
-    """Where the parts of the embedded Triton are. `libpython` is None where the loader finds it by itself."""
+    """Where the parts of the embedded Triton are. `libpython` is None if the loader finds it by itself."""
 
     server: Path
     python_backend: Path
@@ -44,7 +44,7 @@ class Installation:
 
 
 def locate() -> Installation:
-    """Raises RuntimeMissing with one sentence and its remedy."""
+    """Find the parts of the embedded Triton. Raises RuntimeMissing with one sentence and its remedy."""
     _glibc()
     root = _wheel()
     return Installation(
@@ -57,7 +57,7 @@ def locate() -> Installation:
 
 
 def examine() -> list[Check]:
-    """Every check, whether or not an earlier one failed."""
+    """Make every check, whether or not an earlier one failed."""
     checks: tuple[tuple[str, Callable[[], object]], ...] = (
         ("glibc", _glibc),
         ("Triton's wheel", _wheel),
@@ -134,7 +134,7 @@ def _stub(root: Path) -> Path:
 
 
 def _libpython() -> Path | None:
-    """The folder that LD_LIBRARY_PATH needs; None where the system's loader finds the library alone."""
+    """Find the folder that LD_LIBRARY_PATH needs; None if the system's loader finds the library alone."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     name = f"libpython{version}.so.1.0"
     folders = [sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"]

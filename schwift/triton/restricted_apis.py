@@ -10,7 +10,7 @@ APIS = ("model-repository", "shared-memory", "trace", "logging", "statistics")
 
 
 def options() -> list[str]:
-    """In the place of the key stands `sealed_start.KEY`."""
+    """Return the options that shut them; in the place of the key stands `sealed_start.KEY`."""
     apis = ",".join(APIS)
     return [
         f"--http-restricted-api={apis}:{HEADER}={KEY}",

@@ -31,6 +31,7 @@ class Sealing:
 
 
 def probe() -> Sealing:
+    """Start a small program sealed, and see what it shows."""
     with tempfile.TemporaryDirectory(prefix="schwift-doctor-") as name:
         key_file = Path(name, "key")
         triton_key.ensure(key_file)

@@ -63,7 +63,7 @@ _MACHINES = {"x86_64": _Machine(0xC000003E, 91, 317), "aarch64": _Machine(0xC000
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """The exit code is 1 where the key cannot be read, and else the program's."""
+    """Read the key from its file, and become the program; the exit code is 1 if the key cannot be read."""
     path, *command = arguments
     try:
         key = Path(path).read_text(encoding="ascii").strip()
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def start(command: Sequence[str], environment: Mapping[str, str], key: str) -> NoReturn:
-    """Take this process's place. No other thread may run. OSError where the program cannot be started."""
+    """Take this process's place. No other thread may run. Raises OSError if the program cannot be started."""
     _give_up_rights()
     whole = [argument.replace(KEY, key) for argument in command]
     sealed = [number for number, argument in enumerate(command) if KEY in argument]
@@ -91,7 +91,7 @@ def start(command: Sequence[str], environment: Mapping[str, str], key: str) -> N
 
 
 def _give_up_rights() -> None:
-    """For all that the program starts: no program with more rights, no core dump, and files of its own."""
+    """Give up, for all that the program starts, other programs' rights, core dumps and files that others read."""
     if _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "PR_SET_NO_NEW_PRIVS")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -48,7 +48,7 @@ def run_triton(settings: Settings, host: str) -> NoReturn:
 
 
 def standard_ports(settings: Settings) -> Ports:
-    """The ports that were asked for, and Triton's usual ones for the rest."""
+    """Return the ports that were asked for, and Triton's usual ones for the rest."""
     return Ports(
         settings.triton_http_port or _HTTP,
         settings.triton_grpc_port or _GRPC,
@@ -59,7 +59,7 @@ def standard_ports(settings: Settings) -> Ports:
 def standalone_command(
     found: Installation, settings: Settings, backends: Path, host: str, ports: Ports, caching: bool
 ) -> list[str]:
-    """The embedded Triton's, with its log on standard output; with DEBUG_MODE in LOG_DIRECTORY/triton.log."""
+    """Return the embedded Triton's command with its log on standard output, with DEBUG_MODE in LOG_DIRECTORY."""
     where = addresses.ports(host, ports.http, ports.grpc, ports.metrics)
     command = command_line(found, settings, backends, where, f"schwift-{uuid.uuid4().hex[:12]}-", caching)
     if settings.debug_mode:
@@ -72,5 +72,5 @@ def standalone_command(
 
 
 def triton_log(settings: Settings) -> Path:
-    """Triton opens it for appending."""
+    """Return where the log is, which Triton opens for appending."""
     return settings.log_directory / "triton.log"

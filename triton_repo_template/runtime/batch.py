@@ -16,19 +16,19 @@ Call = Callable[[Arrays], Arrays]
 
 
 def rows_of(arrays: Arrays) -> int:
-    """The number of rows; every tensor of a request has the same."""
+    """Count the rows; every tensor of a request has the same number."""
     return len(next(iter(arrays.values())))
 
 
 def join(items: Sequence[Arrays]) -> Arrays:
-    """One set of tensors, the rows of all items in order. ValueError where their shapes do not go together."""
+    """Join the rows of all items in order. Raises ValueError if their shapes do not go together."""
     if len(items) == 1:
         return items[0]
     return {name: np.concatenate([item[name] for item in items]) for name in items[0]}
 
 
 def split(outputs: Arrays, rows: Sequence[int]) -> list[Arrays]:
-    """The reverse of `join`: the first rows[0] rows are the first item's. BadModelOutput if they don't add up."""
+    """Undo `join`: the first rows[0] rows are the first item's. Raises BadModelOutput if they don't add up."""
     total = sum(rows)
     for name, array in outputs.items():
         if len(array) != total:
@@ -42,7 +42,7 @@ def split(outputs: Arrays, rows: Sequence[int]) -> list[Arrays]:
 
 
 def call_joined(items: Sequence[Arrays], call: Call) -> list[Arrays | ModelError]:
-    """Call the model once for all items; where that fails, in halves, until only the guilty item fails.
+    """Call the model once for all items; if that fails, in halves, until only the guilty item fails.
 
     With k guilty of n items that is at most about 2·k·log2(n) + 1 calls. An error that says nothing about the
     rows (ModelUnreachable) is every item's, at once.

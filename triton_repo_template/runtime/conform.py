@@ -16,7 +16,9 @@ Array = npt.NDArray[Any]
 
 
 def conform(result: Any, outputs: Sequence[TensorConfig], rows: int) -> Arrays:
-    """`result` is an array for one output; for several, a mapping by name or a sequence in their order.
+    """Check what a model returned against its config, and return each output by name.
+
+    `result` is an array for one output; for several, a mapping by name or a sequence in their order.
 
     Each becomes an array of shape (rows, *dims) and the promised dtype. (rows,) is taken for (rows, 1).
     """
@@ -90,7 +92,7 @@ def _cast(array: Array, output: TensorConfig) -> Array:
 
 
 def encode_text(array: Array, name: str) -> Array:
-    """An object array of UTF-8 bytes, as Triton carries strings."""
+    """Make an object array of UTF-8 bytes, as Triton carries strings."""
     if array.dtype.kind not in "OUS":
         raise BadModelOutput(f"output {name} is {array.dtype}, and the config says string")
     flat = np.empty(array.size, dtype=np.object_)
@@ -105,7 +107,7 @@ def encode_text(array: Array, name: str) -> Array:
 
 
 def decode_text(array: Array) -> Array:
-    """An object array of str, as models expect strings."""
+    """Make an object array of str, as models expect strings."""
     flat = np.empty(array.size, dtype=np.object_)
     flat[:] = [item.decode() if isinstance(item, bytes) else item for item in array.ravel().tolist()]
     return flat.reshape(array.shape)

@@ -48,7 +48,7 @@ class TimedCaller(Generic[T]):
         return len(self._stuck)
 
     def call(self, function: Callable[[], T], timeout: float) -> T:
-        """What `function` returns or raises; CallTimeout after `timeout` seconds."""
+        """Return or raise what `function` does. Raises CallTimeout after `timeout` seconds."""
         if self._worker is None:
             self._worker = _Worker(self._stuck.discard)
         worker = self._worker

@@ -42,6 +42,7 @@ class TritonPythonModel:
     """Triton makes one per instance, and calls it from one thread."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
+        """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
         self._config = ModelConfig.parse(args["model_config"])
         parameters = self._config.parameters
         self._name = args["model_name"]
@@ -72,6 +73,7 @@ class TritonPythonModel:
         return [triton_io.response(self._own_answer() if known_as in self._ours else next(answers)) for known_as in ids]
 
     def finalize(self) -> None:
+        """End the threads, before the model is unloaded."""
         self._wake.stop()
         self._caller.close()
 
@@ -127,7 +129,7 @@ def _random(item: TensorConfig) -> npt.NDArray[Any]:
 
 
 def passed_on(text: str) -> ModelError:
-    """An error of `m_direct` as it was, with its code; C++ backends' errors have none, and are model errors."""
+    """Give an error of `m_direct` its class back, by its code; C++ backends' have none, and are model errors."""
     for kind in (BadModelOutput, ModelError):
         mark = f"[schwift:{kind.code}] "
         if mark in text:

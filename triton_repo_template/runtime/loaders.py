@@ -43,7 +43,7 @@ def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
 
 
 def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> str:
-    """The method to call: what the config names; else by the output's dtype and width.
+    """Choose the method to call: what the config names; else by the output's dtype and width.
 
     Several floats a row are probabilities where the model has them; everything else is `predict`, or
     `transform` for a model that only transforms.
@@ -61,7 +61,7 @@ def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> s
 
 
 def read_joblib(path: Path) -> Any:
-    """The object in a joblib file, the arrays of an uncompressed one mapped from the disk.
+    """Load the object in a joblib file, the arrays of an uncompressed one mapped from the disk.
 
     So they are in memory once for all instances, and only where they are used. A model that writes into them gets its
     own copy of that page, and the file stays as it is.

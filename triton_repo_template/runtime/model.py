@@ -21,6 +21,7 @@ class TritonPythonModel:
     """Triton makes one per instance, and calls it from one thread."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
+        """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
         self._config = ModelConfig.parse(args["model_config"])
         self._name = args["model_name"]
         parameters = self._config.parameters

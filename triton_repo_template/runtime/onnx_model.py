@@ -32,6 +32,7 @@ class TritonPythonModel:
     """Triton makes one per instance, and calls it from one thread."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
+        """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
         self._config = ModelConfig.parse(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
         path = folder / (self._config.default_model_filename or "model.onnx")

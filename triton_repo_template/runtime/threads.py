@@ -19,7 +19,7 @@ _VARIABLES = (
 
 
 def available_cores(cgroup: str = "/sys/fs/cgroup/cpu.max") -> int:
-    """The affinity mask, cut by a container's CPU quota (cgroup v2: `quota period` in microseconds)."""
+    """Count the cores of the affinity mask, cut by a CPU quota (cgroup v2: `quota period` in microseconds)."""
     cores = len(os.sched_getaffinity(0))
     try:
         with open(cgroup, encoding="ascii") as file:
@@ -30,19 +30,19 @@ def available_cores(cgroup: str = "/sys/fs/cgroup/cpu.max") -> int:
 
 
 def threads_per_instance(instances: int, max_workers: int, cores: int) -> int:
-    """At least one; more instances than cores run one thread each."""
+    """Divide the cores among the instances: at least one thread each, at most `max_workers` in all."""
     return max(1, min(max_workers, cores) // max(1, instances))
 
 
 def limit_environment(threads: int, environment: MutableMapping[str, str] | None = None) -> None:
-    """For libraries that read the environment when they are imported."""
+    """Limit libraries that read the environment when they are imported."""
     target = os.environ if environment is None else environment
     for name in _VARIABLES:
         target[name] = str(threads)
 
 
 def limit_loaded(threads: int) -> None:
-    """For libraries that are imported already (numpy's BLAS always is)."""
+    """Limit libraries that are imported already (numpy's BLAS always is)."""
     import threadpoolctl
 
     numba = sys.modules.get("numba")

@@ -34,7 +34,7 @@ _MOST_OUTSTANDING = 4
 
 
 def read_key(version_folder: Path) -> str:
-    """The mark of this model's wake-ups: random, made by the build, and the same for all its instances.
+    """Read the mark of this model's wake-ups: random, made by the build, and the same for all its instances.
 
     It is in a file and not in config.pbtxt, which clients can read.
     """
@@ -62,7 +62,7 @@ class WakeUp:
         self._thread.start()
 
     def note(self) -> None:
-        """A batch of real requests has just been answered."""
+        """Note that a batch of real requests has just been answered."""
         self._last = time.monotonic()
         self._changed.set()
 

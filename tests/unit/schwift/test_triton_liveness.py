@@ -124,7 +124,7 @@ def test_another_triton_begins_anew(asked: Asked) -> None:
         asked.liveness.tick()
     assert (asked.liveness.answered, asked.liveness.silent_seconds) == (True, 1)
     asked.liveness.tick()
-    asked.liveness.forget()
+    asked.liveness.reset()
     assert (asked.liveness.answered, asked.liveness.silent_seconds, asked.liveness._socket) == (False, 0, None)
 
 
