@@ -78,6 +78,7 @@ def _write_without_debug_files(buffer: io.BytesIO, target: Path) -> None:
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
+    """Do what the arguments ask: `onnx FILE`, or `torch FILE TARGET FOLDER INPUTS`; an error is part of the answer."""
     what, path, *rest = arguments
     try:
         if what == "onnx":

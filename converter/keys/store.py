@@ -98,7 +98,7 @@ def _write(path: Path, content: KeysFile) -> None:
 
 
 def _keep_owner(path: Path, name: str) -> None:
-    """A key that root adds must not take the file away from the user who serves."""
+    """Let the file belong to whom it did: a key that root adds must not take it from the user who serves."""
     before = path.stat()
     if os.geteuid() == 0 and before.st_uid != 0:
         os.chown(name, before.st_uid, before.st_gid)

@@ -37,7 +37,7 @@ def read_current(output: Path, tolerant: bool = False) -> Manifest | None:
 
 
 def _refuse_foreign_files(output: Path, manifest: Manifest) -> None:
-    """A plain folder is replaced whole: nothing in it may be a user's."""
+    """Refuse to replace a plain folder, which is done whole, if anything in it is a user's."""
     for path in sorted(output.rglob("*")):
         name = path.relative_to(output).as_posix()
         if path.is_file() and name != FILENAME and name not in manifest.files and "__pycache__" not in path.parts:

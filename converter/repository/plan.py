@@ -41,6 +41,7 @@ class BuildOptions:
 
     @classmethod
     def of(cls, settings: Settings, cores: int) -> BuildOptions:
+        """Take the options from the settings."""
         return cls(
             settings.max_batch_size,
             settings.max_concurrent_requests,

@@ -29,6 +29,8 @@ class TensorPlan:
 
 @dataclass(frozen=True)
 class Tensors:
+    """The inputs and outputs of a model's two Triton models."""
+
     inputs: tuple[TensorPlan, ...]
     outputs: tuple[TensorPlan, ...]
 

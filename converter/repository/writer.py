@@ -64,6 +64,7 @@ class StagedBuild:
         self.served = output.resolve() if output.is_symlink() and output.exists() else None
 
     def switch(self) -> None:
+        """Have the repository be this build, and remove those but this one and the one before."""
         _switch(self._output, self.folder)
         kept = {self.folder.name, self.served.name if self.served else None}
         for path in self.folder.parent.iterdir():
