@@ -90,31 +90,31 @@ class HttpInference:
         inputs: Sequence[Tensor],
         arrays: Arrays,
         outputs: Sequence[Tensor],
-        timeout: float,
+        deadline: float,
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:
-        """The output tensors by name. Raises AdapterError; ends within `timeout` seconds."""
-        if timeout <= 0:
-            raise errors.DeadlineExceeded(errors.DEADLINE)
-        request = self._request(model, inputs, arrays, outputs, timeout if queued else None, request_id)
+        """The output tensors by name. Raises AdapterError; ends at `deadline`, a time of the running loop."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        ends = loop.time() + timeout
+        left = deadline - loop.time()
+        if left <= 0:
+            raise errors.DeadlineExceeded(errors.DEADLINE)
+        request = self._request(model, inputs, arrays, outputs, left if queued else None, request_id)
         self._retry_budget.note()
         if not queued and self._late.full(model):
-            await self._wait_for_late(model, ends)
+            await self._wait_for_late(model, deadline)
         connection = self._idle.acquire()
         reused = connection is not None
         if connection is None:
-            connection = await self._connect(ends)
+            connection = await self._connect(deadline)
         try:
-            response = await self._exchange(model, connection, request, ends, loop)
+            response = await self._exchange(model, connection, request, deadline, loop)
         except errors.UpstreamDown:
             # Triton ended the idle connection just as we used it; an answer that had begun would have told otherwise.
             if not reused or connection.heard or not self._retry_budget.take():
                 raise
-            connection = await self._connect(ends)
-            response = await self._exchange(model, connection, request, ends, loop)
+            connection = await self._connect(deadline)
+            response = await self._exchange(model, connection, request, deadline, loop)
         self._idle.release(connection)
         if response.status != 200:
             raise _error(response)
@@ -137,12 +137,12 @@ class HttpInference:
         self._tell_of_death = watcher
 
     async def _exchange(
-        self, model: str, connection: Connection, request: bytes, ends: float, loop: asyncio.AbstractEventLoop
+        self, model: str, connection: Connection, request: bytes, deadline: float, loop: asyncio.AbstractEventLoop
     ) -> Response:
         """There and back on one connection, which is closed where anything goes wrong."""
         began = loop.time()
         answer = connection.send(request, loop)
-        self._deadline_timer.add(answer, ends)
+        self._deadline_timer.add(answer, deadline)
         in_flight = self._in_flight[model]
         in_flight.add(answer)
         try:
@@ -176,11 +176,11 @@ class HttpInference:
         connection.on_end = end
         self._late.add(model, connection.close)
 
-    async def _wait_for_late(self, model: str, ends: float) -> None:
+    async def _wait_for_late(self, model: str, deadline: float) -> None:
         """Until fewer calls are late. DeadlineExceeded."""
         while self._late.full(model):
             change = self._late.change()
-            self._deadline_timer.add(change, ends)
+            self._deadline_timer.add(change, deadline)
             try:
                 await change
             finally:
@@ -191,24 +191,24 @@ class HttpInference:
         self._late.forget()
         self._idle.close()
 
-    async def _connect(self, ends: float) -> Connection:
+    async def _connect(self, deadline: float) -> Connection:
         """A new connection; one that is refused is tried once more, since nothing was sent on it."""
         try:
-            return await self._connect_once(ends)
+            return await self._connect_once(deadline)
         except errors.UpstreamDown:
             if not self._retry_budget.take():
                 raise
         await asyncio.sleep(_RECONNECT_SECONDS)
-        return await self._connect_once(ends)
+        return await self._connect_once(deadline)
 
-    async def _connect_once(self, ends: float) -> Connection:
+    async def _connect_once(self, deadline: float) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             _, connection = await asyncio.wait_for(
                 loop.create_unix_connection(Connection, self._place)
                 if self._unix
                 else loop.create_connection(Connection, self._host, int(self._place)),
-                max(0.0, ends - loop.time()),
+                max(0.0, deadline - loop.time()),
             )
         except asyncio.TimeoutError as error:
             raise errors.DeadlineExceeded(errors.DEADLINE) from error

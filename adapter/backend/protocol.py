@@ -16,7 +16,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class InferenceBackend(Protocol):
-    """Every call raises an adapter.errors.AdapterError, and ends within its `timeout` in seconds."""
+    """Every call raises an AdapterError, and ends within its `timeout` in seconds, or at its `deadline`."""
 
     async def infer(
         self,
@@ -24,14 +24,14 @@ class InferenceBackend(Protocol):
         inputs: Sequence[Tensor],
         arrays: Arrays,
         outputs: Sequence[Tensor],
-        timeout: float,
+        deadline: float,
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:
         """One call: the output tensors by name, each (rows, *dims).
 
-        `queued`: the model has a queue, which is to drop the call after `timeout`. `request_id` is what
-        the model sees as the call's id.
+        `deadline` is a time of the running loop. `queued`: the model has a queue, which is to drop the call then.
+        `request_id` is what the model sees as the call's id.
         """
 
     async def states(self, timeout: float) -> Mapping[str, str]:

@@ -87,21 +87,21 @@ class Batcher:
         return self._linger.expected
 
     def submit(
-        self, features: Features, timeout: float, timings: RequestTimings, join: bool = True
+        self, features: Features, deadline: float, timings: RequestTimings, join: bool = True
     ) -> Coroutine[Any, Any, Texts]:
         """Return the answer to these rows, to be awaited at once. They are at most `direct_max_rows`.
 
-        `timeout` is in seconds from now. Without `join` they go in a call of their own, which waits for nobody and
-        takes nobody along.
+        `deadline` is a time of the running loop. Without `join` they go in a call of their own, which waits for nobody
+        and takes nobody along.
 
         Raises:
             QueueFull: over the bound; only if joined.
-            DeadlineExceeded: no answer within `timeout`.
+            DeadlineExceeded: no answer by then.
             AdapterError: what the call raised for these rows.
         """
-        return self._join(features, timeout, timings) if join else self._send_alone(features, timeout, timings)
+        return self._join(features, deadline, timings) if join else self._send_alone(features, deadline, timings)
 
-    async def _send_alone(self, features: Features, timeout: float, timings: RequestTimings) -> Texts:
+    async def _send_alone(self, features: Features, deadline: float, timings: RequestTimings) -> Texts:
         loop = self._loop = self._loop or asyncio.get_running_loop()
         rows = [len(features[0])]
         self._calls += 1
@@ -109,7 +109,7 @@ class Batcher:
         started = self._clock()
         try:
             with self._busy_poll:
-                (texts,) = await self._model_calls.infer(self._entry.direct, [features], rows, timeout, [timings])
+                (texts,) = await self._model_calls.infer(self._entry.direct, [features], rows, deadline, [timings])
             seconds = self._clock() - started
             self._times.record(seconds, rows[0], 0)
             self._times.record_answer(seconds)
@@ -130,18 +130,18 @@ class Batcher:
             raise texts
         return texts
 
-    async def _join(self, features: Features, timeout: float, timings: RequestTimings) -> Texts:
-        if timeout <= 0:
+    async def _join(self, features: Features, deadline: float, timings: RequestTimings) -> Texts:
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        if deadline <= loop.time():
             raise errors.DeadlineExceeded(errors.DEADLINE)
         if not self._queue.has_room(len(features[0])):
             raise errors.QueueFull("The model's queue is full; try again shortly.", retry_after=self._drain_seconds())
-        loop = self._loop = self._loop or asyncio.get_running_loop()
         shape = self._model_calls.row_shape(features) if self._free_axes else ()
-        item = PendingRequest(loop, features, timeout, shape, self._answered.mine, timings)
+        item = PendingRequest(loop, features, deadline, shape, self._answered.mine, timings)
         answer = item.answer
         queued = self._clock()
         self._queue.append(item)
-        self._deadline_timer.add(answer, item.deadline)
+        self._deadline_timer.add(answer, deadline)
         if self._may_call(self._calls):
             self._start_call(loop)
         try:
@@ -240,10 +240,10 @@ class Batcher:
     async def _infer(
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[PendingRequest]
     ) -> Sequence[Texts | errors.BadModelOutput]:
-        timeout = max([item.deadline for item in batch]) - loop.time()
+        deadline = max([item.deadline for item in batch])
         features, rows = [item.features for item in batch], [item.rows for item in batch]
         timings = [item.timings for item in batch]
-        return await self._model_calls.infer(self._entry.direct, features, rows, timeout, timings)
+        return await self._model_calls.infer(self._entry.direct, features, rows, deadline, timings)
 
     def _drain_seconds(self) -> float:
         """Return how long the queue takes to empty, in full calls."""

@@ -30,14 +30,14 @@ class ModelCalls:
         model: str,
         features: Sequence[Features],
         rows: Sequence[int],
-        timeout: float,
+        deadline: float,
         timings: Sequence[RequestTimings],
         queued: bool = False,
     ) -> Sequence[Texts | errors.BadModelOutput]:
-        """Return the answer to each request that had so many `rows`, within `timeout` seconds.
+        """Return the answer to each request that had so many `rows`, by `deadline`, a time of the running loop.
 
-        `model` is the name of the Triton model. `queued` says that it has a queue, which is to drop the call after
-        `timeout`.
+        `model` is the name of the Triton model. `queued` says that it has a queue, which is to drop the call
+        then.
 
         Raises:
             AdapterError: whatever became of the call as a whole.
@@ -46,10 +46,10 @@ class ModelCalls:
         arrays = codec.request.to_arrays(features)
         trace = timings[0].trace
         if trace is None:
-            outputs = await self._backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
+            outputs = await self._backend.infer(model, entry.inputs, arrays, entry.outputs, deadline, queued)
         else:
             joined = [item.trace for item in timings if item.trace is not None]
             with trace.call(joined, model, sum(rows)):
-                outputs = await self._backend.infer(model, entry.inputs, arrays, entry.outputs, timeout, queued)
+                outputs = await self._backend.infer(model, entry.inputs, arrays, entry.outputs, deadline, queued)
         codec.answer.check_shapes(outputs, sum(rows))
         return codec.answer.texts(outputs, rows)

@@ -31,7 +31,7 @@ class PendingRequest:
         self,
         loop: asyncio.AbstractEventLoop,
         features: Features,
-        timeout: float,
+        deadline: float,
         shape: tuple[int, ...],
         seen: float,
         timings: RequestTimings,
@@ -39,7 +39,7 @@ class PendingRequest:
         self.features = features
         self.rows = len(features[0])
         self.came = loop.time()
-        self.deadline = self.came + timeout
+        self.deadline = deadline
         self.answer: asyncio.Future[Texts] = loop.create_future()
         self.shape = shape
         self.seen = seen

@@ -111,7 +111,7 @@ class ModelRoute:
                 return await self._in_parts(features, deadline, timings)
             if way == "busy" and self._entry.front is not None:
                 return [await self._through_the_front(self._entry.front, features, deadline, timings)]
-            return [await self._batcher.submit(features, deadline - self._clock(), timings, join=way == "rush")]
+            return [await self._batcher.submit(features, deadline, timings, join=way == "rush")]
         finally:
             self.active -= 1
             in_flight.add(-1)
@@ -140,7 +140,7 @@ class ModelRoute:
         parts: list[Texts] = []
         for start in range(0, rows, most):
             part = tuple(values[start : start + most] for values in features)
-            parts.append(await self._batcher.submit(part, deadline - self._clock(), timings))
+            parts.append(await self._batcher.submit(part, deadline, timings))
         return parts
 
     async def _through_the_front(
@@ -149,9 +149,8 @@ class ModelRoute:
         """One call for this request; whom it is joined with is the batcher's affair."""
         started = self._clock()
         rows = [len(features[0])]
-        remaining = deadline - started
         try:
-            (texts,) = await self._model_calls.infer(front, [features], rows, remaining, [timings], queued=True)
+            (texts,) = await self._model_calls.infer(front, [features], rows, deadline, [timings], queued=True)
         except (errors.DeadlineExceeded, *ANSWERS) as error:
             # Where Triton says so, the front lives, though what it calls may not.
             self._front_answered.add(bool(error.inside))

@@ -115,7 +115,8 @@ class ModelLiveness:
         entry, incarnation = model.entry, model.incarnation
         try:
             await self._backend.infer(
-                pulse.name, entry.inputs, self._row(model, pulse), entry.outputs, _CANARY_DEADLINES * self._deadline,
+                pulse.name, entry.inputs, self._row(model, pulse), entry.outputs,
+                asyncio.get_running_loop().time() + _CANARY_DEADLINES * self._deadline,
                 request_id=pulse.request_id,
             )  # fmt: skip
         except errors.ModelProcessDead:

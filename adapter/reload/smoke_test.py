@@ -6,6 +6,7 @@ counts only where the version that is served takes the same rows and does not ra
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from adapter import errors
@@ -43,7 +44,8 @@ async def _ask(backend: InferenceBackend, entry: ModelEntry, triton_model: str, 
     rows = 1 if triton_model == entry.front else min(2, entry.direct_max_rows)
     codec = Codec(entry)
     arrays = codec.request.example(rows)
-    outputs = await backend.infer(triton_model, entry.inputs, arrays, entry.outputs, timeout)
+    deadline = asyncio.get_running_loop().time() + timeout
+    outputs = await backend.infer(triton_model, entry.inputs, arrays, entry.outputs, deadline)
     codec.answer.check_shapes(outputs, rows)
 
 

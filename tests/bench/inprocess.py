@@ -34,7 +34,7 @@ class InProcess:
         inputs: Sequence[Tensor],
         arrays: Arrays,
         outputs: Sequence[Tensor],
-        timeout: float,
+        deadline: float,
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:

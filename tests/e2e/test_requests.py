@@ -194,7 +194,8 @@ def test_a_canary_of_a_front_is_answered_by_it_and_costs_the_model_nothing(serve
         backend = HttpInference(server.triton_http)
         try:
             arrays = {entry.inputs[0].name: np.array([[1, 2, 3]], np.float32)}
-            found = await backend.infer(front, entry.inputs, arrays, entry.outputs, 10, request_id=request_id)
+            deadline = asyncio.get_running_loop().time() + 10
+            found = await backend.infer(front, entry.inputs, arrays, entry.outputs, deadline, request_id=request_id)
             answer: list[list[float]] = found[entry.outputs[0].name].tolist()
             return answer
         finally:

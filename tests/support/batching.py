@@ -34,7 +34,7 @@ class Arrivals:
 
     def arrive(self) -> None:
         loop = asyncio.get_running_loop()
-        self.queue.append(PendingRequest(loop, ([[0.0]],), 5.0, (), 0, RequestTimings()))
+        self.queue.append(PendingRequest(loop, ([[0.0]],), loop.time() + 5, (), 0, RequestTimings()))
 
     def clear(self) -> None:
         """Take all that wait."""

@@ -90,16 +90,16 @@ class Desk:
         noted = timings or RequestTimings()
 
         async def values_of() -> Any:
-            (text,) = await self.batcher.submit(([[value] for value in values],), timeout, noted)
+            deadline = asyncio.get_running_loop().time() + timeout
+            (text,) = await self.batcher.submit(([[value] for value in values],), deadline, noted)
             return [value for (value,) in rows_in(text)]
 
         return asyncio.get_running_loop().create_task(values_of())
 
     async def ask_as_json(self, features: Any) -> Texts:
         """A request as a client writes it."""
-        return await self.batcher.submit(
-            self.codec.request.parse(orjson.dumps({"features": features})), 5, RequestTimings()
-        )
+        parsed = self.codec.request.parse(orjson.dumps({"features": features}))
+        return await self.batcher.submit(parsed, asyncio.get_running_loop().time() + 5, RequestTimings())
 
     def cell(self, cell: int) -> float:
         """One of the model's numbers in the shared table."""

@@ -42,13 +42,18 @@ def talk(
         loop.close()
 
 
+def within(seconds: float) -> float:
+    """A deadline of the running loop."""
+    return asyncio.get_running_loop().time() + seconds
+
+
 async def infer(backend: HttpInference, timeout: float = 5.0) -> Any:
-    return await backend.infer("m_direct", (X, TEXT), ARRAYS, (Y, LABEL), timeout)
+    return await backend.infer("m_direct", (X, TEXT), ARRAYS, (Y, LABEL), within(timeout))
 
 
 async def ask(backend: HttpInference, value: float, timeout: float = 5.0) -> float:
     """One number there and back."""
-    outputs = await backend.infer("m_direct", (X,), {"x": np.array([[value, 0]], np.float32)}, (Y,), timeout)
+    outputs = await backend.infer("m_direct", (X,), {"x": np.array([[value, 0]], np.float32)}, (Y,), within(timeout))
     return float(outputs["y"][0, 0])
 
 

@@ -59,11 +59,12 @@ class FakeBackend:
         inputs: Sequence[Tensor],
         arrays: Arrays,
         outputs: Sequence[Tensor],
-        timeout: float,
+        deadline: float,
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:
         """As Triton would: a deadline, and DeadlineExceeded where the handler misses it."""
+        timeout = deadline - asyncio.get_running_loop().time()
         self.calls.append(Call(model, arrays, timeout, request_id))
         if timeout <= 0:
             raise errors.DeadlineExceeded("The request did not finish within its deadline.")

@@ -20,6 +20,7 @@ from converter.schema.model import Endpoint
 from converter.schema.settings import RegimeName
 from tests.support.fakes.backend import Handler
 from tests.support.fakes.entries import make_entry
+from tests.support.fakes.loop import CountedLoop, counted
 from tests.support.lifecycle_desk import Held, double
 from tests.support.predictors import WIDE, Served
 
@@ -96,14 +97,15 @@ def test_the_deadline_is_the_shorter_of_ours_and_the_clients(asked: float | None
 
 def test_later_parts_get_what_is_left_of_the_deadline() -> None:
     async def slow(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
-        served.now += 6
+        await asyncio.sleep(6)
         return await double(model, arrays, outputs)
 
-    served = Served(slow)
+    loop = CountedLoop()
+    served = Served(slow, clock=loop.time)
     with pytest.raises(errors.DeadlineExceeded):
-        served.answer([[0, 0]] * 16)
-    # The fourth part is past the deadline and not sent.
-    assert [call.timeout for call in served.backend.calls] == pytest.approx([15.0, 9.0, 3.0], abs=0.5)
+        counted(served.ask([[0, 0]] * 16), loop)
+    # The deadline comes before the third part's answer, and the fourth is not sent.
+    assert [call.timeout for call in served.backend.calls] == pytest.approx([15.0, 9.0, 3.0])
     assert served.admission.in_flight == 0
 
 

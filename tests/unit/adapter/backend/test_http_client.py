@@ -30,6 +30,7 @@ from tests.support.raw_http import (
     assert_good,
     infer,
     talk,
+    within,
 )
 
 
@@ -112,7 +113,7 @@ def test_strings_of_any_bytes_come_back_whole() -> None:
     label = np.array([[text] for text in texts], object)
 
     async def use(backend: HttpInference) -> Any:
-        return await backend.infer("m_direct", (TEXT,), {"text": label}, (LABEL,), 5)
+        return await backend.infer("m_direct", (TEXT,), {"text": label}, (LABEL,), within(5))
 
     fake = FakeTritonHttp(always(good_answer([("label", "BYTES", label)])))
     assert talk(fake, use)["label"].tolist() == label.tolist()
@@ -128,6 +129,6 @@ def test_a_large_tensor_there_and_back() -> None:
         writer.write(good_answer([("y", "FP32", array)]))
 
     async def use(backend: HttpInference) -> Any:
-        return await backend.infer("m_direct", (X,), {"x": values}, (Y,), 5)
+        return await backend.infer("m_direct", (X,), {"x": values}, (Y,), within(5))
 
     assert np.array_equal(talk(FakeTritonHttp(mirror), use)["y"], values)
