@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 from adapter.errors import BreakerOpen
@@ -49,16 +49,11 @@ _CLOSED, _OPEN, _HALF_OPEN = 0.0, 1.0, 2.0
 class BreakerCells:
     """What breakers share between worker processes: cells of a shared table, in each row from `at` on, and a lock."""
 
-    def __init__(self, table: SharedTable, at: int = 0) -> None:
+    def __init__(self, table: SharedTable, at: int) -> None:
         self._table = table
         self._window = slice(at, at + _WINDOW_WIDTH)
         self._state = slice(at + _WINDOW_WIDTH, at + WIDTH)
         self.lock = ProcessLock("schwift-breakers")
-
-    @classmethod
-    def alone(cls, names: Sequence[str], workers: int = 1) -> BreakerCells:
-        """On a shared table of their own."""
-        return cls(SharedTable(names, WIDTH, workers))
 
     def state(self, name: str) -> memoryview[float]:
         """Everybody's cells."""

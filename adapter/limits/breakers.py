@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from adapter import errors
 from adapter.limits.breaker import Breaker, BreakerCells
@@ -87,11 +87,6 @@ class Breakers:
         self._clock = clock
         self._breakers: dict[str, ModelBreakers] = {}
         self.triton = self._breaker(counters.ALL)
-
-    @classmethod
-    def alone(cls, models: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Breakers:
-        """Of one process that shares them with none."""
-        return cls(BreakerCells.alone([counters.ALL, *models]), clock=clock)
 
     def __getitem__(self, model: str) -> ModelBreakers:
         model_breakers = self._breakers.get(model)

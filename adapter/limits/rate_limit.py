@@ -176,14 +176,14 @@ class Quota:
         self,
         requests: int | None,
         period: float,
-        clients: Clients | None = None,
+        clients: Clients,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._period = period
         self._default = None if requests is None else Bucket(*_REQUESTS, requests, period)
         # Those of keys, by their sizes.
         self._of_keys: dict[tuple[int | None, int | None], tuple[Bucket | None, Bucket | None]] = {}
-        self._clients = clients or Clients()
+        self._clients = clients
         self._clock = clock
 
     def account(self, address: str, caller: Caller | None = None) -> Account | None:

@@ -38,12 +38,10 @@ class Bounds:
 class Metrics(Collector):
     """Requests for a model that does not exist are counted under no label of the client's choosing."""
 
-    def __init__(
-        self, registry: Registry, table: SharedTable, breakers: Breakers | None = None, bounds: Bounds | None = None
-    ) -> None:
+    def __init__(self, registry: Registry, table: SharedTable, breakers: Breakers, bounds: Bounds) -> None:
         self._models = registry
         self._table = table
-        self._breakers = breakers or Breakers.alone(list(registry.models))
+        self._breakers = breakers
         self._bounds = bounds
         self._prometheus = CollectorRegistry()
         self._prometheus.register(self)
@@ -127,10 +125,9 @@ class Metrics(Collector):
         for name, model in self._models.models.items():
             queue.add_metric((name,), model.entry.queue_size)
         yield queue
-        if self._bounds is not None:
-            deadline, in_flight = self._bounds.deadline_seconds, self._bounds.in_flight
-            yield GaugeMetricFamily("schwift_deadline_seconds", "The deadline of a request.", deadline)
-            yield GaugeMetricFamily("schwift_in_flight_limit", "Most requests in flight.", in_flight)
+        deadline, in_flight = self._bounds.deadline_seconds, self._bounds.in_flight
+        yield GaugeMetricFamily("schwift_deadline_seconds", "The deadline of a request.", deadline)
+        yield GaugeMetricFamily("schwift_in_flight_limit", "Most requests in flight.", in_flight)
 
     def _gauges(self) -> Iterator[Metric]:
         table = self._table

@@ -13,13 +13,13 @@ from adapter.codec.off_loop import OffLoop
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
-from adapter.limits.breakers import Breakers
 from adapter.predictor import Predictor
 from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import Endpoint
 from converter.schema.settings import RegimeName
+from tests.support.builders import make_breakers
 from tests.support.fakes.backend import FakeBackend, Handler
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle_desk import double
@@ -55,7 +55,7 @@ class Served:
         self._timeout = timeout
         self.clock = (lambda: self.now) if clock is None else clock
         self.timings = RequestTimings()
-        self.breakers = Breakers.alone([entry.name], self.clock)
+        self.breakers = make_breakers([entry.name], self.clock)
         self.service = self.make_service()
 
     def make_service(self) -> Predictor:

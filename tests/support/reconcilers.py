@@ -22,6 +22,7 @@ from adapter.sharing import SharedState
 from adapter.workers.process_lock import ProcessLock
 from adapter.workers.shared_snapshot import SharedSnapshot
 from adapter.workers.shared_table import SharedTable
+from tests.support.builders import make_breakers
 from tests.support.fakes.outliving import NotedOutliving
 
 DEADLINE = 15.0
@@ -83,7 +84,7 @@ def make_reconciler(
         loader or ModelLoader(backend, reaper, load_timeout, supervisor, clock),
         HealthCheck(liveness, stubs, clock),
         Recovery(stubs, supervisor),
-        breakers or Breakers.alone(names),
+        breakers or make_breakers(names),
         awake or NeverAsleep(clock),
     )
 

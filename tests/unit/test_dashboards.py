@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from adapter.lifecycle.registry import Registry
-from adapter.telemetry.metrics import Bounds, Metrics
 from adapter.workers import counters
 from tests.observability.dashboards import DASHBOARDS, GRAFANA, ROOT, panels, queries, read
+from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
 
 # Triton 2.51's, that our /metrics ends with.
@@ -95,7 +95,7 @@ def test_the_models_can_be_chosen(dashboard: dict[str, Any]) -> None:
 def test_every_metric_is_one_of_ours_or_of_tritons() -> None:
     entry = make_entry("m")
     registry = Registry(make_manifest(entry))
-    families = Metrics(registry, counters.make_table(["m"]), bounds=Bounds(15, 1024)).collect()
+    families = make_metrics(registry, counters.make_table(["m"])).collect()
     ours = {family.name + ending for family in families for ending in ENDINGS[family.type]}
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
     expressions = [query.expression for query in queries()]
@@ -125,7 +125,7 @@ def test_what_is_provisioned_fits_together() -> None:
 def test_the_document_has_every_metric_and_every_alert() -> None:
     text = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
     registry = Registry(make_manifest(make_entry("m")))
-    families = list(Metrics(registry, counters.make_table(["m"]), bounds=Bounds(15, 1024)).collect())
+    families = list(make_metrics(registry, counters.make_table(["m"])).collect())
     names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
     alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}

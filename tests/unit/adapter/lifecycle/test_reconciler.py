@@ -14,6 +14,7 @@ from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.limits.breakers import Breakers
 from adapter.sharing import SharedState
+from tests.support.builders import make_breakers
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
@@ -253,7 +254,7 @@ def kept(registry: Registry, backend: FakeBackend, breakers: Breakers | None = N
 
 @in_counted_time
 async def test_R6_a_model_that_hangs_is_unloaded_and_loaded_and_its_breaker_is_closed() -> None:
-    registry, backend, breakers = registry_of("m"), Hanging(silent), Breakers.alone(["m"])
+    registry, backend, breakers = registry_of("m"), Hanging(silent), make_breakers(["m"])
     reconciler, model = kept(registry, backend, breakers), registry.models["m"]
     await pass_of(reconciler)
     breakers["m"].model._open(0)
@@ -366,7 +367,7 @@ async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death(
 
 @in_counted_time
 async def test_when_triton_is_there_again_its_breaker_is_closed() -> None:
-    registry, backend, breakers = registry_of("m"), FakeBackend(), Breakers.alone(["m"])
+    registry, backend, breakers = registry_of("m"), FakeBackend(), make_breakers(["m"])
     reconciler = kept(registry, backend, breakers)
     await pass_of(reconciler)
     backend.up = False

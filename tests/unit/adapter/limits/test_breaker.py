@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from adapter.errors import BreakerOpen
-from adapter.limits.breaker import Breaker, BreakerCells
+from adapter.limits.breaker import Breaker
 from converter.schema.settings import load_settings
+from tests.support.builders import make_breaker_cells
 
 
 class Clock:
@@ -28,7 +29,7 @@ class Desk:
 
     def __init__(self, workers: int = 1, longest: float = 30, chance: float = 0.0) -> None:
         self.clock = Clock()
-        boards = BreakerCells.alone(["", "m"], workers)
+        boards = make_breaker_cells(["", "m"], workers)
         self.workers = [Breaker(boards, "m", i, longest, self.clock, lambda: chance) for i in range(workers)]
         self.breaker = self.workers[0]
 
@@ -221,7 +222,7 @@ def test_what_failed_before_it_closed_counts_no_more() -> None:
 
 def test_two_breakers_of_one_board_know_nothing_of_each_other() -> None:
     clock = Clock()
-    boards = BreakerCells.alone(["", "a", "b"])
+    boards = make_breaker_cells(["", "a", "b"])
     a, b = (Breaker(boards, name, 0, 30, clock) for name in ("a", "b"))
     for _ in range(20):
         a.failed(clock.now)
@@ -232,7 +233,7 @@ def test_R28_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> 
     """By default it goes by the monotonic clock: the wall clock may jump by years in either direction."""
     for wall in (0.0, 4e9, 1.0):
         monkeypatch.setattr(time, "time", lambda wall=wall: wall)
-        breaker = Breaker(BreakerCells.alone(["m"]), "m", 0, longest=0.001)
+        breaker = Breaker(make_breaker_cells(["m"]), "m", 0, longest=0.001)
         for _ in range(20):
             breaker.failed(time.monotonic())
         assert not breaker.closed
@@ -248,7 +249,7 @@ def test_R28_the_wall_clock_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_state_is_shared_with_a_forked_worker() -> None:
-    boards = BreakerCells.alone(["m"], workers=2)
+    boards = make_breaker_cells(["m"], workers=2)
     clock = Clock()
     ours = Breaker(boards, "m", 0, 30, clock)
     pid = os.fork()

@@ -9,6 +9,7 @@ import pytest
 
 from adapter import errors
 from adapter.limits.breakers import NO_PROBES, Breakers
+from tests.support.builders import make_breakers
 from tests.support.fakes.backend import zeros
 from tests.support.predictors import Served
 
@@ -32,23 +33,23 @@ def fail(
     ],
 )  # fmt: skip
 def test_what_is_no_fault_of_the_model_or_of_triton_opens_nothing(error: errors.AdapterError) -> None:
-    assert fail(Breakers.alone(["m"]), error, 100) == ("closed", "closed")
+    assert fail(make_breakers(["m"]), error, 100) == ("closed", "closed")
 
 
 @pytest.mark.parametrize("error", [errors.DeadlineExceeded("no"), errors.ModelProcessDead("no")])
 def test_a_model_that_hangs_or_dies_opens_its_own_breaker_alone(error: errors.AdapterError) -> None:
-    breakers = Breakers.alone(["m", "other"])
+    breakers = make_breakers(["m", "other"])
     assert fail(breakers, error, 19) == ("closed", "closed")
     assert fail(breakers, error, 1) == ("open", "closed")
     assert breakers["other"].model.closed
 
 
 def test_a_deadline_that_the_client_set_for_itself_counts_nowhere() -> None:
-    assert fail(Breakers.alone(["m"]), errors.DeadlineExceeded("no"), 100, own_deadline=True) == ("closed", "closed")
+    assert fail(make_breakers(["m"]), errors.DeadlineExceeded("no"), 100, own_deadline=True) == ("closed", "closed")
 
 
 def test_a_triton_that_is_not_there_opens_tritons_for_every_model() -> None:
-    breakers = Breakers.alone(["m", "other"])
+    breakers = make_breakers(["m", "other"])
     assert fail(breakers, errors.UpstreamDown("no"), 5) == ("closed", "open")
     with pytest.raises(errors.BreakerOpen):
         breakers["other"].admit(15)

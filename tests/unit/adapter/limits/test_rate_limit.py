@@ -14,6 +14,7 @@ from adapter.errors import QuotaExceeded
 from adapter.limits.api_keys import Caller
 from adapter.limits.rate_limit import Account, Quota
 from converter.schema.keys_file import ApiKey, hash_key
+from tests.support.builders import make_quota
 
 
 class Clock:
@@ -37,14 +38,14 @@ def refused(quota: Quota, client: str) -> float:
 
 
 def test_the_quota_is_available_at_once_and_then_refused() -> None:
-    quota = Quota(3, 60, clock=Clock())
+    quota = make_quota(3, 60, clock=Clock())
     for _ in range(3):
         take(quota, "a")
     assert refused(quota, "a") == pytest.approx(20)
 
 
 def test_each_client_has_its_own() -> None:
-    quota = Quota(1, 60, clock=Clock())
+    quota = make_quota(1, 60, clock=Clock())
     take(quota, "a")
     take(quota, "b")
     assert refused(quota, "a") == pytest.approx(60)
@@ -53,7 +54,7 @@ def test_each_client_has_its_own() -> None:
 
 def test_tokens_come_back_evenly_and_a_refusal_costs_none() -> None:
     clock = Clock()
-    quota = Quota(2, 10, clock=clock)
+    quota = make_quota(2, 10, clock=clock)
     take(quota, "a")
     take(quota, "a")
     clock.now += 4
@@ -66,7 +67,7 @@ def test_tokens_come_back_evenly_and_a_refusal_costs_none() -> None:
 
 def test_a_long_pause_does_not_save_up_more_than_the_quota() -> None:
     clock = Clock()
-    quota = Quota(2, 10, clock=clock)
+    quota = make_quota(2, 10, clock=clock)
     take(quota, "a")
     clock.now += 10_000
     take(quota, "a")
@@ -76,7 +77,7 @@ def test_a_long_pause_does_not_save_up_more_than_the_quota() -> None:
 
 def test_waiting_as_long_as_told_is_enough() -> None:
     clock = Clock()
-    quota = Quota(7, 60, clock=clock)
+    quota = make_quota(7, 60, clock=clock)
     for _ in range(7):
         take(quota, "a")
     clock.now += refused(quota, "a") + 1e-6
@@ -86,7 +87,7 @@ def test_waiting_as_long_as_told_is_enough() -> None:
 
 def test_many_clients_are_bounded_and_the_active_one_is_not_forgotten() -> None:
     clock = Clock()
-    quota = Quota(1, 1e9, clock=clock)
+    quota = make_quota(1, 1e9, clock=clock)
     take(quota, "idle")
     take(quota, "active")
     for i in range(100_000):
@@ -100,7 +101,7 @@ def test_many_clients_are_bounded_and_the_active_one_is_not_forgotten() -> None:
 
 def test_all_worker_processes_take_from_one_bucket() -> None:
     """Five forks of this process together get no more than the one client may."""
-    quota = Quota(1000, 1e9)
+    quota = make_quota(1000, 1e9)
     workers = []
     for _ in range(5):
         reading, writing = os.pipe()
@@ -138,7 +139,7 @@ def account(quota: Quota, address: str, key: Caller | None = None) -> Account:
 
 
 def test_a_key_has_one_bucket_wherever_it_comes_from_and_its_own_size() -> None:
-    quota = Quota(1, 60, clock=Clock())
+    quota = make_quota(1, 60, clock=Clock())
     key = caller(requests=3)
     for address in ("a", "b", "c"):
         account(quota, address, key).take_request()
@@ -149,7 +150,7 @@ def test_a_key_has_one_bucket_wherever_it_comes_from_and_its_own_size() -> None:
 
 
 def test_without_max_requests_only_a_keys_own_quotas_hold() -> None:
-    quota = Quota(None, 60, clock=Clock())
+    quota = make_quota(None, 60, clock=Clock())
     assert quota.account("a") is None
     assert quota.account("a", caller()) is None
     account(quota, "a", caller(requests=1)).take_request()
@@ -159,7 +160,7 @@ def test_without_max_requests_only_a_keys_own_quotas_hold() -> None:
 
 def test_rows_are_a_quota_of_their_own() -> None:
     clock = Clock()
-    quota = Quota(None, 60, clock=clock)
+    quota = make_quota(None, 60, clock=clock)
     key = caller(rows=10)
     account(quota, "a", key).take_rows(7)
     with pytest.raises(QuotaExceeded) as caught:
@@ -175,7 +176,7 @@ def test_rows_are_a_quota_of_their_own() -> None:
 
 def test_more_rows_than_the_quota_pass_when_all_of_it_is_there_and_are_owed() -> None:
     clock = Clock()
-    quota = Quota(None, 60, clock=clock)
+    quota = make_quota(None, 60, clock=clock)
     key = caller(rows=10)
     account(quota, "a", key).take_rows(25)
     with pytest.raises(QuotaExceeded) as caught:
@@ -192,7 +193,7 @@ def test_more_rows_than_the_quota_pass_when_all_of_it_is_there_and_are_owed() ->
 
 def test_the_headers_say_what_is_left() -> None:
     clock = Clock()
-    quota = Quota(250, 60, clock=clock)
+    quota = make_quota(250, 60, clock=clock)
     first = account(quota, "a")
     first.take_request()
     assert first.headers() == [(b"ratelimit-policy", b'"default";q=250;w=60'), (b"ratelimit", b'"default";r=249;t=1')]
@@ -211,7 +212,7 @@ def test_the_headers_say_what_is_left() -> None:
 
 
 def test_addresses_of_one_ipv6_network_are_one_client() -> None:
-    quota = Quota(1, 60, clock=Clock())
+    quota = make_quota(1, 60, clock=Clock())
     take(quota, "2001:db8::1")
     refused(quota, "2001:db8::ffff:1")
     take(quota, "2001:db8:0:1::1")
@@ -220,7 +221,7 @@ def test_addresses_of_one_ipv6_network_are_one_client() -> None:
 def test_who_is_over_the_quota_is_not_forgotten_for_those_who_are_not() -> None:
     """Though it asks no more, while as many others come as the table could hold four times over."""
     clock = Clock()
-    quota = Quota(2, 1e9, clock=clock)
+    quota = make_quota(2, 1e9, clock=clock)
     take(quota, "abuser")
     take(quota, "abuser")
     for i in range(65_000):
@@ -231,7 +232,7 @@ def test_who_is_over_the_quota_is_not_forgotten_for_those_who_are_not() -> None:
 
 def test_the_table_is_as_large_however_many_come() -> None:
     """Many times what it holds, and one that is over its quota still is, since it asked lately."""
-    quota = Quota(1, 1e9)
+    quota = make_quota(1, 1e9)
     take(quota, "abuser")
     before = rss()
     for i in range(200_000):

@@ -15,6 +15,7 @@ from adapter.limits.admission import Admission
 from adapter.telemetry.metrics import Bounds, Metrics
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
+from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
 
 
@@ -64,7 +65,7 @@ def test_only_the_state_ready_is_ready(state: State) -> None:
 def test_the_names_and_labels_that_dashboards_use() -> None:
     registry = registry_of("a")
     table = board_of(registry)
-    metrics = Metrics(registry, table)
+    metrics = make_metrics(registry, table)
     counts = counters.EndpointCounters(table, "a", 0, "predict")
     counts.answered(0.004, 3)
     counts.failed("bad_features")
@@ -87,7 +88,7 @@ def test_the_names_and_labels_that_dashboards_use() -> None:
 
 def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
     registry = Registry(make_manifest(make_entry("a", endpoints=["predict"]), make_entry("b")))
-    metrics = Metrics(registry, board_of(registry))
+    metrics = make_metrics(registry, board_of(registry))
     for name in ("inference_requests_total", "inference_errors_total"):
         assert value(metrics, name, model_name="a", endpoint="predict") == 0
         assert value(metrics, name, model_name="b", endpoint="predict_batched") == 0
@@ -98,7 +99,7 @@ def test_gauges_show_what_is_true_now() -> None:
     registry = registry_of("a", "b")
     table = board_of(registry)
     admission = Admission(5, counters.Cell(table, counters.ALL, 0, counters.IN_FLIGHT))
-    metrics = Metrics(registry, table)
+    metrics = make_metrics(registry, table)
     assert value(metrics, "schwift_triton_up") == 0
     assert value(metrics, "schwift_model_ready", model_name="a") == 0
     registry.triton_up = True
@@ -117,7 +118,7 @@ def test_gauges_show_what_is_true_now() -> None:
 def test_queues_regimes_and_calls_are_each_models_own() -> None:
     registry = registry_of("a", "b")
     table = board_of(registry)
-    metrics = Metrics(registry, table)
+    metrics = make_metrics(registry, table)
     for cell, amount in ((counters.QUEUED, 3), (counters.REGIME, 2), (counters.REGIME_CHANGES, 5), (counters.CALLS, 7),
                          (counters.CALL_ROWS, 11)):  # fmt: skip
         counters.Cell(table, "b", 0, cell).add(amount)
@@ -134,7 +135,7 @@ def test_queues_regimes_and_calls_are_each_models_own() -> None:
 def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
     registry = Registry(make_manifest(make_entry("a"), make_entry("b", endpoints=["predict"])))
     table = board_of(registry)
-    metrics = Metrics(registry, table)
+    metrics = make_metrics(registry, table)
     counters.EndpointCounters(table, "a", 0, "predict_batched").answered(0.5, 1, 0.25, 0.125)
     counters.CallHistogram(table, "a", 0, "front").took(0.004)
     labels = {"model_name": "a", "endpoint": "predict_batched"}
@@ -152,7 +153,7 @@ def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
 
 def test_bounds_are_told_beside_what_they_bound() -> None:
     registry = registry_of("a")
-    metrics = Metrics(registry, board_of(registry), bounds=Bounds(deadline_seconds=1.5, in_flight=7))
+    metrics = make_metrics(registry, board_of(registry), bounds=Bounds(deadline_seconds=1.5, in_flight=7))
     assert value(metrics, "schwift_deadline_seconds") == 1.5
     assert value(metrics, "schwift_in_flight_limit") == 7
     assert value(metrics, "schwift_queue_limit", model_name="a") == 1024
@@ -165,7 +166,7 @@ def test_the_version_is_the_packages() -> None:
 
 def test_a_counter_of_server_faults_is_there_before_the_first() -> None:
     registry = registry_of("a")
-    metrics = Metrics(registry, board_of(registry))
+    metrics = make_metrics(registry, board_of(registry))
     labels = {"model_name": "a", "endpoint": "predict"}
     for status, code in CODES:
         wanted = 0 if status >= 500 else None
@@ -175,7 +176,7 @@ def test_a_counter_of_server_faults_is_there_before_the_first() -> None:
 def test_two_applications_do_not_share_counters() -> None:
     registries = [registry_of("a") for _ in range(2)]
     boards = [board_of(registry) for registry in registries]
-    first, second = (Metrics(registry, table) for registry, table in zip(registries, boards, strict=True))
+    first, second = (make_metrics(registry, table) for registry, table in zip(registries, boards, strict=True))
     counters.EndpointCounters(boards[0], "a", 0, "predict").answered(0.001, 1)
     assert value(first, "inference_requests_total", model_name="a", endpoint="predict") == 1
     assert value(second, "inference_requests_total", model_name="a", endpoint="predict") == 0

@@ -17,10 +17,11 @@ from adapter.error_codes import CODES
 from adapter.errors import Overloaded
 from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
-from adapter.telemetry.metrics import Metrics, regime_of
+from adapter.telemetry.metrics import regime_of
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS, Endpoint
+from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
 
 GAUGES = {counters.IN_FLIGHT, counters.QUEUED, counters.QUEUED_ROWS, counters.REGIME, counters.MEMORY, counters.ADOPTED}
@@ -149,7 +150,7 @@ def test_each_code_is_counted_by_itself() -> None:
     for times, (_, code) in enumerate(CODES[1:], 1):
         for _ in range(times):
             counts.failed(code)
-    shown = samples(Metrics(registry, table).render(), "schwift_responses")
+    shown = samples(make_metrics(registry, table).render(), "schwift_responses")
     labels = {"model_name": "a", "endpoint": "predict"}
     other = {"model_name": "a", "endpoint": "predict_batched"}
     assert shown == {
@@ -196,7 +197,8 @@ def test_histograms_are_those_of_prometheus(observed: Observations, workers: int
         latency.labels("a", "predict").observe(seconds * 1e3)
         rows.labels("a", "predict").observe(count)
     for family in ("inference_latency_ms", "inference_batch_size"):
-        got, wanted = (samples(text, family) for text in (Metrics(registry, table).render(), generate_latest(oracle)))
+        texts = make_metrics(registry, table).render(), generate_latest(oracle)
+        got, wanted = (samples(text, family) for text in texts)
         assert len(wanted) >= 2 * (len(counters.ROWS) + 3)
         # The two workers' sums are added in another order.
         assert got == (wanted if workers == 1 else pytest.approx(wanted))

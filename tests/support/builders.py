@@ -1,0 +1,31 @@
+"""Objects as wiring.py makes them, of one worker that shares them with none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from adapter.lifecycle.registry import Registry
+from adapter.limits.breaker import WIDTH, BreakerCells
+from adapter.limits.breakers import Breakers
+from adapter.limits.rate_limit import Clients, Quota
+from adapter.telemetry.metrics import Bounds, Metrics
+from adapter.workers import counters
+from adapter.workers.shared_table import SharedTable
+
+
+def make_breaker_cells(names: Sequence[str], workers: int = 1) -> BreakerCells:
+    """Cells in a table of their own."""
+    return BreakerCells(SharedTable(names, WIDTH, workers), 0)
+
+
+def make_breakers(models: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Breakers:
+    return Breakers(make_breaker_cells([counters.ALL, *models]), 0, 30, clock)
+
+
+def make_quota(requests: int | None, period: float, clock: Callable[[], float] = time.monotonic) -> Quota:
+    return Quota(requests, period, Clients(shared=True), clock)
+
+
+def make_metrics(registry: Registry, table: SharedTable, bounds: Bounds | None = None) -> Metrics:
+    return Metrics(registry, table, make_breakers(list(registry.models)), bounds or Bounds(15, 1024))
