@@ -1,4 +1,4 @@
-"""`python -m adapter`: serves the repository of the settings from the Triton of the settings."""
+"""`python -m adapter`: serve the repository of the settings from the Triton of the settings."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ _OTEL_PACKAGE = "opentelemetry-exporter-otlp-proto-http"
 
 
 def main() -> int:
+    """Serve until a signal ends it. Return the exit code."""
     try:
         settings = load_settings()
         log_setup.set_up(settings)
@@ -140,7 +141,7 @@ def _check_extras(settings: Settings) -> None:
 
 
 def _listener(settings: Settings) -> socket.socket:
-    """The socket that `schwift serve` bound for us, or one of our own."""
+    """Return the socket that `schwift serve` bound for us, or one of our own."""
     if settings.listen_fd is not None:
         sock = socket.socket(fileno=settings.listen_fd)
         # The adapter before this one may have begun its end.

@@ -59,7 +59,7 @@ def _framework(
     endpoint: PredictEndpoint,
     alongside: Callable[[], contextlib.AbstractAsyncContextManager[None]],
 ) -> FastAPI:
-    """Every address, with its documents."""
+    """Make every address, with its documents."""
     app = FastAPI(
         title="SchwiftServe",
         description=_DESCRIPTION,

@@ -52,7 +52,11 @@ class Predictor:
     async def predict(
         self, target: Binding, body: bytes | LargeBody, timeout: float | None, timings: RequestTimings
     ) -> bytes:
-        """The body of a 200. `timeout` is the client's, if shorter than ours. Raises AdapterError."""
+        """Return the body of a 200. `timeout` is the client's own, in seconds, and counts if it is shorter than ours.
+
+        Raises:
+            AdapterError: what became of the request in place of an answer.
+        """
         started = self._clock()
         seconds = self._timeout if timeout is None or timeout > self._timeout else timeout
         if not target.model.ready:
@@ -142,7 +146,7 @@ class Predictor:
 
 
 def _doubtful() -> errors.ModelProcessDead:
-    """A process of the model was called dead meanwhile that was there: see Model."""
+    """Return the error of an answer that came while a process of the model was called dead and goes on."""
     return errors.ModelProcessDead(errors.UNAVAILABLE, "the answer may be another call's")
 
 

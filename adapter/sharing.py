@@ -1,4 +1,4 @@
-"""What the adapter's worker processes have in common, made before they fork; one worker alone has it all to itself."""
+"""What the adapter's worker processes share, made before they fork; one worker alone has it all to itself."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from adapter.workers.shared_table import SharedTable
 
 
 class SharedFlag:
-    """Whether something is so, as all processes see it that were forked since."""
+    """A flag that all processes see which were forked since it was made."""
 
     def __init__(self) -> None:
         self._byte = mmap.mmap(-1, 1)
 
     def set(self) -> None:
+        """Raise the flag for good."""
         self._byte[0] = 1
 
     def is_set(self) -> bool:
+        """Return whether the flag was raised."""
         return self._byte[0] == 1
 
 
 class SharedState:
-    """`models` are the manifest's names; `workers` is how many processes will share it."""
+    """Everything that `workers` processes share of the manifest's `models`, which are names."""
 
     def __init__(self, models: Sequence[str], workers: int = 1) -> None:
         self.table: SharedTable = counters.make_table(models, workers, breaker.WIDTH)

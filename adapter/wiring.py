@@ -53,7 +53,11 @@ _KEYS_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Components:
-    """`worker` is this process's number among those that share `sharing`; `stubs` where Triton runs beside it."""
+    """One object of each kind, in one worker process.
+
+    `worker` is this process's number among those that share `sharing`. `stubs` is None unless Triton
+    runs on this machine.
+    """
 
     settings: Settings
     sharing: SharedState
@@ -78,6 +82,7 @@ def make_components(
     sharing: SharedState,
     worker: int,
 ) -> Components:
+    """Make everything that requests meet, before the event loop serves."""
     names = [entry.name for entry in manifest.models]
     table = sharing.table
     counters.begin(table, names, worker)
@@ -201,7 +206,7 @@ def _control(parts: Components, loader: ModelLoader) -> ControlServer:
 
 
 async def _follow_keys(gate: Gate) -> None:
-    """Changes of the keys' file count within a second or so, and refusals that were not said are."""
+    """Follow the keys' file within a second or so, and log the refusals that were only counted."""
     while True:
         await asyncio.sleep(_KEYS_SECONDS)
         gate.audit.tell()
@@ -211,7 +216,7 @@ async def _follow_keys(gate: Gate) -> None:
 
 
 async def _refresh(bindings: Bindings) -> None:
-    """Models without traffic go back to idle."""
+    """Bring models without traffic back to idle."""
     while True:
         await asyncio.sleep(_REFRESH_SECONDS)
         bindings.refresh()

@@ -75,6 +75,7 @@ class PendingQueue:
         return self._is_within(rows)
 
     def append(self, item: PendingRequest) -> None:
+        """Let a request wait, and tell whoever wanted to know of so many."""
         items = self._items
         items.append(item)
         self.rows += item.rows

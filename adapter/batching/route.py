@@ -5,7 +5,7 @@ busy  one by one to the front `m`, whose batcher (Triton's) waits up to `max_bat
 rush  joined in the adapter without waiting, and sent to `m_direct` as few, full calls.
 
 The choice is by measurement (docs/regimes.md): at no load that was tried did the batcher beat joining in the adapter,
-which knows when the model is free. So a model is busy where the front has something to add: Triton's response cache.
+which knows when the model is free. So a model is busy if the front has something to add: Triton's response cache.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HOLD_SECONDS = 1.0
 
 
 class Regime:
-    """The state of one model in one worker.
+    """The regime of one model in one worker.
 
     `cached` says that the front answers some requests without the model. `forced` is for measuring: that regime
     whatever the load.
@@ -41,10 +41,11 @@ class Regime:
 
     @property
     def now(self) -> RegimeName:
+        """The regime as it is shown."""
         return self._now
 
     def choose(self, others: float, now: float) -> RegimeName:
-        """The way of a request that arrives while `others` of its model are in flight."""
+        """Return the way of a request that arrives while `others` of its model are in flight."""
         if self._kept is not None:
             return self._kept
         if others:
@@ -56,7 +57,7 @@ class Regime:
         return "idle"
 
     def settle(self, others: float, now: float) -> None:
-        """Back to idle, once nothing else has been in flight for a while."""
+        """Go back to idle if nothing else has been in flight for a while."""
         if others:
             return
         if self._kept is None and self._now != "idle" and now - self._since >= _HOLD_SECONDS:
@@ -83,7 +84,7 @@ class ModelRoute:
         entry = self._entry = model_calls.entry
         self._model_calls = model_calls
         self._clock = clock
-        # Requests of this process that are in here; and whether another version of the model took its place.
+        # How many requests of this process are in here, and whether another version of the model took its place.
         self.active = 0
         self.left = False
         self._batcher = Batcher(model_calls, worker_counters, clock)
@@ -98,7 +99,11 @@ class ModelRoute:
     async def infer(
         self, endpoint: Endpoint, features: Features, deadline: float, timings: RequestTimings
     ) -> list[Texts]:
-        """The answer's rows, in one part or in several for more rows than a call takes. Raises AdapterError."""
+        """Return the answer's rows, in one part, or in several for more rows than a call takes.
+
+        Raises:
+            AdapterError: what became of the request in place of an answer.
+        """
         in_flight = self._in_flight
         # Those who are expected back at once count as there.
         others = in_flight.total() or self._batcher.expecting
@@ -117,12 +122,12 @@ class ModelRoute:
             in_flight.add(-1)
 
     def refresh(self) -> None:
-        """What the shared table says of the regime, brought up to date while nothing arrives."""
+        """Bring the shown regime up to date while nothing arrives."""
         self._regime.settle(self._in_flight.total(), self._clock())
         self._show()
 
     def _choose(self, endpoint: Endpoint, others: float) -> RegimeName:
-        """/predict never waits for the batcher, and still is joined with what waits here."""
+        """Return the way. /predict never goes to the front, and still is joined with what waits here."""
         if endpoint == "predict" or self._entry.front is None:
             return "rush" if others else "idle"
         chosen = self._regime.choose(others, self._clock())
@@ -146,7 +151,7 @@ class ModelRoute:
     async def _through_the_front(
         self, front: str, features: Features, deadline: float, timings: RequestTimings
     ) -> Texts:
-        """One call for this request; whom it is joined with is the batcher's affair."""
+        """Make one call for this request; Triton's batcher joins it with others."""
         started = self._clock()
         rows = [len(features[0])]
         try:

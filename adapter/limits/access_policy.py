@@ -1,4 +1,4 @@
-"""What a request needs to be let in: one function of its path, whoever serves it, whatever its method."""
+"""What a request needs to be let in, decided by its path alone: whoever serves it, whatever its method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PREDICT = frozenset({b"predict", b"predict_batched"})
 
 
 class Need(NamedTuple):
-    """`model` is the name that the path gives, as it stands there; only with the scope `predict`."""
+    """What a key must allow. `model` is the name as it stands in the path; only with the scope `predict`."""
 
     scope: Scope
     model: str = ""
@@ -24,7 +24,7 @@ _OF_PATH = {**dict.fromkeys(_FREE, FREE), _METRICS: METRICS}
 
 
 def policy(path: bytes) -> Need:
-    """Decide by the path as the client wrote it, without its query.
+    """Return what a path needs, as the client wrote it, without its query.
 
     A path that is not known needs `read`, so that a new address is closed until somebody opens it. One with a percent
     sign could be another address in disguise (names and addresses need none): it needs every scope there is.

@@ -1,4 +1,4 @@
-"""How many requests may be in flight, and when a refused one should come back."""
+"""Bound the requests in flight, and say when a refused one should come back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_RETRY = 60.0
 
 
 class Admission:
-    """A bound over all models and workers together. Over it, a request is refused at once, not queued."""
+    """Hold one bound for all models and workers together. Over it, a request is refused at once, not queued."""
 
     def __init__(self, limit: int, in_flight: Cell) -> None:
         self._limit = limit
@@ -22,13 +22,14 @@ class Admission:
 
     @property
     def in_flight(self) -> int:
-        """In all workers."""
+        """How many are in flight in all workers."""
         return int(self._in_flight.total())
 
     def enter(self) -> None:
         """Take one place, to be given back with `leave`.
 
-        Raises Overloaded, with the time in which the bound drains, if there is none.
+        Raises:
+            Overloaded: no place is left; with the time in which the bound drains.
         """
         # First the mark, then the sum: of two workers that race for the last place, at most one gets it.
         self._in_flight.add(1)
@@ -40,12 +41,13 @@ class Admission:
             )
 
     def leave(self) -> None:
+        """Give a place back."""
         self._in_flight.add(-1)
 
     def observe(self, seconds: float) -> None:
-        """Note how long an answered request took."""
+        """Record how many seconds an answered request took."""
         self._seconds += _WEIGHT * (seconds - self._seconds)
 
     def retry_after(self) -> float:
-        """Whole seconds, at least 1: a full house leaves in about the time that one request takes."""
+        """Return whole seconds, at least 1: a full house leaves in about the time that one request takes."""
         return max(1.0, min(_LONGEST_RETRY, math.ceil(self._seconds)))

@@ -33,7 +33,7 @@ _FORBIDDEN = "The key does not allow this."
 
 
 class Caller:
-    """Who shows a key. `requests` and `rows` are its own quotas, None where it has none."""
+    """Who shows a key. `requests` and `rows` are its own quotas, or None."""
 
     __slots__ = ("_metrics", "_models", "_read", "digest", "end", "name", "requests", "rows")
 
@@ -49,7 +49,7 @@ class Caller:
 
     @classmethod
     def internal(cls, key: str) -> Caller:
-        """`schwift serve`, which asks for /health."""
+        """Return `schwift serve` as a caller, which asks for /health."""
         caller = cls.__new__(cls)
         caller.name, caller.digest = INTERNAL_NAME, hashlib.sha256(key.encode()).digest()
         caller.requests = caller.rows = None
@@ -57,9 +57,11 @@ class Caller:
         return caller
 
     def may_predict(self, model: str) -> bool:
+        """Return whether the key allows predictions of this model."""
         return self._models is None or model in self._models
 
     def may(self, need: Need) -> bool:
+        """Return whether the key allows what a path needs."""
         match need.scope:
             case "predict":
                 return self.may_predict(need.model)
@@ -74,7 +76,7 @@ class Caller:
 
 
 class ApiKeys:
-    """The keys of a file, which `refresh` follows. A file that is broken at the start leaves `internal` alone."""
+    """Follow the file of keys, on `refresh`. A file that is broken at the start leaves the `internal` key alone."""
 
     def __init__(self, path: Path, internal: str | None = None, clock: Callable[[], float] = time.time) -> None:
         self._path = path
@@ -98,11 +100,16 @@ class ApiKeys:
         self._callers = {caller.digest: caller for caller in callers}
 
     def admit(self, named: Named, need: Need) -> Caller:
-        """Raise Unauthenticated or Forbidden unless a valid key is shown that allows this."""
+        """Return who shows a valid key that allows this.
+
+        Raises:
+            Unauthenticated: no valid key is shown, or more than one.
+            Forbidden: the key does not allow it.
+        """
         return self.admit_digest(digest_of(named), need)
 
     def admit_digest(self, digest: bytes, need: Need) -> Caller:
-        """`admit`, for one whose headers were looked at before: many requests of a connection have the same."""
+        """Do as `admit`, for headers that were looked at before: many requests of a connection have the same."""
         caller = self._callers.get(digest)
         if caller is None or not hmac.compare_digest(caller.digest, digest):
             raise Unauthenticated(_WRONG, why="unknown")
@@ -114,12 +121,12 @@ class ApiKeys:
 
 
 def digest_of(named: Named) -> bytes:
-    """Of the key that these headers show. Raises Unauthenticated."""
+    """Return the SHA-256 of the key that these headers show. Raises Unauthenticated."""
     return hashlib.sha256(credential(named)).digest()
 
 
 def credential(named: Named) -> bytes:
-    """The one key that these headers show, as it came. Raises Unauthenticated."""
+    """Return the one key that these headers show, as it came. Raises Unauthenticated."""
     found: bytes | None = None
     for name, value in named:
         if name == b"x-api-key":
@@ -143,7 +150,7 @@ def credential(named: Named) -> bytes:
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
-    """What tells one state of the file from the next; None while there is none."""
+    """Return what tells one state of the file from the next; None while there is no file."""
     try:
         found = os.stat(path)
     except OSError:

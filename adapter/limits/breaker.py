@@ -47,7 +47,7 @@ _CLOSED, _OPEN, _HALF_OPEN = 0.0, 1.0, 2.0
 
 
 class BreakerCells:
-    """What breakers share between worker processes: cells of a shared table, in each row from `at` on, and a lock."""
+    """What breakers share between worker processes: cells of a table, in each row from `at` on, and a lock."""
 
     def __init__(self, table: SharedTable, at: int) -> None:
         self._table = table
@@ -56,16 +56,16 @@ class BreakerCells:
         self.lock = ProcessLock("schwift-breakers")
 
     def state(self, name: str) -> memoryview[float]:
-        """Everybody's cells."""
+        """Return the cells that are everybody's."""
         return self._table.row(name, 0)[self._state]
 
     def windows(self, name: str) -> list[memoryview[float]]:
-        """Those of each worker."""
+        """Return the window of each worker."""
         return [row[self._window] for row in self._table.rows(name)]
 
 
 class Breaker:
-    """One of them, in one worker. `longest` is the most seconds that it stays open."""
+    """One worker's part of a breaker. `longest` is the most seconds that the breaker stays open."""
 
     def __init__(
         self,
@@ -90,26 +90,31 @@ class Breaker:
 
     @property
     def closed(self) -> bool:
+        """Whether every request may pass."""
         return self._cells[_STATE] == _CLOSED
 
     @property
     def state(self) -> State:
+        """As metrics show it."""
         return STATES[int(self._cells[_STATE])]
 
     @property
     def opened(self) -> int:
-        """How often."""
+        """How often the breaker has opened."""
         return int(self._cells[_OPENED])
 
     def remaining(self) -> float:
-        """Seconds until the next probe may go."""
+        """Return the seconds until the next probe may go; 0 unless the breaker is open."""
         return max(0.0, self._cells[_UNTIL] - self._clock()) if self._cells[_STATE] == _OPEN else 0.0
 
     def admit(self, seconds: float) -> int:
-        """Before a request that takes at most so long, where the breaker is not closed.
+        """Ask for a probe that takes at most so many seconds, if the breaker is not closed.
 
-        The number of a probe, to be given to `succeeded`, `failed` or `release`; 0 where it has closed meanwhile.
-        Raises BreakerOpen.
+        Return the probe's number, to be given to `succeeded`, `failed` or `release`; 0 if the breaker has closed
+        meanwhile.
+
+        Raises:
+            BreakerOpen: no probe may go now.
         """
         with self._lock.held():
             now, cells = self._clock(), self._cells
@@ -127,7 +132,7 @@ class Breaker:
             return int(cells[_PROBE])
 
     def succeeded(self, now: float, probe: int = 0) -> None:
-        """A call was answered."""
+        """Record a call that was answered."""
         if now >= self._slot_ends:
             self._turn(now)
         self._mine[self._at + 1] += 1
@@ -137,7 +142,7 @@ class Breaker:
             self._settle_probe(probe, answered=True)
 
     def failed(self, now: float, probe: int = 0, connecting: bool = False) -> None:
-        """A call got no answer; `connecting`: not even a connection."""
+        """Record a call without an answer. `connecting` says that there was not even a connection."""
         if now >= self._slot_ends:
             self._turn(now)
         self._mine[self._at + 1] += 1
@@ -151,13 +156,13 @@ class Breaker:
                     self._open(now)
 
     def release(self, probe: int) -> None:
-        """A probe ended and says nothing: the client left, or sent nonsense."""
+        """Let another probe go: this one ended and says nothing, since the client left or sent nonsense."""
         with self._lock.held():
             if probe == self._cells[_PROBE]:
                 self._cells[_PROBE_UNTIL] = 0.0
 
     def reset(self) -> None:
-        """Close it: what it guards was made anew."""
+        """Close the breaker: what it guards was made anew."""
         with self._lock.held():
             self._close()
 
@@ -194,7 +199,7 @@ class Breaker:
         cells[_STATE] = _CLOSED
 
     def _turn(self, now: float) -> None:
-        """A new second has begun: its slot is that of a second that left the window."""
+        """Begin a new second, in the slot of one that left the window."""
         second = int(now)
         self._at = second % _SLOTS * _SLOT
         self._slot_ends = second + 1.0

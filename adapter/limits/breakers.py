@@ -27,14 +27,23 @@ NO_PROBES = Probes(0, 0)
 
 
 class ModelBreakers:
-    """One model's. A model that hangs is no reason to refuse another, so Triton's counts its connections alone."""
+    """The breakers of one model's requests: its own, and Triton's.
+
+    A model that hangs is no reason to refuse another, so Triton's counts its connections alone.
+    """
 
     def __init__(self, model: Breaker, triton: Breaker) -> None:
         self.model = model
         self.triton = triton
 
     def admit(self, seconds: float) -> Probes:
-        """Before each request, which takes at most so long. Raises BreakerOpen."""
+        """Let a request pass that takes at most so many seconds.
+
+        Return the probes that it is, to be given to `succeeded` or `failed`, and to `release` at its end.
+
+        Raises:
+            BreakerOpen: calls failed lately.
+        """
         if self.model.closed and self.triton.closed:
             return NO_PROBES
         triton = self.triton.admit(seconds)
@@ -46,11 +55,12 @@ class ModelBreakers:
             raise
 
     def succeeded(self, now: float, probes: Probes = NO_PROBES) -> None:
+        """Record a request that was answered."""
         self.model.succeeded(now, probes.model)
         self.triton.succeeded(now, probes.triton)
 
     def failed(self, error: errors.AdapterError, now: float, probes: Probes, own_deadline: bool) -> None:
-        """Count it where it is a fault of what is guarded.
+        """Record an error if it is a fault of what is guarded.
 
         What the client sent, a full queue and a long one, a model that raised or answered nonsense are not; nor is the
         deadline that a client set for itself, which may be as short as it likes, or that passed while our own event
@@ -66,7 +76,7 @@ class ModelBreakers:
             self.succeeded(now, probes)
 
     def release(self, probes: Probes) -> None:
-        """Its end, whatever it was: what it did not settle may be tried by another."""
+        """End a request's probes, however it ended: what they did not settle, another may try."""
         if probes is NO_PROBES:
             return
         if probes.model:
@@ -76,7 +86,7 @@ class ModelBreakers:
 
 
 class Breakers:
-    """Every model's, made when they are asked for, and Triton's own breaker."""
+    """Hold the breakers of every model, made when they are asked for, and Triton's own."""
 
     def __init__(
         self, boards: BreakerCells, worker: int = 0, longest: float = 30, clock: Callable[[], float] = time.monotonic

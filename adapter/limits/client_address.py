@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 
 def client_address(peer: str, named: Iterable[tuple[bytes, bytes]], hops: int) -> str:
-    """The address that is `hops` from the right in X-Forwarded-For: that many proxies in front each wrote one.
+    """Return the address that is `hops` from the right in X-Forwarded-For: each proxy in front wrote one.
 
-    Whatever stands further left was written by the client. `peer`, the connection's own address, where there are
-    fewer, or where no address stands.
+    Whatever stands further left was written by the client. Return `peer`, the connection's own address, if there are
+    fewer, or if what stands there is no address.
     """
     if not hops:
         return peer
@@ -20,7 +20,7 @@ def client_address(peer: str, named: Iterable[tuple[bytes, bytes]], hops: int) -
 
 
 def quota_address(address: str) -> str:
-    """One client's own: of IPv6 the network of 64 bits, since whoever has one address has all of it."""
+    """Return what one client has for itself: an IPv4 address, or an IPv6 network of 64 bits."""
     if ":" not in address:
         return address
     try:
@@ -33,7 +33,7 @@ def quota_address(address: str) -> str:
 
 
 def _address(written: bytes) -> str | None:
-    """As proxies write it: with or without a port."""
+    """Return the address that a proxy wrote, with or without a port; None if it is no address."""
     text = written.decode("latin-1").strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

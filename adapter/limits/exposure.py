@@ -9,7 +9,7 @@ _log = logging.getLogger(__name__)
 
 
 def is_loopback(address: str) -> bool:
-    """Whether this machine alone reaches it; a name that is not `localhost` may be anything."""
+    """Return whether this machine alone reaches the address; a name other than `localhost` may be anything."""
     bare = address.strip("[]")
     try:
         return ipaddress.ip_address(bare).is_loopback
@@ -18,12 +18,12 @@ def is_loopback(address: str) -> bool:
 
 
 def reached_at(host: str, publish: str | None) -> str:
-    """Where clients come in: a container listens on all its addresses, and is published at one of the machine's."""
+    """Return where clients come in: a container listens everywhere, and is published at one address."""
     return host if publish is None or is_loopback(host) else publish
 
 
 def warn(address: str, has_keys: bool) -> None:
-    """Say so where the address is open to others and nobody is asked for a key."""
+    """Log a warning if the address is open to others and nobody is asked for a key."""
     if not has_keys and not is_loopback(address):
         _log.warning(
             "%s is not the loopback address and there are no API keys: whoever reaches it may ask the models; set "

@@ -105,7 +105,7 @@ class Bucket:
         self.header = b"ratelimit-policy", self.policy
 
     def state(self, left: float) -> bytes:
-        """What is left, and the seconds until all is there again."""
+        """Return the header that says what is left, and the seconds until all is there again."""
         return b'"%b";r=%d;t=%d' % (self.name, left if left > 0 else 0, math.ceil((self.size - left) / self.rate))
 
 
@@ -115,7 +115,7 @@ def _exceeded(bucket: Bucket, amount: int, left: float) -> QuotaExceeded:
 
 
 class Account:
-    """The quotas that one request is held to. `client` is who it comes from, in bytes that nobody else has."""
+    """The quotas that one request is held to. `client` is who sent it, in bytes that nobody else has."""
 
     __slots__ = ("_client", "_clients", "_clock", "_requests", "_requests_left", "_rows", "_rows_left")
 
@@ -136,7 +136,11 @@ class Account:
         self._rows_left: float | None = None
 
     def take_request(self) -> None:
-        """Raise QuotaExceeded, with the seconds until the next request, if there is none left or rows are owed."""
+        """Take one request.
+
+        Raises:
+            QuotaExceeded: none is left, or rows are owed; with the seconds until the next request.
+        """
         if self._requests is not None:
             allowed, self._requests_left = self._clients.take(self._client, 1, self._requests, self._clock())
             if not allowed:
@@ -145,14 +149,18 @@ class Account:
             self.take_rows(0)
 
     def take_rows(self, rows: int) -> None:
-        """Raise QuotaExceeded if these are too many now. More than the whole quota pass when all of it is there."""
+        """Take so many rows. More than the whole quota pass when all of it is there.
+
+        Raises:
+            QuotaExceeded: these are too many now.
+        """
         if self._rows is not None:
             allowed, self._rows_left = self._clients.take(self._client, rows, self._rows, self._clock())
             if not allowed:
                 raise _exceeded(self._rows, rows, self._rows_left)
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers has them."""
+        """Return RateLimit-Policy and RateLimit, as draft-ietf-httpapi-ratelimit-headers has them."""
         requests, left = self._requests, self._requests_left
         rows, rows_left = self._rows, self._rows_left
         if rows is None or rows_left is None:
@@ -166,10 +174,10 @@ class Account:
 
 
 class Quota:
-    """A token bucket for each client: `requests` at once, refilled evenly over the period; None for no bound.
+    """A token bucket for each client: `requests` at once, refilled evenly over `period` seconds; None for no bound.
 
-    Of more clients than the table holds (16,384), some that were quiet for long are forgotten, and start with a full
-    bucket.
+    If more clients come than the table holds (16,384), some that were quiet for long are forgotten, and start with a
+    full bucket.
     """
 
     def __init__(
@@ -187,7 +195,7 @@ class Quota:
         self._clock = clock
 
     def account(self, address: str, caller: Caller | None = None) -> Account | None:
-        """Those of who shows a key, or of an address; None if there are none."""
+        """Return the quotas of who shows a key, or of an address; None if there are none."""
         if caller is None:
             if self._default is None:
                 return None

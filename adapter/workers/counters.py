@@ -73,12 +73,12 @@ ALL = ""
 
 
 def make_table(models: Sequence[str], workers: int = 1, more: int = 0) -> SharedTable:
-    """A row for each model, with so many more cells than are counted here."""
+    """Return a table with a row for each model, and `more` cells in it than are counted here."""
     return SharedTable([ALL, *models], WIDTH + more, workers, _SPARE)
 
 
 def begin(table: SharedTable, models: Sequence[str], worker: int, whole: bool = True) -> None:
-    """Clear the gauges that a worker's predecessor left of these models; of the adapter as a whole too, or not."""
+    """Clear the gauges that a worker's predecessor left of these models; of the adapter as a whole too if `whole`."""
     for name in (ALL, *models) if whole else models:
         row = table.row(name, worker)
         for cell in _OF_THE_PROCESS:
@@ -94,16 +94,20 @@ class Cell:
         self._all = table.rows(name)
 
     def add(self, amount: float) -> None:
+        """Add to this worker's number."""
         self._mine[self._cell] += amount
 
     def set(self, value: float) -> None:
+        """Set this worker's number."""
         self._mine[self._cell] = value
 
     @property
     def mine(self) -> float:
+        """The number of this worker alone."""
         return float(self._mine[self._cell])
 
     def total(self) -> float:
+        """Return the sum over all workers."""
         if len(self._all) == 1:
             return float(self._mine[self._cell])
         return float(sum([row[self._cell] for row in self._all]))
@@ -116,14 +120,14 @@ class Cell:
 
 
 class EndpointCounters:
-    """One endpoint of one model, in this worker."""
+    """Count the answers of one endpoint of one model, in this worker."""
 
     def __init__(self, table: SharedTable, name: str, worker: int, endpoint: Endpoint) -> None:
         start = _START[endpoint]
         self._cells = table.row(name, worker)[start : start + _ENDPOINT_WIDTH]
 
     def answered(self, seconds: float, rows: int, queue_seconds: float = 0, model_seconds: float = 0) -> None:
-        """A 200, with the part of its time that it waited here, and the part that it was in calls of Triton."""
+        """Count a 200, with the seconds that the request waited here, and those that it was in calls of Triton."""
         cells = self._cells
         milliseconds = seconds * 1e3
         cells[_OK] += 1
@@ -135,18 +139,19 @@ class EndpointCounters:
         cells[MODEL_SUM] += model_seconds
 
     def failed(self, code: str) -> None:
-        """Any other answer; `code` is one of adapter.error_codes."""
+        """Count any other answer; `code` is one of adapter.error_codes."""
         self._cells[_CODE_CELLS[code]] += 1
 
 
 class CallHistogram:
-    """The calls of one of a model's Triton models that were answered, in this worker."""
+    """Count the answered calls of one of a model's Triton models by their time, in this worker."""
 
     def __init__(self, table: SharedTable, name: str, worker: int, way: Way) -> None:
         start = _CALL_MS_START[way]
         self._cells = table.row(name, worker)[start : start + _CALL_MS_WIDTH]
 
     def took(self, seconds: float) -> None:
+        """Count a call."""
         milliseconds = seconds * 1e3
         self._cells[bisect_left(LATENCY_MS, milliseconds)] += 1
         self._cells[CALL_MS_SUM] += milliseconds
@@ -164,19 +169,21 @@ class WorkerCounters:
         return Cell(self._table, name, self._worker, cell)
 
     def endpoint(self, name: str, endpoint: Endpoint) -> EndpointCounters:
+        """Return what counts the answers of one endpoint of a model."""
         return EndpointCounters(self._table, name, self._worker, endpoint)
 
     def calls(self, name: str, way: Way) -> CallHistogram:
+        """Return what counts the calls of one of a model's Triton models."""
         return CallHistogram(self._table, name, self._worker, way)
 
 
 def totals(table: SharedTable, name: str, endpoint: Endpoint) -> list[float]:
-    """The cells of an endpoint, added up over the workers."""
+    """Return the cells of an endpoint, added up over the workers."""
     return _added_up(table, name, _START[endpoint], _ENDPOINT_WIDTH)
 
 
 def call_times(table: SharedTable, name: str, way: Way) -> list[float]:
-    """The histogram of a model's calls, added up over the workers."""
+    """Return the histogram of a model's calls, added up over the workers."""
     return _added_up(table, name, _CALL_MS_START[way], _CALL_MS_WIDTH)
 
 
@@ -186,8 +193,10 @@ def _added_up(table: SharedTable, name: str, start: int, width: int) -> list[flo
 
 
 def total(table: SharedTable, name: str, cell: int) -> float:
+    """Return a cell, added up over the workers."""
     return float(sum(row[cell] for row in table.rows(name)))
 
 
 def highest(table: SharedTable, name: str, cell: int) -> float:
+    """Return the highest that a cell is in any worker."""
     return float(max(row[cell] for row in table.rows(name)))

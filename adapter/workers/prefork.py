@@ -74,7 +74,7 @@ class _Workers:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
     def _become(self, worker: int) -> None:
-        """The child's whole life."""
+        """Live the child's whole life."""
         code = 1
         try:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

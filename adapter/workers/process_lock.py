@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 
 class ProcessLock:
-    """The kernel opens it when its holder dies."""
+    """A lock between processes, which the kernel opens when its holder dies."""
 
     def __init__(self, name: str) -> None:
         self._file = os.memfd_create(name)
         self._held = False
 
     def try_acquire(self) -> bool:
-        """Whether this process holds it, now or since before."""
+        """Return whether this process holds the lock, now or since before."""
         if not self._held:
             try:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,7 +27,7 @@ class ProcessLock:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """For the length of a few statements."""
+        """Hold the lock for the length of a few statements."""
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield

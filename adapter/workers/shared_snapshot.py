@@ -13,7 +13,7 @@ _HEAD = 16
 
 
 class SharedSnapshot:
-    """`size` in bytes is the longest text."""
+    """Share one text of at most `size` bytes."""
 
     def __init__(self, size: int = 1024 * 1024) -> None:
         # Pages that are never written cost nothing.
@@ -23,7 +23,11 @@ class SharedSnapshot:
         self._size = size
 
     def publish(self, text: bytes) -> int:
-        """The number of this text. For one process at a time; ValueError where the text is too long."""
+        """Write a text and return its number. One process at a time may do so.
+
+        Raises:
+            ValueError: the text is too long.
+        """
         if len(text) > self._size:
             raise ValueError(f"a text of {len(text)} bytes is longer than {self._size}")
         writing = self._head[0] | 1
@@ -34,7 +38,7 @@ class SharedSnapshot:
         return writing + 1
 
     def read(self, seen: int) -> tuple[int, bytes] | None:
-        """A text other than number `seen`, with its own number; None if there is none, or it is being written."""
+        """Return a text other than number `seen`, and its number; None if there is none, or it is being written."""
         before = self._head[0]
         if before == seen or before & 1:
             return None

@@ -26,28 +26,32 @@ class SharedTable:
 
     @property
     def names(self) -> Sequence[str]:
-        """In the order of their rows."""
+        """The names in the order of their rows."""
         return list(self._rows)
 
     @property
     def room(self) -> int:
-        """How many more names have a row."""
+        """How many more names could have a row."""
         return self._most - len(self._rows)
 
     def add(self, names: Sequence[str]) -> list[str]:
-        """Give a row to those of the names that have none, and return these. All workers do so in the same order."""
+        """Give a row to those of the names that have none, and return these. All workers do so in the same order.
+
+        Raises:
+            ValueError: there is no room for so many.
+        """
         new = [name for name in names if name not in self._rows]
         if len(new) > self.room:
-            raise ValueError(f"the board has room for {self.room} more names, not {len(new)}")
+            raise ValueError(f"the table has room for {self.room} more names, not {len(new)}")
         for name in new:
             self._rows[name] = len(self._rows)
         return new
 
     def row(self, name: str, worker: int) -> memoryview[float]:
-        """A worker's cells of a name, to read and write."""
+        """Return a worker's cells of a name, to read and write."""
         start = (worker * self._most + self._rows[name]) * self._width
         return self._cells[start : start + self._width]
 
     def rows(self, name: str) -> list[memoryview[float]]:
-        """The cells of a name, of every worker."""
+        """Return the cells of a name, of every worker."""
         return [self.row(name, worker) for worker in range(self.workers)]
