@@ -17,7 +17,7 @@ from converter.schema.model import ENDPOINTS, Endpoint
 class Binding:
     """One endpoint of one model, with all that serves it. `most_bytes` is how large the body of one row may be."""
 
-    __slots__ = ("breakers", "endpoint", "model", "most_bytes", "route", "tally")
+    __slots__ = ("breakers", "counts", "endpoint", "model", "most_bytes", "route")
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Binding:
         self.model = model
         self.endpoint = endpoint
         self.route = route
-        self.tally = counts
+        self.counts = counts
         self.breakers = breakers
         a_row = model.codec.request.most_bytes_of_a_row() if endpoint == "predict_batched" else None
         self.most_bytes = sys.maxsize if a_row is None else a_row

@@ -26,7 +26,7 @@ _TRY_EVERY = 16
 class BusyPoll:
     """A context for each call that goes alone: within it, and a moment after, the loop does not sleep.
 
-    `clock` is finer than the loop's time, which is whole milliseconds.
+    `clock` is finer than the loop's time, which is whole milliseconds. `awake` is whether it has an effect now.
     """
 
     def __init__(self, call_times: CallTimes, clock: Callable[[], float]) -> None:
@@ -35,20 +35,20 @@ class BusyPoll:
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._until = 0.0
-        self._awake = False
+        self.awake = False
         self._turns = 0
         self._missed = 0
         self._tries = 0
 
     def __enter__(self) -> None:
-        self._missed = 0 if self._awake else self._missed + 1
+        self._missed = 0 if self.awake else self._missed + 1
         expected = self._call_times.mean
         # Slower calls are not worth it: the core would be taken from the model.
         if 0 < expected < QUICK_SECONDS:
             self._until = self._clock() + 2 * expected
             self._turns = 0
-            if not self._awake:
-                self._awake = True
+            if not self.awake:
+                self.awake = True
                 loop = self._loop = self._loop or asyncio.get_running_loop()
                 loop.call_soon(self._turn)
 
@@ -56,7 +56,7 @@ class BusyPoll:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tries += 1
-        after = self._awake and (self._missed < _MOST_MISSED or self._tries % _TRY_EVERY == 0)
+        after = self.awake and (self._missed < _MOST_MISSED or self._tries % _TRY_EVERY == 0)
         self._until = self._clock() + _AFTER_SECONDS if after else 0.0
 
     def _turn(self) -> None:
@@ -66,4 +66,4 @@ class BusyPoll:
         if self._turns < _MOST_TURNS and self._clock() < self._until:
             self._loop.call_soon(self._turn)
         else:
-            self._awake = False
+            self.awake = False

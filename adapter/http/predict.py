@@ -201,9 +201,9 @@ class PredictEndpoint:
         # An unknown model is counted nowhere: never under a label of the client's choosing.
         if target is not None:
             if status == 200:
-                target.tally.answered(now - started, timings.rows, timings.queue, timings.model)
+                target.counts.answered(now - started, timings.rows, timings.queue, timings.model)
             else:
-                target.tally.failed(code)
+                target.counts.failed(code)
         if self._access.wants(status):
             self._log_access(request, target, caller, timings, status, code, now - arrived, request_id)
         if timings.trace is not None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from adapter.lifecycle.registry import Registry
-from adapter.limits.breaker import WIDTH, BreakerCells
+from adapter.limits.breaker import LEAST_CALLS, WIDTH, Breaker, BreakerCells
 from adapter.limits.breakers import Breakers
 from adapter.limits.rate_limit import Clients, Quota
 from adapter.telemetry.metrics import Bounds, Metrics
@@ -21,6 +21,13 @@ def make_breaker_cells(names: Sequence[str], workers: int = 1) -> BreakerCells:
 
 def make_breakers(models: Sequence[str], clock: Callable[[], float] = time.monotonic) -> Breakers:
     return Breakers(make_breaker_cells([counters.ALL, *models]), 0, 30, clock)
+
+
+def force_open(breaker: Breaker, now: float) -> None:
+    """Let as many calls fail as open a breaker that is closed."""
+    for _ in range(LEAST_CALLS):
+        breaker.failed(now)
+    assert not breaker.closed
 
 
 def make_quota(requests: int | None, period: float, clock: Callable[[], float] = time.monotonic) -> Quota:

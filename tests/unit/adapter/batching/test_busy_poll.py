@@ -81,7 +81,7 @@ class Clients:
 
     async def _turn_until(self, end: float) -> int:
         turns = 0
-        while self.now < end and self.busy_poll._awake:
+        while self.now < end and self.busy_poll.awake:
             await asyncio.sleep(0)
             turns += 1
         return turns
@@ -92,7 +92,7 @@ async def test_a_client_that_asks_again_at_once_finds_the_loop_awake() -> None:
     clients = Clients()
     for _ in range(50):
         assert 40 <= await clients.awake_after(0.00005) <= 51
-        assert clients.busy_poll._awake
+        assert clients.busy_poll.awake
 
 
 @in_a_loop

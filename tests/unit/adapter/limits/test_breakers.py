@@ -9,7 +9,7 @@ import pytest
 
 from adapter import errors
 from adapter.limits.breakers import NO_PROBES, Breakers
-from tests.support.builders import make_breakers
+from tests.support.builders import force_open, make_breakers
 from tests.support.fakes.backend import zeros
 from tests.support.predictors import Served
 
@@ -57,7 +57,7 @@ def test_a_triton_that_is_not_there_opens_tritons_for_every_model() -> None:
 
 def test_a_model_that_raises_is_there_and_closes_its_breaker() -> None:
     served = Served(limit=10)
-    served.breakers["m"].model._open(served.now)
+    force_open(served.breakers["m"].model, served.now)
     served.now += 40
     for state in ("half_open", "half_open", "closed"):
 
@@ -72,7 +72,7 @@ def test_a_model_that_raises_is_there_and_closes_its_breaker() -> None:
 
 def test_an_open_breaker_refuses_before_any_call_and_gives_the_place_back() -> None:
     served = Served(zeros)
-    served.breakers["m"].model._open(served.now)
+    force_open(served.breakers["m"].model, served.now)
     with pytest.raises(errors.BreakerOpen) as caught:
         served.answer([[1, 2]])
     assert 1 <= caught.value.retry_after <= 1.2
@@ -82,7 +82,7 @@ def test_an_open_breaker_refuses_before_any_call_and_gives_the_place_back() -> N
 def test_a_probe_that_is_nonsense_or_leaves_makes_room_for_the_next() -> None:
     served = Served(zeros)
     breaker = served.breakers["m"].model
-    breaker._open(served.now)
+    force_open(breaker, served.now)
     served.now += 2
     with pytest.raises(errors.BadFeatures):
         served.answer([["a", 2]])
@@ -115,8 +115,8 @@ def test_a_triton_that_refuses_while_the_model_probes_leaves_the_models_place_fr
     """Both breakers are half-open: one request is the probe of both, and its end settles what it can."""
     served = Served(zeros)
     model_breakers = served.breakers["m"]
-    model_breakers.model._open(served.now)
-    model_breakers.triton._open(served.now)
+    force_open(model_breakers.model, served.now)
+    force_open(model_breakers.triton, served.now)
     served.now += 2
     for _ in range(3):
         served.answer([[1, 2]])
