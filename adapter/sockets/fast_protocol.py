@@ -115,7 +115,7 @@ class _Repeated(NamedTuple):
 
 
 class PredictProtocol(BoundedProtocol):
-    """For `uvicorn.Config(app, http=predict_protocol(endpoint), proxy_headers=False)`."""
+    """For `uvicorn.Config(app, http=predict_protocol(endpoint, bounds), proxy_headers=False)`."""
 
     endpoint: PredictEndpoint
 
@@ -247,6 +247,6 @@ class PredictProtocol(BoundedProtocol):
         self.on_response_complete()
 
 
-def predict_protocol(endpoint: PredictEndpoint, bounds: HeadBounds | None = None) -> type[PredictProtocol]:
+def predict_protocol(endpoint: PredictEndpoint, bounds: HeadBounds) -> type[PredictProtocol]:
     """Make the protocol of connections whose predictions this endpoint answers."""
-    return type("Protocol", (PredictProtocol,), {"endpoint": endpoint, "head_bounds": bounds or HeadBounds()})
+    return type("Protocol", (PredictProtocol,), {"endpoint": endpoint, "head_bounds": bounds})

@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from adapter.backend.protocol import Arrays
+from adapter.sockets.connection_bounds import HeadBounds
 from adapter.sockets.fast_protocol import predict_protocol
 from adapter.sockets.graceful import GracefulServer
 from converter.schema.manifest import Tensor
@@ -51,8 +52,8 @@ class Running:
             self._loop = asyncio.get_running_loop()
             app = make_app(self.backend)
             config = uvicorn.Config(
-                app, loop="none", http=predict_protocol(app.endpoint), ws="none", lifespan="on", log_config=None,
-                access_log=False, proxy_headers=False, timeout_graceful_shutdown=answer_seconds,
+                app, loop="none", http=predict_protocol(app.endpoint, HeadBounds()), ws="none", lifespan="on",
+                log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=answer_seconds,
             )  # fmt: skip
             self._server = GracefulServer(config, app.endpoint.drain, drain)
             await self._server.serve(sockets=[sock])
