@@ -1,4 +1,5 @@
 # make serve   everything, from a fresh clone to models on http://localhost:8005
+# make unit    the unit tests that take little, for each save
 # make test    all tests but those of the next three, against a real Triton
 # make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc, ss; docs/development.md)
 # make test-abuse    hostile input, sent to a real server: malformed, oversized, from other users of this machine
@@ -37,12 +38,15 @@ ABUSE_WORKERS ?= 2
 SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability check images
+.PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability check images
 .PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
 	exec $(BIN)/schwift serve
+
+unit: venv
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(TEST_WORKERS) --quick tests/unit
 
 test: venv
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TEST_WORKERS) -m "not faults and not abuse and not observability"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import ONE_SERVER, group_of
 from tests.e2e.server import ROOT
+from tests.unit.conftest import SLOW_FILES, SLOW_TESTS
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,14 @@ def asks_server(path: Path) -> bool:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     ]  # fmt: skip
     return any(argument.arg == "server" for function in functions for argument in function.args.args)
+
+
+def test_what_the_quick_run_leaves_out_is_there() -> None:
+    names = {
+        node.name
+        for file in (ROOT / "tests" / "unit").rglob("test_*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name for name in SLOW_TESTS if name.startswith("test_")} <= names
+    assert all((ROOT / file).is_file() for file in SLOW_FILES)

@@ -1,0 +1,75 @@
+"""`--quick` leaves out what takes long: `make unit` is run at each save, `make test` has everything."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Files that load a library of models, start processes, or try thousands of examples; by `pytest --durations=0`.
+SLOW_FILES = (
+    "tests/unit/adapter/batching/test_batcher_overload.py",
+    "tests/unit/adapter/codec/test_duplicate_keys.py",
+    "tests/unit/adapter/codec/test_large_bodies.py",
+    "tests/unit/adapter/codec/test_off_loop.py",
+    "tests/unit/adapter/codec/test_properties.py",
+    "tests/unit/adapter/http/test_refused_bodies.py",
+    "tests/unit/adapter/sockets/test_graceful.py",
+    "tests/unit/adapter/telemetry/test_log_setup.py",
+    "tests/unit/adapter/test_predictor_faults.py",
+    "tests/unit/adapter/test_predictor_storm.py",
+    "tests/unit/converter/inspect/test_inspector.py",
+    "tests/unit/converter/inspect/test_model_files.py",
+    "tests/unit/converter/inspect/test_requirements.py",
+    "tests/unit/converter/inspect/test_torch_file.py",
+    "tests/unit/converter/repository/test_version_history.py",
+    "tests/unit/converter/repository/test_writer.py",
+    "tests/unit/converter/test_build.py",
+    "tests/unit/converter/test_cli.py",
+    "tests/unit/converter/test_keys.py",
+    "tests/unit/deploy/test_nvidia.py",
+    "tests/unit/deploy/test_requirements.py",
+    "tests/unit/schwift/test_process_group.py",
+    "tests/unit/schwift/test_restarting.py",
+    "tests/unit/schwift/test_supervisor.py",
+    "tests/unit/schwift/triton/test_installation.py",
+    "tests/unit/schwift/triton/test_sealed_start.py",
+    "tests/unit/schwift/triton/test_standalone.py",
+    "tests/unit/test_imports.py",
+)
+# Single tests, among many that take milliseconds.
+SLOW_TESTS = {
+    "TestMachine",
+    "test_200_000_bad_items_take_at_most_100_ms",
+    "test_a_body_that_is_still_coming_keeps_a_connection",
+    "test_a_joined_answer_is_cut_exactly_as_each_request_alone_would_be",
+    "test_an_idle_connection_is_closed_and_one_in_use_is_not",
+    "test_an_idle_connection_is_closed_and_one_that_waits_is_not",
+    "test_deep_nesting_is_refused",
+    "test_each_request_gets_exactly_its_own_rows",
+    "test_few_requests_of_a_quick_model_overlap",
+    "test_histograms_are_those_of_prometheus",
+    "test_joined_requests_are_their_own_tensors_one_after_the_other",
+    "test_libraries_that_are_there_already_are_limited",
+    "test_many_clients_are_bounded_and_the_active_one_is_not_forgotten",
+    "test_the_gauges_are_0_again_whatever_becomes_of_the_requests",
+    "test_the_table_is_as_large_however_many_come",
+    "test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up",
+    "test_who_does_not_read_is_not_worked_for",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out the unit tests that take long")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    slow = config.getoption("--quick") and str(collection_path.relative_to(ROOT)) in SLOW_FILES
+    return True if slow else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        items[:] = [item for item in items if SLOW_TESTS.isdisjoint(re.split(r"::|\[", item.nodeid))]
