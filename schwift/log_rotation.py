@@ -12,7 +12,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-_MOST_BYTES = 10 * 1024 * 1024
+MOST_BYTES = 10 * 1024 * 1024
 _KEPT = 5
 # How often a log that is written to is looked at.
 PERIOD_SECONDS = 2.0
@@ -74,7 +74,7 @@ def keep_cutting(path: Path) -> None:
 
 
 def _is_large(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size >= _MOST_BYTES
+    return path.is_file() and path.stat().st_size >= MOST_BYTES
 
 
 def _make_room(path: Path) -> None:

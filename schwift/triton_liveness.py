@@ -38,6 +38,11 @@ class TritonLiveness:
         """For how long Triton has not answered; 0 if it did last time."""
         return self._silent * _PERIOD_SECONDS
 
+    @property
+    def asking(self) -> bool:
+        """Whether a question is under way."""
+        return self._socket is not None
+
     def reset(self) -> None:
         """Ask another Triton from now on, which has not answered yet."""
         self.close()

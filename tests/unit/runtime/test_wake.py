@@ -37,6 +37,14 @@ class Sent:
         return self.happened.acquire(timeout=seconds)
 
 
+# Of those that a test began, by their names.
+WAKE_UP, CALL = "wake-up", "wake-up-call"
+
+
+def threads(name: str) -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == name}
+
+
 @pytest.fixture
 def sent() -> Iterator[Sent]:
     fake = Sent()
@@ -50,7 +58,7 @@ def wake(sent: Sent) -> Iterator[WakeUp]:
     yield made
     sent.gate.set()
     made.stop()
-    assert not made._thread.is_alive()
+    assert not threads(WAKE_UP)
 
 
 def test_the_key_is_what_the_file_says(tmp_path: Path) -> None:
@@ -105,10 +113,11 @@ def test_stop_ends_the_thread_at_once(sent: Sent) -> None:
     started = time.monotonic()
     wake.stop()
     assert time.monotonic() - started < 0.5
-    assert not wake._thread.is_alive()
+    assert not threads(WAKE_UP)
 
 
 def test_stop_does_not_wait_for_a_call_that_hangs(sent: Sent) -> None:
+    before = threads(CALL)
     wake = WakeUp(sent, [0])
     sent.gate.clear()
     wake.note()
@@ -117,8 +126,8 @@ def test_stop_does_not_wait_for_a_call_that_hangs(sent: Sent) -> None:
     wake.stop(patience=0.02)
     assert time.monotonic() - started < 0.5
     # It is left to the process's end, which it must not hold up.
-    assert all(thread.daemon for thread in wake._senders._threads)
-    assert not wake._thread.is_alive()
+    assert [thread.daemon for thread in threads(CALL) - before] == [True]
+    assert not threads(WAKE_UP)
 
 
 def test_the_last_batch_is_followed_at_each_of_the_times(sent: Sent) -> None:
@@ -149,6 +158,7 @@ def test_a_batch_begins_the_times_anew(sent: Sent) -> None:
 
 
 def test_a_call_without_an_answer_does_not_hold_up_the_next(sent: Sent) -> None:
+    before = threads(CALL)
     sent.gate.clear()
     wake = WakeUp(sent, [QUIET * i for i in range(1, 8)])
     wake.note()
@@ -157,4 +167,4 @@ def test_a_call_without_an_answer_does_not_hold_up_the_next(sent: Sent) -> None:
     assert not sent.again(10 * QUIET)
     sent.gate.set()
     wake.stop()
-    assert not any(thread.is_alive() for thread in wake._senders._threads)
+    assert threads(CALL) <= before

@@ -19,7 +19,7 @@ WRITER = """
 import os, subprocess, sys
 from pathlib import Path
 from schwift import log_rotation
-log_rotation._MOST_BYTES, log_rotation.PERIOD_SECONDS = 1000, 0.01
+log_rotation.MOST_BYTES, log_rotation.PERIOD_SECONDS = 1000, 0.01
 log = Path(sys.argv[1])
 log_rotation.keep_cutting(log)
 keeper = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
@@ -42,7 +42,7 @@ def was_cut(log: Path, letter: str) -> bool:
 
 
 def test_a_large_log_is_set_aside_and_five_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_rotation, "_MOST_BYTES", 4)
+    monkeypatch.setattr(log_rotation, "MOST_BYTES", 4)
     log = tmp_path / "triton.log"
     for number in range(8):
         log.write_text(f"log {number}", encoding="utf-8")
@@ -63,7 +63,7 @@ def test_a_small_log_goes_on(tmp_path: Path) -> None:
 def test_a_log_that_is_open_is_cut_and_written_on_from_its_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_rotation, "_MOST_BYTES", 4)
+    monkeypatch.setattr(log_rotation, "MOST_BYTES", 4)
     log = tmp_path / "triton.log"
     with open(log, "a", encoding="utf-8") as file:
         for number in range(8):
@@ -99,7 +99,7 @@ def test_what_a_process_becomes_has_its_log_kept_small_until_it_ends(tmp_path: P
 
 def test_a_full_disk_costs_the_oldest_log_and_then_the_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not each of them, one a try."""
-    monkeypatch.setattr(log_rotation, "_MOST_BYTES", 4)
+    monkeypatch.setattr(log_rotation, "MOST_BYTES", 4)
 
     def full(source: Path, copy: Path) -> None:
         copy.write_text("part")

@@ -49,7 +49,7 @@ class Asked:
     def hear(self) -> None:
         def heard() -> bool:
             self.liveness.tick()
-            return self.liveness._socket is None
+            return not self.liveness.asking
 
         wait_until(heard)
         self.now += 1
@@ -100,10 +100,10 @@ def test_one_question_a_second(asked: Asked) -> None:
     asked.now -= 0.5
     for _ in range(20):
         asked.liveness.tick()
-    assert asked.liveness._socket is None
+    assert not asked.liveness.asking
     asked.now += 0.5
     asked.liveness.tick()
-    assert asked.liveness._socket is not None
+    assert asked.liveness.asking
 
 
 def test_while_we_ourselves_were_stopped_nobody_asked(asked: Asked) -> None:
@@ -125,7 +125,7 @@ def test_another_triton_begins_anew(asked: Asked) -> None:
     assert (asked.liveness.answered, asked.liveness.silent_seconds) == (True, 1)
     asked.liveness.tick()
     asked.liveness.reset()
-    assert (asked.liveness.answered, asked.liveness.silent_seconds, asked.liveness._socket) == (False, 0, None)
+    assert (asked.liveness.answered, asked.liveness.silent_seconds, asked.liveness.asking) == (False, 0, False)
 
 
 def test_a_triton_on_a_unix_socket_is_asked_there(tmp_path: Path) -> None:
