@@ -88,7 +88,8 @@ def make_components(
     counters.begin(table, names, worker)
     worker_counters = WorkerCounters(table, worker)
     stubs = StubProcesses(settings.triton_grpc) if settings.embedded else None
-    registry = Registry(manifest, table, worker) if stubs is None else Registry(manifest, table, worker, stubs.whole)
+    # If no process is seen, none is known to be gone.
+    registry = Registry(manifest, table, worker, (lambda _: True) if stubs is None else stubs.whole)
     registry_sync = RegistrySync(registry, sharing.snapshot, sharing.lead)
     admission = Admission(settings.max_concurrent_requests, worker_counters.cell(counters.ALL, counters.IN_FLIGHT))
     breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)

@@ -20,13 +20,9 @@ class Registry:
     """
 
     def __init__(
-        self,
-        manifest: Manifest,
-        table: SharedTable | None = None,
-        worker: int = 0,
-        whole: Callable[[ModelEntry], bool] = lambda _: True,
+        self, manifest: Manifest, table: SharedTable, worker: int, whole: Callable[[ModelEntry], bool]
     ) -> None:
-        self._table = table or counters.make_table([entry.name for entry in manifest.models])
+        self._table = table
         self._worker = worker
         self._whole = whole
         self._watchers: list[Callable[[str, Model | None], None]] = []

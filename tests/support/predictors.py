@@ -11,7 +11,6 @@ from adapter import wiring
 from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
 from adapter.lifecycle.awake_clock import AwakeClock
-from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
 from adapter.predictor import Predictor
 from adapter.request_timings import RequestTimings
@@ -23,6 +22,7 @@ from tests.support.builders import make_breakers
 from tests.support.fakes.backend import FakeBackend, Handler
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle_desk import double
+from tests.support.served_models import make_registry
 
 WIDE = make_entry(inputs=[("x", "float32", (2,))], outputs=[("y", "float32", (2,))], direct_max_rows=4)
 
@@ -41,7 +41,7 @@ class Served:
         whole: Callable[[ModelEntry], bool] = lambda _: False,
     ) -> None:
         self.entry = entry
-        self.registry = Registry(make_manifest(entry), whole=whole)
+        self.registry = make_registry(make_manifest(entry), whole=whole)
         self.model = self.registry.models[entry.name]
         self.model.status.adopt("ready")
         self.registry.triton_up = True

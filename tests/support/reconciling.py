@@ -5,10 +5,11 @@ from __future__ import annotations
 from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.served_models import make_registry
 
 
 def registry_of(*names: str) -> Registry:
-    return Registry(make_manifest(*(make_entry(name) for name in names)))
+    return make_registry(make_manifest(*(make_entry(name) for name in names)))
 
 
 async def pass_of(reconciler: Reconciler) -> None:

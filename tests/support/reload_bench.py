@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapter.lifecycle.registry import Registry
 from adapter.workers import counters
 from converter.schema.manifest import Manifest, ModelEntry
 from tests.support.fakes.backend import FakeBackend, Handler, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.reconcilers import make_reloader
+from tests.support.served_models import make_registry
 
 
 def version(name: str, number: int, **spec: Any) -> ModelEntry:
@@ -21,7 +21,7 @@ class Bench:
 
     def __init__(self, handler: Handler = zeros, workers: int = 1) -> None:
         self.table = counters.make_table(["a", "b"], workers)
-        self.registry = Registry(make_manifest(version("a", 1), version("b", 1)), self.table)
+        self.registry = make_registry(make_manifest(version("a", 1), version("b", 1)), self.table)
         for model in self.registry.models.values():
             model.status.adopt("ready")
         self.backend = FakeBackend(handler)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from adapter.lifecycle.registry import Registry
 from adapter.workers import counters
 from tests.observability.dashboards import DASHBOARDS, GRAFANA, ROOT, panels, queries, read
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.served_models import make_registry
 
 # Triton 2.51's, that our /metrics ends with.
 TRITONS = {
@@ -94,7 +94,7 @@ def test_the_models_can_be_chosen(dashboard: dict[str, Any]) -> None:
 
 def test_every_metric_is_one_of_ours_or_of_tritons() -> None:
     entry = make_entry("m")
-    registry = Registry(make_manifest(entry))
+    registry = make_registry(make_manifest(entry))
     families = make_metrics(registry, counters.make_table(["m"])).collect()
     ours = {family.name + ending for family in families for ending in ENDINGS[family.type]}
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
@@ -124,7 +124,7 @@ def test_what_is_provisioned_fits_together() -> None:
 
 def test_the_document_has_every_metric_and_every_alert() -> None:
     text = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
-    registry = Registry(make_manifest(make_entry("m")))
+    registry = make_registry(make_manifest(make_entry("m")))
     families = list(make_metrics(registry, counters.make_table(["m"])).collect())
     names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))

@@ -11,14 +11,13 @@ import pytest
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
-from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.workers import counters
 from converter.schema.manifest import Tensor
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle_desk import double
 from tests.support.predictors import Served
-from tests.support.served_models import make_model
+from tests.support.served_models import make_model, make_registry
 
 
 def told_dead(there: bool) -> Model:
@@ -118,7 +117,7 @@ def test_an_answer_that_comes_when_its_model_was_loaded_again(there: bool) -> No
 def test_what_a_worker_asks_that_has_not_heard_of_the_death_is_not_believed_either() -> None:
     """The model is ready for it until the leading worker's news come."""
     table = counters.make_table(["m"], 2)
-    registries = [Registry(make_manifest(make_entry("m")), table, worker) for worker in range(2)]
+    registries = [make_registry(make_manifest(make_entry("m")), table, worker) for worker in range(2)]
     here, there = (registry.models["m"] for registry in registries)
     here.status.adopt("ready")
     there.status.adopt("ready")
@@ -148,7 +147,7 @@ def test_a_death_that_is_told_when_its_call_was_given_up_counts_where_it_is_of_t
 def test_calls_in_flight_are_given_up_in_each_worker_before_the_model_is_ready_again() -> None:
     served = Served()
     served.make_service()
-    leading, model = Registry(make_manifest(served.entry)), served.model
+    leading, model = make_registry(make_manifest(served.entry)), served.model
     states: list[str] = []
     served.registry.watch_abandoned(lambda entry: states.append(model.status.state))
     leading.models["m"].status.adopt("recovering")

@@ -11,12 +11,12 @@ from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.lifecycle.awake_clock import MOST_SECONDS, AwakeClock
 from adapter.lifecycle.liveness import ModelLiveness
-from adapter.lifecycle.registry import Registry
 from adapter.workers import counters
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.reconcilers import make_reconciler
+from tests.support.served_models import make_registry
 
 DEADLINE = 15.0
 
@@ -78,7 +78,7 @@ def test_a_canary_that_is_older_than_its_deadline_by_our_own_sleep_is_no_proof()
 
     async def main() -> list[list[str]]:
         table = counters.make_table(["m"])
-        registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])), table)
+        registry = make_registry(make_manifest(make_entry("m", endpoints=["predict"])), table)
         awake = AwakeClock(clock)
         watch = ModelLiveness(table, FakeBackend(silent), DEADLINE, awake.time)
         model = registry.models["m"]
@@ -131,7 +131,7 @@ class Sleepy(FakeBackend):
 def test_a_load_whose_time_passed_asleep_has_not_failed(sleep: float, state: str) -> None:
     async def main() -> str:
         clock = Clock()
-        registry = Registry(make_manifest(make_entry("m", endpoints=["predict"])))
+        registry = make_registry(make_manifest(make_entry("m", endpoints=["predict"])))
         reconciler = make_reconciler(registry, Sleepy(clock, sleep), 10, clock=clock, awake=AwakeClock(clock))
         for _ in range(2):
             await reconciler.reconcile()
@@ -146,7 +146,7 @@ def test_an_answer_that_was_missed_asleep_says_nothing_of_triton(sleep: float, s
     async def main() -> tuple[str, bool]:
         clock = Clock()
         backend = Sleepy(clock, 0)
-        registry = Registry(make_manifest(make_entry("m")))
+        registry = make_registry(make_manifest(make_entry("m")))
         awake = AwakeClock(clock)
         reconciler = make_reconciler(registry, backend, 10, clock=clock, awake=awake)
         await reconciler.reconcile()

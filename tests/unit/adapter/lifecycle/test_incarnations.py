@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.sharing import SharedState
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.reconcilers import make_sync
+from tests.support.served_models import make_registry
 
 
 class Workers:
@@ -14,7 +14,8 @@ class Workers:
 
     def __init__(self) -> None:
         self.sharing = SharedState(["a"], workers=3)
-        self.registries = [Registry(make_manifest(make_entry("a")), self.sharing.table, worker) for worker in range(3)]
+        manifest = make_manifest(make_entry("a"))
+        self.registries = [make_registry(manifest, self.sharing.table, worker) for worker in range(3)]
         self.syncs = [make_sync(registry, self.sharing.snapshot) for registry in self.registries]
         self.syncs[0].lead()
         self.load()
@@ -73,7 +74,7 @@ def test_a_worker_that_takes_the_lead_or_begins_anew_goes_on_with_the_numbers() 
     workers.load(leading=1)
     assert workers.model(1).incarnation == dead + 1
     # In the place of the first one.
-    anew = Registry(make_manifest(make_entry("a")), workers.sharing.table, 0)
+    anew = make_registry(make_manifest(make_entry("a")), workers.sharing.table, 0)
     make_sync(anew, workers.sharing.snapshot).catch_up()
     assert (anew.models["a"].incarnation, anew.models["a"].dead, anew.models["a"].ready) == (dead + 1, False, True)
 

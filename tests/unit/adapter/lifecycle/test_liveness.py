@@ -10,12 +10,12 @@ import pytest
 from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.lifecycle.liveness import ModelLiveness
-from adapter.lifecycle.registry import Registry
 from adapter.workers import counters
 from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
+from tests.support.served_models import make_registry
 
 DEADLINE = 15.0
 
@@ -26,7 +26,7 @@ class Desk:
     def __init__(self, entry: ModelEntry | None = None) -> None:
         entry = entry or make_entry("m")
         self.table = counters.make_table(["m"])
-        self.registry = Registry(make_manifest(entry), self.table)
+        self.registry = make_registry(make_manifest(entry), self.table)
         self.model = self.registry.models["m"]
         self.model.status.adopt("ready")
         self.silent: set[str] = set()

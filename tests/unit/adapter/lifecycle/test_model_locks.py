@@ -12,7 +12,6 @@ import pytest
 from adapter import errors
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.reaper import Reaper
-from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader
@@ -25,6 +24,7 @@ from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
 from tests.support.reconcilers import ToldSync, make_reconciler
 from tests.support.reload_bench import version
+from tests.support.served_models import make_registry
 
 OLD, NEW = version("a", 1), version("a", 2)
 NEXT = make_manifest(NEW)
@@ -68,7 +68,7 @@ class Both:
 
     def __init__(self) -> None:
         self.sharing = SharedState(["a"])
-        self.registry = Registry(make_manifest(OLD), self.sharing.table)
+        self.registry = make_registry(make_manifest(OLD), self.sharing.table)
         self.backend = Timed(make_manifest(OLD))
         clock = counted_loop().time
         self.registry_sync = ToldSync(self.registry, self._adopt, self.sharing.snapshot)
@@ -275,7 +275,7 @@ async def test_R1_reload_that_triton_cut_off_is_ended_when_triton_is_there_again
 
 
 def test_model_made_for_another_is_no_model_that_died() -> None:
-    registry = Registry(make_manifest(make_entry("a")))
+    registry = make_registry(make_manifest(make_entry("a")))
     before = registry.models["a"]
     before.status.adopt("ready")
     registry.replace([version("a", 2)])

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from adapter.lifecycle.model_state import FOLLOWING, STATES, ModelState, State
-from adapter.lifecycle.registry import Registry
 from adapter.workers.shared_snapshot import SharedSnapshot
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.reconcilers import make_sync
+from tests.support.served_models import make_registry
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -57,7 +57,7 @@ def test_each_change_is_told_once_and_what_is_taken_over_is_not() -> None:
 
 def test_a_change_is_published_by_the_worker_that_leads_alone() -> None:
     snapshot = SharedSnapshot()
-    registries = [Registry(make_manifest(make_entry("a"))) for _ in range(2)]
+    registries = [make_registry(make_manifest(make_entry("a"))) for _ in range(2)]
     leading, following = (make_sync(registry, snapshot) for registry in registries)
     leading.lead()
     here, there = (registry.models["a"].status for registry in registries)
@@ -70,7 +70,7 @@ def test_a_change_is_published_by_the_worker_that_leads_alone() -> None:
 
 def test_who_takes_the_lead_knows_what_the_one_before_it_said() -> None:
     snapshot = SharedSnapshot()
-    registries = [Registry(make_manifest(make_entry("a"))) for _ in range(2)]
+    registries = [make_registry(make_manifest(make_entry("a"))) for _ in range(2)]
     first, second = (make_sync(registry, snapshot) for registry in registries)
     first.lead()
     registries[0].models["a"].status.become("failed", "why")

@@ -20,6 +20,7 @@ from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
 from tests.support.reconcilers import make_reconciler, make_sync
 from tests.support.reconciling import pass_of, registry_of
+from tests.support.served_models import make_registry
 
 NOT_LOADED = "The model is not available now; try again shortly."
 
@@ -53,7 +54,7 @@ def test_the_model_is_loaded_before_the_front_that_calls_it() -> None:
 
 
 def test_a_model_without_a_front_is_one_load() -> None:
-    registry, backend = Registry(make_manifest(make_entry("a", endpoints=["predict"]))), FakeBackend()
+    registry, backend = make_registry(make_manifest(make_entry("a", endpoints=["predict"]))), FakeBackend()
     look(registry, backend)
     assert backend.loads == ["a_direct"]
     assert states(registry) == {"a": "ready"}
@@ -195,7 +196,7 @@ def test_the_keeper_outlives_an_error_that_nobody_foresaw(caplog: pytest.LogCapt
 def two_workers() -> tuple[SharedState, list[Registry]]:
     sharing = SharedState(["a", "b"], workers=2)
     manifest = make_manifest(make_entry("a"), make_entry("b"))
-    return sharing, [Registry(manifest, sharing.table, worker) for worker in range(2)]
+    return sharing, [make_registry(manifest, sharing.table, worker) for worker in range(2)]
 
 
 def test_the_others_take_over_what_the_leading_worker_says() -> None:
@@ -353,7 +354,7 @@ async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_anothe
 
 @in_counted_time
 async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death() -> None:
-    registry = Registry(make_manifest(make_entry("m", max_memory_mb=100)))
+    registry = make_registry(make_manifest(make_entry("m", max_memory_mb=100)))
     backend = FakeBackend()
     reconciler, model = kept(registry, backend), registry.models["m"]
     await pass_of(reconciler)

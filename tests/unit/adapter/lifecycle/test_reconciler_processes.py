@@ -9,13 +9,13 @@ import pytest
 
 from adapter import errors
 from adapter.lifecycle.reaper import Processes
-from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.outliving import NotedOutliving
 from tests.support.reconcilers import make_reconciler
 from tests.support.reconciling import pass_of, registry_of
+from tests.support.served_models import make_registry
 
 
 class Counted(StubProcesses):
@@ -70,7 +70,7 @@ def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missi
             return True
 
     stubs = Counted(m=2, m_direct=1)
-    registry = Registry(make_manifest(make_entry("m")), whole=stubs.whole)
+    registry = make_registry(make_manifest(make_entry("m")), whole=stubs.whole)
     model = registry.models["m"]
     registry.watch_abandoned(lambda entry: fates.append(f"give up {entry.name}"))
     reconciler = make_reconciler(registry, Noted(), stubs=stubs, supervisor=Serve())
@@ -100,7 +100,7 @@ def test_what_outlives_its_unloading_is_looked_after_from_then_on(reason: str) -
             assert reaper.told == []
             await super().unload(model, timeout)
 
-    registry = Registry(make_manifest(make_entry("m", max_memory_mb=1)))
+    registry = make_registry(make_manifest(make_entry("m", max_memory_mb=1)))
     reaper, model = NotedOutliving({"m": (11, 12), "m_direct": (13,)}), registry.models["m"]
     reconciler = make_reconciler(registry, Mute(), reaper=reaper)
 

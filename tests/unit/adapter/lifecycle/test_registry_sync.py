@@ -11,12 +11,12 @@ import pytest
 
 from adapter.app import create_app
 from adapter.http.asgi import PredictShortCut
-from adapter.lifecycle.registry import Registry
 from adapter.sharing import SharedState
 from converter.schema.settings import Settings
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.reconcilers import make_reconciler, make_sync
+from tests.support.served_models import make_registry
 
 MANIFEST = make_manifest(make_entry("a"))
 BODY = {"features": [[1, 2, 3, 4]]}
@@ -27,7 +27,7 @@ class Workers:
 
     def __init__(self, folder: Path) -> None:
         sharing, backend = SharedState(["a"], workers=2), FakeBackend()
-        self.leading = Registry(MANIFEST, sharing.table, 0)
+        self.leading = make_registry(MANIFEST, sharing.table, 0)
         self.registry_sync = make_sync(self.leading, sharing.snapshot)
         self.reconciler = make_reconciler(self.leading, backend, registry_sync=self.registry_sync)
         settings = Settings(repository=folder, workers=2)
@@ -93,7 +93,7 @@ def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_
 
 
 def test_who_leads_does_not_follow_its_own_words() -> None:
-    registry = Registry(MANIFEST)
+    registry = make_registry(MANIFEST)
     registry_sync = make_sync(registry)
     model = registry.models["a"]
     model.status.adopt("ready")

@@ -10,7 +10,6 @@ import pytest
 from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.lifecycle.reaper import Processes
-from adapter.lifecycle.registry import Registry
 from adapter.reload.reloader import adopt
 from adapter.workers import counters
 from converter.schema.manifest import Tensor
@@ -20,6 +19,7 @@ from tests.support.fakes.outliving import NotedOutliving
 from tests.support.lifecycle_desk import in_a_loop
 from tests.support.reconcilers import make_reloader
 from tests.support.reload_bench import NEXT, Bench, version
+from tests.support.served_models import make_registry
 
 
 @in_a_loop
@@ -245,13 +245,13 @@ def test_worker_marks_a_generation_once_nothing_of_the_one_before_is_in_flight()
 def test_follower_takes_over_reloads_and_a_worker_that_begins_all_of_them() -> None:
     table = counters.make_table(["a", "b"], 3)
     manifest = make_manifest(version("a", 1), version("b", 1))
-    leading, following = (Registry(manifest, table, worker) for worker in range(2))
+    leading, following = (make_registry(manifest, table, worker) for worker in range(2))
     leading.replace([version("a", 2), version("c", 1)], ["b"])
     following.follow(leading.as_text())
     before = following.models["a"]
     leading.replace([version("a", 3)], [])
     following.follow(leading.as_text())
-    for registry in (following, Registry(manifest, counters.make_table(["a", "b"]))):
+    for registry in (following, make_registry(manifest, counters.make_table(["a", "b"]))):
         registry.follow(leading.as_text())
         assert {name: model.entry.version for name, model in registry.models.items()} == {"a": 3, "c": 1}
         assert (registry.generation, registry.ready) == (2, leading.ready)

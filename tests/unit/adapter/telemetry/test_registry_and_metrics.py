@@ -17,10 +17,11 @@ from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.served_models import make_registry
 
 
 def registry_of(*names: str) -> Registry:
-    return Registry(make_manifest(*(make_entry(name) for name in names)))
+    return make_registry(make_manifest(*(make_entry(name) for name in names)))
 
 
 def board_of(registry: Registry) -> SharedTable:
@@ -87,7 +88,7 @@ def test_the_names_and_labels_that_dashboards_use() -> None:
 
 
 def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
-    registry = Registry(make_manifest(make_entry("a", endpoints=["predict"]), make_entry("b")))
+    registry = make_registry(make_manifest(make_entry("a", endpoints=["predict"]), make_entry("b")))
     metrics = make_metrics(registry, board_of(registry))
     for name in ("inference_requests_total", "inference_errors_total"):
         assert value(metrics, name, model_name="a", endpoint="predict") == 0
@@ -133,7 +134,7 @@ def test_queues_regimes_and_calls_are_each_models_own() -> None:
 
 
 def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
-    registry = Registry(make_manifest(make_entry("a"), make_entry("b", endpoints=["predict"])))
+    registry = make_registry(make_manifest(make_entry("a"), make_entry("b", endpoints=["predict"])))
     table = board_of(registry)
     metrics = make_metrics(registry, table)
     counters.EndpointCounters(table, "a", 0, "predict_batched").answered(0.5, 1, 0.25, 0.125)

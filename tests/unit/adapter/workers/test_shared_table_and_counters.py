@@ -15,7 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapter.error_codes import CODES
 from adapter.errors import Overloaded
-from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
 from adapter.telemetry.metrics import regime_of
 from adapter.workers import counters
@@ -23,6 +22,7 @@ from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS, Endpoint
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.served_models import make_registry
 
 GAUGES = {counters.IN_FLIGHT, counters.QUEUED, counters.QUEUED_ROWS, counters.REGIME, counters.MEMORY, counters.ADOPTED}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -144,7 +144,7 @@ def test_no_two_things_are_counted_in_one_cell() -> None:
 
 
 def test_each_code_is_counted_by_itself() -> None:
-    registry = Registry(make_manifest(make_entry("a")))
+    registry = make_registry(make_manifest(make_entry("a")))
     table = counters.make_table(["a"])
     counts = counters.EndpointCounters(table, "a", 0, "predict")
     for times, (_, code) in enumerate(CODES[1:], 1):
@@ -187,7 +187,7 @@ def test_histograms_are_those_of_prometheus(observed: Observations, workers: int
     labels = ("model_name", "endpoint")
     latency = Histogram("inference_latency_ms", "x", labels, buckets=counters.LATENCY_MS, registry=oracle)
     rows = Histogram("inference_batch_size", "x", labels, buckets=counters.ROWS, registry=oracle)
-    registry = Registry(make_manifest(make_entry("a")))
+    registry = make_registry(make_manifest(make_entry("a")))
     table = counters.make_table(["a"], workers)
     for endpoint in ENDPOINTS:
         latency.labels("a", endpoint)
