@@ -37,7 +37,7 @@ class HealthCheck:
 
     async def check(self, model: Model) -> Trouble | None:
         """Say what is wrong with a model; a liveness probe is sent if one is due."""
-        if hung := self.liveness.look(model):
+        if hung := self.liveness.find_hung(model):
             return Trouble("hung", tuple(hung))
         if await self._misses_process(model):
             return Trouble("died")
@@ -53,7 +53,7 @@ class HealthCheck:
         if not some and stubs.all_alive(entry.triton_models):
             return False
         # They may have been replaced in good order.
-        await asyncio.to_thread(stubs.look)
+        await asyncio.to_thread(stubs.scan)
         # If Triton itself is gone, its models have not died one by one.
         return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
 

@@ -44,7 +44,7 @@ class _Probe:
         self.last = 0.0
         # The longest silence of late that ended with an answer.
         self.usual = 0.0
-        self.canary: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self.asked = 0.0
 
 
@@ -67,57 +67,57 @@ class ModelLiveness:
         self._deadline = deadline
         self._clock = clock
         self._canary_id = canary_id
-        self._pulses: dict[str, list[_Probe]] = {}
+        self._probes: dict[str, list[_Probe]] = {}
         self._watched: dict[str, Model] = {}
         self._number = 0
 
-    def begin(self, model: Model) -> None:
-        """It is served from now on; nothing changes where it is watched already."""
+    def watch(self, model: Model) -> None:
+        """Watch a model that is served from now on; nothing changes if it is watched already."""
         entry = model.entry
         if self._watched.get(entry.name) is model:
             return
-        self.forget(model)
+        self.unwatch(model)
         self._watched[entry.name] = model
-        pulses = [_Probe(entry.direct, (counters.ANSWERED, counters.FRONT_ANSWERED))]
+        probes = [_Probe(entry.direct, (counters.ANSWERED, counters.FRONT_ANSWERED))]
         if entry.front is not None and _can_vary(entry):
-            pulses.append(_Probe(entry.front, (counters.FRONT_ANSWERED,), self._canary_id(entry)))
-        for pulse in pulses:
-            pulse.count, pulse.last = self._count(entry, pulse), self._clock()
-        self._pulses[entry.name] = pulses
+            probes.append(_Probe(entry.front, (counters.FRONT_ANSWERED,), self._canary_id(entry)))
+        for probe in probes:
+            probe.count, probe.last = self._count(entry, probe), self._clock()
+        self._probes[entry.name] = probes
 
-    def forget(self, model: Model) -> None:
-        """It is not served any more, or is being loaded."""
+    def unwatch(self, model: Model) -> None:
+        """Drop the probes of a model that is not served any more, or is being loaded."""
         self._watched.pop(model.entry.name, None)
-        for pulse in self._pulses.pop(model.entry.name, ()):
-            if pulse.canary is not None:
-                pulse.canary.cancel()
+        for probe in self._probes.pop(model.entry.name, ()):
+            if probe.task is not None:
+                probe.task.cancel()
 
-    def look(self, model: Model) -> list[str]:
-        """The Triton models of this one that hang; sends a probe where one is due."""
+    def find_hung(self, model: Model) -> list[str]:
+        """Return the Triton models of this one that hang; a probe is sent if one is due."""
         now = self._clock()
         asked = counters.total(self._table, model.entry.name, counters.IN_FLIGHT) > 0
-        return [pulse.name for pulse in self._pulses.get(model.entry.name, ()) if self._hangs(model, pulse, asked, now)]
+        return [probe.name for probe in self._probes.get(model.entry.name, ()) if self._hangs(model, probe, asked, now)]
 
-    def _hangs(self, model: Model, pulse: _Probe, asked: bool, now: float) -> bool:
-        count = self._count(model.entry, pulse)
-        if count != pulse.count:
-            pulse.usual = max(now - pulse.last if asked else 0.0, _FADES * pulse.usual)
-            pulse.count, pulse.last = count, now
-        if pulse.canary is not None and not pulse.canary.done():
-            return now - max(pulse.asked, pulse.last) >= self._deadline
-        patience = min(max(self._deadline, LEAST_SECONDS), LEAST_SECONDS + 2 * pulse.usual) if asked else IDLE_SECONDS
-        if now - pulse.last >= patience:
-            pulse.asked = now
-            pulse.canary = asyncio.create_task(self._ask(model, pulse), name=f"canary of {pulse.name}")
+    def _hangs(self, model: Model, probe: _Probe, asked: bool, now: float) -> bool:
+        count = self._count(model.entry, probe)
+        if count != probe.count:
+            probe.usual = max(now - probe.last if asked else 0.0, _FADES * probe.usual)
+            probe.count, probe.last = count, now
+        if probe.task is not None and not probe.task.done():
+            return now - max(probe.asked, probe.last) >= self._deadline
+        patience = min(max(self._deadline, LEAST_SECONDS), LEAST_SECONDS + 2 * probe.usual) if asked else IDLE_SECONDS
+        if now - probe.last >= patience:
+            probe.asked = now
+            probe.task = asyncio.create_task(self._ask(model, probe), name=f"canary of {probe.name}")
         return False
 
-    async def _ask(self, model: Model, pulse: _Probe) -> None:
+    async def _ask(self, model: Model, probe: _Probe) -> None:
         entry, incarnation = model.entry, model.incarnation
         try:
             await self._backend.infer(
-                pulse.name, entry.inputs, self._row(model, pulse), entry.outputs,
+                probe.name, entry.inputs, self._row(model, probe), entry.outputs,
                 asyncio.get_running_loop().time() + _CANARY_DEADLINES * self._deadline,
-                request_id=pulse.request_id,
+                request_id=probe.request_id,
             )  # fmt: skip
         except errors.ModelProcessDead:
             model.report_dead(incarnation, "a probe")
@@ -130,21 +130,21 @@ class ModelLiveness:
                 return
         except Exception:
             # A fault of ours, and no proof of anything.
-            _log.exception("the canary of %s failed", pulse.name)
-        pulse.last = self._clock()
+            _log.exception("the canary of %s failed", probe.name)
+        probe.last = self._clock()
 
-    def _row(self, model: Model, pulse: _Probe) -> Arrays:
+    def _row(self, model: Model, probe: _Probe) -> Arrays:
         entry = model.entry
         arrays = model.codec.request.example()
-        if pulse.name == entry.front and entry.spec.caching:
+        if probe.name == entry.front and entry.spec.caching:
             # The response cache must not answer in the model's stead.
             self._number += 1
             step = self._number * 1e-3
             return {name: array + step if array.dtype.kind == "f" else array for name, array in arrays.items()}
         return arrays
 
-    def _count(self, entry: ModelEntry, pulse: _Probe) -> float:
-        return sum(counters.total(self._table, entry.name, cell) for cell in pulse.cells)
+    def _count(self, entry: ModelEntry, probe: _Probe) -> float:
+        return sum(counters.total(self._table, entry.name, cell) for cell in probe.cells)
 
 
 def _can_vary(entry: ModelEntry) -> bool:

@@ -42,7 +42,7 @@ class ModelLoader:
 
     def end_leftovers(self) -> None:
         """Have those processes ended that outlived an unloading for long enough; to be called every moment."""
-        self._reaper.look()
+        self._reaper.end_due()
 
     async def load(self, entry: ModelEntry) -> float:
         """Load an entry's Triton models, the model before the front that calls it; the seconds that it took.

@@ -67,7 +67,7 @@ class Reaper:
         """Those that an entry has now, but for Triton models that are `used` on: for `unloaded`, once they are."""
         if self._stubs is None:
             return Processes()
-        await asyncio.to_thread(self._stubs.look)
+        await asyncio.to_thread(self._stubs.scan)
         direct, front = ([name] if name and name not in used else [] for name in (entry.direct, entry.front))
         return Processes(self._stubs.of(direct), self._stubs.of(front))
 
@@ -80,7 +80,7 @@ class Reaper:
         due = self._clock() + (max(_ORDERLY_SECONDS, self._patience) if orderly else self._patience)
         self._left.append(_Left(models, fronts, due, due))
 
-    def look(self) -> None:
+    def end_due(self) -> None:
         """Have those ended whose time is over; called every moment."""
         if self._stubs is None:
             return

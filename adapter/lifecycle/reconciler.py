@@ -54,7 +54,7 @@ class Reconciler:
         self._recovery = recovery
         self._breakers = breakers
         self._awake = awake
-        self._registry.watch(lambda name, _: recovery.forget(name))
+        self._registry.watch(lambda name, _: recovery.clear(name))
         self._slots = asyncio.Semaphore(_LOADS)
         # What is being loaded, by the model's name.
         self._work: dict[str, asyncio.Task[None]] = {}
@@ -144,7 +144,7 @@ class Reconciler:
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
         name = model.entry.name
         self._loader.locks.acquire([name])
-        self._health.liveness.forget(model)
+        self._health.liveness.unwatch(model)
         task = self._work[name] = asyncio.create_task(work, name=f"load {name}")
         task.add_done_callback(lambda _: self._done(name))
 
@@ -162,7 +162,7 @@ class Reconciler:
         """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
         self._recovery.mark(model, trouble.reason, wait)
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
-        await self._recovery.look()
+        await self._recovery.scan()
         names = trouble.hung or (self._recovery.outliving_death(model) if trouble.reason == "died" else ())
         if self._recovery.can_end(names):
             # Before they are, since Triton may end over it, and never answers some of their calls.
@@ -208,16 +208,16 @@ class Reconciler:
         if not model.ready:
             _log.info("model %s is ready", model.entry.name)
         if self._serves(model):
-            self._health.liveness.begin(model)
+            self._health.liveness.watch(model)
         model.status.become("ready", None, load_seconds)
 
     def _set_unavailable(self, model: Model, reason: str) -> None:
         _log.warning("model %s is unavailable: %s", model.entry.name, reason)
-        self._health.liveness.forget(model)
+        self._health.liveness.unwatch(model)
         model.status.become("unavailable", reason)
 
     def _end(self) -> None:
         for task in list(self._work.values()):
             task.cancel()
         for model in self._registry.models.values():
-            self._health.liveness.forget(model)
+            self._health.liveness.unwatch(model)

@@ -39,7 +39,7 @@ class Recovery:
         """Seconds until it is loaded again; None where it died too often. A leak is no death."""
         return 0.0 if reason == "memory" else self._crash_backoff[model.entry.name].died(now)
 
-    def forget(self, name: str) -> None:
+    def clear(self, name: str) -> None:
         """Another model is served under this name: what died was the one before."""
         self._crash_backoff.pop(name, None)
 
@@ -54,10 +54,10 @@ class Recovery:
             return
         model.status.become("recovering", f"{what}; it is loaded again" + (f" in {wait:g} s" if wait else ""))
 
-    async def look(self) -> None:
+    async def scan(self) -> None:
         """Find the processes, before anything is asked about them."""
         if self._stubs is not None:
-            await asyncio.to_thread(self._stubs.look)
+            await asyncio.to_thread(self._stubs.scan)
 
     def outliving_death(self, model: Model) -> Sequence[str]:
         """Of a model that died: its Triton models that may have been taken for dead and are not.

@@ -34,7 +34,7 @@ _NO_PROCESS = (FileNotFoundError, ProcessLookupError)
 
 
 class StubProcesses:
-    """Those of the Triton that listens on this gRPC port; `look` before anything else."""
+    """Those of the Triton that listens on this gRPC port; `scan` before anything else."""
 
     def __init__(self, grpc_address: str, proc: Path = _PROC) -> None:
         self._port = b"--grpc-port=" + grpc_address.rpartition(":")[2].encode()
@@ -45,10 +45,10 @@ class StubProcesses:
         # Whether that Triton was seen.
         self.there = False
 
-    def look(self) -> None:
-        """Find them all; some milliseconds. Where that cannot be told now, what was found before holds.
+    def scan(self) -> None:
+        """Find them all; some milliseconds. If that cannot be told now, what was found before holds.
 
-        Of an instance that has two, the younger one counts: Triton is loading it, or keeps the other one for nothing.
+        If an instance has two, the younger one counts: Triton is loading it, or keeps the other one for nothing.
         """
         try:
             commands = list(self._commands())
@@ -101,7 +101,7 @@ class StubProcesses:
 
     def whole(self, entry: ModelEntry) -> bool:
         """Look, and say whether none of an entry's processes is missing."""
-        self.look()
+        self.scan()
         names = entry.triton_models
         return self.all_alive(names) and all(len(self.of([name])) >= entry.instances_of(name) for name in names)
 
@@ -113,7 +113,7 @@ class StubProcesses:
 
         A page that several share counts in each by its part. Some milliseconds for each process.
         """
-        self.look()
+        self.scan()
         return {name: sum(self._memory(pid) for pid in self.of(models)) for name, models in groups.items()}
 
     def _state(self, pid: int) -> str:

@@ -15,7 +15,7 @@ class NotedOutliving(Reaper):
         super().__init__(None, None, 1)
         self.there = there
         self.told: list[tuple[Processes, bool]] = []
-        self.looks = 0
+        self.passes = 0
 
     async def processes(self, entry: ModelEntry, used: Collection[str] = ()) -> Processes:
         models, fronts = (
@@ -27,5 +27,5 @@ class NotedOutliving(Reaper):
         if processes != Processes():
             self.told.append((processes, orderly))
 
-    def look(self) -> None:
-        self.looks += 1
+    def end_due(self) -> None:
+        self.passes += 1

@@ -80,16 +80,16 @@ def test_a_canary_that_is_older_than_its_deadline_by_our_own_sleep_is_no_proof()
         table = counters.make_table(["m"])
         registry = make_registry(make_manifest(make_entry("m", endpoints=["predict"])), table)
         awake = AwakeClock(clock)
-        watch = ModelLiveness(table, FakeBackend(silent), DEADLINE, awake.time)
+        liveness = ModelLiveness(table, FakeBackend(silent), DEADLINE, awake.time)
         model = registry.models["m"]
-        watch.begin(model)
+        liveness.watch(model)
         looks = []
 
         async def turn(seconds: float) -> None:
             for _ in range(int(seconds * 4)):
                 clock.now += 0.25
                 awake.time()
-            looks.append(watch.look(model))
+            looks.append(liveness.find_hung(model))
             await asyncio.sleep(0)
 
         # Time for a probe, which has no answer.
@@ -99,7 +99,7 @@ def test_a_canary_that_is_older_than_its_deadline_by_our_own_sleep_is_no_proof()
         await turn(0)
         await turn(DEADLINE - 1 - MOST_SECONDS - 1)
         await turn(2)
-        watch.forget(model)
+        liveness.unwatch(model)
         return looks
 
     assert asyncio.run(main()) == [[], [], [], [], ["m_direct"]]

@@ -32,10 +32,10 @@ class Desk:
         self.silent: set[str] = set()
         self.error: errors.AdapterError | None = None
         self.backend = FakeBackend(self.handle)
-        self.watch = ModelLiveness(
+        self.liveness = ModelLiveness(
             self.table, self.backend, DEADLINE, counted_loop().time, lambda entry: f"key-of-{entry.front}"
         )
-        self.watch.begin(self.model)
+        self.liveness.watch(self.model)
         self.hung: list[str] = []
 
     async def handle(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
@@ -50,7 +50,7 @@ class Desk:
         for _ in range(seconds):
             await asyncio.sleep(1)
             self.cell(counters.ANSWERED).add(each_second)
-            self.hung += [name for name in self.watch.look(self.model) if name not in self.hung]
+            self.hung += [name for name in self.liveness.find_hung(self.model) if name not in self.hung]
 
     def cell(self, cell: int) -> counters.Cell:
         return counters.Cell(self.table, "m", 0, cell)
@@ -165,11 +165,11 @@ async def test_a_canary_of_a_model_that_is_loaded_anew_is_dropped() -> None:
     desk.silent = {"m_direct", "m"}
     await desk.passes(12)
     assert sorted(desk.canaries) == ["m", "m_direct"]
-    desk.watch.forget(desk.model)
+    desk.liveness.unwatch(desk.model)
     await desk.passes(30)
     assert (len(desk.canaries), desk.hung) == (2, [])
     desk.silent = set()
-    desk.watch.begin(desk.model)
+    desk.liveness.watch(desk.model)
     await desk.passes(30)
     assert desk.hung == []
 

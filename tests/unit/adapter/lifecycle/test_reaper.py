@@ -26,10 +26,10 @@ class Machine(StubProcesses):
         super().__init__("")
         self._pids = {"m": ALL.fronts, "m_direct": ALL.models}
         self.living = {11, 12, 13}
-        self.looks = 0
+        self.scans = 0
 
-    def look(self) -> None:
-        self.looks += 1
+    def scan(self) -> None:
+        self.scans += 1
 
     def _began(self, pid: int) -> int | None:
         return 7 if pid in self.living else None
@@ -54,7 +54,7 @@ class Bench:
         """Those that it ended, so many seconds later."""
         self.now += after
         self.serve.ended.clear()
-        self.reaper.look()
+        self.reaper.end_due()
         return self.serve.ended
 
 
@@ -70,7 +70,7 @@ def test_they_are_those_of_the_model_and_of_its_front_but_for_what_is_used_on() 
     assert asyncio.run(bench.reaper.processes(ENTRY)) == ALL
     assert asyncio.run(bench.reaper.processes(ENTRY, {"m_direct"})) == Processes(fronts=(11, 12))
     assert asyncio.run(bench.reaper.processes(make_entry("m", endpoints=["predict"]))) == Processes(models=(13,))
-    assert bench.stubs.looks == 3
+    assert bench.stubs.scans == 3
     assert ALL.without(Processes(models=(13, 21), fronts=(12,))) == Processes(fronts=(11,))
 
 
@@ -126,8 +126,8 @@ def test_where_the_processes_are_not_ours_nothing_is_done() -> None:
         elsewhere = Reaper(None, supervisor, 0, lambda: now[0])
         assert asyncio.run(elsewhere.processes(ENTRY)) == Processes()
         elsewhere.unloaded(ALL)
-        elsewhere.look()
+        elsewhere.end_due()
     nobodys = Reaper(Machine(), None, 0, lambda: now[0])
     nobodys.unloaded(ALL)
     now[0] += ORDERLY
-    nobodys.look()
+    nobodys.end_due()

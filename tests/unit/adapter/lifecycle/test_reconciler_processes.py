@@ -24,9 +24,9 @@ class Counted(StubProcesses):
     def __init__(self, **counts: int) -> None:
         super().__init__("")
         self.counts = counts
-        self.look()
+        self.scan()
 
-    def look(self) -> None:
+    def scan(self) -> None:
         self.there = True
         self._pids = {name: (os.getpid(),) * count for name, count in self.counts.items()}
 
@@ -66,7 +66,7 @@ def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missi
         def kill(self, model: str) -> bool:
             fates.append(f"kill {model}")
             stubs.counts[model] = 0
-            stubs.look()
+            stubs.scan()
             return True
 
     stubs = Counted(m=2, m_direct=1)
@@ -115,4 +115,4 @@ def test_what_outlives_its_unloading_is_looked_after_from_then_on(reason: str) -
     asyncio.run(main())
     processes = Processes(models=(13,), fronts=(11, 12))
     assert reaper.told == ([] if reason == "no answer" else [(processes, reason == "memory")])
-    assert reaper.looks == 2
+    assert reaper.passes == 2

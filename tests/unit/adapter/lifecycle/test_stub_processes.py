@@ -47,7 +47,7 @@ def proc(tmp_path: Path) -> Path:
 
 def found(proc: Path) -> StubProcesses:
     stubs = StubProcesses("127.0.0.1:4001", proc)
-    stubs.look()
+    stubs.scan()
     return stubs
 
 
@@ -76,7 +76,7 @@ def test_they_are_found_by_the_port_of_their_triton_and_by_their_names(proc: Pat
 
 def test_without_a_triton_on_this_machine_there_are_none_and_nothing_is_gone(proc: Path) -> None:
     stubs = StubProcesses("triton:8001", proc)
-    stubs.look()
+    stubs.scan()
     assert not stubs.there
     assert stubs.of(["m", "m_direct"]) == ()
     assert stubs.all_alive(["m", "m_direct"])
@@ -90,7 +90,7 @@ def test_one_that_ended_is_not_alive(proc: Path, state: str) -> None:
     (proc / "12" / "stat").write_text(f"12 (x) {state} 1\n")
     assert not stubs.all_alive(["m", "m_direct"])
     assert stubs.all_alive(["m_direct"])
-    stubs.look()
+    stubs.scan()
     assert stubs.of(["m"]) == (13,)
 
 
@@ -114,7 +114,7 @@ def test_of_an_instance_that_has_two_the_younger_one_counts_whatever_its_number(
     assert stubs.measure({"m": ["m"]}) == {"m": 5 * 1024}
     (proc / "9" / "stat").write_text("9 (x) Z 1\n")
     assert not stubs.all_alive(["m"])
-    stubs.look()
+    stubs.scan()
     assert sorted(stubs.of(["m"])) == [15, 16]
 
 
@@ -123,12 +123,12 @@ def test_one_that_was_retired_counts_no_more_and_its_number_may_be_anothers_late
     stubs.retire([13, 99])
     assert stubs.of(["m"]) == (12,)
     assert (stubs.retired(13), stubs.retired(12), stubs.retired(99)) == (True, False, False)
-    stubs.look()
+    stubs.scan()
     assert stubs.of(["m"]) == (12,)
     shutil.rmtree(proc / "13")
     assert not stubs.retired(13)
     stub(proc, 13, "m_0_1", started=5)
-    stubs.look()
+    stubs.scan()
     assert sorted(stubs.of(["m"])) == [12, 13]
     stubs.retire([13])
     shutil.rmtree(proc / "13")
@@ -182,12 +182,12 @@ def test_what_cannot_be_read_now_is_not_gone(proc: Path, monkeypatch: pytest.Mon
 
     for method in ("read_text", "read_bytes"):
         monkeypatch.setattr(Path, method, too_many)
-    stubs.look()
+    stubs.scan()
     assert stubs.there
     assert stubs.of(["m_direct"]) == (11,)
     assert stubs.all_alive(["m_direct", "m"])
     monkeypatch.setattr(Path, "iterdir", too_many)
-    stubs.look()
+    stubs.scan()
     assert stubs.of(["m_direct"]) == (11,)
     monkeypatch.undo()
     (proc / "11" / "stat").unlink()
