@@ -19,6 +19,11 @@ def check_out(commit: str, folder: Path) -> tuple[Path, str]:
     known = _run(["git", "rev-parse", "--short", f"{commit}^{{commit}}"]).decode().strip()
     folder.mkdir(parents=True)
     subprocess.run(["tar", "-x", "-C", str(folder)], input=_run(["git", "archive", known]), check=True)
+    command = folder / "schwift" / "__main__.py"
+    if not command.exists():
+        # An older version, whose command was the converter's.
+        command.parent.mkdir(exist_ok=True)
+        command.write_text("from converter.__main__ import main\n\nmain()\n", encoding="utf-8")
     return folder, known
 
 
