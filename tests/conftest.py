@@ -1,8 +1,10 @@
-"""Which tests stay together where several pytest workers share a run: those that share a server or costly files."""
+"""How tests run: those that are coroutines in a loop of their own, those that share a server on one worker."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
 # Their tests ask the one server of tests/e2e/conftest.py, which takes ten seconds to start with all its models.
 ONE_SERVER = frozenset(f"tests/e2e/test_{name}.py" for name in ("examples", "load_test", "readme", "requests"))
 SHARED_SCOPES = ('scope="module"', 'scope="session"')
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine in a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted}))
+    return True
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -25,16 +24,6 @@ PLAIN = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1
 TWICE = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], instances=2)
 Results = list[Any]
 P = ParamSpec("P")
-
-
-def in_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """A plain test of one that needs a running loop."""
-
-    @functools.wraps(test)
-    def plain(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return plain
 
 
 async def double(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:

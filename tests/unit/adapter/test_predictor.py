@@ -225,22 +225,19 @@ async def hang(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
     raise AssertionError
 
 
-def test_a_cancelled_request_gives_its_place_back() -> None:
+async def test_a_cancelled_request_gives_its_place_back() -> None:
     served = Served(hang, limit=1)
 
-    async def main() -> None:
-        task = asyncio.create_task(served.ask([[1, 2]]))
-        while not served.backend.calls:
-            await asyncio.sleep(0)
-        assert served.admission.in_flight == 1
-        with pytest.raises(errors.Overloaded):
-            await served.ask([[1, 2]])
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert served.admission.in_flight == 0
-
-    asyncio.run(main())
+    task = asyncio.create_task(served.ask([[1, 2]]))
+    while not served.backend.calls:
+        await asyncio.sleep(0)
+    assert served.admission.in_flight == 1
+    with pytest.raises(errors.Overloaded):
+        await served.ask([[1, 2]])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert served.admission.in_flight == 0
 
 
 def test_a_dead_process_is_noted_and_no_other_error_is() -> None:

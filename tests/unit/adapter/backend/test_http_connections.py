@@ -221,21 +221,18 @@ def test_no_more_than_a_tenth_of_the_calls_is_sent_again() -> None:
     assert 9 <= again <= 11
 
 
-def test_a_refused_connection_is_tried_once_more() -> None:
-    async def main() -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            backend = HttpInference(f"127.0.0.1:{sock.getsockname()[1]}")
-            asked = asyncio.create_task(ask(backend, 5))
-            await asyncio.sleep(0.005)
-            sock.listen()
-            server = await asyncio.start_server(FakeTritonHttp(echo)._serve, sock=sock.dup())
-            assert await asked == 5
-            backend.close()
-            server.close()
-            await asyncio.sleep(0.01)
-
-    asyncio.run(main())
+async def test_a_refused_connection_is_tried_once_more() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        backend = HttpInference(f"127.0.0.1:{sock.getsockname()[1]}")
+        asked = asyncio.create_task(ask(backend, 5))
+        await asyncio.sleep(0.005)
+        sock.listen()
+        server = await asyncio.start_server(FakeTritonHttp(echo)._serve, sock=sock.dup())
+        assert await asked == 5
+        backend.close()
+        server.close()
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])

@@ -28,13 +28,11 @@ from tests.support.lifecycle_desk import (
     double,
     fails_where,
     fill,
-    in_a_loop,
     let_go,
     turns,
 )  # fmt: skip
 
 
-@in_a_loop
 async def test_a_lone_request_is_called_at_once() -> None:
     held = Held()
     desk = Desk(held)
@@ -50,7 +48,6 @@ async def test_a_lone_request_is_called_at_once() -> None:
     assert await task == [2.0, 4.0]
 
 
-@in_a_loop
 async def test_requests_of_one_turn_go_in_one_call() -> None:
     desk = Desk()
     assert await all_of(desk.ask(1), desk.ask(2, 3), desk.ask(4)) == [[2.0], [4.0, 6.0], [8.0]]
@@ -58,7 +55,6 @@ async def test_requests_of_one_turn_go_in_one_call() -> None:
 
 
 @pytest.mark.parametrize(("entry", "bound"), [(PLAIN, 1), (TWICE, 2)])
-@in_a_loop
 async def test_over_the_bound_requests_queue_and_are_joined_first_in_first_out(entry: ModelEntry, bound: int) -> None:
     held = Held()
     desk = Desk(held, entry)
@@ -79,7 +75,6 @@ async def test_over_the_bound_requests_queue_and_are_joined_first_in_first_out(e
 
 
 @pytest.mark.parametrize(("entry", "bound"), [(PLAIN, 1), (TWICE, 2)])
-@in_a_loop
 async def test_full_calls_go_ahead_of_the_bound_but_not_many(entry: ModelEntry, bound: int) -> None:
     held = Held()
     desk = Desk(held, entry)
@@ -101,7 +96,6 @@ async def test_full_calls_go_ahead_of_the_bound_but_not_many(entry: ModelEntry, 
     assert (await all_of(*later))[5:] == [[2.0 * i for i in range(start, start + 8)] for start in (12, 20, 28)]
 
 
-@in_a_loop
 async def test_worked_example_of_the_batchers_docstring() -> None:
     """A to E, with two instances and 8 rows a call: after each event, who is in calls, and the rows that wait."""
     held = Held()
@@ -171,7 +165,6 @@ def test_each_request_gets_exactly_its_own_rows(seed: int, most: int, instances:
 
 
 @pytest.mark.parametrize("kind", [errors.ModelFailed, errors.BadModelOutput])
-@in_a_loop
 async def test_the_guilty_request_is_found_by_halves(kind: type[errors.AdapterError]) -> None:
     desk = Desk(fails_where(lambda value: value == 3, kind("no", "inside")))
     tasks = [desk.ask(float(i)) for i in range(8)]
@@ -188,7 +181,6 @@ async def test_the_guilty_request_is_found_by_halves(kind: type[errors.AdapterEr
     [errors.UpstreamDown("no"), errors.ModelUnavailable("no"), errors.DeadlineExceeded("no"),
      errors.UpstreamRefused("no"), errors.QueueFull("no"), RuntimeError("no")],
 )  # fmt: skip
-@in_a_loop
 async def test_other_errors_are_everybodys_without_a_second_call(error: Exception) -> None:
     desk = Desk(fails_where(lambda value: value == 2, error))
     assert await all_of(desk.ask(1), desk.ask(2), desk.ask(3)) == [type(error)] * 3
@@ -197,7 +189,6 @@ async def test_other_errors_are_everybodys_without_a_second_call(error: Exceptio
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@in_a_loop
 async def test_a_number_that_is_not_finite_is_its_own_requests(bad: float) -> None:
     desk = Desk()
     results = await all_of(desk.ask(1), desk.ask(2, bad), desk.ask(3))
@@ -207,13 +198,10 @@ async def test_a_number_that_is_not_finite_is_its_own_requests(bad: float) -> No
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_a_wrong_number_of_rows_is_nobody_elses(change: int) -> None:
+async def test_a_wrong_number_of_rows_is_nobody_elses(change: int) -> None:
     async def miscounts(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
         good = np.asarray(arrays["x"] * 2, np.float32)
         return {"y": np.resize(good, (len(good) + change, 1)) if 5 in good / 2 else good}
 
-    async def main() -> None:
-        desk = Desk(miscounts)
-        assert await all_of(desk.ask(1), desk.ask(5, 6), desk.ask(3)) == [[2.0], errors.BadModelOutput, [6.0]]
-
-    asyncio.run(main())
+    desk = Desk(miscounts)
+    assert await all_of(desk.ask(1), desk.ask(5, 6), desk.ask(3)) == [[2.0], errors.BadModelOutput, [6.0]]

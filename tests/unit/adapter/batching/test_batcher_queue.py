@@ -10,10 +10,9 @@ import pytest
 from adapter import errors
 from adapter.workers import counters
 from tests.support.fakes.backend import Handler
-from tests.support.lifecycle_desk import PLAIN, Desk, Held, all_of, double, fails_where, fill, in_a_loop, let_go, turns
+from tests.support.lifecycle_desk import PLAIN, Desk, Held, all_of, double, fails_where, fill, let_go, turns
 
 
-@in_a_loop
 async def test_whoever_was_answered_is_not_kept_until_its_deadline() -> None:
     desk = Desk(fails_where(lambda value: value == 3, errors.ModelFailed("no")))
     tasks = [desk.ask(float(i), timeout=1000) for i in range(5)]
@@ -23,7 +22,6 @@ async def test_whoever_was_answered_is_not_kept_until_its_deadline() -> None:
     assert len(desk.batcher._deadline_timer._pending) == 0
 
 
-@in_a_loop
 async def test_R13_a_request_past_its_deadline_is_told_on_time_and_its_neighbours_are_answered() -> None:
     held = Held()
     desk = Desk(held)
@@ -37,7 +35,6 @@ async def test_R13_a_request_past_its_deadline_is_told_on_time_and_its_neighbour
     assert 4.9 < desk.backend.calls[0].timeout <= 5
 
 
-@in_a_loop
 async def test_R13_what_expired_or_was_cancelled_in_the_queue_is_never_sent() -> None:
     held = Held()
     desk = Desk(held)
@@ -55,7 +52,6 @@ async def test_R13_what_expired_or_was_cancelled_in_the_queue_is_never_sent() ->
 
 
 @pytest.mark.parametrize("then", [double, fails_where(lambda value: value == 5, errors.ModelFailed("no"))])
-@in_a_loop
 async def test_a_cancelled_client_changes_nothing_for_its_neighbours_and_is_not_sent_again(then: Handler) -> None:
     held = Held(then)
     desk = Desk(held)
@@ -68,7 +64,6 @@ async def test_a_cancelled_client_changes_nothing_for_its_neighbours_and_is_not_
     assert [2.0] not in desk.sent
 
 
-@in_a_loop
 async def test_over_its_bound_the_queue_is_full_for_the_next_one_only() -> None:
     held = Held()
     desk = Desk(held, PLAIN.model_copy(update={"queue_size": 3}))
@@ -85,7 +80,6 @@ async def test_over_its_bound_the_queue_is_full_for_the_next_one_only() -> None:
     assert desk.sent == [[-1.0], [0.0, 1.0, 2.0]]
 
 
-@in_a_loop
 async def test_those_who_are_gone_take_no_place_in_the_queue() -> None:
     held = Held()
     desk = Desk(held, PLAIN.model_copy(update={"queue_size": 1}))
@@ -97,7 +91,6 @@ async def test_those_who_are_gone_take_no_place_in_the_queue() -> None:
     assert await all_of(*tasks) == [[-2.0], [4.0]]
 
 
-@in_a_loop
 async def test_the_queue_is_bounded_in_rows_too() -> None:
     """16 rows for each place, and at least 8 full calls."""
     held = Held()
@@ -115,7 +108,6 @@ async def test_the_queue_is_bounded_in_rows_too() -> None:
     assert desk.cell(counters.QUEUED_ROWS) == 0
 
 
-@in_a_loop
 async def test_rows_of_those_who_are_gone_are_not_counted() -> None:
     held = Held()
     desk = Desk(held)
@@ -135,7 +127,6 @@ async def deadline_of(task: asyncio.Task[Any]) -> errors.DeadlineExceeded:
     return caught.value
 
 
-@in_a_loop
 async def test_who_expires_in_the_queue_says_whether_anything_was_answered_meanwhile() -> None:
     held = Held()
     desk = Desk(held)
@@ -152,7 +143,6 @@ async def test_who_expires_in_the_queue_says_whether_anything_was_answered_meanw
     assert desk.cell(counters.ANSWERED) == 2
 
 
-@in_a_loop
 async def test_a_request_in_a_call_that_hangs_was_not_queued() -> None:
     desk = Desk(Held())
     assert not (await deadline_of(desk.ask(1, timeout=0.02))).queued

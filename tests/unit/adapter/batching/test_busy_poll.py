@@ -11,7 +11,6 @@ from adapter.batching import busy_poll
 from adapter.batching.busy_poll import BusyPoll
 from adapter.batching.call_times import QUICK_SECONDS
 from tests.support.batching import make_call_times
-from tests.support.lifecycle_desk import in_a_loop
 
 
 class Counting(asyncio.SelectorEventLoop):
@@ -87,7 +86,6 @@ class Clients:
         return turns
 
 
-@in_a_loop
 async def test_a_client_that_asks_again_at_once_finds_the_loop_awake() -> None:
     clients = Clients()
     for _ in range(50):
@@ -95,7 +93,6 @@ async def test_a_client_that_asks_again_at_once_finds_the_loop_awake() -> None:
         assert clients.busy_poll.awake
 
 
-@in_a_loop
 async def test_where_nobody_comes_back_it_is_tried_only_now_and_then() -> None:
     clients = Clients()
     found = [await clients.awake_after(0.01) for _ in range(100)]
@@ -105,7 +102,6 @@ async def test_where_nobody_comes_back_it_is_tried_only_now_and_then() -> None:
     assert max(rest) < 110 and min(rest) <= 1
 
 
-@in_a_loop
 async def test_who_comes_back_again_is_waited_for_again() -> None:
     clients = Clients()
     for _ in range(30):

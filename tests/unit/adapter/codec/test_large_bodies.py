@@ -75,7 +75,7 @@ class Client:
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["length", "chunked"])
-def test_over_the_room_a_large_body_is_refused_before_it_is_read_and_small_ones_are_served(length: bool) -> None:
+async def test_over_the_room_a_large_body_is_refused_before_it_is_read_and_small_ones_are_served(length: bool) -> None:
     gate = asyncio.Event()
 
     async def wait(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
@@ -83,65 +83,56 @@ def test_over_the_room_a_large_body_is_refused_before_it_is_read_and_small_ones_
             await gate.wait()
         return await zeros(model, arrays, outputs)
 
-    async def main() -> None:
-        app = make_app(FakeBackend(wait), max_body_bytes=LIMIT)
-        async with running(app) as client:
-            held = [Client(LARGE, length) for _ in range(4 * LIMIT // len(LARGE))]
-            tasks = [asyncio.create_task(app(one.scope, one.receive, one.send)) for one in held]
-            await asyncio.sleep(0.05)
-            refused = Client(LARGE, length)
-            await app(refused.scope, refused.receive, refused.send)
-            assert refused.status == 503
-            assert refused.read <= (0 if length else 5)
-            small = asyncio.create_task(client.post("/predict/m", json={"features": [[2, 2, 3, 4]]}))
-            await asyncio.sleep(0.01)
-            gate.set()
-            await asyncio.gather(*tasks)
-            assert [one.status for one in held] == [200] * len(held)
-            assert (await small).status_code == 200
-            again = Client(LARGE, length)
-            await app(again.scope, again.receive, again.send)
-            assert again.status == 200
-            assert app.endpoint.bodies.large._room == 4 * LIMIT
-
-    asyncio.run(main())
+    app = make_app(FakeBackend(wait), max_body_bytes=LIMIT)
+    async with running(app) as client:
+        held = [Client(LARGE, length) for _ in range(4 * LIMIT // len(LARGE))]
+        tasks = [asyncio.create_task(app(one.scope, one.receive, one.send)) for one in held]
+        await asyncio.sleep(0.05)
+        refused = Client(LARGE, length)
+        await app(refused.scope, refused.receive, refused.send)
+        assert refused.status == 503
+        assert refused.read <= (0 if length else 5)
+        small = asyncio.create_task(client.post("/predict/m", json={"features": [[2, 2, 3, 4]]}))
+        await asyncio.sleep(0.01)
+        gate.set()
+        await asyncio.gather(*tasks)
+        assert [one.status for one in held] == [200] * len(held)
+        assert (await small).status_code == 200
+        again = Client(LARGE, length)
+        await app(again.scope, again.receive, again.send)
+        assert again.status == 200
+        assert app.endpoint.bodies.large._room == 4 * LIMIT
 
 
-def test_A13_who_declares_a_large_body_and_sends_a_byte_takes_no_room() -> None:
+async def test_A13_who_declares_a_large_body_and_sends_a_byte_takes_no_room() -> None:
     async def never() -> Any:
         await asyncio.Event().wait()
 
-    async def main() -> None:
-        app = make_app(FakeBackend(), max_body_bytes=LIMIT)
-        async with running(app):
-            silent = [Client(b" ", True) for _ in range(8)]
-            for one in silent:
-                one.scope["headers"] = [(b"content-length", b"%d" % LIMIT)]
-            tasks = [asyncio.create_task(app(one.scope, never, one.send)) for one in silent]
-            await asyncio.sleep(0.01)
-            served = [Client(LARGE, True) for _ in range(4)]
-            await asyncio.gather(*(app(one.scope, one.receive, one.send) for one in served))
-            assert [one.status for one in served] == [200] * 4
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            assert app.endpoint.bodies.large._room == 4 * LIMIT
-
-    asyncio.run(main())
+    app = make_app(FakeBackend(), max_body_bytes=LIMIT)
+    async with running(app):
+        silent = [Client(b" ", True) for _ in range(8)]
+        for one in silent:
+            one.scope["headers"] = [(b"content-length", b"%d" % LIMIT)]
+        tasks = [asyncio.create_task(app(one.scope, never, one.send)) for one in silent]
+        await asyncio.sleep(0.01)
+        served = [Client(LARGE, True) for _ in range(4)]
+        await asyncio.gather(*(app(one.scope, one.receive, one.send) for one in served))
+        assert [one.status for one in served] == [200] * 4
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert app.endpoint.bodies.large._room == 4 * LIMIT
 
 
-def test_R14_who_left_is_counted_as_499_though_the_call_was_answered() -> None:
-    async def main() -> None:
-        backend = FakeBackend()
-        app = make_app(backend)
-        async with running(app) as client:
-            leaver = Client(b'{"features": [[1,2,3,4]]}', True)
-            leaver.scope[CLIENT_LEFT] = True
-            await app(leaver.scope, leaver.receive, leaver.send)
-            text = (await client.get("/metrics")).text
-        assert leaver.sent == []
-        assert len(backend.calls) == 1
-        assert 'schwift_responses_total{code="client_left",endpoint="predict",model_name="m",status="499"} 1.0' in text
-        assert "schwift_in_flight 0.0" in text
-
-    asyncio.run(main())
+async def test_R14_who_left_is_counted_as_499_though_the_call_was_answered() -> None:
+    backend = FakeBackend()
+    app = make_app(backend)
+    async with running(app) as client:
+        leaver = Client(b'{"features": [[1,2,3,4]]}', True)
+        leaver.scope[CLIENT_LEFT] = True
+        await app(leaver.scope, leaver.receive, leaver.send)
+        text = (await client.get("/metrics")).text
+    assert leaver.sent == []
+    assert len(backend.calls) == 1
+    assert 'schwift_responses_total{code="client_left",endpoint="predict",model_name="m",status="499"} 1.0' in text
+    assert "schwift_in_flight 0.0" in text

@@ -147,17 +147,14 @@ def test_live_is_200_whatever_the_models_do() -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-def test_the_lifespan_closes_the_backend_and_ends_the_keeper() -> None:
+async def test_the_lifespan_closes_the_backend_and_ends_the_keeper() -> None:
     backend = FakeBackend()
 
-    async def main() -> None:
-        async with running(make_app(backend)):
-            assert any(task.get_name() == "keeper" for task in asyncio.all_tasks())
-            assert not backend.closed
-        assert backend.closed
-        assert not any(task.get_name() == "keeper" for task in asyncio.all_tasks())
-
-    asyncio.run(main())
+    async with running(make_app(backend)):
+        assert any(task.get_name() == "keeper" for task in asyncio.all_tasks())
+        assert not backend.closed
+    assert backend.closed
+    assert not any(task.get_name() == "keeper" for task in asyncio.all_tasks())
 
 
 def test_metrics_count_requests_and_errors_and_add_tritons_own() -> None:

@@ -10,7 +10,6 @@ from adapter.lifecycle.reaper import Processes
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.outliving import NotedOutliving
-from tests.support.lifecycle_desk import in_a_loop
 from tests.support.reconcilers import Killing
 
 ENTRY = make_entry("m")
@@ -49,7 +48,6 @@ class _Triton(FakeBackend):
         await super().unload(model, timeout)
 
 
-@in_a_loop
 async def test_the_model_is_loaded_before_its_front_and_unloaded_after_it() -> None:
     bench = Bench()
     assert await bench.loader.load(ENTRY) == 3.0
@@ -62,14 +60,12 @@ async def test_the_model_is_loaded_before_its_front_and_unloaded_after_it() -> N
 
 
 @pytest.mark.parametrize("orderly", [True, False])
-@in_a_loop
 async def test_what_was_unloaded_is_looked_after_from_then_on(orderly: bool) -> None:
     bench = Bench()
     await bench.loader.unload(ENTRY, orderly=orderly)
     assert bench.reaper.told == [(ALL, orderly)]
 
 
-@in_a_loop
 async def test_what_is_used_on_stays() -> None:
     bench = Bench()
     await bench.loader.unload(ENTRY, used={"m_direct"})
@@ -78,7 +74,6 @@ async def test_what_is_used_on_stays() -> None:
 
 
 @pytest.mark.parametrize("force", [True, False])
-@in_a_loop
 async def test_what_does_not_let_itself_be_unloaded_is_killed_or_left(force: bool) -> None:
     bench = Bench()
     bench.stuck = {"m"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,48 +47,36 @@ def workers(tmp_path: Path) -> Iterator[Workers]:
     yield Workers(tmp_path)
 
 
-def test_the_other_worker_is_ready_from_the_moment_on_in_which_the_leading_one_is(workers: Workers) -> None:
-    async def main() -> None:
-        for method, path in (("POST", "/predict/a"), ("GET", "/health/ready"), ("GET", "/health")):
-            assert (await workers.ask(method, path)).status_code == 503
-        await workers.load()
-        assert workers.leading.ready
-        answer = await workers.ask("POST", "/predict/a")
-        assert (answer.status_code, answer.json()["model"]) == (200, "a")
-
-    asyncio.run(main())
+async def test_the_other_worker_is_ready_from_the_moment_on_in_which_the_leading_one_is(workers: Workers) -> None:
+    for method, path in (("POST", "/predict/a"), ("GET", "/health/ready"), ("GET", "/health")):
+        assert (await workers.ask(method, path)).status_code == 503
+    await workers.load()
+    assert workers.leading.ready
+    answer = await workers.ask("POST", "/predict/a")
+    assert (answer.status_code, answer.json()["model"]) == (200, "a")
 
 
-def test_metrics_are_those_of_what_the_leading_worker_knows(workers: Workers) -> None:
-    async def main() -> None:
-        await workers.load()
-        assert 'schwift_model_ready{model_name="a"} 1.0' in (await workers.ask("GET", "/metrics")).text
-
-    asyncio.run(main())
+async def test_metrics_are_those_of_what_the_leading_worker_knows(workers: Workers) -> None:
+    await workers.load()
+    assert 'schwift_model_ready{model_name="a"} 1.0' in (await workers.ask("GET", "/metrics")).text
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready", "/available_models"])
-def test_each_page_says_what_the_leading_worker_knows(workers: Workers, path: str) -> None:
-    async def main() -> None:
-        await workers.load()
-        answer = await workers.ask("GET", path)
-        assert answer.status_code == 200
-        models = answer.json()["models"]
-        assert (models["a"] if isinstance(models, dict) else models[0])["state"] == "ready"
-
-    asyncio.run(main())
+async def test_each_page_says_what_the_leading_worker_knows(workers: Workers, path: str) -> None:
+    await workers.load()
+    answer = await workers.ask("GET", path)
+    assert answer.status_code == 200
+    models = answer.json()["models"]
+    assert (models["a"] if isinstance(models, dict) else models[0])["state"] == "ready"
 
 
-def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_served(workers: Workers) -> None:
-    async def main() -> None:
-        assert (await workers.ask("POST", "/predict/b")).status_code == 404
-        await workers.load()
-        workers.leading.replace([make_entry("b")])
-        workers.registry_sync.publish()
-        answer = await workers.ask("POST", "/predict/b")
-        assert (answer.status_code, answer.json()["model"]) == (200, "b")
-
-    asyncio.run(main())
+async def test_a_model_that_a_reload_added_is_known_from_the_moment_on_in_which_it_is_served(workers: Workers) -> None:
+    assert (await workers.ask("POST", "/predict/b")).status_code == 404
+    await workers.load()
+    workers.leading.replace([make_entry("b")])
+    workers.registry_sync.publish()
+    answer = await workers.ask("POST", "/predict/b")
+    assert (answer.status_code, answer.json()["model"]) == (200, "b")
 
 
 def test_who_leads_does_not_follow_its_own_words() -> None:

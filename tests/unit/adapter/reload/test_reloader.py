@@ -16,13 +16,11 @@ from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_manifest
 from tests.support.fakes.outliving import NotedOutliving
-from tests.support.lifecycle_desk import in_a_loop
 from tests.support.reconcilers import make_reloader
 from tests.support.reload_bench import NEXT, Bench, version
 from tests.support.served_models import make_registry
 
 
-@in_a_loop
 async def test_new_version_is_tried_then_used_on_trial_then_under_its_own_name() -> None:
     bench = Bench()
     await bench.reloader.stage([version("a", 2)], "~t", bench.said.append)
@@ -43,7 +41,6 @@ async def test_new_version_is_tried_then_used_on_trial_then_under_its_own_name()
     ]  # fmt: skip
 
 
-@in_a_loop
 async def test_version_that_does_not_load_is_unloaded_and_nothing_is_replaced() -> None:
     bench = Bench()
     text = "failed: [schwift:load_error] the model needs foo\n"
@@ -54,7 +51,6 @@ async def test_version_that_does_not_load_is_unloaded_and_nothing_is_replaced() 
     assert (bench.directs()["a"], bench.told) == ("a_direct", [])
 
 
-@in_a_loop
 async def test_process_that_hangs_in_its_load_is_killed_where_somebody_can() -> None:
     class Stuck(FakeBackend):
         async def unload(self, model: str, timeout: float) -> None:
@@ -70,7 +66,6 @@ async def test_process_that_hangs_in_its_load_is_killed_where_somebody_can() -> 
     assert (bench.killed, stuck.unloads) == (["a_direct~t"], ["a~t"])
 
 
-@in_a_loop
 async def test_failed_switch_goes_back_to_what_the_disk_has() -> None:
     bench = Bench()
     bench.backend.load_errors["a"] = errors.ModelUnavailable("no", "out of memory")
@@ -86,7 +81,6 @@ async def test_failed_switch_goes_back_to_what_the_disk_has() -> None:
     assert sorted(bench.backend.unloads) == ["a_direct~t", "a~t"]
 
 
-@in_a_loop
 async def test_models_come_and_go() -> None:
     bench = Bench()
     await bench.reload(make_manifest(version("b", 1), version("c", 1, endpoints=["predict"])))
@@ -100,14 +94,12 @@ async def test_models_come_and_go() -> None:
     assert bench.table.names == ["", "a", "b", "c"]
 
 
-@in_a_loop
 async def test_front_that_is_left_out_is_unloaded() -> None:
     bench = Bench()
     await bench.reload(make_manifest(version("a", 2, endpoints=["predict"]), version("b", 1)))
     assert set(bench.backend.unloads) == {"a", "a_direct~t"}
 
 
-@in_a_loop
 async def test_processes_of_what_was_replaced_are_looked_after_and_no_others() -> None:
     """Those that Triton did not replace, since it found nothing new, serve on."""
 
@@ -125,7 +117,6 @@ async def test_processes_of_what_was_replaced_are_looked_after_and_no_others() -
     assert reaper.told == [(Processes(models=(3,)), True), (Processes(models=(101,), fronts=(102,)), True)]
 
 
-@in_a_loop
 async def test_without_room_for_a_new_model_nothing_is_loaded() -> None:
     bench = Bench()
     bench.table.add([f"x{i}" for i in range(bench.table.room)])
@@ -134,23 +125,20 @@ async def test_without_room_for_a_new_model_nothing_is_loaded() -> None:
     assert bench.backend.loads == []
 
 
-def test_version_before_is_kept_until_every_worker_has_left_it_but_not_for_ever() -> None:
+async def test_version_before_is_kept_until_every_worker_has_left_it_but_not_for_ever() -> None:
     bench = Bench(workers=2)
     second = counters.Cell(bench.table, counters.ALL, 1, counters.ADOPTED)
 
-    async def adopting() -> None:
-        task = asyncio.create_task(bench.reload(NEXT))
+    task = asyncio.create_task(bench.reload(NEXT))
+    await asyncio.sleep(0)
+    while not bench.told:
         await asyncio.sleep(0)
-        while not bench.told:
-            await asyncio.sleep(0)
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert bench.backend.loads == ["a_direct~t", "a~t"], "the other worker may be calling the version before"
-        second.set(2)
-        await task
-        assert bench.backend.loads[2:] == ["a_direct", "a"]
-
-    asyncio.run(adopting())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert bench.backend.loads == ["a_direct~t", "a~t"], "the other worker may be calling the version before"
+    second.set(2)
+    await task
+    assert bench.backend.loads[2:] == ["a_direct", "a"]
 
 
 def test_worker_that_hangs_is_waited_for_no_longer_than_a_request_may_take(
