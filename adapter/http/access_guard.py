@@ -1,4 +1,4 @@
-"""Lets in, or answers 401 and 403, in front of the framework: on every path, whatever the method.
+"""Check each request's key, and answer 401 or 403, in front of the framework: on every path, whatever the method.
 
 Predictions are checked by the same policy where they are answered (adapter/http/predict.py); most never come here.
 """
@@ -32,13 +32,16 @@ BRIEF = "schwift.brief"
 
 
 def raw_path(scope: Scope) -> bytes:
-    """The path as the client wrote it, without its query."""
+    """Return the path as the client wrote it, with its escapes and without its query."""
     written: bytes | None = scope.get("raw_path")
     return urllib.parse.quote(scope["path"]).encode() if written is None else written
 
 
 class AccessGuard:
-    """An ASGI application in front of another."""
+    """An ASGI application that passes on to another what a request's key allows, and refuses the rest.
+
+    `trusted_hops` is how many proxies in front are believed about the client's address.
+    """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, audit: Audit, access: AccessLog, trusted_hops: int) -> None:
         self.app = app
@@ -48,6 +51,7 @@ class AccessGuard:
         self._hops = trusted_hops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with its key's name in its scope, or refuse it; lifespan events pass as they are."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -65,7 +69,7 @@ class AccessGuard:
         await self.app(scope, receive, send)
 
     async def _refuse(self, scope: Scope, send: Send, error: Refused, need: str, arrived: float) -> None:
-        """Before a byte of the body is read."""
+        """Answer and log a request that is not let in, before a byte of its body is read."""
         headers = Headers(scope=scope)
         request_id = accepted_request_id(headers.get("x-request-id", "").encode("latin-1")) or uuid.uuid4().hex
         status, _ = STATUS_OF[type(error)]

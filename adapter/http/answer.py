@@ -21,7 +21,11 @@ class Answer:
         self.more = more
 
     def head(self, status_line: bytes = b"", defaults: bytes = b"") -> bytes:
-        """The lines of its head, of which the first is given, and so are those that every answer of a server has."""
+        """Return the head in bytes, with the empty line that ends it.
+
+        `status_line` is its first line, and `defaults` has the headers that every answer of a server has, each line
+        with its CRLF.
+        """
         more = b"".join([b"%b: %b\r\n" % header for header in self.more]) if self.more else b""
         # An id is letters, digits and a few signs, whoever chose it.
         return b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (
@@ -29,7 +33,7 @@ class Answer:
         )  # fmt: skip
 
     async def send(self, send: Send, has_body: bool = True) -> None:
-        """Send it over ASGI; without its body to a HEAD."""
+        """Send the answer over ASGI; `has_body` is false for the answer to a HEAD."""
         headers = [tuple(line.split(b": ", 1)) for line in self.head().splitlines() if line]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.content if has_body else b""})

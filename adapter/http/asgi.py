@@ -39,30 +39,35 @@ class ScopedRequest:
 
     @property
     def need(self) -> Need:
+        """What a key must allow, by the path as the client wrote it."""
         return policy(raw_path(self._scope))
 
     @property
     def client(self) -> str:
+        """The connection's address, without its port; `-` if the server does not tell it."""
         return client_of(self._scope)
 
     @property
     def named(self) -> Iterable[tuple[bytes, bytes]]:
+        """All headers as ASGI has them: names in small letters."""
         named: Iterable[tuple[bytes, bytes]] = self._scope["headers"]
         return named
 
     @property
     def disconnected(self) -> bool:
+        """Whether the connection ended before its answer."""
         return CLIENT_LEFT in self._scope
 
 
 class AnswerResponse(Response):
-    """An Answer as the framework wants it; nothing is sent to a client that left."""
+    """A response of the framework that sends an Answer; nothing is sent to a client that left."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.content, answer.status)
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer over ASGI, or nothing if its status is LEFT."""
         if self._answer.status != LEFT:
             await self._answer.send(send)
 
@@ -74,6 +79,7 @@ class PathAsSent:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, with the escapes in its path if it was sent with any."""
         if scope["type"] == "http":
             path = _path_as_sent(scope)
             if "%" in path:
@@ -82,13 +88,14 @@ class PathAsSent:
 
 
 class PredictShortCut:
-    """An ASGI application in front of another, which would answer the same."""
+    """An ASGI application that answers predictions in front of another, which would answer the same."""
 
     def __init__(self, app: ASGIApp, endpoint: PredictEndpoint) -> None:
         self.app = app
         self.endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a POST to `/<endpoint>/<model>`, and pass everything else on."""
         if scope["type"] == "http" and scope["method"] == "POST":
             head, _, name = _path_as_sent(scope)[1:].partition("/")
             endpoint = _ENDPOINTS.get(head)

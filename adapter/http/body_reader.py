@@ -16,11 +16,12 @@ class ClientLeft(Exception):
 
 
 def body_too_large(limit: int) -> errors.BodyTooLarge:
+    """Make the error of a body over `limit`, in bytes, with what the client can do."""
     return errors.BodyTooLarge(f"The body is over the limit of {limit} bytes: send fewer rows a request.")
 
 
 class BodyReader:
-    """`most_bytes` is the limit of every body."""
+    """Reads the bodies of requests, none of them over `most_bytes`."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -31,7 +32,10 @@ class BodyReader:
     async def read(self, length: bytes, receive: Receive, limit: int) -> bytes | LargeBody:
         """Read the whole body, of which `length` is the Content-Length as it came.
 
-        Raises: BodyTooLarge before more than `limit` bytes are held, and ClientLeft.
+        A body over LARGE_BYTES is returned as a LargeBody, which the caller closes.
+
+        Raises: BodyTooLarge before more than `limit` bytes are held, Overloaded if large bodies have no room, and
+        ClientLeft.
         """
         if length.isdigit():
             if len(length) > _MOST_DIGITS or int(length) > limit:
@@ -66,7 +70,7 @@ class BodyReader:
         return large
 
     async def _read_on(self, large: LargeBody, message: Message, receive: Receive, limit: int) -> None:
-        """Add what comes after `message`."""
+        """Append the parts of the body that follow `message`."""
         while message.get("more_body", False):
             await self.large.pace()
             message = await receive()

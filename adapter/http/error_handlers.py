@@ -1,4 +1,4 @@
-"""The body that every error has, and the framework's handlers of them."""
+"""The JSON body that every error has, and the handlers that the framework calls for errors."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ _INTERNAL = "Something went wrong inside the server; its log has the details und
 def error_response(
     status: int, code: str, detail: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
+    """Return a response with the body of an error: a sentence for people, a code for programs, the request's id."""
     body = orjson.dumps({"detail": detail, "code": code, "request_id": request_id})
     return Response(body, status, headers, media_type="application/json")
 
 
 def error_body(error: errors.AdapterError, request_id: str) -> tuple[bytes, int | None]:
-    """The body, and the value of Retry-After where there is one; what is inside goes to the log."""
+    """Return an error's JSON body, and the seconds for Retry-After if it has them; log what it has `inside`."""
     status, code = STATUS_OF[type(error)]
     if error.inside:
         _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
@@ -43,28 +44,31 @@ def error_body(error: errors.AdapterError, request_id: str) -> tuple[bytes, int 
 
 
 def log_unexpected(error: Exception, request_id: str) -> bytes:
-    """A fault of ours: the traceback goes to the log, nothing of it into the body."""
+    """Log a fault of ours with its traceback, and return the body of its answer, which has nothing of it."""
     _log.error("request %s: unexpected error", request_id, exc_info=error)
     return orjson.dumps({"detail": _INTERNAL, "code": "internal_error", "request_id": request_id})
 
 
 def to_response(error: errors.AdapterError, request_id: str) -> Response:
+    """Return the response for an error of ours, with its status of STATUS_OF and its Retry-After if it has one."""
     body, retry_after = error_body(error, request_id)
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
     return Response(body, STATUS_OF[type(error)][0], headers, media_type="application/json")
 
 
 def request_id_of(request: Request) -> str:
+    """Return the id that the middleware gave a request; empty if the request did not come that far."""
     return str(request.scope.get("request_id", ""))
 
 
 async def handle_adapter_error(request: Request, error: Exception) -> Response:
+    """Answer an error of ours that a route raised."""
     assert isinstance(error, errors.AdapterError)
     return to_response(error, request_id_of(request))
 
 
 async def handle_http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own 404 and 405, in our shape."""
+    """Answer an error of Starlette's own, as 404 and 405, in the form of ours."""
     assert isinstance(error, HTTPException)
     status = error.status_code
     code = _STARLETTE_CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
@@ -73,6 +77,7 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def handle_unexpected(request: Request, error: Exception) -> Response:
+    """Answer 500 to any other exception, whose traceback goes to the log alone."""
     request_id = request_id_of(request)
     # Starlette calls this outside of the middleware that sets the header elsewhere.
     headers = {"X-Request-Id": request_id}

@@ -36,4 +36,5 @@ _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 
 
 def render(available: AvailableModels) -> str:
+    """Return the page as HTML, with a row for each model, whatever its state."""
     return _PAGE.render(models=available.models)

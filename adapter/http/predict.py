@@ -73,7 +73,10 @@ class Headers:
 
 
 class Request(Protocol):
-    """One on a predict endpoint."""
+    """A request on a predict endpoint, by whichever way it came.
+
+    `name` is the model's; `receive` is ASGI's, for a body that did not come with the request.
+    """
 
     endpoint: Endpoint
     name: str
@@ -82,11 +85,11 @@ class Request(Protocol):
 
     @property
     def body(self) -> bytes | None:
-        """None if it is still to be read, with `receive`."""
+        """The whole body; None if it is still to be read, with `receive`."""
 
     @property
     def need(self) -> Need:
-        """What `policy` says of its path."""
+        """What a key must allow: `policy` of the request's path."""
 
     @property
     def client(self) -> str:
@@ -94,7 +97,7 @@ class Request(Protocol):
 
     @property
     def named(self) -> Iterable[tuple[bytes, bytes]]:
-        """All its headers."""
+        """All headers, with their names in small letters."""
 
     @property
     def disconnected(self) -> bool:
@@ -102,7 +105,10 @@ class Request(Protocol):
 
 
 class PredictEndpoint:
-    """Both endpoints of every model, whoever their server is."""
+    """Answers both endpoints of every model, by whichever way a request came.
+
+    No body may be over `max_body_bytes`; a model may allow less. `traces` is None if requests are not traced.
+    """
 
     def __init__(
         self,
@@ -133,9 +139,9 @@ class PredictEndpoint:
         self._service.drain()
 
     def known(self, path: bytes) -> tuple[Endpoint, str] | None:
-        """The endpoint and the model of a path as it stands in a request's first line, where the model has both.
+        """Return the endpoint and the model of a path of a request's first line, if the model has that endpoint.
 
-        None says nothing: it may be written in another way, or have to be looked for.
+        None says nothing: the path may be written in another way, or the model have to be looked for.
         """
         head, _, name = path[1:].partition(b"/")
         endpoint = _PREFIXES.get(head)
@@ -145,7 +151,10 @@ class PredictEndpoint:
         return (endpoint, text) if self._bindings.knows(text, endpoint) else None
 
     async def answer(self, request: Request) -> Answer:
-        """Raises nothing but what ends the task."""
+        """Answer a request, whatever is wrong with it; count, log and trace it.
+
+        The status is LEFT if the client is gone: nothing is to be sent then. Raises: nothing but what ends the task.
+        """
         arrived = started = time.monotonic()
         headers, endpoint, name = request.headers, request.endpoint, request.name
         request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
@@ -213,7 +222,7 @@ class PredictEndpoint:
         return Answer(status, content, request_id, more)
 
     def _client(self, request: Request) -> str:
-        """Its address, where trusted proxies say it."""
+        """Return the client's address, as trusted proxies tell it."""
         return client_address(request.client, request.named, self._hops)
 
     def _explain(
@@ -225,7 +234,7 @@ class PredictEndpoint:
         caller: Caller | None,
         request_id: str,
     ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """The body of an error's answer and the headers that go with it; an audit line if it is about who asked."""
+        """Return the body and the headers of an error's answer; write an audit line if it is about who asked."""
         more: list[tuple[bytes, bytes]] = []
         content, retry_after = error_body(error, request_id)
         if retry_after is not None:
@@ -260,7 +269,10 @@ def _check_media(headers: Headers) -> None:
 
 
 def _timeout(text: bytes) -> float:
-    """The client's own deadline, in seconds."""
+    """Return the client's own deadline, in seconds.
+
+    Raises: BadHeader if the header is no positive whole number of milliseconds.
+    """
     if not text.isdigit() or int(text[:_MOST_DIGITS]) == 0:
         raise errors.BadHeader(f"{TIMEOUT_HEADER} must be a positive whole number of milliseconds.")
     return int(text[:_MOST_DIGITS]) / 1e3

@@ -1,4 +1,4 @@
-"""Pure-ASGI middleware."""
+"""Middleware that gives each request the id which its answer and its log lines have."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 def accepted_request_id(given: bytes) -> str | None:
-    """The client's own id, where it is harmless in a header and a log."""
+    """Return the client's own id if it is harmless in a header and a log, else None."""
     return given.decode() if given and _ACCEPTED.fullmatch(given) else None
 
 
 def client_of(scope: Scope) -> str:
-    """The connection's address, without its port."""
+    """Return the connection's address, without its port; `-` if the server does not tell it."""
     client = scope.get("client")
     return client[0] if client else "-"
 
@@ -40,6 +40,7 @@ class RequestId:
         self._hops = trusted_hops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on with an id, put the id into the answer's head, and log the request at that moment."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

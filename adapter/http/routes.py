@@ -50,7 +50,10 @@ _HEADER = {
 
 
 def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRouter:
-    """POST /predict/{model} and POST /predict_batched/{model}. Most requests take a short cut to the same answer."""
+    """Make the routes of POST /predict/{model} and POST /predict_batched/{model}.
+
+    Most requests take a short cut to the same answer.
+    """
     router = APIRouter()
 
     def add(endpoint: Endpoint, example_rows: int) -> None:
@@ -58,7 +61,7 @@ def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRoute
         extra: dict[str, Any] = {"parameters": [_HEADER]}
 
         def describe(*_: object) -> None:
-            """The models that are served now."""
+            """Put an example of each model that is served now into the OpenAPI document."""
             entries = [model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
             name_examples.clear()
             name_examples.update({entry.name: Example(value=entry.name) for entry in entries})
@@ -99,7 +102,7 @@ def status_router(
     breakers: Breakers,
     catch_up: Callable[[], None],
 ) -> APIRouter:
-    """What is there and how it is: /available_models, /health…, /metrics.
+    """Make the routes that say what is there and how it is: /available_models, /health…, /metrics.
 
     `catch_up` takes over what another worker knows of the models.
     """
@@ -199,7 +202,7 @@ def _as_it_is(registry: Registry, body: dict[str, Any]) -> Response:
 
 
 def _prefers_html(accept: str) -> bool:
-    """Whether text/html stands in Accept before (or without) JSON; `*/*`, as curl sends, means JSON."""
+    """Return whether text/html stands in Accept before (or without) JSON; `*/*`, as curl sends, means JSON."""
     names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
     if "text/html" not in names:
         return False

@@ -26,6 +26,8 @@ _ANYWHERE = {
 
 
 class PredictRequest(BaseModel):
+    """Rows for a model to predict."""
+
     features: list[Any] | dict[str, list[Any]] = Field(
         description="A list of rows; one flat list is one row. For a model with several inputs, an object: one "
         "list of rows for each input's name."
@@ -33,6 +35,8 @@ class PredictRequest(BaseModel):
 
 
 class PredictResponse(BaseModel):
+    """A model's predictions, in the order of the request's rows."""
+
     model: str
     predictions: list[Any] | dict[str, list[Any]] = Field(
         description="A list of rows. For a model with several outputs, an object: one list for each output's name."
@@ -40,18 +44,24 @@ class PredictResponse(BaseModel):
 
 
 class ErrorResponse(BaseModel):
+    """An error, whatever its status."""
+
     detail: str = Field(description="One sentence for a person.")
     code: str = Field(description="The same for every error of its kind.")
     request_id: str = Field(description="The same as in the X-Request-Id header and in the server's log.")
 
 
 class TensorInfo(BaseModel):
+    """One input or output of a model."""
+
     name: str
     dtype: str
     shape: list[int] = Field(description="Rows first; -1 is any number.")
 
 
 class ModelInfo(BaseModel):
+    """A model of this server: what it takes, what it answers, and its state."""
+
     name: str
     version: str
     description: str
@@ -64,10 +74,14 @@ class ModelInfo(BaseModel):
 
 
 class AvailableModels(BaseModel):
+    """All models of this server, whatever their state."""
+
     models: list[ModelInfo]
 
 
 class ModelHealth(BaseModel):
+    """The state of one model, and how its requests are handled now."""
+
     state: str
     reason: str | None
     load_seconds: float | None
@@ -76,6 +90,8 @@ class ModelHealth(BaseModel):
 
 
 class Health(BaseModel):
+    """Whether the server is ready, and the health of each model."""
+
     status: str = Field(
         description="`ok`; `unavailable` where a model or Triton is not ready, `draining` before the end."
     )
@@ -85,14 +101,14 @@ class Health(BaseModel):
 
 
 def example_features(entry: ModelEntry, rows: int) -> Any:
-    """Valid `features` for a model."""
+    """Return `features` that a model takes: a list of rows, or an object of such lists for several inputs."""
     if len(entry.inputs) == 1:
         return example_rows(entry.inputs[0], rows)
     return {tensor.name: example_rows(tensor, rows) for tensor in entry.inputs}
 
 
 def _example(entry: ModelEntry, rows: int) -> dict[str, Any]:
-    """Without its value where that would be most of the document."""
+    """Return a model's OpenAPI example, without its value if that would be most of the document."""
     summary = f"{entry.name}: {entry.spec.description}" if entry.spec.description else entry.name
     values = rows * sum(math.prod(map(abs, tensor.dims)) for tensor in entry.inputs)
     if values > _MOST_EXAMPLE_VALUES:
@@ -102,7 +118,7 @@ def _example(entry: ModelEntry, rows: int) -> dict[str, Any]:
 
 
 def request_body(entries: list[ModelEntry], rows: int) -> dict[str, Any]:
-    """The OpenAPI request body of a predict endpoint, with an example for each model."""
+    """Return the OpenAPI request body of a predict endpoint, with an example of `rows` rows for each model."""
     examples = {entry.name: _example(entry, rows) for entry in entries}
     return {
         "required": True,
@@ -111,7 +127,7 @@ def request_body(entries: list[ModelEntry], rows: int) -> dict[str, Any]:
 
 
 def error_responses() -> dict[int | str, dict[str, Any]]:
-    """Every status of the error table, with its codes, and those that any address may answer."""
+    """Return an OpenAPI response for every status of the error table, with its codes, and those of `refusals`."""
     codes: dict[int, list[str]] = {}
     for status, code in STATUS_OF.values():
         codes.setdefault(status, []).append(code)
@@ -120,7 +136,7 @@ def error_responses() -> dict[int | str, dict[str, Any]]:
 
 
 def refusals() -> dict[int | str, dict[str, Any]]:
-    """The statuses that any address may answer."""
+    """Return an OpenAPI response for each status that any address may answer."""
     return _documented(_ANYWHERE)
 
 

@@ -24,7 +24,10 @@ _MOST_SKIPPED = 64 * 1024
 
 
 class BoundedProtocol(WatchedProtocol):
-    """For `uvicorn.Config(http=BoundedProtocol)`. Requests are parsed one at a time: the next when one is answered."""
+    """A connection that bounds what its client may send, for `uvicorn.Config(http=BoundedProtocol)`.
+
+    Requests are parsed one at a time: the next when one is answered. `head_bounds` bounds the head of each.
+    """
 
     head_bounds = HeadBounds()
 
@@ -48,6 +51,7 @@ class BoundedProtocol(WatchedProtocol):
     # Of what comes
 
     def data_received(self, data: bytes) -> None:
+        """Parse what came: one small whole request at once, all else a head or a part of a body at a time."""
         if (
             self._stage == BOUNDARY
             and len(data) <= self._small
@@ -102,7 +106,7 @@ class BoundedProtocol(WatchedProtocol):
         return end
 
     def _note_rest(self, data: bytes) -> None:
-        """A packet was parsed that has a whole head and no whole request behind it."""
+        """Count what follows the head in a packet that ended within a request: of its body, or of the next head."""
         body = data.find(HEAD_END) + 4
         if self._stage == BODY:
             self._left -= len(data) - body
@@ -122,7 +126,7 @@ class BoundedProtocol(WatchedProtocol):
             self._refuse(cause_of(error))
 
     def _ignore_offer(self, rest: bytes) -> None:
-        """Read on: whoever offers another protocol sends its body in this one (RFC 9110, 7.8)."""
+        """Read on in HTTP/1.1: whoever offers another protocol sends its body in this one (RFC 9110, 7.8)."""
         self._offers_upgrade = False
         if not self._chunked and not self._left:
             self.on_message_complete()
@@ -132,7 +136,7 @@ class BoundedProtocol(WatchedProtocol):
             self._feed(rest)
 
     def _hold(self, data: bytes, at: int) -> None:
-        """Keep the rest until what came before is answered, and read no more meanwhile."""
+        """Keep `data` from `at` on until what came before is answered, and read no more meanwhile."""
         self._unread, self._unread_at = data, at
         self.flow.pause_reading()
         self.flow.held = True
@@ -153,16 +157,18 @@ class BoundedProtocol(WatchedProtocol):
             self.flow.resume_reading()
 
     def _leave_short_cut(self) -> None:
-        """The request that is pending did not come whole in one packet."""
+        """Take the usual way with the pending request, which did not come whole in one packet; here all go that way."""
 
     # Of the parser
 
     def on_message_begin(self) -> None:
+        """Note that the head of a request begins; a callback of the parser."""
         self._stage = HEAD
         self._hosts = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header, its name in small letters; count Host and note `Expect: 100-continue`."""
         name = name.lower()
         if name == b"host":
             self._hosts += 1
@@ -171,6 +177,10 @@ class BoundedProtocol(WatchedProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        """Check a head that is whole, and hand the request to the application.
+
+        Raises: MalformedRequest and HeadTooLarge, which the parser wraps (`cause_of` finds them).
+        """
         parser = self.parser
         old = self._head.is_old
         self._check_count()
@@ -191,10 +201,12 @@ class BoundedProtocol(WatchedProtocol):
             raise errors.HeadTooLarge(f"The request has more than {self._most_headers} headers: send fewer.")
 
     def on_body(self, body: bytes) -> None:
+        """Count a part of the body, and hand it to the request."""
         self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """End a request that is whole; if it is the connection's last, read nothing after it."""
         if self._offers_upgrade:
             return  # its body is to come
         self._stage = BOUNDARY
@@ -204,7 +216,7 @@ class BoundedProtocol(WatchedProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """As uvicorn's, with no timer: the sweep closes idle connections."""
+        """Go on after an answer as uvicorn does, but set no timer: the sweep closes idle connections."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -220,6 +232,7 @@ class BoundedProtocol(WatchedProtocol):
                 flow.resume_reading()
 
     def resume_writing(self) -> None:
+        """Write on now that the client takes its answer, and parse what was held back meanwhile."""
         super().resume_writing()
         if self.flow.held:
             self.loop.call_soon(self._go_on)

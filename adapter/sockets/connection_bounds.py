@@ -38,18 +38,22 @@ class HeadBounds:
 
 
 class BoundedConnection(Protocol):
+    """A connection as the sweep sees it. Times are seconds of the loop's clock."""
+
     @property
     def waits_since(self) -> float | None:
-        """Since when it waits for a request, by the loop's clock; None while a request is in hand."""
+        """Since when it waits for a request; None while a request is in hand."""
 
     def check(self, now: float) -> None:
-        """Close it if it has had its time."""
+        """Close the connection if it has had its time."""
 
-    def close_idle(self) -> None: ...
+    def close_idle(self) -> None:
+        """Close a connection that waits for a request, and read nothing more."""
+        ...
 
 
 class ConnectionSweep:
-    """Checks every connection once a second, and makes room where descriptors run out."""
+    """Checks every connection once a second, and makes room if descriptors run out."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connections: Iterable[BoundedConnection]) -> None:
         self.refusals = RefusalLog()
@@ -58,11 +62,12 @@ class ConnectionSweep:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
+        """Have the connections checked in a second; nothing changes if that is due already."""
         if self._timer is None:
             self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def has_room(self, descriptor: int) -> bool:
-        """Whether the connection with this descriptor may stay; where few are left, close those that idle longest.
+        """Return whether the connection with this descriptor may stay; if few are left, close those that idle longest.
 
         The system gives out the lowest free number, so all below a new one are in use.
         """
@@ -89,7 +94,7 @@ _sweeps: WeakKeyDictionary[ServerState, ConnectionSweep] = WeakKeyDictionary()
 
 
 def sweep_of(state: ServerState, loop: asyncio.AbstractEventLoop) -> ConnectionSweep:
-    """The one sweep of a server."""
+    """Return the one sweep of a server, and make it when it is first asked for."""
     sweep = _sweeps.get(state)
     if sweep is None:
         # uvicorn types the set by its own protocols; ours add the methods.

@@ -29,7 +29,7 @@ from converter.schema.model import Endpoint
 
 
 class _NoEvent:
-    """uvicorn tells the cycle of a connection that there is something to receive; here there never is."""
+    """An event without effect: uvicorn sets it when there is something to receive, and here there never is."""
 
     def set(self) -> None:
         pass
@@ -115,7 +115,12 @@ class _Repeated(NamedTuple):
 
 
 class PredictProtocol(BoundedProtocol):
-    """For `uvicorn.Config(app, http=predict_protocol(endpoint, bounds), proxy_headers=False)`."""
+    """A connection whose small predictions go straight to their endpoint.
+
+    For `uvicorn.Config(app, http=predict_protocol(endpoint, bounds), proxy_headers=False)`.
+
+    Raises: TypeError if the server has proxy_headers, root_path or limit_concurrency.
+    """
 
     endpoint: PredictEndpoint
 
@@ -130,11 +135,12 @@ class PredictProtocol(BoundedProtocol):
         self._repeated: _Repeated | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Drop the last head too, with all else that the connection kept."""
         super().connection_lost(exc)
         self._repeated = None
 
     def data_received(self, data: bytes) -> None:
-        """As the protocol's, but a request whose head came on this connection before need not be parsed again."""
+        """Parse what came; start at once a request whose head is, to the byte, the last one of this connection."""
         known, before = self._repeated, self.cycle
         is_free = self._stage == BOUNDARY and self._unread is None and (before is None or before.response_complete)
         if known is not None and is_free and len(data) == known.size and data.startswith(known.head) and not self._deaf:
@@ -153,6 +159,7 @@ class PredictProtocol(BoundedProtocol):
                 )
 
     def on_message_begin(self) -> None:
+        """Begin the head of a request, without the scope that uvicorn makes: the short cut needs none."""
         # uvicorn's makes the scope, which is made where it is needed.
         self._stage = HEAD
         self._hosts = 0
@@ -161,6 +168,7 @@ class PredictProtocol(BoundedProtocol):
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
+        """Keep the request for the short cut if it may take that, else hand it to the application."""
         self._pending = self._express()
         if self._pending is None:
             self._usual_way()
@@ -175,12 +183,14 @@ class PredictProtocol(BoundedProtocol):
                 super().on_body(pending.body)
 
     def on_body(self, body: bytes) -> None:
+        """Add a part of the body to the request, whichever way that goes."""
         if self._pending is None:
             super().on_body(body)
         else:
             self._pending.body += body
 
     def on_message_complete(self) -> None:
+        """Start to answer a request of the short cut, now that it is whole; end any other as usual."""
         cycle = self._pending
         if cycle is None:
             super().on_message_complete()
@@ -195,7 +205,7 @@ class PredictProtocol(BoundedProtocol):
         self.tasks.add(cycle.task)
 
     def _express(self) -> _Cycle | None:
-        """The request whose head was read, if it may go this way."""
+        """Return the request whose head was read, if it may take the short cut, else None."""
         endpoint, parser = self.endpoint, self.parser
         if (found := endpoint.known(self.url)) is None or parser.get_method() != b"POST":
             return None
@@ -211,7 +221,7 @@ class PredictProtocol(BoundedProtocol):
         return _Cycle(*found, headers, self.headers, self.client)
 
     def _usual_way(self) -> None:
-        """uvicorn's, for the request whose head was read."""
+        """Hand the request whose head was read to the application, as uvicorn would have."""
         url, headers, expects, hosts = self.url, self.headers, self.expect_100_continue, self._hosts
         super().on_message_begin()
         self.url, self.expect_100_continue, self._hosts = url, expects, hosts

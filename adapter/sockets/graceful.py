@@ -42,11 +42,14 @@ _CLOSE_SECONDS = 1
 
 
 class GracefulServer(uvicorn.Server):
-    """`on_drain` is called at the signal; `config.timeout_graceful_shutdown` bounds all that follows the drain,
-    and its protocol is a BoundedProtocol.
+    """A uvicorn server that drains before it ends.
 
-    The drain lasts `drain_seconds` after SIGTERM and SIGHUP, and no time after SIGINT. Another signal ends it.
-    `port_ends` says whether the port ends with this process, or others go on to serve it.
+    `on_drain` is called at the signal. The drain lasts `drain_seconds` after SIGTERM and SIGHUP, and no time after
+    SIGINT; another signal ends it. `port_ends` says whether the port ends with this process, or others go on to serve
+    it.
+
+    The protocol of `config` is a BoundedProtocol, and its `timeout_graceful_shutdown`, in seconds, bounds all that
+    follows the drain.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class GracefulServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """As uvicorn's, with SIGHUP, unless that is ignored (nohup)."""
+        """Handle uvicorn's signals, and SIGHUP unless that is ignored (nohup)."""
         with super().capture_signals():
             before = signal.getsignal(signal.SIGHUP)
             if before is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
@@ -85,7 +88,7 @@ class GracefulServer(uvicorn.Server):
                 signal.signal(signal.SIGHUP, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the drain, or end it. Not uvicorn's, which would raise the signal again and end by it."""
+        """Begin the drain, or end it; uvicorn's own method would raise the signal again and end by it."""
         now = time.monotonic()
         if self._began is None:
             self._began = now
@@ -99,10 +102,12 @@ class GracefulServer(uvicorn.Server):
             self._ends = min(self._ends, now)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve, and note the loop, which a signal has to wake."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
+        """Return whether to end: the drain is over, or uvicorn says so. It calls this ten times a second."""
         over = await super().on_tick(counter)
         if self._began is None:
             return over
@@ -111,6 +116,7 @@ class GracefulServer(uvicorn.Server):
         return over or time.monotonic() >= self._ends
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, wait for what is in flight, and end as uvicorn does."""
         await self._close_port(sockets or [])
         await self._finish()
         self.config.timeout_graceful_shutdown = _CLOSE_SECONDS
@@ -131,7 +137,7 @@ class GracefulServer(uvicorn.Server):
             sock.close()
 
     async def _finish(self) -> None:
-        """Until everything is answered that was accepted, or there is no more time."""
+        """Wait until everything is answered that was accepted, or there is no more time."""
         now = time.monotonic()
         deadline = now + (self.config.timeout_graceful_shutdown or 0) - _CLOSE_SECONDS
         kept_until = now if self._began is None else self._began + _KEPT_SECONDS
@@ -144,7 +150,11 @@ class GracefulServer(uvicorn.Server):
             now = time.monotonic()
 
     def _close_idle(self, kept: bool, new: bool) -> int:
-        """Close idle connections, those that were `kept` and those that are `new`; how many are left for a moment."""
+        """Close idle connections, and return how many of them are left open for a moment.
+
+        `kept` is for those that had a request before, `new` for those that never had one. One with unread bytes is left
+        open.
+        """
         left = 0
         for connection in self._connections():
             cycle, transport = connection.cycle, connection.transport
@@ -160,12 +170,12 @@ class GracefulServer(uvicorn.Server):
         return [connection for connection in self.server_state.connections if isinstance(connection, BoundedProtocol)]
 
     def _close_new(self) -> None:
-        """Connections of requests that arrive from now on are closed after the answer."""
+        """Have the connections of requests that arrive from now on closed after the answer."""
         if _CLOSE not in self.server_state.default_headers:
             self.server_state.default_headers.append(_CLOSE)
 
     def _close_after_answers(self) -> None:
-        """The same, and those of requests in flight, whose answers say so too."""
+        """Have each connection closed after its answer, which says so, even if its request is in flight already."""
         self._close_new()
         for connection in self._connections():
             cycle: Any = connection.cycle

@@ -28,6 +28,7 @@ class JoiningTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
+        """Write `data`, or hold it back if it ends with the head of an answer."""
         head = self._head
         if head is not None:
             self._head = None
@@ -39,6 +40,7 @@ class JoiningTransport:
             self._transport.write(data)
 
     def close(self) -> None:
+        """Write a head that was held back, and close."""
         self._flush()
         self._transport.close()
 
@@ -49,10 +51,11 @@ class JoiningTransport:
 
 
 class Flow(FlowControl):
-    """Reading goes on only when nothing waits to be parsed."""
+    """Flow control by which reading goes on only if nothing waits to be parsed: while it does, `held` is set."""
 
     held = False
 
     def resume_reading(self) -> None:
+        """Read on, unless something waits to be parsed."""
         if self.read_paused and not self.held:
             super().resume_reading()

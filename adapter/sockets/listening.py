@@ -64,13 +64,13 @@ def take_again(sock: socket.socket) -> None:
 
 
 def has_unread(transport: asyncio.BaseTransport) -> bool:
-    """Whether something has arrived on a connection that the loop has not read."""
+    """Return whether something has arrived on a connection that the loop has not read."""
     sock = transport.get_extra_info("socket")
     return sock is not None and is_readable(sock.fileno())
 
 
 def is_readable(fd: int) -> bool:
-    """Whether a listening socket has a connection to accept, or any other one has bytes or its end to read."""
+    """Return whether a listening socket has a connection to accept, or any other one has bytes or its end to read."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))

@@ -30,6 +30,7 @@ class RefusalLog:
         self._left_out = 0
 
     def write(self, status: int, code: str, client: str, request_id: str, why: str) -> None:
+        """Log a refusal with its status and why, or only count it if this second has its lines already."""
         self.flush()
         if self._written >= self._most:
             self._left_out += 1
@@ -38,7 +39,7 @@ class RefusalLog:
         _log.warning("request %s of %s refused: %d %s: %s", request_id, client, status, code, why)
 
     def flush(self) -> bool:
-        """Say how many lines were left out, once their second is over. Whether that is still to be said."""
+        """Log how many lines were left out, once their second is over; return whether that is still to be done."""
         second = int(self._clock())
         if second == self._second:
             return self._left_out > 0
@@ -50,7 +51,10 @@ class RefusalLog:
 
 
 def refuse(error: errors.AdapterError, client: str, defaults: Iterable[tuple[bytes, bytes]], log: RefusalLog) -> bytes:
-    """The whole answer, which closes the connection; `defaults` are the headers that every answer has."""
+    """Log a refusal, and return its whole answer, which closes the connection.
+
+    `defaults` are the headers that every answer has.
+    """
     request_id = uuid.uuid4().hex
     status, code = STATUS_OF[type(error)]
     log.write(status, code, client, request_id, error.detail)
@@ -63,7 +67,7 @@ def refuse(error: errors.AdapterError, client: str, defaults: Iterable[tuple[byt
 
 
 def cause_of(error: httptools.HttpParserError) -> errors.AdapterError:
-    """What a callback of ours raised, or the parser's own words: they are fixed, and echo nothing."""
+    """Return the error that a callback of ours raised, or else one in the parser's words, which echo nothing."""
     cause = error.__context__
     if isinstance(cause, errors.AdapterError):
         return cause

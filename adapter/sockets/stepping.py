@@ -20,12 +20,15 @@ _LINE = re.compile(rb"[\r\n]*[^\r\n]+ HTTP/1\.[01]\r\n")
 
 
 def is_one_request(packet: bytes) -> bool:
-    """Whether a packet that begins a request has one whole head of HTTP/1.1 and no other."""
+    """Return whether a packet that begins a request has one whole head of HTTP/1.1 and no other."""
     return packet.count(HEAD_END) == 1 and packet.find(b"\r\n") == packet.find(_VERSION) + 9 > 8
 
 
 class HeadCutter:
-    """The head that is coming, in whatever pieces. Nothing of it is kept but its first line, and that until it ends."""
+    """Finds where a head ends, in whatever pieces it comes, and bounds it to `most` bytes.
+
+    Nothing of a head is kept but its first line, and that until the line ends.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -39,9 +42,9 @@ class HeadCutter:
         self._line: bytearray | None = bytearray()
 
     def cut(self, data: bytes, start: int) -> tuple[int, bool]:
-        """Where the head's part of `data` ends, and whether the head ends there.
+        """Return where the head's part of `data` ends, which begins at `start`, and whether the head ends there.
 
-        Raises HeadTooLarge and MalformedRequest.
+        Raises: HeadTooLarge and MalformedRequest.
         """
         end, whole = find_end(data, start, self._tail)
         self._size += end - start
@@ -71,7 +74,10 @@ class HeadCutter:
 
 
 def find_end(data: bytes, start: int, tail: bytes) -> tuple[int, bool]:
-    """Where the first empty line ends that is in `data` from `start` on, or began in `tail`, what came before."""
+    """Return where the first empty line ends in `data` from `start` on, and whether there is one.
+
+    The line may have begun in `tail`, the last three bytes of what came before. Without one, the end is that of `data`.
+    """
     if tail:
         found = (tail + data[start : start + 3]).find(HEAD_END)
         if found >= 0:
@@ -81,9 +87,11 @@ def find_end(data: bytes, start: int, tail: bytes) -> tuple[int, bool]:
 
 
 def framing_of(headers: list[tuple[bytes, bytes]], old: bool) -> tuple[int, bool]:
-    """The length of the body that a head announces, and whether it comes in chunks. Raises MalformedRequest.
+    """Return the length of the body that a head announces, in bytes, and whether it comes in chunks.
 
     The parser has refused what is ambiguous; `old` is HTTP/1.0, which has no chunks.
+
+    Raises: MalformedRequest if the body is coded in another way.
     """
     length, chunked = 0, False
     for name, value in headers:
@@ -105,7 +113,7 @@ class _BodyCallbacks:
 def body_parser(
     length: int, chunked: bool, on_body: Callable[[bytes], None], on_complete: Callable[[], None]
 ) -> httptools.HttpRequestParser:
-    """A parser that has read a head already, with a body to come: for a request whose own parser stopped there."""
+    """Make a parser that has read a head already: for the body of a request whose own parser stopped there."""
     parser = httptools.HttpRequestParser(_BodyCallbacks(on_body, on_complete))
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % length
     parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + HEAD_END)

@@ -45,7 +45,7 @@ def check_parts(used: Mapping[type, str] = _USED) -> None:
 
 
 def missing_names(kind: type[Any], names: Collection[str]) -> list[str]:
-    """The names that a class neither has nor mentions in its own functions, where instances get theirs."""
+    """Return the names that a class neither has nor mentions in its own functions, where instances get theirs."""
     known = set(dir(kind))
     for function in vars(kind).values():
         if inspect.isfunction(function):

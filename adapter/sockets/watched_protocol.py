@@ -52,6 +52,7 @@ class WatchedProtocol(HttpToolsProtocol):
     # Of the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to watch a connection, or refuse it if too many are open."""
         joining = cast(asyncio.Transport, JoiningTransport(cast(asyncio.Transport, transport), self.loop))
         sock = transport.get_extra_info("socket")
         has_room = sock is None or self.sweep.has_room(sock.fileno())
@@ -64,6 +65,7 @@ class WatchedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request in hand that its client left, and drop all that the connection kept."""
         cycle = self.cycle
         if isinstance(cycle, RequestResponseCycle) and not cycle.response_complete:
             cast(dict[str, Any], cycle.scope)[CLIENT_LEFT] = True
@@ -77,11 +79,16 @@ class WatchedProtocol(HttpToolsProtocol):
 
     @property
     def waits_since(self) -> float | None:
+        """Since when it waits for a request, in seconds of the loop's clock; None while a request is in hand.
+
+        It is -1 if nothing is read any more: such a connection is the first to go.
+        """
         if self._is_busy() or self._stage == BODY or self.transport.is_closing():
             return None
         return -1.0 if self._deaf else self._idle_since
 
     def close_idle(self) -> None:
+        """Close a connection that waits for a request, and read nothing more."""
         self._deaf = True
         self.transport.close()
 
@@ -138,7 +145,7 @@ class WatchedProtocol(HttpToolsProtocol):
     # Of time
 
     def check(self, now: float) -> None:
-        """Close what has had its time. Called by the sweep."""
+        """Close what has had its time, or refuse it; called by the sweep with the time of the loop's clock."""
         if self.transport.is_closing():
             return
         if self._lingers_until:
