@@ -17,7 +17,10 @@ MOST_SECONDS = 1.0
 
 
 class AwakeClock:
-    """One event loop's; `beat` is a task in it. `clock` goes on all the while."""
+    """A clock, in seconds, that stands still while its event loop does.
+
+    `beat` is a task of that loop. `clock`, the underlying one, goes on all the while.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -27,7 +30,7 @@ class AwakeClock:
         self._woke = float("-inf")
 
     def time(self) -> float:
-        """Seconds that the loop was awake."""
+        """Return the underlying clock's time, less the seconds that the loop stood still."""
         now = self.clock()
         over = now - self._read - MOST_SECONDS
         if over > 0:
@@ -37,11 +40,15 @@ class AwakeClock:
         return now - self._slept
 
     def slept_since(self, moment: float) -> bool:
-        """Whether the loop has stood still since a moment of the underlying clock."""
+        """Return whether the loop has stood still since a moment of the underlying clock."""
         self.time()
         return self._woke > moment
 
     async def beat(self) -> None:
+        """Read the clock every quarter of a second, so that a gap shows that the loop stood still, until cancelled.
+
+        More than MOST_SECONDS between two readings is such a gap.
+        """
         while True:
             self.time()
             await asyncio.sleep(_BEAT_SECONDS)

@@ -13,13 +13,16 @@ WITHIN_SECONDS = 600.0
 
 
 class CrashBackoff:
-    """One model's."""
+    """Counts the deaths of one model, and has it wait longer after each."""
 
     def __init__(self) -> None:
         self._deaths: deque[float] = deque()
 
     def died(self, now: float) -> float | None:
-        """Seconds until it is to be loaded again; None where that makes no sense any more."""
+        """Count a death; return the seconds until the model is to be loaded again, None if it died too often for that.
+
+        `now` is a time of any one clock, in seconds.
+        """
         while self._deaths and now - self._deaths[0] > WITHIN_SECONDS:
             self._deaths.popleft()
         self._deaths.append(now)

@@ -25,7 +25,10 @@ class Trouble(NamedTuple):
 
 
 class HealthCheck:
-    """All models'. `stubs` if Triton runs on this machine: elsewhere no process is seen, or missed."""
+    """Finds models that Triton calls ready and that are not well, and measures how much memory they hold.
+
+    `stubs` is None if Triton runs elsewhere than on this machine: no process is seen then, or missed.
+    """
 
     def __init__(
         self, liveness: ModelLiveness, stubs: StubProcesses | None, clock: Callable[[], float] = time.monotonic
@@ -36,7 +39,7 @@ class HealthCheck:
         self._measured = -_MEASURE_SECONDS
 
     async def check(self, model: Model) -> Trouble | None:
-        """Say what is wrong with a model; a liveness probe is sent if one is due."""
+        """Return what is wrong with a model, None if nothing is; a liveness probe is sent if one is due."""
         if hung := self.liveness.find_hung(model):
             return Trouble("hung", tuple(hung))
         if await self._misses_process(model):
@@ -44,7 +47,7 @@ class HealthCheck:
         return Trouble("memory") if model.over_memory else None
 
     async def _misses_process(self, model: Model) -> bool:
-        """Whether a process of a model is gone, seen before anybody asks the model."""
+        """Return whether a process of a model is gone, which is seen here before anybody asks the model."""
         entry, stubs = model.entry, self._stubs
         if stubs is None:
             return False
@@ -58,7 +61,7 @@ class HealthCheck:
         return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
 
     async def measure(self, models: Mapping[str, Model], loading: Collection[str]) -> None:
-        """Note what the models' processes hold, every ten seconds; not of those that are loading."""
+        """Note how many bytes the models' processes hold, every ten seconds at most; not of `loading` ones."""
         now = self._clock()
         if self._stubs is None or now - self._measured < _MEASURE_SECONDS:
             return
@@ -70,7 +73,7 @@ class HealthCheck:
                 measured[name].memory.set(size)
 
     async def measure_loaded(self, model: Model, again: bool) -> None:
-        """Note what a model holds that was just loaded; `again`: its old process may not have ended yet."""
+        """Note how many bytes a model holds that was just loaded; 0 if `again`: its old process may be there still."""
         if self._stubs is not None:
             sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
             model.memory.set(0 if again else sizes[""])

@@ -49,9 +49,11 @@ class _Probe:
 
 
 class ModelLiveness:
-    """All models'. `deadline` is a request's, in seconds; `clock` that of the running loop, or one beside it.
+    """Watches for models that do not answer, and asks those that nobody else asks.
 
-    `canary_id` is the id under which a front answers by itself; under none its probe is a call of the model too.
+    `deadline` is a request's, in seconds; `clock` is that of the running loop, or one beside it. `canary_id` gives the
+    request id at which an entry's front answers by itself; if that is empty, the front's probe is a call of the model
+    too.
     """
 
     def __init__(
@@ -148,16 +150,16 @@ class ModelLiveness:
 
 
 def _can_vary(entry: ModelEntry) -> bool:
-    """Whether its probe can be a new row each time, where a cache would answer an old one."""
+    """Return whether each probe of an entry reaches the model: nothing is cached, or each can be a new row."""
     return not entry.spec.caching or any(tensor.dtype.startswith("float") for tensor in entry.inputs)
 
 
 def canary_id(repository: Path, entry: ModelEntry) -> str:
-    """The request id that the front of an entry knows a probe by; empty where there is none, or it cannot be read.
+    """Return the request id that the front of an entry knows a probe by; empty if there is none, or it cannot be read.
 
-    The front answers it by itself, so that to ask it costs the model nothing; one that does not know it passes the row
-    on, as any other. It is derived from the secret that the build writes for the front's own wake-ups
-    (`runtime/wake.py`), where clients cannot read it.
+    The front answers such a probe by itself, so that to ask it costs the model nothing; one that does not know the id
+    passes the row on, as any other. The id is derived from the secret that the build writes for the front's own
+    wake-ups (`runtime/wake.py`), where clients cannot read it.
     """
     if entry.front is None:
         return ""

@@ -1,4 +1,4 @@
-"""Loads and unloads the Triton models of a served model, for the reconciler and for a reload."""
+"""Load and unload the Triton models of a served model, for the reconciler and for a reload."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _UNLOAD_SECONDS = 5.0
 
 
 class ModelLoader:
-    """`timeout` of one load, in seconds. `supervisor` ends processes, if Triton runs below `schwift serve`.
+    """Loads and unloads all Triton models of an entry, and has the processes ended that outlive that.
+
+    `timeout` is that of one load, in seconds. `supervisor` ends processes, if Triton runs below `schwift serve`.
 
     Whoever loads or unloads a served model holds its lock, of `locks`.
     """
@@ -37,15 +39,18 @@ class ModelLoader:
         self.locks = ModelLocks()
 
     async def states(self, timeout: float) -> Mapping[str, str]:
-        """InferenceBackend.states. Raises: UpstreamDown."""
+        """Return the state of each model in Triton's index, by `name/version` and by `name`; `timeout` in seconds.
+
+        Raises: UpstreamDown if Triton does not answer.
+        """
         return await self._backend.states(timeout)
 
     def end_leftovers(self) -> None:
-        """Have those processes ended that outlived an unloading for long enough; to be called every moment."""
+        """Have the processes ended that outlived an unloading for long enough; to be called every moment."""
         self._reaper.end_due()
 
     async def load(self, entry: ModelEntry) -> float:
-        """Load an entry's Triton models, the model before the front that calls it; the seconds that it took.
+        """Load an entry's Triton models, the model before the front that calls it; return the seconds that it took.
 
         Raises: ModelUnavailable if one does not load, UpstreamDown if Triton does not answer.
         """

@@ -10,17 +10,19 @@ from collections.abc import Iterable
 
 
 class ModelLocks:
-    """By the models' names, within one event loop: `acquire` follows on `free` without a wait in between."""
+    """Locks by the models' names, within one event loop: `acquire` follows on `free` without a wait in between."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def free(self, name: str) -> bool:
+        """Return whether nobody loads or unloads this model."""
         return name not in self._taken
 
     def acquire(self, names: Iterable[str]) -> None:
-        """These are free."""
+        """Take the locks of these models, all of which are free."""
         self._taken |= set(names)
 
     def release(self, names: Iterable[str]) -> None:
+        """Give the locks of these models back."""
         self._taken -= set(names)

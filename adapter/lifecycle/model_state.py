@@ -33,9 +33,10 @@ FOLLOWING: Mapping[State, tuple[State, ...]] = {
 
 
 class ModelState:
-    """One model's, in one worker. `changed` is called after each change but those that another worker tells of.
+    """The state of one model, in one worker.
 
-    `reason` is set if the state is unavailable, recovering or failed; `load_seconds` once the model was loaded.
+    `changed` is called after each change but those that another worker tells of. `reason` is set if the state is
+    unavailable, recovering or failed; `load_seconds` once the model was loaded.
     """
 
     __slots__ = ("_changed", "load_seconds", "ready", "reason", "state")
@@ -49,7 +50,10 @@ class ModelState:
         self.load_seconds: float | None = None
 
     def become(self, state: State, reason: str | None = None, load_seconds: float | None = None) -> None:
-        """Change the state; no `load_seconds` leave those of the load before. ValueError if it can't follow."""
+        """Change the state; without `load_seconds` those of the load before stay.
+
+        Raises: ValueError if the state cannot follow the present one.
+        """
         if state != self.state and state not in FOLLOWING[self.state]:
             raise ValueError(f"a model that is {self.state} does not become {state}")
         if load_seconds is None:

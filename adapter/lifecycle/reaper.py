@@ -25,12 +25,13 @@ _NOTICE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Processes:
-    """Of one source model: those of the model itself, and those of its front."""
+    """The process ids of one source model: those of the model itself, and those of its front."""
 
     models: tuple[int, ...] = ()
     fronts: tuple[int, ...] = ()
 
     def without(self, others: Processes) -> Processes:
+        """Return the processes that are not among `others`."""
         return Processes(
             tuple(pid for pid in self.models if pid not in others.models),
             tuple(pid for pid in self.fronts if pid not in others.fronts),
@@ -48,7 +49,10 @@ class _Left:
 
 
 class Reaper:
-    """`deadline` of requests, in seconds. Where Triton does not run below `schwift serve`, nothing is done."""
+    """Ends the processes that outlive the unloading of their model, after some time for the calls in them.
+
+    `deadline` is that of requests, in seconds. If Triton does not run below `schwift serve`, nothing is done.
+    """
 
     def __init__(
         self,
@@ -64,7 +68,10 @@ class Reaper:
         self._left: list[_Left] = []
 
     async def processes(self, entry: ModelEntry, used: Collection[str] = ()) -> Processes:
-        """Those that an entry has now, but for Triton models that are `used` on: for `unloaded`, once they are."""
+        """Find the processes that an entry has now, but for its Triton models that are `used` on.
+
+        They are for `unloaded`, once Triton has unloaded those models. None are found if Triton runs elsewhere.
+        """
         if self._stubs is None:
             return Processes()
         await asyncio.to_thread(self._stubs.scan)
@@ -72,7 +79,7 @@ class Reaper:
         return Processes(self._stubs.of(direct), self._stubs.of(front))
 
     def unloaded(self, processes: Processes, orderly: bool = False) -> None:
-        """Triton was told to unload these. `orderly`: as far as is known, none of them died."""
+        """Watch processes that Triton was told to unload. `orderly`: as far as is known, none of them died."""
         if self._stubs is None:
             return
         models, fronts = processes.models, processes.fronts
@@ -81,7 +88,7 @@ class Reaper:
         self._left.append(_Left(models, fronts, due, due))
 
     def end_due(self) -> None:
-        """Have those ended whose time is over; called every moment."""
+        """Have the processes ended whose time is over; to be called every moment."""
         if self._stubs is None:
             return
         now = self._clock()

@@ -1,9 +1,9 @@
-"""Keeps the models of the manifest loaded and answering: whenever Triton is there and one is not, loads it.
+"""Keep the models of the manifest loaded and answering: whenever Triton is there and one is not, load it.
 
-One pass looks at Triton's index and at what the probes found, and begins what is to be done; it does not wait for
-that, so that a model which takes long to load keeps nobody from noticing another. A model whose load fails stays
-`failed` with the reason; one that was ready and is gone (Triton restarted) is loaded again, and one whose process died
-or hangs is unloaded and loaded. Of several workers one leads, and does this; the others take over what it says.
+One pass looks at Triton's index and at what the probes found, and begins what is to be done; it does not wait for that,
+so that a model which takes long to load keeps nobody from noticing another. A model whose load fails stays `failed`
+with the reason; one that was ready and is gone (Triton restarted) is loaded again, and one whose process died or hangs
+is unloaded and loaded. One of several workers leads, and does this; the others take over what it says.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _LOADS = 2
 
 
 class Reconciler:
-    """`run` is a task of the adapter's; it ends when cancelled.
+    """Loads what is not loaded, in the worker that leads; in the others, follows what that worker says.
 
-    `awake` tells whether the event loop has stood still: answers that we were too late for prove nothing.
+    `run` is a task of the adapter's. `awake` tells whether the event loop has stood still: answers that we were too
+    late for prove nothing.
     """
 
     def __init__(
@@ -60,6 +61,10 @@ class Reconciler:
         self._work: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
+        """Reconcile, or catch up with the worker that does, again and again until cancelled.
+
+        A pass that fails is logged, and followed by the next.
+        """
         try:
             while True:
                 leads = self._registry_sync.try_lead()
@@ -76,7 +81,7 @@ class Reconciler:
             self._end()
 
     async def reconcile(self) -> None:
-        """One pass of the worker that leads: read Triton's states, and begin to load what is not there."""
+        """Make one pass in the worker that leads: read Triton's states, and begin to load what is not there."""
         self._registry_sync.lead()
         try:
             await self._look()
@@ -84,7 +89,7 @@ class Reconciler:
             self._registry_sync.publish()
 
     async def wait_idle(self) -> None:
-        """Wait for what the passes have begun."""
+        """Wait for the loads that the passes have begun."""
         while self._work:
             await asyncio.gather(*self._work.values())
 
@@ -130,7 +135,7 @@ class Reconciler:
         return self._serves(model) and self._loader.locks.free(model.entry.name)
 
     def _serves(self, model: Model) -> bool:
-        """Whether it has not been replaced meanwhile."""
+        """Return whether a model is served still: a reload may have replaced it meanwhile."""
         return self._registry.models.get(model.entry.name) is model
 
     async def _check(self, model: Model) -> None:
@@ -159,7 +164,7 @@ class Reconciler:
         self._begin(model, self._load_anew(model, trouble, wait))
 
     async def _load_anew(self, model: Model, trouble: Trouble, wait: float | None) -> None:
-        """Unload it, end what hangs, and load it again after `wait` seconds; None: leave it."""
+        """Unload a model, end what hangs of it, and load it again after `wait` seconds; never, if that is None."""
         self._recovery.mark(model, trouble.reason, wait)
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
         await self._recovery.scan()

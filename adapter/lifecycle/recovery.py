@@ -28,7 +28,10 @@ _WHAT: Mapping[str, str] = {
 
 
 class Recovery:
-    """Of all models. `stubs` and `supervisor` where Triton runs below `schwift serve`."""
+    """Ends what is left of a model that is to be loaded again, and says how long to wait for that.
+
+    `stubs` and `supervisor` are None unless Triton runs below `schwift serve`.
+    """
 
     def __init__(self, stubs: StubProcesses | None = None, supervisor: SupervisorPipe | None = None) -> None:
         self._stubs = stubs
@@ -36,15 +39,18 @@ class Recovery:
         self._crash_backoff: defaultdict[str, CrashBackoff] = defaultdict(CrashBackoff)
 
     def wait(self, model: Model, reason: str, now: float) -> float | None:
-        """Seconds until it is loaded again; None where it died too often. A leak is no death."""
+        """Return the seconds until a model is loaded again, None if it died too often; each call counts a death.
+
+        A leak (`memory`) is no death, and does not wait.
+        """
         return 0.0 if reason == "memory" else self._crash_backoff[model.entry.name].died(now)
 
     def clear(self, name: str) -> None:
-        """Another model is served under this name: what died was the one before."""
+        """Drop the deaths counted under this name: another model is served under it now."""
         self._crash_backoff.pop(name, None)
 
     def mark(self, model: Model, reason: str, wait: float | None) -> None:
-        """Say in its state what is being done."""
+        """Say in a model's state what is being done about it; `wait` as Recovery.wait gave it."""
         what = _WHAT[reason]
         if wait is None:
             minutes = WITHIN_SECONDS / 60
@@ -60,7 +66,7 @@ class Recovery:
             await asyncio.to_thread(self._stubs.scan)
 
     def outliving_death(self, model: Model) -> Sequence[str]:
-        """Of a model that died: its Triton models that may have been taken for dead and are not.
+        """Return which Triton models of a model that died may have been taken for dead and are not.
 
         A stopped process would stay for ever; one that goes on answers other calls than it should, and which one that
         is nobody knows.
@@ -72,11 +78,11 @@ class Recovery:
         return stopped or (names if model.is_tainted(model.incarnation) else [])
 
     def can_end(self, names: Sequence[str]) -> bool:
-        """Whether there are processes of these Triton models, and somebody who owns them."""
+        """Return whether there are processes of these Triton models, and somebody who owns them."""
         return self._supervisor is not None and bool(self._processes(names))
 
     async def end(self, model: Model, names: Sequence[str]) -> None:
-        """End the processes of those of its Triton models that are named; on return they are gone, or counted."""
+        """End the processes of these Triton models of a model; on return they are gone, or counted as stuck."""
         if not names:
             return
         if not self.can_end(names):
@@ -99,7 +105,7 @@ class Recovery:
         return self._stubs is not None and any(self._stubs.alive(pid) for pid in self._stubs.of([name]))
 
     async def _kill(self, names: Sequence[str]) -> int:
-        """How many processes of these Triton models did not end soon."""
+        """Kill the processes of these Triton models, and return how many did not end within two seconds."""
         assert self._stubs is not None and self._supervisor is not None
         before = self._stubs.of(names)
         for name in names:

@@ -13,10 +13,10 @@ from converter.schema.manifest import Manifest, ModelEntry, entry_json
 
 
 class Registry:
-    """All models, by name. `triton_up` is what the reconciler saw last.
+    """The served models of one worker, by name. `triton_up` is what the reconciler saw last.
 
-    `worker` is this process's place in `table`. Each reload makes a new `generation` of models. `whole` is Model's,
-    where processes can be seen; where not, none is known to be gone.
+    `worker` is this process's place in `table`. Each reload makes a new `generation` of models. `whole` is Model's, if
+    processes can be seen; if not, none is known to be gone.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Registry:
 
     @property
     def ready(self) -> bool:
+        """Whether Triton and every model answer, and this process is not about to end."""
         return not self.draining and self.triton_up and all(model.ready for model in self.models.values())
 
     @property
@@ -48,29 +49,29 @@ class Registry:
         return self._table.room
 
     def watch(self, watcher: Callable[[str, Model | None], None]) -> None:
-        """Be told of each model that takes another's place, or of none that does."""
+        """Have `watcher` called with each name that gets another model, and with that model; None if it gets none."""
         self._watchers.append(watcher)
 
     def watch_states(self, watcher: Callable[[], None]) -> None:
-        """Be told of each change of a model's state that is this worker's own, and of calls that are given up."""
+        """Have `watcher` called if this worker changes a model's state, or gives up a model's calls."""
         self._state_watchers.append(watcher)
 
     def watch_abandoned(self, watcher: Callable[[ModelEntry], None]) -> None:
-        """Be told where a model's processes are ended that may have calls, whichever worker's calls they are."""
+        """Have `watcher` called with a model's entry if processes are ended that may have calls, whichever worker's."""
         self._abandoned_watchers.append(watcher)
 
     def begin_incarnation(self, model: Model) -> None:
-        """A model was loaded, or unloaded: count up, in the worker that leads."""
+        """Give a model that was loaded or unloaded the next incarnation; for the worker that leads."""
         self._incarnation += 1
         model.begin_incarnation(self._incarnation)
 
     def abandon_calls(self, model: Model) -> None:
-        """Processes of this model are about to be ended: what is in flight will not be answered."""
+        """Give up a model's calls in flight: the processes that would answer them are about to be ended."""
         self._abandon_calls(model, model.incarnation)
         self._changed_state()
 
     def replace(self, entries: Iterable[ModelEntry], removed: Iterable[str] = ()) -> None:
-        """Serve these, which are loaded, in the place of those of their names, and the removed ones no more."""
+        """Serve these entries, which are loaded, in the place of those of their names, and the removed ones no more."""
         for entry in entries:
             self._changed[entry.name] = entry_json(entry)
             self.begin_incarnation(self._put(entry))
@@ -80,7 +81,7 @@ class Registry:
         self.generation += 1
 
     def as_text(self) -> bytes:
-        """What a worker that does not lead has to know."""
+        """Write as JSON what a worker that does not lead has to know, for its `follow`."""
         states = {
             name: [
                 model.status.state,

@@ -8,9 +8,10 @@ from adapter.workers.shared_snapshot import SharedSnapshot
 
 
 class RegistrySync:
-    """One worker's. Who holds the `lead_lock` keeps the models loaded, and tells the others.
+    """Tells the other workers of this one's models, or hears of theirs from the worker that leads.
 
-    `publish` is for the worker that leads, `catch_up` for all: who leads has nothing to catch up with.
+    Who holds the `lead_lock` leads: it keeps the models loaded, and tells the others. `publish` is for that worker,
+    `catch_up` for all: who leads has nothing to catch up with.
     """
 
     def __init__(self, registry: Registry, snapshot: SharedSnapshot, lead_lock: ProcessLock) -> None:
@@ -23,7 +24,7 @@ class RegistrySync:
         registry.watch_states(self._publish_change)
 
     def try_lead(self) -> bool:
-        """Take the lead if no other worker has it; whether this one leads."""
+        """Take the lead if no other worker has it; return whether this one leads."""
         if not self._lead_lock.try_acquire():
             return False
         self.lead()
@@ -35,14 +36,14 @@ class RegistrySync:
         self._leads = True
 
     def publish(self) -> None:
-        """Write down what has changed."""
+        """Write what the other workers have to know, if it has changed."""
         text = self.registry.as_text()
         if text != self._told:
             self._seen = self._snapshot.publish(text)
             self._told = text
 
     def catch_up(self) -> None:
-        """Take over what was written since; next to nothing where nothing was."""
+        """Take over what the leading worker has written since; if that is nothing, it costs next to nothing."""
         published = self._snapshot.read(self._seen)
         if published is not None:
             self._seen, text = published

@@ -63,6 +63,7 @@ class Model:
 
     @property
     def ready(self) -> bool:
+        """Whether requests may be sent to the model."""
         return self.status.ready
 
     @property
@@ -71,7 +72,7 @@ class Model:
         return self._dead.highest() >= self.incarnation
 
     def is_tainted(self, incarnation: int) -> bool:
-        """Whether an answer to a call of this incarnation may be another call's."""
+        """Return whether an answer to a call of this incarnation may be another call's."""
         return self._tainted.highest() >= incarnation
 
     @property
@@ -81,13 +82,13 @@ class Model:
         return most is not None and self.memory.mine > most * 1024 * 1024
 
     def begin_incarnation(self, incarnation: int) -> None:
-        """Whatever answers from now on is this incarnation; what is known of those before is over."""
+        """Count what answers from now on as this incarnation; what is known of those before is over."""
         if incarnation != self.incarnation:
             self.incarnation = incarnation
             self._heard = time.monotonic()
 
     def incarnation_at(self, moment: float) -> int:
-        """The incarnation that was there at a moment of the monotonic clock; 0 is any of those before."""
+        """Return the incarnation at a moment of the monotonic clock, in seconds; 0 is any before the present one."""
         return self.incarnation if moment >= self._heard else 0
 
     def report_dead(self, incarnation: int, by: str) -> None:

@@ -1,4 +1,4 @@
-"""The processes in which Triton runs Python models, where it runs on this machine: how many, how large, whether gone.
+"""The processes in which Triton runs Python models, if it runs on this machine: how many, how large, whether gone.
 
 Triton names each on its command line: its own process's number, and `<model>_<device>_<instance>`. In a container of
 its own nothing of this is seen, and nothing is said.
@@ -34,7 +34,7 @@ _NO_PROCESS = (FileNotFoundError, ProcessLookupError)
 
 
 class StubProcesses:
-    """Those of the Triton that listens on this gRPC port; `scan` before anything else."""
+    """The processes of the Triton that listens on this gRPC port, as the last `scan` found them."""
 
     def __init__(self, grpc_address: str, proc: Path = _PROC) -> None:
         self._port = b"--grpc-port=" + grpc_address.rpartition(":")[2].encode()
@@ -46,9 +46,10 @@ class StubProcesses:
         self.there = False
 
     def scan(self) -> None:
-        """Find them all; some milliseconds. If that cannot be told now, what was found before holds.
+        """Find the processes of all models; it takes some milliseconds.
 
-        If an instance has two, the younger one counts: Triton is loading it, or keeps the other one for nothing.
+        If they cannot be told now, what was found before holds. If an instance has two, the younger one counts: Triton
+        is loading it, or keeps the other one for nothing.
         """
         try:
             commands = list(self._commands())
@@ -70,7 +71,7 @@ class StubProcesses:
         self.there = bool(servers)
 
     def retire(self, pids: Iterable[int]) -> None:
-        """These were unloaded, and count no more, also while they are still there."""
+        """Count these processes no more, even while they are still there: their models were unloaded."""
         for pid in pids:
             # One that cannot be read now is gone, or goes on counting.
             with contextlib.suppress(OSError):
@@ -78,7 +79,7 @@ class StubProcesses:
                     self._retired[pid] = began
 
     def retired(self, pid: int) -> bool:
-        """Whether this one was retired and is still there."""
+        """Return whether this process was retired and is still there."""
         try:
             if pid in self._retired and self._began(pid) == self._retired[pid]:
                 return True
@@ -89,35 +90,37 @@ class StubProcesses:
         return False
 
     def of(self, models: Iterable[str]) -> tuple[int, ...]:
-        """The processes of these Triton models, as they were found, less those that were retired since."""
+        """Return the processes of these Triton models, as they were found, less those that were retired since."""
         return tuple(pid for model in models for pid in self._pids.get(model, ()) if pid not in self._retired)
 
     def alive(self, pid: int) -> bool:
-        """A stopped one is, a dead one that nobody has asked after is not."""
+        """Return whether a process goes on: a stopped one does, a dead one that nobody has asked after does not."""
         return self._state(pid) not in _GONE
 
     def all_alive(self, models: Iterable[str]) -> bool:
+        """Return whether each process that was found of these Triton models goes on."""
         return all(self.alive(pid) for pid in self.of(models))
 
     def whole(self, entry: ModelEntry) -> bool:
-        """Look, and say whether none of an entry's processes is missing."""
+        """Scan, and return whether none of an entry's processes is missing."""
         self.scan()
         names = entry.triton_models
         return self.all_alive(names) and all(len(self.of([name])) >= entry.instances_of(name) for name in names)
 
     def any_stopped(self, model: str) -> bool:
+        """Return whether a signal or a debugger has stopped a process of this Triton model."""
         return any(self._state(pid) in _STOPPED for pid in self.of([model]))
 
     def measure(self, groups: Mapping[str, Iterable[str]]) -> dict[str, int]:
-        """Look, and say how many bytes the processes of each group of Triton models hold; 0 is not known.
+        """Scan, and return how many bytes the processes of each group of Triton models hold; 0 if that is not known.
 
-        A page that several share counts in each by its part. Some milliseconds for each process.
+        A page that several share counts in each by its part. It takes some milliseconds for each process.
         """
         self.scan()
         return {name: sum(self._memory(pid) for pid in self.of(models)) for name, models in groups.items()}
 
     def _state(self, pid: int) -> str:
-        """The kernel's letter for it; empty where there is none, a question mark where that cannot be told now."""
+        """Return the kernel's letter for a process; empty if there is none, `?` if that cannot be told now."""
         try:
             return self._stat(pid)[0]
         except _NO_PROCESS:
@@ -126,7 +129,10 @@ class StubProcesses:
             return "?"
 
     def _began(self, pid: int) -> int | None:
-        """In clock ticks since the machine's start, which makes a number one process's; None where it is gone."""
+        """Return when a process began, in clock ticks since the machine's start; None if it is gone.
+
+        Its number may be another's later, but not with the same time.
+        """
         try:
             stat = self._stat(pid)
         except _NO_PROCESS:
@@ -134,7 +140,7 @@ class StubProcesses:
         return None if stat[0] in _GONE else int(stat[_START])
 
     def _stat(self, pid: int) -> list[str]:
-        """What follows its name, which may have blanks."""
+        """Return the fields of a process's `stat` that follow its name, which may have blanks."""
         return (self._proc / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
 
     def _memory(self, pid: int) -> int:
@@ -155,7 +161,7 @@ class StubProcesses:
 
 
 class SupervisorPipe:
-    """`schwift serve`, which owns these processes: asked over a pipe to end them."""
+    """Asks `schwift serve`, which owns Triton's processes, over a pipe to end some."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -163,11 +169,11 @@ class SupervisorPipe:
         os.set_blocking(pipe, False)
 
     def kill(self, model: str) -> bool:
-        """All of this Triton model; whether it was told."""
+        """Ask to end all processes of this Triton model; return whether the order could be sent."""
         return self._ask(KillModel(model))
 
     def end(self, pid: int) -> bool:
-        """This one, of any Triton model; whether it was told."""
+        """Ask to end this process, of any Triton model; return whether the order could be sent."""
         return self._ask(EndProcess(pid))
 
     def _ask(self, order: KillOrder) -> bool:

@@ -1,4 +1,4 @@
-"""What `schwift reload` speaks with: a Unix socket of the user's own. converter/schema/control.py has what is said."""
+"""The Unix socket of the user's own that `schwift reload` speaks with. converter/schema/control.py has what is said."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _BACKLOG = 4
 
 
 class ControlServer:
-    """Of every worker; the one that leads listens.
+    """Answers `schwift reload`. Every worker has one; the one that leads listens, on the socket at `path`.
 
     `folders` is what is said of the served folders; `repository` is where this process sees the repository.
     """
@@ -61,7 +61,7 @@ class ControlServer:
         self._conversations: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Ends when cancelled."""
+        """Wait until this worker leads, end a reload that was cut off before, and listen; end when cancelled."""
         while not self._registry_sync.try_lead():
             await asyncio.sleep(_FOLLOW_SECONDS)
         if self._reloader.on_trial:
@@ -108,7 +108,7 @@ class ControlServer:
             self._reloader.release()
 
     async def _settle_later(self) -> None:
-        """Whenever a reload could not be ended, as when Triton is away: try again, for ever."""
+        """Try again, for ever, to end a reload that could not be ended, as when Triton is away."""
         wait = _AGAIN_SECONDS
         while True:
             await asyncio.sleep(wait)
@@ -120,7 +120,7 @@ class ControlServer:
                     await self._settle_alone()
 
     async def _settle_alone(self) -> None:
-        """Nobody is there any more to say what to do."""
+        """Serve what the repository on the disk holds, since nobody is there any more to say what to do."""
         try:
             await self._reloader.commit(read_manifest(self._repository), _log.info)
         except (errors.ReloadFailed, RepositoryError) as error:
@@ -130,7 +130,7 @@ class ControlServer:
 
 
 class _Conversation:
-    """One connection, and at most one reload."""
+    """One connection of `schwift reload`, and at most one reload."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class _Conversation:
         return None
 
     async def hold(self, first: ControlRequest) -> None:
-        """Answer requests until the other side ends."""
+        """Answer requests, of which this is the first, until the other side ends; give up what it only tried."""
         request: ControlRequest | None = first
         try:
             while request is not None:
@@ -205,7 +205,10 @@ class _Conversation:
 
 
 def _listen(path: Path) -> socket.socket:
-    """A socket that only this user can connect to. OSError where another server listens there."""
+    """Make a socket that only this user can connect to, and listen on it.
+
+    Raises: OSError if another server listens there.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with address(path) as place:

@@ -1,9 +1,9 @@
-"""Puts new versions of models in the place of the served ones, without a gap.
+"""Put new versions of models in the place of the served ones, without a gap.
 
 A new version is loaded under a trial name beside the served one, and asked made-up rows while nobody uses it. Then
 requests go to it under that name; the models' own names, which native clients use too, are loaded anew, checked, and
 the requests go back to them. At each step there is a whole version that answers, and each request keeps to the version
-that it began with. Of several workers the leading one does this, and a version goes when all of them have left it.
+that it began with. The leading one of several workers does this, and a version goes when all of them have left it.
 
 While a new version is only tried, the reconciler looks after the served one. From then until all is over it does not:
 what it was loading is waited for first, and what dies from then on is replaced by the reload itself, or found by the
@@ -42,7 +42,10 @@ _ADOPT_SECONDS = 5.0
 
 
 class Reloader:
-    """The leading worker's. `answer_timeout` of one request, in seconds; `table` has what each worker has adopted."""
+    """Puts new versions in the place of served ones, in the worker that leads: `stage`, `switch`, `commit`.
+
+    `answer_timeout` is that of one request, in seconds; `table` has what each worker has adopted.
+    """
 
     def __init__(
         self,
@@ -66,11 +69,11 @@ class Reloader:
         self._replaced: list[ModelEntry] = []
 
     def served(self) -> dict[str, int]:
-        """The number of the version of each model."""
+        """Return the number of the version of each served model, by the model's name."""
         return {name: model.entry.version for name, model in self._registry.models.items()}
 
     def failed(self) -> list[str]:
-        """The models that are given up: with nothing changed, a reload is how they are tried again."""
+        """Return the models that are given up: with nothing changed, a reload is how they are tried again."""
         return [name for name, model in self._registry.models.items() if model.status.state == "failed"]
 
     @property
@@ -79,9 +82,11 @@ class Reloader:
         return any(TRIAL_MARK in model.entry.direct for model in self._registry.models.values())
 
     async def stage(self, entries: Sequence[ModelEntry], suffix: str, say: Say) -> None:
-        """Load these under their trial names and try them. ReloadFailed unloads them all again.
+        """Load these entries under their trial names and try them; `say` takes lines for the user.
 
         On return the reconciler leaves these models alone, until `commit` or `release`.
+
+        Raises: ReloadFailed, and then all of them are unloaded again.
         """
         new = [entry for entry in entries if entry.name not in self._registry.models]
         if len(new) > self._registry.room:
@@ -99,7 +104,7 @@ class Reloader:
             raise
 
     async def give_up(self, entries: Sequence[ModelEntry], suffix: str) -> None:
-        """Unload the trial names."""
+        """Unload the trial names of these entries."""
         for entry in entries:
             await self._loader.unload(entry.on_trial(suffix), force=True)
 
@@ -119,7 +124,7 @@ class Reloader:
     async def commit(self, manifest: Manifest, say: Say) -> None:
         """Serve what the repository on the disk holds, under its own names, and leave all to the reconciler again.
 
-        ReloadFailed leaves requests where they are.
+        Raises: ReloadFailed, and then requests go on where they are.
         """
         try:
             await self._settle(manifest, say)
@@ -147,7 +152,10 @@ class Reloader:
             say(f"{name}: served no more")
 
     async def _take_turn(self, names: Set[str], say: Say) -> None:
-        """ReloadFailed where the reconciler goes on loading one of these models for too long."""
+        """Wait until the reconciler is done with these models, and keep it from them.
+
+        Raises: ReloadFailed if it goes on loading one of them for too long.
+        """
         names = names - self._ours
         ends = self._clock() + self._loader.timeout + _RECOVERY_SECONDS
         told = False
@@ -162,7 +170,10 @@ class Reloader:
         self._ours |= names
 
     async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
-        """Load the Triton models of an entry and try them."""
+        """Load the Triton models of an entry and try them.
+
+        Raises: ReloadFailed with the reason, if they do not load, or do not answer as they should.
+        """
         try:
             seconds = await self._loader.load(entry)
         except errors.ModelUnavailable as error:
@@ -180,7 +191,10 @@ class Reloader:
         say(f"{entry.name}: version {entry.version} loaded{on_trial} in {seconds:.1f} s{result}")
 
     async def _replace(self, entries: Sequence[ModelEntry], removed: Sequence[str]) -> None:
-        """Wait until every worker has heard of it, and has answered what began before."""
+        """Serve these entries and the removed names no more; wait until every worker has left what was there before.
+
+        A worker that takes longer than a request may is logged, and not waited for.
+        """
         if not entries and not removed:
             return
         names = [*removed, *(entry.name for entry in entries)]
@@ -199,7 +213,7 @@ class Reloader:
 
 
 async def adopt(registry: Registry, bindings: Bindings, mark: counters.Cell) -> None:
-    """In every worker: write down which generation it serves once nothing of the ones before is in flight."""
+    """Write down which generation this worker serves, once nothing of those before is in flight, until cancelled."""
     while True:
         if mark.mine != registry.generation and not bindings.leaving():
             mark.set(registry.generation)

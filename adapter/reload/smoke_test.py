@@ -1,7 +1,7 @@
-"""Tries a model that nobody uses yet: made-up rows through each of its Triton models, and the answer's form is checked.
+"""Try a model that nobody uses yet: made-up rows through each of its Triton models, and the answer's form is checked.
 
 The rows are valid in form, but not in meaning: a model may raise on them and be well. So an error of the model's code
-counts only where the version that is served takes the same rows and does not raise.
+counts only if the version that is served takes the same rows and does not raise.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ _log = logging.getLogger("schwift.adapter")
 
 
 async def check(backend: InferenceBackend, entry: ModelEntry, served: ModelEntry | None, timeout: float) -> str | None:
-    """A warning, or None. ReloadFailed where the model of `entry` is not fit to be served.
+    """Ask each Triton model of an entry a made-up row or two; return a warning for the user, or None.
 
     `served` is what it would take the place of; `timeout` is for each call, in seconds.
+
+    Raises: ReloadFailed if the model is not fit to be served.
     """
     try:
         for name in entry.triton_models:
@@ -40,7 +42,10 @@ async def check(backend: InferenceBackend, entry: ModelEntry, served: ModelEntry
 
 
 async def _ask(backend: InferenceBackend, entry: ModelEntry, triton_model: str, timeout: float) -> None:
-    """One call with as many rows as show that rows are kept apart."""
+    """Make one call, with as many rows as show that rows are kept apart, and check the answer's shapes.
+
+    Raises: AdapterError, which says what went wrong with the call or its answer.
+    """
     rows = 1 if triton_model == entry.front else min(2, entry.direct_max_rows)
     codec = Codec(entry)
     arrays = codec.request.example(rows)
