@@ -12,7 +12,7 @@ RESOLUTION = 0.005
 
 
 class DeadlineTimer:
-    """Gives a future DeadlineExceeded at its deadline, unless it is done or discarded by then."""
+    """Give each future DeadlineExceeded at its deadline, unless it is done or discarded by then."""
 
     def __init__(self) -> None:
         self._pending: dict[asyncio.Future[Any], float] = {}
@@ -20,13 +20,16 @@ class DeadlineTimer:
         self._due = 0.0
 
     def add(self, future: asyncio.Future[Any], deadline: float) -> None:
-        """`deadline` is a time of the running loop."""
+        """Watch a future until its `deadline`, a time of the running loop."""
         self._pending[future] = deadline
         if self._timer is None or deadline < self._due:
             self._set_timer(deadline)
 
     def discard(self, future: asyncio.Future[Any]) -> None:
-        """It is done. A timer that was set for it stays: at worst one sweep finds nothing."""
+        """Watch a future no longer, since it is done.
+
+        A timer that was set for it stays: at worst one sweep finds nothing.
+        """
         self._pending.pop(future, None)
 
     def _set_timer(self, when: float) -> None:

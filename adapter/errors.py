@@ -42,7 +42,7 @@ DRAINING = "The server is shutting down: try again shortly, on a new connection.
 
 
 class AdapterError(Exception):
-    """`detail` is one sentence for the client; `inside` is for the log only."""
+    """What became of a request: `detail` is one sentence for the client, `inside` is for the log only."""
 
     def __init__(self, detail: str, inside: str = "") -> None:
         super().__init__(detail)
@@ -51,7 +51,7 @@ class AdapterError(Exception):
 
 
 class Refused(AdapterError):
-    """For the log: `why` in one word, and the name of the key that was shown."""
+    """The sender may not do this. For the log: `why` in one word, and the name of the `key` that was shown."""
 
     def __init__(self, detail: str, inside: str = "", why: str = "", key: str = "") -> None:
         super().__init__(detail, inside)
@@ -60,101 +60,106 @@ class Refused(AdapterError):
 
 
 class Unauthenticated(Refused):
-    pass
+    """The request shows no key, or none that is valid."""
 
 
 class Forbidden(Refused):
-    pass
+    """The key that was shown does not allow this."""
 
 
 class BadRequest(AdapterError):
-    pass
+    """The client sent what cannot be answered as it is."""
 
 
 class MalformedRequest(BadRequest):
-    pass
+    """What came is not HTTP/1.x."""
 
 
 class HeadTooLarge(BadRequest):
-    pass
+    """The request's head is longer, or has more headers, than the settings allow."""
 
 
 class SlowRequest(BadRequest):
-    pass
+    """The request's head or body did not come in time."""
 
 
 class MalformedJson(BadRequest):
-    pass
+    """The body is not JSON in UTF-8, or has a number out of range or a key twice in an object."""
 
 
 class BadHeader(BadRequest):
-    pass
+    """A header that the adapter reads has a value that it cannot use."""
 
 
 class UnknownModel(BadRequest):
-    pass
+    """No model has the name that stands in the path."""
 
 
 class EndpointOff(BadRequest):
-    pass
+    """The model's config leaves this endpoint out."""
 
 
 class BodyTooLarge(BadRequest):
-    pass
+    """The body is longer than the settings, or one row of this model, allow."""
 
 
 class UnsupportedMedia(BadRequest):
-    pass
+    """The body is announced as something that the adapter does not read."""
 
 
 class BadFeatures(BadRequest):
-    pass
+    """The body is JSON, and its features are not what the model takes."""
 
 
 class AlreadyBatched(BadRequest):
-    pass
+    """A request to /predict_batched has more than one row."""
 
 
 class TryLater(AdapterError):
+    """The same request may be answered later: `retry_after` seconds from now."""
+
     def __init__(self, detail: str, inside: str = "", retry_after: float = 1.0) -> None:
         super().__init__(detail, inside)
         self.retry_after = retry_after
 
 
 class QuotaExceeded(TryLater):
-    pass
+    """The client has used up its quota of requests or rows."""
 
 
 class Overloaded(TryLater):
-    pass
+    """The adapter is at a bound of its own: of requests, connections or large bodies."""
 
 
 class QueueFull(TryLater):
-    pass
+    """The model's queue is full, in the adapter or in Triton."""
 
 
 class ModelUnavailable(TryLater):
-    pass
+    """The model is not loaded, or failed to load."""
 
 
 class ModelProcessDead(TryLater):
-    pass
+    """A process of the model died; the reconciler loads the model again."""
 
 
 class UpstreamDown(TryLater):
-    pass
+    """Triton does not answer."""
 
 
 class BreakerOpen(TryLater):
-    pass
+    """Too many calls failed lately, so this one is not made."""
 
 
 class Draining(TryLater):
-    pass
+    """The server is about to end, and does not answer this request any more."""
 
 
 class DeadlineExceeded(AdapterError):
-    """`queued`: it waited in a queue while others were answered, so nothing hangs."""
+    """The request was not answered by its deadline.
+
+    `queued` says that it waited in a queue while others were answered, so nothing hangs.
+    """
 
     def __init__(self, detail: str, inside: str = "", queued: bool = False) -> None:
         super().__init__(detail, inside)
@@ -162,15 +167,15 @@ class DeadlineExceeded(AdapterError):
 
 
 class ModelFailed(AdapterError):
-    pass
+    """The model raised an error on this input."""
 
 
 class BadModelOutput(AdapterError):
-    pass
+    """The model's answer is not what its config promises."""
 
 
 class UpstreamRefused(AdapterError):
-    pass
+    """Triton refused what the adapter had validated: a fault of ours."""
 
 
 class ReloadFailed(Exception):

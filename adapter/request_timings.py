@@ -10,35 +10,45 @@ from converter.schema.settings import RegimeName
 
 
 class RequestTrace(Protocol):
-    """The trace of one request, where traces are on (adapter/telemetry/tracing.py)."""
+    """The trace of one request, if traces are on (adapter/telemetry/tracing.py)."""
 
     def queued(self, seconds: float, ago: float) -> None:
-        """The request waited so many seconds for a call; that was over so long ago."""
+        """Record that the request waited so many seconds for a call, which was over so many seconds `ago`."""
 
     def call(self, joined: Sequence[RequestTrace], model: str, rows: int) -> AbstractContextManager[None]:
-        """The span of a call of a Triton model that is made for these requests, this one the first of them."""
+        """Record a call of a Triton model, for the length of a block.
+
+        `joined` are the requests that it is made for, this one the first of them, and `rows` how many they have in all.
+        """
 
     def finish(self, timings: RequestTimings, status: int, code: str) -> None:
-        """The request was answered; all that is known of it now goes into its span."""
+        """End the request's trace with its answer, and with all that is known of it now."""
 
 
 class Traces(Protocol):
-    """Where they begin."""
+    """Where the traces of requests begin."""
 
     def begin(
         self, headers: Iterable[tuple[bytes, bytes]], endpoint: str, model: str | None, request_id: str
     ) -> RequestTrace:
-        """A request has come. `model` is None where there is none of the name that the client asked for."""
+        """Begin the trace of a request that has come.
+
+        `headers` are the request's. `model` is None if there is none of the name that the client asked for.
+        """
 
     def close(self) -> None:
         """Send what is left, within some seconds."""
 
 
 class RowQuota(Protocol):
-    """What a client may send (adapter/limits/rate_limit.py)."""
+    """How many rows a client may send (adapter/limits/rate_limit.py)."""
 
     def take_rows(self, rows: int) -> None:
-        """Raise QuotaExceeded if these are too many now."""
+        """Take so many rows from the client's quota.
+
+        Raises:
+            QuotaExceeded: these are too many now.
+        """
 
 
 class RequestTimings:

@@ -22,7 +22,10 @@ _MOST_KNOWN = 256
 
 
 class _Head:
-    """Status, length of the body, that of the JSON header in it, and whether the connection ends with the answer."""
+    """The head of an answer: its status, and the length of the body and of the JSON header in it, in bytes.
+
+    `closes` says that the connection ends with this answer.
+    """
 
     __slots__ = ("closes", "json_length", "length", "status")
 
@@ -55,7 +58,7 @@ def _read_head(head: bytes) -> _Head:
 
 
 class Response:
-    """Status, the length of the JSON header, and the body."""
+    """An answer of Triton: its status, its body, and how many bytes of the body are the JSON header."""
 
     __slots__ = ("body", "json_length", "status")
 
@@ -66,7 +69,10 @@ class Response:
 
 
 class Connection(asyncio.Protocol):
-    """One call at a time: `send`, then await `answer`. Not to be used again once it is `broken`."""
+    """Carry one call at a time: `send` a request, then await its answer.
+
+    A connection that is `broken` is not to be used again.
+    """
 
     def __init__(self) -> None:
         self.broken = False
@@ -82,10 +88,15 @@ class Connection(asyncio.Protocol):
         self._start = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, to write requests to."""
         # Not checked: uvloop's transports are of no asyncio class.
         self._transport = cast(asyncio.Transport, transport)
 
     def send(self, request: bytes, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Response]:
+        """Write a whole HTTP request, and return the future of its answer.
+
+        The future raises UpstreamDown if the connection had ended, or ends before the answer is whole.
+        """
         assert self._transport is not None
         self._answer = loop.create_future()
         self.heard = False
@@ -98,11 +109,13 @@ class Connection(asyncio.Protocol):
         return self._answer
 
     def close(self) -> None:
+        """Abort the connection; a call that is in flight ends with UpstreamDown."""
         self.broken = True
         if self._transport is not None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        """Collect the bytes of an answer, and resolve its future once all of them are there."""
         if self._answer is None:
             self.close()  # bytes that nobody asked for
             return
@@ -126,6 +139,7 @@ class Connection(asyncio.Protocol):
         self._end(response)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Fail the call that is in flight, if there is one, with UpstreamDown."""
         self.broken = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, f"the connection was lost: {exc}"))
@@ -137,7 +151,7 @@ class Connection(asyncio.Protocol):
             on_end(response)
 
     def _find_head(self) -> bool:
-        """Whether the whole head is there."""
+        """Return whether the whole head is there, and read it if so."""
         end = self._buffer.find(_HEADER_END)
         if end < 0:
             if len(self._buffer) > _MOST_HEADER:

@@ -12,7 +12,10 @@ _UNUSED_SECONDS = 2.0
 
 
 class ConnectionPool:
-    """`release` is called in a running loop. After `close` nothing is kept any more."""
+    """Keep the connections that no call uses now.
+
+    `release` is called in a running loop. After `close` none is kept any more.
+    """
 
     def __init__(self) -> None:
         self.closed = False
@@ -25,7 +28,10 @@ class ConnectionPool:
         return len(self._idle)
 
     def acquire(self) -> Connection | None:
-        """The connection used last that is still good; Triton may have closed it meanwhile."""
+        """Take the connection used last that is still good, as far as is known; None if there is none.
+
+        Triton may have closed it meanwhile.
+        """
         idle = self._idle
         while idle:
             connection = idle.pop()
@@ -36,7 +42,7 @@ class ConnectionPool:
         return None
 
     def release(self, connection: Connection) -> None:
-        """It is free again; closed where it is of no use."""
+        """Give a connection back for the next call, or close it if it is of no use."""
         if connection.broken or self.closed:
             connection.close()
             return
@@ -45,6 +51,7 @@ class ConnectionPool:
             self._look_later()
 
     def close(self) -> None:
+        """Close all connections that are kept, and from now on each that is released."""
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -55,7 +62,7 @@ class ConnectionPool:
         self._timer = asyncio.get_running_loop().call_later(_UNUSED_SECONDS, self._close_unused)
 
     def _close_unused(self) -> None:
-        """All that were not taken since the last look, but one for the next call."""
+        """Close all that no call took since the last look, but one for the next call."""
         for connection in self._idle[1 : self._unused]:
             connection.close()
         del self._idle[1 : self._unused]

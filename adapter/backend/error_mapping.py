@@ -51,7 +51,10 @@ _RAISED = re.compile(re.escape(error_mark("model_error")) + r" (\w+)")
 
 
 def translate(code: Any, text: str) -> errors.AdapterError:
-    """Triton's status and text as one of our errors; the text itself stays inside."""
+    """Return the error of ours that Triton's status and text mean; the text itself stays inside.
+
+    `code` is a status of gRPC, or None; it counts if the text says nothing that we know.
+    """
     for phrase, kind, detail in _BY_TEXT:
         if phrase is QUEUE_TIMEOUT and phrase in text:
             return errors.DeadlineExceeded(detail, text, queued=True)
@@ -65,9 +68,10 @@ def translate(code: Any, text: str) -> errors.AdapterError:
 
 
 def load_reason(text: str) -> str:
-    """Triton's account of a failed load as one sentence for /health.
+    """Return Triton's account of a failed load as one sentence for /health.
 
-    The runtime's own sentences as they are; of a user's exception its type alone, since its text may hold anything.
+    The runtime's own sentences stay as they are; a user's exception is named by its type alone, since its text may hold
+    anything.
     """
     if found := _SENTENCE.search(text):
         return found.group(1).strip()

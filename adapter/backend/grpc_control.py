@@ -1,4 +1,4 @@
-"""Loads, unloads and watches Triton's models over gRPC, and fetches its metrics."""
+"""Control Triton over gRPC: load, unload and watch its models, and fetch its metrics."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _UNIX = "unix:"
 
 
 class GrpcControl:
-    """Triton without inference. Make it inside a running event loop.
+    """All that the adapter asks of Triton but inference. Make it inside a running event loop.
 
-    Addresses are host:port or unix:path, of metrics a URL or unix:path. `key` gives what is sent with the calls that
-    Triton takes from us alone: it is asked each time, as Triton may be started again with another.
+    Addresses are host:port or unix:path; that of the metrics is a URL or unix:path. `key` gives what is sent with the
+    calls that Triton takes from us alone: it is asked each time, as Triton may be started again with another.
     """
 
     def __init__(self, address: str, metrics_url: str, key: Callable[[], Metadata] = tuple) -> None:
@@ -53,6 +53,13 @@ class GrpcControl:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def states(self, timeout: float) -> Mapping[str, str]:
+        """Return the state of each model that is loaded or was: `READY`, or why not.
+
+        By `name/version`, and by `name` for whichever of its versions is ready.
+
+        Raises:
+            UpstreamDown: Triton does not answer within `timeout` seconds.
+        """
         states: dict[str, str] = {}
         for model in await self._index(timeout):
             state = model.state or "not loaded"
@@ -63,6 +70,12 @@ class GrpcControl:
         return states
 
     async def load(self, model: str, timeout: float) -> None:
+        """Load or reload a model within `timeout` seconds.
+
+        Raises:
+            ModelUnavailable: it is not loaded; with Triton's reason in `inside`.
+            UpstreamDown: Triton does not answer.
+        """
         began = time.monotonic()
         load = LoadProgress(await self._states_of(model, timeout))
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
@@ -82,6 +95,11 @@ class GrpcControl:
             raise errors.ModelUnavailable(UNAVAILABLE, end.reason)
 
     async def unload(self, model: str, timeout: float) -> None:
+        """Unload a model within `timeout` seconds, and end its processes.
+
+        Raises:
+            UpstreamDown: Triton does not answer, or not in time.
+        """
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         try:
             call = self._stub.RepositoryModelUnload(request, timeout=timeout, metadata=self._key())
@@ -90,7 +108,13 @@ class GrpcControl:
             raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
 
     async def _answer(self, call: Any, look: Callable[[States], State | None], model: str) -> State | None:
-        """Wait for the answer; the state in which it ended where that is known by the index alone. AioRpcError."""
+        """Wait for the answer to a load or an unload.
+
+        Return the state in which it ended if that is known by the index alone, and None once it is answered.
+
+        Raises:
+            AioRpcError: the call failed.
+        """
         answer = asyncio.ensure_future(call)
         ended: float | None = None
         try:
@@ -117,7 +141,11 @@ class GrpcControl:
         return {each.version: State(each.state, each.reason) for each in index if each.name == model}
 
     async def _index(self, timeout: float) -> Sequence[Any]:
-        """Of every version of each model: name, version, state and reason. UpstreamDown."""
+        """Return the name, version, state and reason of every version of each model.
+
+        Raises:
+            UpstreamDown: Triton does not answer.
+        """
         try:
             index = await self._stub.RepositoryIndex(
                 service_pb2.RepositoryIndexRequest(), timeout=timeout, metadata=self._key()
@@ -128,12 +156,14 @@ class GrpcControl:
         return models
 
     async def metrics(self, timeout: float) -> bytes:
+        """Return Triton's own metrics as Prometheus text; empty if it does not answer."""
         try:
             return await asyncio.to_thread(_get, self._metrics_url, timeout)
         except (OSError, ValueError, http.client.HTTPException):
             return b""
 
     async def close(self) -> None:
+        """Close the gRPC channel."""
         await self._channel.close()
 
 

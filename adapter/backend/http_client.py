@@ -63,13 +63,13 @@ _DECODE_FAILURE = msgspec.json.Decoder(_Failure).decode
 
 
 class HttpInference:
-    """Calls of Triton's models over as many connections as there are calls at a time.
+    """Call Triton's models over as many connections as there are calls at a time.
 
-    `call_headers` gives whole lines for the head of the call that is being made, where there is something to add.
+    `address` is host:port, or unix:path. `call_headers` gives whole lines for the head of the call that is being made,
+    if there is something to add.
     """
 
     def __init__(self, address: str, call_headers: Callable[[], bytes] | None = None) -> None:
-        """`address` is host:port, or unix:path."""
         self._host, _, self._place = address.rpartition(":")
         self._unix = self._host == "unix"
         self._address = b"localhost" if self._unix else address.encode()
@@ -94,7 +94,14 @@ class HttpInference:
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:
-        """The output tensors by name. Raises AdapterError; ends at `deadline`, a time of the running loop."""
+        """Call a Triton model, and return its output tensors by name, each (rows, *dims).
+
+        The call ends at `deadline`, a time of the running loop. `queued` says that the model has a queue, which is to
+        drop it then. `request_id` is what the model sees as the call's id.
+
+        Raises:
+            AdapterError: what became of the call in place of an answer.
+        """
         loop = self._loop = self._loop or asyncio.get_running_loop()
         left = deadline - loop.time()
         if left <= 0:
@@ -121,25 +128,35 @@ class HttpInference:
         return _read(response, outputs)
 
     def forget(self, model: str) -> None:
-        """It was unloaded: what is still to come of its calls is not waited for."""
+        """Drop the overdue calls of an unloaded model."""
         self._late.forget(model)
         if not self._in_flight[model]:
             del self._in_flight[model]
 
     def abandon(self, model: str) -> None:
-        """Triton may never answer what it was about to give to a process that it took for dead."""
+        """Fail the calls of a model whose processes were ended, with ModelProcessDead.
+
+        Triton may never answer what it was about to give to a process that it took for dead.
+        """
         self._late.forget(model)
         for answer in self._in_flight.pop(model, ()):
             if not answer.done():
                 answer.set_exception(errors.ModelProcessDead(UNAVAILABLE, "the process that had this call was ended"))
 
     def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
+        """Have `watcher` called with each model that an overdue call's answer shows to be dead.
+
+        Its second argument is when that call began, by the monotonic clock.
+        """
         self._tell_of_death = watcher
 
     async def _exchange(
         self, model: str, connection: Connection, request: bytes, deadline: float, loop: asyncio.AbstractEventLoop
     ) -> Response:
-        """There and back on one connection, which is closed where anything goes wrong."""
+        """Send a request and return its answer, on one connection.
+
+        If the deadline passes, the connection is kept for the late answer; after any other error it is closed.
+        """
         began = loop.time()
         answer = connection.send(request, loop)
         self._deadline_timer.add(answer, deadline)
@@ -159,7 +176,7 @@ class HttpInference:
             in_flight.discard(answer)
 
     def _leave(self, model: str, connection: Connection, began: float) -> None:
-        """A call that is too late goes on in Triton; its connection is used again once its answer is read."""
+        """Let a call that is too late go on in Triton; use its connection again once its answer is read."""
         if connection.broken or self._idle.closed:
             connection.close()
             return
@@ -177,7 +194,11 @@ class HttpInference:
         self._late.add(model, connection.close)
 
     async def _wait_for_late(self, model: str, deadline: float) -> None:
-        """Until fewer calls are late. DeadlineExceeded."""
+        """Wait until fewer calls of a model are overdue.
+
+        Raises:
+            DeadlineExceeded: they are as many until then.
+        """
         while self._late.full(model):
             change = self._late.change()
             self._deadline_timer.add(change, deadline)
@@ -187,12 +208,12 @@ class HttpInference:
                 self._deadline_timer.discard(change)
 
     def close(self) -> None:
-        """Close what is idle now, and the rest as its calls end."""
+        """Close what is idle or waits for a late answer now, and the rest as its calls end."""
         self._late.forget()
         self._idle.close()
 
     async def _connect(self, deadline: float) -> Connection:
-        """A new connection; one that is refused is tried once more, since nothing was sent on it."""
+        """Return a new connection; if it is refused, try once more, since nothing was sent on it."""
         try:
             return await self._connect_once(deadline)
         except errors.UpstreamDown:

@@ -17,7 +17,7 @@ _MOST_KNOWN = 1024
 
 
 class InferRequest:
-    """For calls of one Triton model at one address."""
+    """Write the requests for calls of one Triton model; `address` is what their Host header says."""
 
     def __init__(self, model: str, address: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         self.inputs = inputs
@@ -37,8 +37,9 @@ class InferRequest:
         self._known: dict[tuple[int, ...], bytes] = {}
 
     def fill(self, arrays: Arrays, queue_timeout: float | None, more_head: bytes, request_id: str) -> bytes:
-        """`queue_timeout` in seconds is what Triton's queue may keep it; `more_head` are more whole headers.
+        """Return the whole HTTP request of a call with these arrays, which are by the inputs' names.
 
+        `queue_timeout` in seconds is what Triton's queue may keep it; `more_head` are more whole headers.
         `request_id` is what the model sees as the call's id; empty is none.
         """
         if self._simple is not None and queue_timeout is None and not more_head and not request_id:
@@ -61,7 +62,7 @@ class InferRequest:
         more_head: bytes,
         request_id: str,
     ) -> bytes:
-        """All but the values; `shapes` with the bytes of each."""
+        """Return all of a request but its tensors' values; `shapes` has the bytes of each beside its shape."""
         described = [
             b'%b%b,"parameters":{"binary_data_size":%d}}' % (start, orjson.dumps(shape), size)
             for start, (shape, size) in zip(self._starts, shapes, strict=True)

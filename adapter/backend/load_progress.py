@@ -1,7 +1,7 @@
 """What became of a load or an unload whose answer does not come, by Triton's index of its models.
 
-Where the wall clock was set back, the timers of the pinned Triton's gRPC stand still until it is again where it was,
-and with them its answers to loads and unloads, which it sends by a timer. They are done all the same, and the index is
+If the wall clock was set back, the timers of the pinned Triton's gRPC stand still until it is again where it was, and
+with them its answers to loads and unloads, which it sends by a timer. They are done all the same, and the index is
 answered at once.
 """
 
@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 
 class State(NamedTuple):
-    """Of one version of a model: `READY`, `LOADING`, `UNLOADING`, `UNAVAILABLE` with a reason, or empty."""
+    """The state of one version of a model.
+
+    `name` is `READY`, `LOADING`, `UNLOADING`, `UNAVAILABLE`, which has a `reason`, or empty.
+    """
 
     name: str
     reason: str = ""
@@ -30,7 +33,7 @@ _UNLOADED = "unloaded"
 
 @dataclass
 class LoadProgress:
-    """Of one model, with its states `before`; `look` takes those that it has later.
+    """Follow the load of one model by its states: those `before`, and those that `look` is given later.
 
     A version that was ready before and was not seen otherwise since says nothing, nor does one whose failure is the one
     from before.
@@ -41,7 +44,10 @@ class LoadProgress:
     _changed: set[str] = field(default_factory=set)
 
     def look(self, states: States) -> State | None:
-        """How it ended, `READY` or a failure; None while it goes on, or where that cannot be told."""
+        """Return how the load ended, with `READY` or a failure.
+
+        None while it goes on, or if the states do not tell.
+        """
         self._changed |= {version for version, state in states.items() if state != self.before.get(version)}
         changed = [states[version] for version in self._changed if version in states]
         for state in changed:
@@ -54,7 +60,7 @@ class LoadProgress:
 
 
 def unloaded(states: States) -> State | None:
-    """How an unload ended; None while a version is ready or about to be."""
+    """Return how an unload ended; None while a version is ready or about to be."""
     if any(state.name in (_READY, "LOADING") for state in states.values()):
         return None
     return State(_FAILED, _UNLOADED)

@@ -15,7 +15,7 @@ _MOST = 4
 
 
 class OverdueCalls:
-    """By Triton model. Lives in one event loop."""
+    """Count the overdue calls of each Triton model, in one event loop, and give them up when asked."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -23,14 +23,19 @@ class OverdueCalls:
         self._waiting: list[asyncio.Future[None]] = []
 
     def full(self, model: str) -> bool:
+        """Return whether so many calls of a model are overdue that the next one has to wait."""
         return self._counts[model] >= _MOST
 
     def add(self, model: str, close: Callable[[], None]) -> None:
-        """`close` gives the call up for good; `ended` is called in either case."""
+        """Count one more overdue call.
+
+        `close` gives the call up for good; `ended` is to be called when it is answered, and when it is given up.
+        """
         self._counts[model] += 1
         self._closers.setdefault(model, set()).add(close)
 
     def ended(self, model: str, close: Callable[[], None]) -> None:
+        """Count a call no longer, and tell those who wait for a change."""
         self._counts[model] -= 1
         self._closers[model].discard(close)
         waiting, self._waiting = self._waiting, []
@@ -39,13 +44,13 @@ class OverdueCalls:
                 future.set_result(None)
 
     def change(self) -> asyncio.Future[None]:
-        """Done when the next of them ends, of whichever model."""
+        """Return a future that is done when the next overdue call ends, of whichever model."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         return future
 
     def forget(self, model: str | None = None) -> None:
-        """Give up those of a model that was unloaded; None: all."""
+        """Give up the overdue calls of a model that was unloaded; None: of all models."""
         for name in [model] if model is not None else list(self._closers):
             for close in list(self._closers.get(name, ())):
                 close()

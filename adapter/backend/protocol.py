@@ -16,7 +16,10 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class InferenceBackend(Protocol):
-    """Every call raises an AdapterError, and ends within its `timeout` in seconds, or at its `deadline`."""
+    """Run models and call them.
+
+    Every call raises an AdapterError, and ends within its `timeout` in seconds, or at its `deadline`.
+    """
 
     async def infer(
         self,
@@ -28,34 +31,47 @@ class InferenceBackend(Protocol):
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:
-        """One call: the output tensors by name, each (rows, *dims).
+        """Make one call, and return the output tensors by name, each (rows, *dims).
 
-        `deadline` is a time of the running loop. `queued`: the model has a queue, which is to drop the call then.
-        `request_id` is what the model sees as the call's id.
+        `deadline` is a time of the running loop. `queued` says that the model has a queue, which is to drop the call
+        then. `request_id` is what the model sees as the call's id.
         """
 
     async def states(self, timeout: float) -> Mapping[str, str]:
-        """Each model that is loaded or was: `READY`, or why not. UpstreamDown if the server does not answer.
+        """Return the state of each model that is loaded or was: `READY`, or why not.
 
         By `name/version`, and by `name` for whichever of its versions is ready.
+
+        Raises:
+            UpstreamDown: the server does not answer.
         """
 
     async def load(self, model: str, timeout: float) -> None:
-        """Load or reload a model. ModelUnavailable with the server's reason in `inside`."""
+        """Load or reload a model.
+
+        Raises:
+            ModelUnavailable: it is not loaded; with the server's reason in `inside`.
+            UpstreamDown: the server does not answer.
+        """
 
     async def unload(self, model: str, timeout: float) -> None:
-        """Unload a model, and end its processes. UpstreamDown if the server does not answer."""
+        """Unload a model, and end its processes.
+
+        Raises:
+            UpstreamDown: the server does not answer.
+        """
 
     def abandon(self, model: str) -> None:
-        """The processes that had this model's calls were ended: ModelProcessDead to those that are in flight still."""
+        """End a model's calls in flight with ModelProcessDead: the processes that had them were ended."""
 
     def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
-        """Tell it of each model whose process turned out to be dead when nobody waited for its call any more.
+        """Have `watcher` called with each model whose process died under a call that nobody waits for any more.
 
-        And when that call began, by the monotonic clock.
+        Its second argument is when that call began, by the monotonic clock.
         """
 
     async def metrics(self, timeout: float) -> bytes:
-        """The server's own metrics as Prometheus text; empty if it does not answer."""
+        """Return the server's own metrics as Prometheus text; empty if it does not answer."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close what connects the adapter with the server."""

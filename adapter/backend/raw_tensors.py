@@ -12,7 +12,10 @@ from converter.schema.manifest import Tensor
 
 
 def to_raw(array: npt.NDArray[Any]) -> bytes:
-    """Triton's raw tensor: little-endian values in C order; a string is 4 bytes of length, then its bytes."""
+    """Return an array as Triton's raw tensor.
+
+    That is little-endian values in C order; a string is 4 bytes of length, then its bytes.
+    """
     if array.dtype != np.object_:
         return array.tobytes()
     parts: list[bytes] = []
@@ -23,7 +26,11 @@ def to_raw(array: npt.NDArray[Any]) -> bytes:
 
 
 def promised(tensor: Tensor, datatype: str) -> dtypes.DType:
-    """The dtype of a tensor. ValueError where Triton's answer says another."""
+    """Return the dtype that the config promises of an output; `datatype` is Triton's name for what came.
+
+    Raises:
+        ValueError: it is another one.
+    """
     dtype = dtypes.by_name(tensor.dtype)
     if datatype != dtype.triton:
         raise ValueError(f"output {tensor.name} is {datatype}, not {dtype.triton}")
@@ -31,7 +38,11 @@ def promised(tensor: Tensor, datatype: str) -> dtypes.DType:
 
 
 def from_raw(raw: bytes, dtype: dtypes.DType, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The reverse of `to_raw`. ValueError where the bytes do not fill the shape."""
+    """Return the array of Triton's raw tensor, as `to_raw` writes it.
+
+    Raises:
+        ValueError: the bytes do not fill the shape.
+    """
     if dtype.json != "string":
         return np.frombuffer(raw, dtype=dtype.numpy).reshape(shape)
     items: list[bytes] = []

@@ -9,18 +9,18 @@ _MOST = 10.0
 
 
 class RetryBudget:
-    """A budget. It begins with one, so that the first call may be repeated too."""
+    """Allow one repeated call for every ten calls; one more at first, so that the first call may be repeated too."""
 
     def __init__(self) -> None:
         self._left = 1.0
 
     def note(self) -> None:
-        """A call is made for the first time."""
+        """Count a call that is made for the first time."""
         if self._left < _MOST:
             self._left += _PART
 
     def take(self) -> bool:
-        """Whether one more call may be repeated."""
+        """Return whether one more call may be repeated, which then counts as done."""
         if self._left < 1:
             return False
         self._left -= 1

@@ -12,9 +12,10 @@ from adapter.backend.http_client import HttpInference
 
 
 class Triton:
-    """An InferenceBackend. Make it inside a running event loop.
+    """Serve as the adapter's InferenceBackend. Make it inside a running event loop.
 
-    `call_headers` is HttpInference's, `key` GrpcControl's.
+    `http` and `grpc` are addresses, host:port or unix:path. `call_headers` is HttpInference's; `metrics_url` and `key`
+    are GrpcControl's.
     """
 
     def __init__(
@@ -36,9 +37,15 @@ class Triton:
         self.metrics = self._control.metrics
 
     async def unload(self, model: str, timeout: float) -> None:
+        """Unload a model, end its processes, and drop its overdue calls.
+
+        Raises:
+            UpstreamDown: Triton does not answer.
+        """
         await self._control.unload(model, timeout)
         self._http.forget(model)
 
     async def close(self) -> None:
+        """Close the connections of both kinds."""
         self._http.close()
         await self._control.close()

@@ -83,7 +83,7 @@ class Batcher:
 
     @property
     def expecting(self) -> int:
-        """How many requests the next call waits for, a moment."""
+        """How many requests the next call waits for, for a moment; 0 for none."""
         return self._linger.expected
 
     def submit(

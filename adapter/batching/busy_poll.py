@@ -24,7 +24,7 @@ _TRY_EVERY = 16
 
 
 class BusyPoll:
-    """A context for each call that goes alone: within it, and a moment after, the loop does not sleep.
+    """Keep the loop from sleeping during a call that goes alone, for which this is a context, and a moment after.
 
     `clock` is finer than the loop's time, which is whole milliseconds. `awake` is whether it has an effect now.
     """

@@ -15,7 +15,7 @@ _LONGER = 1.5
 
 
 class CallTimes:
-    """One model's, in seconds; 0 until a call has ended.
+    """Learn what one model's calls take, in seconds; 0 until a call has ended.
 
     `mean` is what the model takes for a call. `needed` is the time from sending a call to its answer, however long it
     waits in Triton for another: slower calls are believed at once, quicker ones by and by.

@@ -48,7 +48,10 @@ class PendingRequest:
 
 
 class PendingQueue:
-    """One model's, in one worker; its bounds are for all workers together. `rows` is how many wait."""
+    """Hold the requests of one model that wait in one worker. `rows` is how many rows they have.
+
+    Its bounds are for all workers together.
+    """
 
     def __init__(self, entry: ModelEntry, worker_counters: WorkerCounters) -> None:
         self.rows = 0
