@@ -26,7 +26,7 @@ class RequestTrace(Protocol):
 
 
 class Traces(Protocol):
-    """Where the traces of requests begin."""
+    """Begin the traces of requests, and send them."""
 
     def begin(
         self, headers: Iterable[tuple[bytes, bytes]], endpoint: str, model: str | None, request_id: str

@@ -8,7 +8,7 @@ from converter.schema.manifest import ModelEntry
 
 
 class Codec:
-    """Both ways: `request` reads what clients send, `answer` writes what they get."""
+    """Both ways of one model: `request` reads what clients send, `answer` writes what they get."""
 
     def __init__(self, entry: ModelEntry) -> None:
         self.request = FeaturesParser(entry)

@@ -53,7 +53,7 @@ _LARGE_BYTES = 256 * 1024
 
 
 class FeaturesParser:
-    """Requests of one model."""
+    """Read the requests of one model: JSON to features, and those of one or many requests to tensors."""
 
     def __init__(self, entry: ModelEntry) -> None:
         self._inputs = entry.inputs
@@ -75,7 +75,10 @@ class FeaturesParser:
         ]
 
     def most_bytes_of_a_row(self) -> int | None:
-        """What a body of one row may have, however its numbers are written; None where a row may be of any length."""
+        """Return the most bytes that a body of one row may have, however its numbers are written.
+
+        None if a row may be of any length.
+        """
         dims = [size for tensor in self._inputs for size in tensor.dims]
         if -1 in dims:
             return None
@@ -86,9 +89,11 @@ class FeaturesParser:
         return _ROW_BYTES + values
 
     def parse(self, body: bytes) -> Features:
-        """The rows of a request, of the right JSON types and shape.
+        """Return the rows of a request, of the right JSON types and shape.
 
-        Raises MalformedJson where it is not JSON, BadFeatures where it is and the features are wrong.
+        Raises:
+            MalformedJson: the body is not JSON.
+            BadFeatures: it is, and the features are wrong.
         """
         features = self._features_of_large(body) if len(body) > _LARGE_BYTES else self._features(body)
         if self._width is not None:
@@ -108,14 +113,19 @@ class FeaturesParser:
         return parts
 
     def example(self, rows: int = 1) -> dict[str, Array]:
-        """So many rows of made-up values, of the right shape and dtypes: what `example_rows` has, without its lists."""
+        """Return so many rows of made-up values, of the right shape and dtypes, by the inputs' names.
+
+        They are what `example_rows` has, made without its lists.
+        """
         return {tensor.name: _example_array(tensor, rows) for tensor in self._inputs}
 
     def to_arrays(self, requests: Sequence[Features]) -> dict[str, Array]:
-        """The rows of all requests in order, as one tensor for each input: (rows, *dims), of the model's dtype.
+        """Return the rows of all requests in order, as one tensor for each input: (rows, *dims), of the model's dtype.
 
-        Their rows must have the same shape (`row_shape`). BadFeatures where a number does not fit the dtype; its
-        place is right for a single request.
+        Their rows must have the same shape (`row_shape`).
+
+        Raises:
+            BadFeatures: a number does not fit the dtype; its place is right for a single request.
         """
         single = len(self._inputs) == 1
         return {
@@ -126,7 +136,10 @@ class FeaturesParser:
         }
 
     def row_shape(self, features: Features) -> tuple[int, ...]:
-        """The sizes of a row of each input, one after the other: requests can be joined where these are equal."""
+        """Return the sizes of a row of each input, one after the other.
+
+        Requests can be joined if these are equal.
+        """
         sizes: list[int] = []
         for part, tensor in zip(features, self._inputs, strict=True):
             row = part[0]
@@ -153,7 +166,10 @@ class FeaturesParser:
         return msgspec.defstruct("Body", [("features", features)])
 
     def _features_of_large(self, body: bytes) -> Any:
-        """Millions of new lists would set off the garbage collector over and over, and there is none among them."""
+        """Read a large body without the garbage collector.
+
+        Millions of new lists would set it off over and over, and there is no garbage among them.
+        """
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -215,7 +231,7 @@ class FeaturesParser:
 
 
 def _joined(parts: Sequence[Any], tensor: Tensor, where: str) -> Array:
-    """The rows of all parts; a large body's came as an array (off_loop.py), which was checked."""
+    """Return the rows of all parts; a large body's came as an array (off_loop.py), which was checked."""
     if len(parts) == 1:
         part = parts[0]
         return part if isinstance(part, np.ndarray) else _to_array(part, tensor, where)
@@ -225,7 +241,11 @@ def _joined(parts: Sequence[Any], tensor: Tensor, where: str) -> Array:
 
 
 def _to_array(values: Sequence[Any], tensor: Tensor, where: str) -> Array:
-    """Nested lists of the right JSON type and shape → the model's dtype; what does not fit it is an error."""
+    """Return nested lists of the right JSON type and shape as an array of the model's dtype.
+
+    Raises:
+        BadFeatures: a number does not fit it.
+    """
     dtype = dtypes.by_name(tensor.dtype)
     code = _STRUCT_CODES.get(dtype.numpy)
     if code is None:
@@ -306,7 +326,11 @@ def _place_of(index: int, shape: tuple[int, ...], where: str) -> str:
 
 
 def _check_syntax(body: bytes) -> None:
-    """MalformedJson if the rest of the body is not JSON, or has a key twice; a typed decoder stops at its complaint."""
+    """Check the whole body: a typed decoder stops at its first complaint.
+
+    Raises:
+        MalformedJson: it is not JSON, or has a key twice in an object.
+    """
     try:
         msgspec.json.decode(body)
         duplicate_keys.check(body)
@@ -317,7 +341,7 @@ def _check_syntax(body: bytes) -> None:
 
 
 def _position(error: msgspec.ValidationError) -> list[int]:
-    """Where a complaint is, as indices: later in the body is larger."""
+    """Return where a complaint is, as indices: later in the body is larger."""
     return [int(index) for index in re.findall(r"\[(\d+)\]", str(error))]
 
 
@@ -347,7 +371,7 @@ def _example_array(tensor: Tensor, rows: int) -> Array:
 
 
 def example_rows(tensor: Tensor, rows: int) -> list[Any]:
-    """Valid features of any size, for documents: 1.0, 2.0, … in each row."""
+    """Return valid features of any size, for documents: 1.0, 2.0, … in each row."""
     kind = dtypes.by_name(tensor.dtype).json
 
     def fill(dims: Sequence[int], start: int) -> Any:

@@ -37,7 +37,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Until the other end of the socket is closed."""
+    """Read bodies, one after the other, until the other end of the socket is closed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The loop goes first: it has other clients' requests.
     os.nice(NICE)
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def reply(sock: socket.socket, head: DecodedHead, pieces: list[bytes]) -> None:
-    """Everything goes into the memory but how long its head is."""
+    """Send a head and its pieces, all in anonymous memory; the message says how long they are."""
     raw = msgspec.json.encode(head)
     with new_memory() as memory:
         for piece in (raw, *pieces):
@@ -66,7 +66,7 @@ def reply(sock: socket.socket, head: DecodedHead, pieces: list[bytes]) -> None:
 
 
 def decode(parser: FeaturesParser, body: bytes) -> tuple[DecodedHead, list[bytes]]:
-    """What `parser` makes of a body: the head says what the pieces are."""
+    """Return what `parser` makes of a body: the head says what the pieces are."""
     try:
         features = parser.parse(body)
     except (MalformedJson, BadFeatures) as error:

@@ -1,7 +1,7 @@
 """Whether a key stands twice in an object of a body, which decoders take silently: the last one would win.
 
-Exact, and next to free for the bodies that clients send. Each key has one colon outside of strings, so where a decoder
-found all `required` keys and there are no more colons than those, there are no other keys. Only where a string has a
+Exact, and next to free for the bodies that clients send. Each key has one colon outside of strings, so if a decoder
+found all `required` keys and there are no more colons than those, there are no other keys. Only if a string has a
 colon, or an object more keys, is the body looked at again.
 """
 
@@ -21,12 +21,17 @@ class DuplicateKey(Exception):
 
 
 def may_have_more(body: bytes, required: int) -> bool:
-    """Whether valid JSON, with `required` keys that are known to be there, has more keys than those."""
+    """Return whether valid JSON, with `required` keys that are known to be there, has more keys than those."""
     return body.count(b":") != required and _STRING.sub(b"", body).count(b":") != required
 
 
 def check(body: bytes) -> None:
-    """DuplicateKey where an object of valid JSON has one, however it is spelled. RecursionError where it is deep."""
+    """Look for a key that stands twice in an object of valid JSON, however it is spelled.
+
+    Raises:
+        DuplicateKey: there is one.
+        RecursionError: the JSON is nested too deeply.
+    """
     # Numbers need not be read: one of 5,000 digits is refused by int.
     json.loads(body, object_pairs_hook=_distinct, parse_int=len, parse_float=len)
 

@@ -28,7 +28,7 @@ class _NotFinite(Exception):
 
 
 class PredictionsWriter:
-    """Answers of one model."""
+    """Write the answers of one model."""
 
     def __init__(self, entry: ModelEntry) -> None:
         self._outputs = entry.outputs
@@ -45,7 +45,11 @@ class PredictionsWriter:
         )
 
     def body(self, parts: Sequence[Texts]) -> bytes:
-        """The body of a 200: the rows of all parts, in order. BadModelOutput where together they are no tensor."""
+        """Return the body of a 200: the rows of all parts, in order.
+
+        Raises:
+            BadModelOutput: together they are no tensor.
+        """
         if self._free and len(parts) > 1 and len({_row_shapes(part) for part in parts}) > 1:
             raise _bad_output("the parts of a request differ in shape")
         pieces: list[bytes] = []
@@ -56,9 +60,9 @@ class PredictionsWriter:
         return b"".join(pieces)
 
     def texts(self, outputs: Arrays, counts: Sequence[int]) -> list[Texts | BadModelOutput]:
-        """The rows of a call, for each request that had `counts` of them. `check_shapes` let them pass.
+        """Return the rows of a call, for each request that had `counts` of them. `check_shapes` let them pass.
 
-        In place of a request's rows BadModelOutput, where a number of them is not finite (unless the config has
+        In place of a request's rows there is BadModelOutput if a number of them is not finite (unless the config has
         `non_finite: null`) or a string is not UTF-8.
         """
         try:
@@ -72,7 +76,11 @@ class PredictionsWriter:
         return [wrong] if len(counts) == 1 else self._one_by_one(outputs, counts)
 
     def check_shapes(self, outputs: Arrays, rows: int) -> None:
-        """BadModelOutput where an output is missing, or of another dtype or shape."""
+        """Check what a call of so many rows gave.
+
+        Raises:
+            BadModelOutput: an output is missing, or of another dtype or shape.
+        """
         for tensor in self._outputs:
             array = outputs.get(tensor.name)
             if array is None:
@@ -87,7 +95,7 @@ class PredictionsWriter:
                 raise _bad_output(f"output {tensor.name} is {shape}, not {(rows, *tensor.dims)}")
 
     def _one_by_one(self, outputs: Arrays, counts: Sequence[int]) -> list[Texts | BadModelOutput]:
-        """The same where something is wrong, for each request alone: its neighbours keep their answers."""
+        """Do as `texts` for each request alone: the neighbours of a wrong one keep their answers."""
         results: list[Texts | BadModelOutput] = []
         start = 0
         for count in counts:
@@ -97,7 +105,12 @@ class PredictionsWriter:
         return results
 
     def _split(self, array: Array, tensor: Tensor, counts: Sequence[int]) -> list[bytes]:
-        """The JSON of an output's rows, for each request that had `counts` of them. _NotFinite, UnicodeDecodeError."""
+        """Return the JSON of an output's rows, for each request that had `counts` of them.
+
+        Raises:
+            _NotFinite: a number is NaN or infinite, and the config does not allow it.
+            UnicodeDecodeError: a string is not UTF-8.
+        """
         if array.dtype == np.object_:
             values = _strings(array)
             if len(counts) == 1:
@@ -120,7 +133,11 @@ class PredictionsWriter:
         return _joined(rows, counts, opening, separator, closing)
 
     def _numbers(self, array: Array) -> bytes:
-        """The JSON of an array of numbers or booleans. _NotFinite."""
+        """Return the JSON of an array of numbers or booleans.
+
+        Raises:
+            _NotFinite: a number is NaN or infinite, and the config does not allow it.
+        """
         text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
         # What JSON has no number for is written as null, which alone has this letter; quicker than asking numpy.
         if not self._nullable and _OF_NULL in text:
@@ -131,7 +148,7 @@ class PredictionsWriter:
 def _joined(
     rows: Sequence[bytes], counts: Sequence[int], opening: bytes = b"", separator: bytes = b",", closing: bytes = b""
 ) -> list[bytes]:
-    """The texts of rows, for each request that had `counts` of them."""
+    """Return the texts of rows, for each request that had `counts` of them."""
     parts: list[bytes] = []
     start = 0
     for count in counts:
@@ -142,14 +159,18 @@ def _joined(
 
 
 def _strings(array: Array) -> Any:
-    """UTF-8 bytes as nested lists of text. UnicodeDecodeError."""
+    """Return UTF-8 bytes as nested lists of text.
+
+    Raises:
+        UnicodeDecodeError: they are not UTF-8.
+    """
     flat = np.empty(array.size, dtype=np.object_)
     flat[:] = [item.decode() for item in array.ravel().tolist()]
     return flat.reshape(array.shape).tolist()
 
 
 def _row_shapes(part: Texts) -> tuple[tuple[int, ...], ...]:
-    """The shape of a row of each output."""
+    """Return the shape of a row of each output."""
     return tuple(np.shape(orjson.loads(b"[" + text + b"]")[0]) for text in part)
 
 

@@ -18,21 +18,21 @@ _MOST_MESSAGE = 4096
 
 
 class DecodeRequest(msgspec.Struct, array_like=True):
-    """The memory has a body of so many bytes, then a model's manifest entry of so many."""
+    """Ask for a body to be read: the memory has `body` bytes of it, then `entry` of a model's manifest entry."""
 
     body: int
     entry: int
 
 
 class DecodeReply(msgspec.Struct, array_like=True):
-    """The memory has a Head of `head` bytes, then what it says, `size` in all."""
+    """Answer a DecodeRequest: the memory has a DecodedHead of `head` bytes, then what it says; `size` in all."""
 
     head: int
     size: int
 
 
 class PartOf(msgspec.Struct, array_like=True):
-    """One input: numbers of a dtype and shape, or where the dtype is empty rows of texts. `sizes` are in bytes."""
+    """One input: numbers of a dtype and shape, or rows of texts if the dtype is empty. `sizes` are in bytes."""
 
     dtype: str
     shape: list[int]
@@ -40,7 +40,10 @@ class PartOf(msgspec.Struct, array_like=True):
 
 
 class DecodedHead(msgspec.Struct, array_like=True):
-    """`error` is empty or the name of a class; its rows are known all the same where only a number does not fit."""
+    """What became of a body. `error` is empty or the name of a class, and `detail` its sentence.
+
+    The rows of a body are known all the same if only a number does not fit.
+    """
 
     rows: int
     parts: list[PartOf]
@@ -53,7 +56,7 @@ _Message = TypeVar("_Message", DecodeRequest, DecodeReply)
 
 @contextlib.contextmanager
 def new_memory() -> Iterator[int]:
-    """The descriptor of anonymous memory, for the length of a block."""
+    """Make anonymous memory, and give its descriptor for the length of a block."""
     memory = os.memfd_create("schwift-body", os.MFD_CLOEXEC)
     try:
         yield memory
@@ -62,19 +65,19 @@ def new_memory() -> Iterator[int]:
 
 
 def write(memory: int, piece: bytes) -> None:
-    """Add to what the memory has."""
+    """Add a piece to what the memory has."""
     rest = memoryview(piece)
     while rest:
         rest = rest[os.write(memory, rest) :]
 
 
 def hand_over(sock: socket.socket, message: DecodeRequest | DecodeReply, memory: int) -> None:
-    """Pass the memory on with the message."""
+    """Send a message, and the memory's descriptor with it."""
     socket.send_fds(sock, [msgspec.json.encode(message)], [memory])
 
 
 def receive(sock: socket.socket, kind: type[_Message]) -> tuple[_Message, int] | None:
-    """A message and the descriptor of its memory; None at the end."""
+    """Return a message and the descriptor of its memory; None once the other end is closed."""
     raw, descriptors, _, _ = socket.recv_fds(sock, _MOST_MESSAGE, 1)
     if not raw or not descriptors:
         return None
@@ -83,7 +86,7 @@ def receive(sock: socket.socket, kind: type[_Message]) -> tuple[_Message, int] |
 
 @contextlib.contextmanager
 def map_bytes(descriptor: int, size: int) -> Iterator[memoryview]:
-    """The memory of a descriptor, which is closed; what refers to the view keeps it."""
+    """Map the memory of a descriptor, and close that; what refers to the view keeps the memory."""
     try:
         mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
     finally:

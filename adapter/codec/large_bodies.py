@@ -19,10 +19,10 @@ _NO_ROOM = "Too many large requests are in flight; try again shortly, or send fe
 
 
 class LargeBody:
-    """A body of megabytes in anonymous memory, as its pieces came.
+    """A body of megabytes in anonymous memory, as its pieces came. Close it in the end.
 
     Among the interpreter's objects it would be joined and copied while everybody else waits, and leave holes that the
-    allocator keeps. Use it as a context manager, or close it.
+    allocator keeps.
     """
 
     def __init__(self, room: LargeBodies) -> None:
@@ -31,11 +31,15 @@ class LargeBody:
         self.memory = os.memfd_create("schwift-body", os.MFD_CLOEXEC)
 
     def __len__(self) -> int:
-        """Its bytes so far."""
+        """Return how many bytes have come so far."""
         return self._size
 
     def append(self, piece: bytes) -> None:
-        """Add what came. Raises Overloaded where it has no room."""
+        """Add what came.
+
+        Raises:
+            Overloaded: there is no room for it.
+        """
         self._room.acquire(len(piece))
         self._size += len(piece)
         write(self.memory, piece)
@@ -47,7 +51,7 @@ class LargeBody:
 
 
 class LargeBodies:
-    """`largest` in bytes is the limit of one body."""
+    """Bound the bytes of all large bodies in a worker; `largest` is the limit of one of them, in bytes."""
 
     def __init__(self, largest: int) -> None:
         self._room = _MOST_LARGEST * largest
@@ -59,21 +63,34 @@ class LargeBodies:
             await asyncio.sleep(0)
 
     def check(self, size: int) -> None:
-        """Raise Overloaded where a body of so many bytes has no room now; takes none."""
+        """Check, without taking room, that a body of so many bytes has room now.
+
+        Raises:
+            Overloaded: it has none.
+        """
         if size > self._room:
             raise Overloaded(_NO_ROOM)
 
     def begin(self) -> LargeBody:
-        """An empty one. Raises Overloaded where the process has no file descriptor for it."""
+        """Return a body without any bytes yet.
+
+        Raises:
+            Overloaded: the process has no file descriptor for it.
+        """
         try:
             return LargeBody(self)
         except OSError as error:
             raise Overloaded(_NO_ROOM) from error
 
     def acquire(self, size: int) -> None:
-        """Take room for so many bytes. Raises Overloaded."""
+        """Take room for so many bytes.
+
+        Raises:
+            Overloaded: there is not so much.
+        """
         self.check(size)
         self._room -= size
 
     def release(self, size: int) -> None:
+        """Give the room of so many bytes back."""
         self._room += size

@@ -43,11 +43,14 @@ _BROKEN = "The body could not be read now; try again shortly, or send fewer rows
 
 
 class _HelperEnded(Exception):
-    """It was killed, or could not start."""
+    """The helper process was killed, or could not start."""
 
 
 class OffLoop:
-    """One body at a time; the others wait for their turn, within their deadlines."""
+    """Have bodies read by a helper process, one at a time; the others wait for their turn, within their deadlines.
+
+    The helper ends when no body came for `idle_seconds`.
+    """
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
         self._idle_seconds = idle_seconds
@@ -58,15 +61,21 @@ class OffLoop:
 
     @property
     def process_id(self) -> int | None:
-        """The helper's, while there is one."""
+        """The helper's, or None while there is none."""
         return None if self._process is None else self._process.pid
 
     async def parse(
         self, entry: ModelEntry, body: LargeBody, timeout: float
     ) -> tuple[Features, errors.BadFeatures | None]:
-        """The rows of a body, as FeaturesParser reads it, and why a number of them does not fit the model's dtype.
+        """Return the rows of a body as FeaturesParser reads it, and None or why a number does not fit its dtype.
 
-        Raises MalformedJson, BadFeatures, DeadlineExceeded after `timeout` seconds, and Overloaded where it cannot run.
+        If one does not, the rows are as many, and have no values.
+
+        Raises:
+            MalformedJson: the body is not JSON.
+            BadFeatures: it is, and the features are wrong.
+            DeadlineExceeded: it was not read within `timeout` seconds.
+            Overloaded: the helper cannot run.
         """
         try:
             return await asyncio.wait_for(self._parse(entry, body), timeout)
@@ -76,7 +85,7 @@ class OffLoop:
             raise errors.Overloaded(_BROKEN) from error
 
     def close(self) -> None:
-        """End the helper."""
+        """End the helper process; the next body starts another."""
         if self._idle is not None:
             self._idle.cancel()
         if self._socket is not None:

@@ -121,12 +121,20 @@ class ApiKeys:
 
 
 def digest_of(named: Named) -> bytes:
-    """Return the SHA-256 of the key that these headers show. Raises Unauthenticated."""
+    """Return the SHA-256 of the key that these headers show.
+
+    Raises:
+        Unauthenticated: they show none, or more than one.
+    """
     return hashlib.sha256(credential(named)).digest()
 
 
 def credential(named: Named) -> bytes:
-    """Return the one key that these headers show, as it came. Raises Unauthenticated."""
+    """Return the one key that these headers show, as it came.
+
+    Raises:
+        Unauthenticated: they show none, more than one, one that is too long, or another kind of authorization.
+    """
     found: bytes | None = None
     for name, value in named:
         if name == b"x-api-key":

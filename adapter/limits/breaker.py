@@ -95,7 +95,7 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """As metrics show it."""
+        """The state of the breaker, by the word that metrics show."""
         return STATES[int(self._cells[_STATE])]
 
     @property

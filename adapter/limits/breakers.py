@@ -14,7 +14,7 @@ _ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
 
 
 class Probes:
-    """The numbers of a request that goes through as a probe; 0 where a breaker is closed."""
+    """The numbers of a request that goes through as a probe; 0 if a breaker is closed."""
 
     __slots__ = ("model", "triton")
 

@@ -1,4 +1,4 @@
-"""One line in the log for each request, where it is asked for; log_setup.py says whether, where and in which form.
+"""One line in the log for each request, if such are asked for; log_setup.py says whether, where and in which form.
 
 Nothing of a request's body or headers stands in it but the id that was accepted; names are those of the manifest.
 """
@@ -22,12 +22,13 @@ class Line(dict[str, str | int | float]):
 
 
 class AccessLog:
-    """`stages` adds the time of each stage of a request."""
+    """Log a line for each request; `stages` adds the time of each of its stages."""
 
     def __init__(self, stages: bool) -> None:
         self._stages = stages
 
     def wants(self, status: int) -> bool:
+        """Return whether a request that is answered with this status gets a line."""
         return _log.isEnabledFor(_level(status))
 
     def predict(
@@ -42,7 +43,10 @@ class AccessLog:
         seconds: float,
         key: str | None = None,
     ) -> None:
-        """A request on a predict endpoint; `seconds` from its head to its answer, `key` the name of what it showed."""
+        """Log a request on a predict endpoint.
+
+        `seconds` is the time from its head to its answer, `key` the name of the key that it showed, or None.
+        """
         line = Line(
             request_id=request_id, endpoint=endpoint, model=model, rows=timings.rows, regime=timings.regime or "-",
             status=status, code=code, client=client, ms=_ms(seconds),
@@ -58,7 +62,7 @@ class AccessLog:
     def other(
         self, request_id: str, endpoint: str, client: str, status: int, seconds: float, key: str | None = None
     ) -> None:
-        """Any other request; `endpoint` is the pattern that its address fits, or `-`."""
+        """Log any other request; `endpoint` is the pattern that its address fits, or `-`."""
         line = Line(request_id=request_id, endpoint=endpoint, status=status, client=client, ms=_ms(seconds))
         if key is not None:
             line["key"] = key

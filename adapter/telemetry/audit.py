@@ -16,7 +16,7 @@ _PER_SECOND = 2.0
 
 
 class Audit:
-    """Beyond some lines a second, refusals are only counted; the next line says how many there were."""
+    """Log refused requests, up to some a second; more are only counted, and the next line says how many."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,7 +25,11 @@ class Audit:
         self._unsaid = 0
 
     def refused(self, status: int, why: str, scope: str, model: str, client: str, key: str, request_id: str) -> None:
-        """`model` is a name of the manifest, or `-`."""
+        """Log or count a request that was refused with this status.
+
+        `why` is one word, `scope` what the request needed, and `key` the name of the key that it showed, or empty.
+        `model` is a name of the manifest, or `-`.
+        """
         if not self._may_say():
             self._unsaid += 1
             return
@@ -37,7 +41,7 @@ class Audit:
         _log.warning(line)
 
     def tell(self) -> None:
-        """Say how many were not said, now that it is quiet again."""
+        """Log how many refusals were only counted, if it is quiet again."""
         if self._unsaid and self._may_say():
             unsaid, self._unsaid = self._unsaid, 0
             _log.warning(Line(unsaid_before=unsaid))

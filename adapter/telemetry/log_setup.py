@@ -32,7 +32,11 @@ _ACCESS_LEVELS = {"off": logging.CRITICAL + 1, "errors": logging.WARNING, "all":
 
 
 def set_up(settings: Settings) -> None:
-    """Standard error; once, before any worker forks. ConfigError where a worker's file could not be written."""
+    """Send lines to standard error, once, before any worker forks.
+
+    Raises:
+        ConfigError: a worker's file could not be written.
+    """
     _try_files(settings)
     console = _handler(logging.StreamHandler(), settings)
     console.setLevel(logging.WARNING)
@@ -50,7 +54,7 @@ def set_up(settings: Settings) -> None:
 
 
 def add_files(settings: Settings, worker: int) -> None:
-    """This worker's file, with DEBUG_MODE."""
+    """Send lines to this worker's file too, with DEBUG_MODE."""
     if settings.debug_mode:
         path = log_file(settings, worker)
         file = _File(path, _note(settings))
@@ -60,7 +64,10 @@ def add_files(settings: Settings, worker: int) -> None:
 
 
 def count_lost(count: Callable[[int], None]) -> None:
-    """Have lines counted that this process cannot write, to a full disk or a closed pipe; after `add_files`."""
+    """Have `count` called with how many lines this process cannot write, to a full disk or a closed pipe.
+
+    Call it after `add_files`.
+    """
     for name in (None, access_log.LOGGER):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, _File):
@@ -70,6 +77,7 @@ def count_lost(count: Callable[[int], None]) -> None:
 
 
 def log_file(settings: Settings, worker: int) -> Path:
+    """Return the file of a worker's lines; a single worker's has no number in its name."""
     name = "schwift.log" if settings.workers == 1 else f"schwift-worker{worker}.log"
     return settings.log_directory / name
 
@@ -90,7 +98,7 @@ def _try_files(settings: Settings) -> None:
 
 
 def _note(settings: Settings) -> Callable[[int, str], str]:
-    """What is said of lost lines, in the form of the others."""
+    """Return what makes the line about lost lines, in the form of the others."""
     return _json_note if settings.log_format == "json" else lossy_stream.plain_note
 
 
@@ -104,7 +112,7 @@ def _handler(handler: logging.Handler, settings: Settings) -> logging.Handler:
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """Loses a line that it cannot write, says so once, and goes on; `on_lost` is told how many lines each time."""
+    """Lose a line that cannot be written, say so once, and go on; `on_lost` is told how many lines each time."""
 
     on_lost: Callable[[int], None] = staticmethod(lambda lines: None)
     _said = False
@@ -121,7 +129,7 @@ class _File(logging.handlers.RotatingFileHandler):
         return lossy_stream.open_text(file)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """It could not be opened, or not be rotated."""
+        """Lose a line because the file could not be opened, or not be rotated."""
         self._lose(1, str(sys.exc_info()[1]))
 
     def _lose(self, lines: int, reason: str) -> None:
@@ -132,23 +140,29 @@ class _File(logging.handlers.RotatingFileHandler):
 
 
 class TextLines(logging.Formatter):
-    """For people. A traceback follows its line, indented."""
+    """Write a line for people. A traceback follows its line, indented."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line with control characters escaped, so that it stays one line."""
         return _CONTROL.sub(_escaped, super().formatMessage(record))
 
     def formatException(self, ei: logging._SysExcInfoType) -> str:
+        """Return a traceback, indented and marked, with control characters escaped."""
         lines = super().formatException(ei).split("\n")
         return "\n".join("  | " + _CONTROL.sub(_escaped, line) for line in lines)
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line, for machines; a line's fields stand in it as they are."""
+    """Write one JSON object a line, for machines; a line's fields stand in it as they are."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the object of a line: time in UTC, level, logger, its fields or its message.
+
+        A traceback stands in `exception`.
+        """
         time = datetime.fromtimestamp(record.created, timezone.utc)
         line: dict[str, object] = {
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

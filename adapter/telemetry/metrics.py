@@ -29,14 +29,17 @@ _LATENCY_SECONDS = tuple(bound / 1e3 for bound in counters.LATENCY_MS)
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is allowed of all requests, to be seen beside what there is."""
+    """What is allowed of all requests, shown beside what there is."""
 
     deadline_seconds: float
     in_flight: int
 
 
 class Metrics(Collector):
-    """Requests for a model that does not exist are counted under no label of the client's choosing."""
+    """Make the metrics of all workers from the shared table, when they are asked for.
+
+    Requests for a model that does not exist are counted under no label of the client's choosing.
+    """
 
     def __init__(self, registry: Registry, table: SharedTable, breakers: Breakers, bounds: Bounds) -> None:
         self._models = registry
@@ -47,12 +50,15 @@ class Metrics(Collector):
         self._prometheus.register(self)
 
     def render(self) -> bytes:
+        """Return all metrics as Prometheus text."""
         return generate_latest(self._prometheus)
 
     def describe(self) -> Iterable[Metric]:
+        """Return nothing: no metric is made before somebody asks for it."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
+        """Make each metric with what it is now."""
         yield from self._requests()
         yield from self._times()
         yield from self._gauges()
@@ -186,7 +192,7 @@ class Metrics(Collector):
         yield from (recoveries, stuck, memory)
 
     def _breaker_states(self) -> Iterator[Metric]:
-        """Triton's own has no model's name."""
+        """Make the metrics of breakers; Triton's own has no model's name."""
         state = GaugeMetricFamily(
             "schwift_breaker_state", "1 for the state that a circuit breaker is in.", labels=("model_name", "state")
         )
@@ -202,14 +208,14 @@ class Metrics(Collector):
 
 
 def regime_of(table: SharedTable, name: str) -> RegimeName:
-    """A model's regime; of several workers' the one with the most load."""
+    """Return a model's regime; if those of several workers differ, the one with the most load."""
     return REGIMES[int(counters.highest(table, name, counters.REGIME))]
 
 
 def _histogram(
     cells: Sequence[float], bounds: Sequence[float], at: int, sum_at: int
 ) -> tuple[list[tuple[str, float]], float]:
-    """Cumulative buckets as Prometheus has them, and the sum."""
+    """Return cumulative buckets as Prometheus has them, and the sum."""
     counts = accumulate(cells[at : at + len(bounds) + 1])
     names = [*(str(float(bound)) for bound in bounds), "+Inf"]
     return list(zip(names, counts, strict=True)), cells[sum_at]

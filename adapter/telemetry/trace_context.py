@@ -10,5 +10,5 @@ enter, leave = _lines.set, _lines.reset
 
 
 def call_headers() -> bytes:
-    """For `HttpInference`: lines for the head of the call that is being made; none outside of a trace."""
+    """Return what `HttpInference` adds to the head of the call that is being made; empty outside of a trace."""
     return _lines.get()

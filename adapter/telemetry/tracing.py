@@ -1,4 +1,4 @@
-"""Traces of requests, sent with OTLP over HTTP: only where SCHWIFT_OTLP_ENDPOINT is set, with the extra `otel`.
+"""Traces of requests, sent with OTLP over HTTP, if SCHWIFT_OTLP_ENDPOINT is set; needs the extra `otel`.
 
 A request is a span, the child of the `traceparent` that its client sent; its wait in the queue and its call of Triton
 are children of it. A call that was made for several requests is the child of the first, and it and they are linked
@@ -36,7 +36,7 @@ _W3C = (b"traceparent", b"tracestate")
 
 
 class Tracing:
-    """The `Traces`: one in each worker, made after it forked: it has a thread that sends."""
+    """Begin and send the traces of one worker; made after it forked, since it has a thread that sends."""
 
     def __init__(self, endpoint: str, worker: int) -> None:
         resource = Resource.create(
@@ -51,6 +51,7 @@ class Tracing:
     def begin(
         self, headers: Iterable[tuple[bytes, bytes]], endpoint: str, model: str | None, request_id: str
     ) -> RequestTrace:
+        """Begin the span of a request, as a child of the one that its headers name."""
         given = {name.decode(): value.decode("latin-1") for name, value in headers if name in _W3C}
         attributes = {
             "http.request.method": "POST",
@@ -68,6 +69,7 @@ class Tracing:
         return _Request(self._tracer, span)
 
     def close(self) -> None:
+        """Send what is left, within some seconds."""
         # Its own patience is 30 seconds.
         thread = threading.Thread(target=self._provider.shutdown, daemon=True)
         thread.start()
@@ -75,7 +77,7 @@ class Tracing:
 
 
 class _Request:
-    """A RequestTrace."""
+    """The RequestTrace of one request, around its span."""
 
     def __init__(self, tracer: Tracer, span: Span) -> None:
         self.span = span
@@ -83,12 +85,14 @@ class _Request:
         self._context = set_span_in_context(span)
 
     def queued(self, seconds: float, ago: float) -> None:
+        """Add a span for the wait in the queue."""
         ended = time.time_ns() - int(ago * 1e9)
         span = self._tracer.start_span("queue", context=self._context, start_time=ended - int(seconds * 1e9))
         span.end(ended)
 
     @contextlib.contextmanager
     def call(self, joined: Sequence[RequestTrace], model: str, rows: int) -> Iterator[None]:
+        """Span a call of Triton for the length of a block, and have Triton go on with the trace."""
         requests = [trace.span for trace in joined if isinstance(trace, _Request)]
         # A request that is called for alone is its call's parent, and needs no link to it.
         several = requests if len(requests) > 1 else []
@@ -114,6 +118,7 @@ class _Request:
             span.end()
 
     def finish(self, timings: RequestTimings, status: int, code: str) -> None:
+        """End the span with what is known of the request."""
         span = self.span
         span.set_attributes(
             {

@@ -113,7 +113,7 @@ class Cell:
         return float(sum([row[self._cell] for row in self._all]))
 
     def highest(self) -> float:
-        """The highest of all workers' numbers."""
+        """Return the highest of all workers' numbers."""
         if len(self._all) == 1:
             return float(self._mine[self._cell])
         return float(max([row[self._cell] for row in self._all]))
@@ -151,7 +151,7 @@ class CallHistogram:
         self._cells = table.row(name, worker)[start : start + _CALL_MS_WIDTH]
 
     def took(self, seconds: float) -> None:
-        """Count a call."""
+        """Count a call that took so many seconds."""
         milliseconds = seconds * 1e3
         self._cells[bisect_left(LATENCY_MS, milliseconds)] += 1
         self._cells[CALL_MS_SUM] += milliseconds

@@ -1,4 +1,4 @@
-"""Several adapter processes on one port: started together, ended together, and replaced where one dies."""
+"""Several adapter processes on one port: started together, ended together, and replaced if one dies."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LIBC = ctypes.CDLL(None)
 def run(count: int, serve: Callable[[int], int], on_stop: Callable[[], None]) -> int:
     """Fork `count` processes that each end with `serve(its number)`, until a signal ends them all.
 
-    `on_stop` is called here at that signal, and no process is started after it. 0 if each ended well. Call it before
-    anything starts threads or an event loop.
+    `on_stop` is called here at that signal, and no process is started after it. Return 0 if each ended well, and 1
+    otherwise. Call it before anything starts threads or an event loop.
     """
     return _Workers(count, serve, on_stop).run()
 
@@ -74,7 +74,7 @@ class _Workers:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
     def _become(self, worker: int) -> None:
-        """Live the child's whole life."""
+        """Serve as this worker in the process that was just forked, and end it."""
         code = 1
         try:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
