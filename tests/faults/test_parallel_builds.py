@@ -34,6 +34,8 @@ def start(folder: Path, *options: str, command: str = "build-repo") -> subproces
     return subprocess.Popen(
         [sys.executable, "-m", "schwift", command, "--models", "models", *options],
         cwd=folder, env=environment(folder, {}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A run of the tests in the background ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
