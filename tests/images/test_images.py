@@ -96,7 +96,13 @@ def test_the_adapters_image_has_no_library_of_models(images: dict[str, Image]) -
 
 def test_the_adapters_image_has_the_byte_code_of_what_the_adapter_loads(images: dict[str, Image]) -> None:
     (packages,) = images["schwift-adapter"].root.glob("opt/schwift/lib/python3*/site-packages")
-    for module in ("adapter/hot", "adapter/tracing", "fastapi/routing", "numpy/core/multiarray", "requests/sessions"):
+    for module in (
+        "adapter/http/predict",
+        "adapter/telemetry/tracing",
+        "fastapi/routing",
+        "numpy/core/multiarray",
+        "requests/sessions",
+    ):
         source = packages / f"{module}.py"
         (code,) = source.parent.glob(f"__pycache__/{source.stem}.cpython-*.pyc")
         # Where its time of change is another one, it is made anew at each start.
