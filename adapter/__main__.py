@@ -32,7 +32,7 @@ from converter.schema.settings import Settings, load_settings
 from converter.schema.tls import server_context
 
 # After the drain, so long for what is in flight; then it is answered that the server ends.
-_ANSWER_SECONDS = 15
+ANSWER_SECONDS = 15
 # Requests make no cycles to speak of; the youngest generation is looked at less often than by default.
 _GC_THRESHOLDS = (20_000, 20, 20)
 _OTEL_PACKAGE = "opentelemetry-exporter-otlp-proto-http"
@@ -43,7 +43,7 @@ def main() -> int:
     try:
         settings = load_settings()
         log_setup.set_up(settings)
-        _check_extras(settings)
+        check_extras(settings)
         if settings.triton_key_file is not None:
             # Without it nothing would ever be loaded.
             triton_key.read(settings.triton_key_file)
@@ -113,7 +113,7 @@ async def _serve(
         # SCHWIFT_TRUSTED_HOPS says what is believed of X-Forwarded-For, and quotas go by it: not uvicorn's business.
         proxy_headers=False,
         timeout_keep_alive=settings.keep_alive_seconds,
-        timeout_graceful_shutdown=_ANSWER_SECONDS,
+        timeout_graceful_shutdown=ANSWER_SECONDS,
     )
     config.load()
     # Ours, since uvicorn's own takes its protocols and ciphers from elsewhere.
@@ -129,7 +129,8 @@ def _traces(endpoint: str, worker: int) -> Traces:
     return Tracing(endpoint, worker)
 
 
-def _check_extras(settings: Settings) -> None:
+def check_extras(settings: Settings) -> None:
+    """Raise ConfigError if traces are asked for and what sends them is not installed."""
     if settings.otlp_endpoint is None:
         return
     try:

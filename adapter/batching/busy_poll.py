@@ -15,12 +15,12 @@ from types import TracebackType
 from adapter.batching.call_times import QUICK_SECONDS, CallTimes
 
 # Each takes a microsecond or two: an end even if the clock stands still.
-_MOST_TURNS = 2000
+MOST_TURNS = 2000
 # After an answer: what a client needs to read it and to ask again.
 _AFTER_SECONDS = 0.0001
 # So many times in a row that nobody came back: from then on it is tried once in a while.
-_MOST_MISSED = 8
-_TRY_EVERY = 16
+MOST_MISSED = 8
+TRY_EVERY = 16
 
 
 class BusyPoll:
@@ -56,14 +56,14 @@ class BusyPoll:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tries += 1
-        after = self.awake and (self._missed < _MOST_MISSED or self._tries % _TRY_EVERY == 0)
+        after = self.awake and (self._missed < MOST_MISSED or self._tries % TRY_EVERY == 0)
         self._until = self._clock() + _AFTER_SECONDS if after else 0.0
 
     def _turn(self) -> None:
         assert self._loop is not None
         # The loop does not sleep while something is to be called at once.
         self._turns += 1
-        if self._turns < _MOST_TURNS and self._clock() < self._until:
+        if self._turns < MOST_TURNS and self._clock() < self._until:
             self._loop.call_soon(self._turn)
         else:
             self.awake = False

@@ -23,11 +23,11 @@ _MOST_TURNS = 4000
 # About what this process and a client need from one request to the next.
 _REQUEST_SECONDS = 0.00004
 # How much the newest wait counts in the part of them that everybody came for; below the limit they are given up.
-_WEIGHT = 0.2
-_WORTH_IT = 0.3
+WEIGHT = 0.2
+WORTH_IT = 0.3
 # Then one in so many calls tries whether that has changed, and in ever more while it has not. The most are for waits
 # as long as a call: one in a hundred requests must not notice. If waits are short beside it, so may the pauses be.
-_TRY_EVERY = 16
+TRY_EVERY = 16
 _TRY_AT_LEAST = 256
 
 
@@ -43,7 +43,7 @@ class Linger:
         self._clock = clock
         self._came = 1.0
         self._skipped = 0
-        self._try_every = _TRY_EVERY
+        self._try_every = TRY_EVERY
         self.expected = 0
 
     async def wait(self, requests: int) -> None:
@@ -56,17 +56,17 @@ class Linger:
         # One has nobody to wait for, and very many cannot be there in time.
         if requests < 2 or requests * _REQUEST_SECONDS > longest:
             return
-        if self._came < _WORTH_IT and self._skipped < self._try_every:
+        if self._came < WORTH_IT and self._skipped < self._try_every:
             self._skipped += 1
             return
         self._skipped = 0
-        given_up = self._came < _WORTH_IT
+        given_up = self._came < WORTH_IT
         all_came = await self._wait(requests, longest)
-        self._came += _WEIGHT * (all_came - self._came)
+        self._came += WEIGHT * (all_came - self._came)
         if all_came:
-            self._try_every = _TRY_EVERY
+            self._try_every = TRY_EVERY
         elif given_up:
-            most = max(_TRY_EVERY, int(_TRY_AT_LEAST * longest / call_seconds))
+            most = max(TRY_EVERY, int(_TRY_AT_LEAST * longest / call_seconds))
             self._try_every = min(2 * self._try_every, most)
 
     async def _wait(self, requests: int, longest: float) -> bool:

@@ -24,7 +24,7 @@ from converter.schema.model import Endpoint
 from converter.schema.settings import REGIMES, RegimeName
 
 # A regime is kept at least so long, unless the load grows.
-_HOLD_SECONDS = 1.0
+HOLD_SECONDS = 1.0
 
 
 class Regime:
@@ -60,7 +60,7 @@ class Regime:
         """Go back to idle if nothing else has been in flight for a while."""
         if others:
             return
-        if self._kept is None and self._now != "idle" and now - self._since >= _HOLD_SECONDS:
+        if self._kept is None and self._now != "idle" and now - self._since >= HOLD_SECONDS:
             self._change("idle", now)
 
     def _change(self, wanted: RegimeName, now: float) -> None:

@@ -66,7 +66,7 @@ class Tracing:
             kind=SpanKind.SERVER,
             attributes=attributes,
         )
-        return _Request(self._tracer, span)
+        return RequestSpan(self._tracer, span)
 
     def close(self) -> None:
         """Send what is left, within some seconds."""
@@ -76,7 +76,7 @@ class Tracing:
         thread.join(_CLOSE_SECONDS)
 
 
-class _Request:
+class RequestSpan:
     """The RequestTrace of one request, around its span."""
 
     def __init__(self, tracer: Tracer, span: Span) -> None:
@@ -93,7 +93,7 @@ class _Request:
     @contextlib.contextmanager
     def call(self, joined: Sequence[RequestTrace], model: str, rows: int) -> Iterator[None]:
         """Span a call of Triton for the length of a block, and have Triton go on with the trace."""
-        requests = [trace.span for trace in joined if isinstance(trace, _Request)]
+        requests = [trace.span for trace in joined if isinstance(trace, RequestSpan)]
         # A request that is called for alone is its call's parent, and needs no link to it.
         several = requests if len(requests) > 1 else []
         span = self._tracer.start_span(

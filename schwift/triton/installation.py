@@ -18,8 +18,8 @@ from schwift.triton import sealed_probe
 
 _GLIBC = (2, 35)
 _SHM_BYTES = 64 * 1024 * 1024
-# What nvidia-pytriton 0.7.0 brings.
-_TRITON = "2.51.0", "24.10"
+# Version and release that nvidia-pytriton 0.7.0 brings.
+NEWEST_TRITON = "2.51.0", "24.10"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _run(what: str, check: Callable[[], object]) -> Check:
 
 
 def _age() -> Check:
-    version, release = _TRITON
+    version, release = NEWEST_TRITON
     return Check(
         "Triton's age", True,
         f"{version} (release {release}) is the newest that PyPI has, and behind on security patches: those of 2026 "

@@ -61,7 +61,8 @@ def test_nothing_older_than_tls_1_2_is_spoken(own: tuple[Server, Pair, str]) -> 
     server, pair, _ = own
     assert handshake(server, trusting(pair), ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
     assert handshake(server, trusting(pair), ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
-    old = ssl._create_unverified_context(ssl.PROTOCOL_TLS_CLIENT)
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
     old.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning), pytest.raises((ssl.SSLError, ConnectionError)):
         handshake(server, old, ssl.TLSVersion.TLSv1_1)

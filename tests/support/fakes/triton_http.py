@@ -94,9 +94,9 @@ class FakeTritonHttp:
     async def serving(self, path: Path | None = None) -> AsyncIterator[str]:
         """The address while it listens, on a Unix socket at `path`; every connection is closed at the end."""
         if path is None:
-            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            server = await asyncio.start_server(self.converse, "127.0.0.1", 0)
         else:
-            server = await asyncio.start_unix_server(self._serve, path)
+            server = await asyncio.start_unix_server(self.converse, path)
         try:
             yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}" if path is None else f"unix:{path}"
         finally:
@@ -110,7 +110,8 @@ class FakeTritonHttp:
             await asyncio.sleep(0)
             await server.wait_closed()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection."""
         number = len(self.writers)
         self.writers.append(writer)
         task = asyncio.current_task()
@@ -156,6 +157,12 @@ async def until(holds: Callable[[], object]) -> None:
     ends = time.monotonic() + 2
     while not holds():
         assert time.monotonic() < ends, "it did not come to pass"
+        await asyncio.sleep(0.001)
+
+
+async def let_both_sides_read() -> None:
+    """Give the loop so many turns that what was to be written now is read."""
+    for _ in range(20):
         await asyncio.sleep(0.001)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from adapter.__main__ import _ANSWER_SECONDS
+from adapter.__main__ import ANSWER_SECONDS
 from converter.schema.settings import Settings
 from schwift.triton.embedded import EXIT_SECONDS
 from tests.e2e.server import ROOT
@@ -49,7 +49,7 @@ def test_build_arguments_come_from_the_dotenv(name: str) -> None:
 
 
 def test_servers_are_started_again_and_have_the_time_to_end(services: dict[str, Any]) -> None:
-    adapter_seconds = Settings.model_fields["drain_seconds"].default + _ANSWER_SECONDS
+    adapter_seconds = Settings.model_fields["drain_seconds"].default + ANSWER_SECONDS
     for name, seconds in zip(SERVERS, (EXIT_SECONDS, adapter_seconds), strict=True):
         assert services[name]["restart"] == "unless-stopped"
         assert int(services[name]["stop_grace_period"].removesuffix("s")) > seconds

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from adapter import errors
+from adapter.backend.connection import Connection, Response
 from adapter.backend.http_client import HttpInference
 from tests.support.fakes.triton_http import (
     FakeTritonHttp,
@@ -23,6 +24,7 @@ from tests.support.fakes.triton_http import (
     until,
     value_of,
 )
+from tests.support.living_objects import living
 from tests.support.raw_http import (
     GOOD,
     ask,
@@ -33,8 +35,11 @@ from tests.support.raw_http import (
 
 def test_calls_in_turn_share_a_connection() -> None:
     async def use(backend: HttpInference) -> None:
+        before = living(Response)
         assert [await ask(backend, value, 1000) for value in range(20)] == list(range(20))
-        assert not backend._deadline_timer._pending, "kept no longer than the call"
+        # The last answer is this step's, which it woke.
+        await asyncio.sleep(0)
+        assert living(Response) <= before, "kept no longer than the call"
 
     fake = FakeTritonHttp(echo)
     talk(fake, use)
@@ -88,24 +93,30 @@ def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def test_R4_on_a_connection_that_has_ended_or_is_ending_nothing_is_sent(make_loop: Callable[[], Any]) -> None:
     """As a new one has, which Triton accepted just before its own end."""
-
-    async def use(backend: HttpInference) -> None:
-        for model_locks in (0, 5):
-            assert await ask(backend, 1) == 1
-            connection = backend._idle.acquire()
-            assert connection is not None and connection._transport is not None
-            connection._transport.abort()
-            for _ in range(model_locks):
-                await asyncio.sleep(0)
-            assert connection.broken is bool(model_locks)
-            with pytest.raises(errors.UpstreamDown):
-                await connection.send(b"never", asyncio.get_running_loop())
-            assert connection.broken
-            assert not connection.heard
-
     fake = FakeTritonHttp(echo)
-    talk(fake, use, make_loop)
-    assert len(fake.requests) == 2
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with fake.serving() as address:
+            host, port = address.split(":")
+            for turns in (0, 5):
+                transport, connection = await loop.create_connection(Connection, host, int(port))
+                transport.abort()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                assert connection.broken is bool(turns)
+                with pytest.raises(errors.UpstreamDown):
+                    await connection.send(b"never\r\n\r\n", loop)
+                assert connection.broken
+                assert not connection.heard
+            await until(lambda: fake.ended == {0, 1})
+
+    loop = make_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert fake.requests == []
 
 
 @pytest.mark.parametrize("stray", [b"HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n", one(7), b"stray"])
@@ -228,7 +239,7 @@ async def test_a_refused_connection_is_tried_once_more() -> None:
         asked = asyncio.create_task(ask(backend, 5))
         await asyncio.sleep(0.005)
         sock.listen()
-        server = await asyncio.start_server(FakeTritonHttp(echo)._serve, sock=sock.dup())
+        server = await asyncio.start_server(FakeTritonHttp(echo).converse, sock=sock.dup())
         assert await asked == 5
         backend.close()
         server.close()

@@ -20,6 +20,7 @@ from tests.support.fakes.triton_http import (
     echo,
     error_answer,
     late,
+    let_both_sides_read,
     until,
     value_of,
 )
@@ -43,7 +44,7 @@ def test_a_late_answer_reaches_nobody_and_its_connection_is_used_again() -> None
             await ask(backend, 1, 0.02)
         assert await ask(backend, 2) == 2
         gate.set()
-        await until(lambda: len(backend._idle) == 2)
+        await let_both_sides_read()
         assert [await ask(backend, value) for value in (3, 4)] == [3, 4]
 
     fake = FakeTritonHttp(echo)
@@ -108,7 +109,7 @@ def test_when_a_model_was_unloaded_its_late_calls_are_given_up() -> None:
         await asyncio.sleep(0.02)
         backend.forget("m_direct")
         assert await waits == 3
-        assert not backend._late.full("m_direct")
+        assert await ask(backend, 4, 0.5) == 4
 
     talk(fake, use)
 
@@ -133,10 +134,14 @@ def test_a_late_answer_that_tells_of_a_death_is_heard(text: str) -> None:
         await until(lambda: told)
         assert [model for model, _ in told] == ["m_direct"]
         assert began < told[0][1] < given_up
+        await let_both_sides_read()
         # Its connection is good.
-        await until(lambda: len(backend._idle) == 2)
+        fake.reply = echo
+        assert list(await asyncio.gather(ask(backend, 3), ask(backend, 4))) == [3, 4]
+        assert len(fake.writers) == 2
 
-    talk(FakeTritonHttp(reply), use)
+    fake = FakeTritonHttp(reply)
+    talk(fake, use)
 
 
 def test_calls_of_a_model_whose_processes_were_ended_are_given_up_and_no_others() -> None:

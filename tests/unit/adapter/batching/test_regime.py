@@ -10,7 +10,7 @@ from adapter.batching import route
 from adapter.batching.route import Regime
 from converter.schema.settings import REGIMES, RegimeName
 
-HOLD = route._HOLD_SECONDS
+HOLD = route.HOLD_SECONDS
 BEGIN = 1000.0
 
 

@@ -101,7 +101,7 @@ async def test_over_the_room_a_large_body_is_refused_before_it_is_read_and_small
         again = Client(LARGE, length)
         await app(again.scope, again.receive, again.send)
         assert again.status == 200
-        assert app.endpoint.bodies.large._room == 4 * LIMIT
+        app.endpoint.bodies.large.check(4 * LIMIT)
 
 
 async def test_A13_who_declares_a_large_body_and_sends_a_byte_takes_no_room() -> None:
@@ -121,7 +121,7 @@ async def test_A13_who_declares_a_large_body_and_sends_a_byte_takes_no_room() ->
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert app.endpoint.bodies.large._room == 4 * LIMIT
+        app.endpoint.bodies.large.check(4 * LIMIT)
 
 
 async def test_R14_who_left_is_counted_as_499_though_the_call_was_answered() -> None:

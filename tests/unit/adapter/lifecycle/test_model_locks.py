@@ -257,7 +257,7 @@ async def test_R1_reload_that_triton_cut_off_is_ended_when_triton_is_there_again
     both = Both()
     await both.serving()
     control = ControlServer(both.reloader, both.registry_sync, tmp_path / "sock", tmp_path, Folders())
-    task = asyncio.create_task(control._settle_later())
+    task = asyncio.create_task(control.run())
     (tmp_path / FILENAME).write_bytes(NEXT.to_json())
     await both.reloader.stage([NEW], "~t", both.said.append)
     both.backend.disk = NEXT
@@ -272,6 +272,8 @@ async def test_R1_reload_that_triton_cut_off_is_ended_when_triton_is_there_again
     await asyncio.sleep(60)
     await both.assert_served(2)
     assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def test_model_made_for_another_is_no_model_that_died() -> None:

@@ -26,12 +26,15 @@ class Machine(StubProcesses):
         super().__init__("")
         self._pids = {"m": ALL.fronts, "m_direct": ALL.models}
         self.living = {11, 12, 13}
+        self.readable = True
         self.scans = 0
 
     def scan(self) -> None:
         self.scans += 1
 
     def _began(self, pid: int) -> int | None:
+        if not self.readable:
+            raise OSError("Too many open files")
         return 7 if pid in self.living else None
 
 
@@ -107,16 +110,12 @@ def test_a_model_that_does_not_end_keeps_its_front() -> None:
         assert bench.look(after=PATIENCE) == [13]
 
 
-def test_one_that_cannot_be_looked_at_now_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_be_looked_at_now_is_not_gone() -> None:
     bench = Bench()
     bench.reaper.unloaded(Processes(models=(13,)))
-
-    def too_many(pid: int) -> int | None:
-        raise OSError("Too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(bench.stubs, "_began", too_many)
-        assert bench.look() == []
+    bench.stubs.readable = False
+    assert bench.look() == []
+    bench.stubs.readable = True
     assert bench.look(after=PATIENCE) == [13]
 
 

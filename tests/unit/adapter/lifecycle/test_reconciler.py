@@ -14,7 +14,7 @@ from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.limits.breakers import Breakers
 from adapter.sharing import SharedState
-from tests.support.builders import make_breakers
+from tests.support.builders import force_open, make_breakers
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
@@ -22,6 +22,8 @@ from tests.support.reconcilers import make_reconciler, make_sync
 from tests.support.reconciling import pass_of, registry_of
 from tests.support.served_models import make_registry
 
+# By the clock of breakers, which stands still at 0: failures of the start count no more.
+AFTER_THE_START = 1.0
 NOT_LOADED = "The model is not available now; try again shortly."
 
 
@@ -255,10 +257,10 @@ def kept(registry: Registry, backend: FakeBackend, breakers: Breakers | None = N
 
 @in_counted_time
 async def test_R6_a_model_that_hangs_is_unloaded_and_loaded_and_its_breaker_is_closed() -> None:
-    registry, backend, breakers = registry_of("m"), Hanging(silent), make_breakers(["m"])
+    registry, backend, breakers = registry_of("m"), Hanging(silent), make_breakers(["m"], lambda: 0.0)
     reconciler, model = kept(registry, backend, breakers), registry.models["m"]
     await pass_of(reconciler)
-    breakers["m"].model._open(0)
+    force_open(breakers["m"].model, AFTER_THE_START)
     for _ in range(40):
         await asyncio.sleep(1)
         await pass_of(reconciler)
@@ -368,11 +370,11 @@ async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death(
 
 @in_counted_time
 async def test_when_triton_is_there_again_its_breaker_is_closed() -> None:
-    registry, backend, breakers = registry_of("m"), FakeBackend(), make_breakers(["m"])
+    registry, backend, breakers = registry_of("m"), FakeBackend(), make_breakers(["m"], lambda: 0.0)
     reconciler = kept(registry, backend, breakers)
     await pass_of(reconciler)
     backend.up = False
-    breakers.triton._open(counted_loop().time())
+    force_open(breakers.triton, AFTER_THE_START)
     await pass_of(reconciler)
     assert not breakers.triton.closed
     backend.restart()

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -141,21 +140,32 @@ def test_what_they_hold_is_added_up(proc: Path) -> None:
     assert found(proc).measure(groups) == {"m": 120 * 1024, "other": 7 * 1024, "none": 0}
 
 
-def test_a_real_process_is_seen_to_stop_and_to_end() -> None:
+def named(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """A shell that waits, and is called as a process of Triton is."""
+    return subprocess.Popen([name, "-c", "read line", *arguments], executable="/bin/sh", stdin=subprocess.PIPE)
+
+
+def test_real_processes_are_found_and_seen_to_stop_and_to_end() -> None:
     stubs = StubProcesses("127.0.0.1:1")
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
-        assert stubs.alive(child.pid)
-        assert stubs._memory(child.pid) > 0
+    with (
+        named("/b/tritonserver", "--grpc-port=1") as triton,
+        named("/b/triton_python_backend_stub", "1", "1", str(triton.pid), "/b", "336", "m_0_0") as child,
+    ):
+        assert stubs.measure({"m": ["m"]})["m"] > 0
+        assert stubs.of(["m"]) == (child.pid,)
+        assert not stubs.any_stopped("m")
         child.send_signal(signal.SIGSTOP)
         ends = time.monotonic() + 5
-        while stubs._state(child.pid) != "T":
+        while not stubs.any_stopped("m"):
             assert time.monotonic() < ends
         assert stubs.alive(child.pid)
         child.kill()
         ends = time.monotonic() + 5
         while stubs.alive(child.pid):
             assert time.monotonic() < ends
-    assert stubs._state(child.pid) == ""
+        triton.kill()
+    assert not stubs.alive(child.pid)
+    assert not stubs.any_stopped("m")
 
 
 def test_the_supervisor_is_asked_by_a_line() -> None:

@@ -97,7 +97,7 @@ def kept() -> Iterator[tuple[Tracer, InMemorySpanExporter]]:
 
 def test_the_header_of_a_call_names_its_span_and_ends_with_it(kept: tuple[Tracer, InMemorySpanExporter]) -> None:
     tracer, exporter = kept
-    request = tracing._Request(tracer, tracer.start_span("request"))
+    request = tracing.RequestSpan(tracer, tracer.start_span("request"))
     with request.call([request], "m_direct", 3):
         lines = trace_context.call_headers()
     assert trace_context.call_headers() == b""
@@ -110,7 +110,7 @@ def test_the_header_of_a_call_names_its_span_and_ends_with_it(kept: tuple[Tracer
 
 def test_a_failed_call_ends_its_span_with_the_code(kept: tuple[Tracer, InMemorySpanExporter]) -> None:
     tracer, exporter = kept
-    request = tracing._Request(tracer, tracer.start_span("request"))
+    request = tracing.RequestSpan(tracer, tracer.start_span("request"))
     for error in (errors.ModelProcessDead("gone"), RuntimeError("ours")):
         with pytest.raises(type(error)), request.call([request], "m_direct", 1):
             raise error
@@ -122,7 +122,7 @@ def test_a_failed_call_ends_its_span_with_the_code(kept: tuple[Tracer, InMemoryS
 
 def test_a_wait_lies_where_it_was(kept: tuple[Tracer, InMemorySpanExporter]) -> None:
     tracer, exporter = kept
-    request = tracing._Request(tracer, tracer.start_span("request"))
+    request = tracing.RequestSpan(tracer, tracer.start_span("request"))
     request.queued(0.25, 0.5)
     request.finish(RequestTimings(), 200, "ok")
     wait, whole = exporter.get_finished_spans()
@@ -136,10 +136,10 @@ def test_without_the_extra_the_setting_is_refused(monkeypatch: pytest.MonkeyPatc
     def missing(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
-    entry_point._check_extras(load_settings(None))
+    entry_point.check_extras(load_settings(None))
     settings = load_settings(None, otlp_endpoint="http://127.0.0.1:1")
-    entry_point._check_extras(settings)
+    entry_point.check_extras(settings)
     monkeypatch.setattr(metadata, "version", missing)
     with pytest.raises(ConfigError, match=r"SCHWIFT_OTLP_ENDPOINT needs .*'\.\[otel\]'"):
-        entry_point._check_extras(settings)
-    entry_point._check_extras(load_settings(None))
+        entry_point.check_extras(settings)
+    entry_point.check_extras(load_settings(None))

@@ -31,10 +31,18 @@ def test_a_text_that_is_too_long_changes_nothing() -> None:
     assert table.read(0) == (2, b"12345678")
 
 
+class CutOff(bytes):
+    """A text that says it is shorter than it is: writing it fails half-way."""
+
+    def __len__(self) -> int:
+        return 1
+
+
 def test_what_a_dead_writer_left_is_not_read_and_the_next_writer_goes_on() -> None:
     table = SharedSnapshot()
     table.publish(b"one")
-    table._head[0] = 3
+    with pytest.raises(IndexError):
+        table.publish(CutOff(b"half"))
     assert table.read(0) is None
     table.publish(b"two")
     assert table.read(2) == (4, b"two")
