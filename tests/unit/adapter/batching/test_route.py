@@ -310,7 +310,8 @@ def test_the_gauges_are_0_again_whatever_becomes_of_the_requests(
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for i, result in enumerate(results):
             assert isinstance(result, BaseException) or set(result) == {2.0 * i}
-        assert len({type(result) for result in results}) > 2
+        # Right answers and errors; a seed in some hundreds has one kind of error alone.
+        assert len({type(result) for result in results}) > 1
         assert way.cell(counters.IN_FLIGHT) == 0
         # Who left the queue is noticed when the call in flight ends, whose clients may have left too.
         await asyncio.sleep(1)
