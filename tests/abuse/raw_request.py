@@ -20,7 +20,7 @@ def send(url: str, request: bytes) -> Answer:
 
 
 def head(method: str, target: str, *headers: tuple[str | bytes, str | bytes]) -> bytes:
-    """Of a request, as it is written: nothing is escaped or normalised."""
+    """Write the head of a request as given: nothing is escaped or normalised."""
     lines = [f"{method} {target} HTTP/1.1".encode("latin-1"), b"Host: t"]
     lines += [b"%b: %b" % (_bytes(name), _bytes(value)) for name, value in headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"

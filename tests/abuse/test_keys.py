@@ -198,7 +198,7 @@ def test_A18_each_scope_opens_its_own(locked: Locked) -> None:
 
 
 def test_A18_a_name_is_not_told_to_who_may_not_use_it(locked: Locked) -> None:
-    """Of a model that is there and of one that is not, the same answer."""
+    """A model that is there and one that is not are answered alike."""
     there, not_there = (locked.predict(f"/predict/{name}", locked.keys.one) for name in ("other", "nothing"))
     for reply in (there, not_there):
         assert_refused(reply, 403)

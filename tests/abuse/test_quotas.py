@@ -97,7 +97,7 @@ def test_A19_a_key_is_one_bucket_whatever_its_address(proxied: tuple[Server, Pat
 
 
 def test_A19_a_key_may_have_quotas_of_its_own(proxied: tuple[Server, Path]) -> None:
-    """Of requests, in place of MAX_REQUESTS, and of rows."""
+    """One quota is of requests, in place of MAX_REQUESTS, the other of rows."""
     server, file = proxied
     key = add_key(file, "rows", "--predict", "all", "--requests", "100", "--rows", "10")
     wait_until_known(server, key)

@@ -37,8 +37,8 @@ class Result:
     """What was seen in a window of `seconds`: requests a second that were due, and that were answered with 200.
 
     Latencies, by code, are in milliseconds from when a request was due; `lag_p99` is how late requests left, the
-    client's own delay. `counts` are all answers of the window. Of the whole run, `lost` are connections that broke,
-    `unsent` requests that found none, and `unanswered` those that waited in the end.
+    client's own delay. `counts` are all answers of the window. The others count the whole run: `lost` are connections
+    that broke, `unsent` requests that found none, and `unanswered` those that waited in the end.
     """
 
     seconds: float

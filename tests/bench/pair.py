@@ -49,7 +49,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Interval:
-    """Of a median; `level` is how surely it holds it, at least 0.95 where there are six values or more."""
+    """Hold a median between two values; `level` is how surely, at least 0.95 if there are six values or more."""
 
     low: float
     high: float

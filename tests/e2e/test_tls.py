@@ -115,7 +115,7 @@ def test_the_internal_key_stands_on_no_command_line_and_in_no_log(own: tuple[Ser
 def test_a_wrong_pair_is_2_and_a_sentence(
     tmp_path: Path, command: tuple[str, ...], certificate: str, key: str, said: str
 ) -> None:
-    """Of both programs that serve, before anything is built or started."""
+    """Both programs that serve say so before anything is built or started."""
     a = self_signed(tmp_path, "a")
     self_signed(tmp_path, "b")
     locked = ["openssl", "ec", "-aes256", "-passout", "pass:secret", "-in", str(a.key), "-out", "locked.key"]

@@ -70,7 +70,7 @@ def codes(answers: Sequence[Answer]) -> list[tuple[int, str]]:
 
 
 def health(server: Server, model: str = "") -> dict[str, Any]:
-    """Of one model, or of all."""
+    """What /health says of one model, or of all."""
     whole: dict[str, Any] = json.loads(get(server, "/health")[1])
     return whole["models"][model] if model else whole
 

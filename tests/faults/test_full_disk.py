@@ -81,7 +81,7 @@ def ask(server: Server, count: int = 1) -> None:
 
 
 def kill_triton(server: Server) -> None:
-    """Of which the supervisor and the adapter have lines to say."""
+    """Kill Triton, which gives the supervisor and the adapter lines to write."""
     before = pids.triton(server)
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: [pid for pid in pids.tritons(server) if pid != before])

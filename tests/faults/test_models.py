@@ -227,7 +227,7 @@ def test_R6_a_model_that_loops_is_ended_and_loaded_again(tmp_path: Path, mood: f
 @pytest.mark.timed
 @pytest.mark.parametrize("asked", [True, False], ids=["asked", "idle"])
 def test_R6_a_model_whose_process_is_stopped_is_ended_and_loaded_again(tmp_path: Path, asked: bool) -> None:
-    """Of one its own, of another its front's, both at once: it takes a while to find out."""
+    """One model's own process and another's front are stopped at once: it takes a while to find out."""
     models = moods.write(tmp_path, others=["sullen"])
     settings = {"PREDICT_TIMEOUT_SECONDS": str(DEADLINE), "SCHWIFT_REGIME": "busy"}
     with serving(models, tmp_path, **settings) as server, calm_goes_on(server):

@@ -34,7 +34,7 @@ class Prometheus:
             return json.load(answer)["data"]
 
     def values(self, query: str) -> list[float]:
-        """Of each series that the query returns, now."""
+        """Return the value of each series of the query, now."""
         return [float(item["value"][1]) for item in self.get("query", query=query)["result"]]
 
     def wait_for(self, query: str, holds: Callable[[list[float]], Any] = bool) -> None:

@@ -29,7 +29,7 @@ DEADLINE = 15.0
 
 
 class NeverAsleep(AwakeClock):
-    """Of a loop that has not stood still, however far the clock goes at once."""
+    """The clock of a loop that never stood still, however far it goes at once."""
 
     def slept_since(self, moment: float) -> bool:
         return False

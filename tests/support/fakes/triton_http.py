@@ -138,7 +138,7 @@ def _content_length(head: bytes) -> int:
 
 
 def value_of(request: Request) -> float:
-    """Of a request of one row of two numbers, the first."""
+    """Return the first number of a request whose row has two."""
     return float(np.frombuffer(request.body[-8:], np.float32)[0])
 
 

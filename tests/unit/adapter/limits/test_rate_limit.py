@@ -214,7 +214,7 @@ def test_the_headers_say_what_is_left() -> None:
 def test_addresses_of_one_ipv6_network_are_one_client() -> None:
     quota = make_quota(1, 60, clock=Clock())
     take(quota, "2001:db8::1")
-    refused(quota, "2001:db8::ffff:1")
+    assert refused(quota, "2001:db8::ffff:1") == 60
     take(quota, "2001:db8:0:1::1")
 
 
@@ -227,7 +227,7 @@ def test_who_is_over_the_quota_is_not_forgotten_for_those_who_are_not() -> None:
     for i in range(65_000):
         clock.now += 1e-6
         take(quota, f"client {i}")
-    refused(quota, "abuser")
+    assert refused(quota, "abuser") == pytest.approx(0.5e9)
 
 
 def test_the_table_is_as_large_however_many_come() -> None:
