@@ -161,7 +161,7 @@ async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -
     adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)
     tasks = [
         asyncio.create_task(parts.awake.beat(), name="awake clock"),
-        asyncio.create_task(reconciler.run(), name="keeper"),
+        asyncio.create_task(reconciler.run(), name="reconciler"),
         asyncio.create_task(_refresh(parts.bindings), name="refresh"),
         asyncio.create_task(_follow_keys(parts.gate), name="keys"),
         asyncio.create_task(adopt(parts.registry, parts.bindings, adopted), name="adopt"),

@@ -1,8 +1,7 @@
 """Inference over kept-alive HTTP/1.1 connections with Triton's binary tensor extension.
 
 The protocol: a JSON header whose length stands in `Inference-Header-Content-Length`, then the raw tensors in its
-order (triton-inference-server/server, docs/protocol/extension_binary_data.md). One call at a time on a connection;
-measured against gRPC and aiohttp it is the fastest way into Triton from one Python process (docs/performance.md).
+order (triton-inference-server/server, docs/protocol/extension_binary_data.md). One call at a time on a connection.
 """
 
 from __future__ import annotations

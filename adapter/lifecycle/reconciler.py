@@ -75,7 +75,7 @@ class Reconciler:
                         self._registry_sync.catch_up()
                 except Exception:
                     # The reconciler must outlive whatever one pass meets.
-                    _log.exception("the keeper's pass failed")
+                    _log.exception("the reconciler's pass failed")
                 await asyncio.sleep(_PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS)
         finally:
             self._end()

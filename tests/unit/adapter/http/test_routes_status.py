@@ -151,10 +151,10 @@ async def test_the_lifespan_closes_the_backend_and_ends_the_keeper() -> None:
     backend = FakeBackend()
 
     async with running(make_app(backend)):
-        assert any(task.get_name() == "keeper" for task in asyncio.all_tasks())
+        assert any(task.get_name() == "reconciler" for task in asyncio.all_tasks())
         assert not backend.closed
     assert backend.closed
-    assert not any(task.get_name() == "keeper" for task in asyncio.all_tasks())
+    assert not any(task.get_name() == "reconciler" for task in asyncio.all_tasks())
 
 
 def test_metrics_count_requests_and_errors_and_add_tritons_own() -> None:

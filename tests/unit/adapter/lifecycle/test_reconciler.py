@@ -192,7 +192,7 @@ def test_the_keeper_outlives_an_error_that_nobody_foresaw(caplog: pytest.LogCapt
         assert task.cancelled()
 
     asyncio.run(main())
-    assert "the keeper's pass failed" in caplog.text
+    assert "the reconciler's pass failed" in caplog.text
 
 
 def two_workers() -> tuple[SharedState, list[Registry]]:
