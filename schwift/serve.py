@@ -65,7 +65,9 @@ def serve(settings: Settings, watch: bool = False) -> int:
         stop = stack.enter_context(_signals())
         listener = stack.enter_context(bind(settings.host, settings.port, "PORT or --port"))
         work = stack.enter_context(work_folder.make())
-        where = choose_addresses(settings, work)
+        # From here to Triton's start, so that no other serve chooses the same ports meanwhile.
+        held = stack.enter_context(contextlib.ExitStack())
+        where = choose_addresses(settings, work, held)
         try:
             seen = snapshot(settings.model_directory) if watch else {}
             code = _build(settings, work, stop)
@@ -75,6 +77,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
             caching = any(entry.spec.caching for entry in manifest.models)
             triton = EmbeddedTriton(found, settings, where, work, caching)
             supervisor = _supervisor(settings, triton, where, listener, work, internal_key, stop, stack)
+            held.close()
             supervisor.start()
             host, port = listener.getsockname()[:2]
             address = _Address(host, port, tls is not None, internal_key)

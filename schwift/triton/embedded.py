@@ -44,28 +44,33 @@ class Ports:
     metrics: int
 
 
-def choose_addresses(settings: Settings, work: WorkFolder) -> Addresses:
-    """Choose ports of the loopback address, or sockets in the folder of this serve. Raises PortInUse, ServeError."""
+def choose_addresses(settings: Settings, work: WorkFolder, held: contextlib.ExitStack) -> Addresses:
+    """Choose ports of the loopback address, or sockets in the folder of this serve.
+
+    `held` keeps the ports from others until it is closed, just before Triton starts. Raises PortInUse, ServeError.
+    """
     if settings.triton_ports == "off":
         return addresses.sockets(work.path)
-    ports = choose_ports(settings)
+    ports = choose_ports(settings, held)
     return addresses.ports(HOST, ports.http, ports.grpc, ports.metrics)
 
 
-def choose_ports(settings: Settings) -> Ports:
-    """Choose the ports that were asked for, free ones for the rest. Raises PortInUse if one is taken."""
+def choose_ports(settings: Settings, held: contextlib.ExitStack) -> Ports:
+    """Choose the ports that were asked for, free ones for the rest; `held` listens on them.
+
+    Raises PortInUse if one is taken.
+    """
     wanted = {
         "SCHWIFT_TRITON_HTTP_PORT": settings.triton_http_port,
         "SCHWIFT_TRITON_GRPC_PORT": settings.triton_grpc_port,
         "SCHWIFT_TRITON_METRICS_PORT": settings.triton_metrics_port,
     }
-    with contextlib.ExitStack() as stack:
-        chosen = [
-            # Held until all are chosen, so that no two are the same.
-            stack.enter_context(bind(HOST, port, name) if port else _bind_free(name)).getsockname()[1]
+    return Ports(
+        *(
+            held.enter_context(bind(HOST, port, name) if port else _bind_free(name)).getsockname()[1]
             for name, port in wanted.items()
-        ]
-    return Ports(*chosen)
+        )
+    )
 
 
 def _bind_free(what: str) -> socket.socket:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from converter.errors import ServeError
+from converter.errors import PortInUse, ServeError
 from converter.schema.settings import load_settings
 from schwift.triton import addresses, restricted_apis
 from schwift.triton.embedded import choose_ports
@@ -43,6 +44,17 @@ def test_free_ports_are_none_that_clients_connections_take() -> None:
     """The system gives those out from the first of its range on, and could do so before Triton binds one."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     for _ in range(20):
-        chosen = choose_ports(load_settings(None))
+        with ExitStack() as held:
+            chosen = choose_ports(load_settings(None), held)
         ports = {chosen.http, chosen.grpc, chosen.metrics}
         assert len(ports) == 3 and all(20_000 <= port < first for port in ports)
+
+
+def test_nobody_else_gets_the_ports_until_they_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as held:
+        chosen = choose_ports(load_settings(None), held)
+        monkeypatch.setenv("SCHWIFT_TRITON_HTTP_PORT", str(chosen.http))
+        with ExitStack() as others, pytest.raises(PortInUse, match=rf"port {chosen.http} .*SCHWIFT_TRITON_HTTP_PORT"):
+            choose_ports(load_settings(None), others)
+    with ExitStack() as held:
+        assert choose_ports(load_settings(None), held).http == chosen.http
