@@ -134,6 +134,7 @@ class EmbeddedTriton:
             raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
         command = command_line(found, settings, backends, where, self._shm_prefix, caching)
         self._command = [sys.executable, "-I", sealed_start.__file__, str(self.key_file), *command]
+        self._command.append(f"--exit-timeout-secs={EXIT_SECONDS}")
         self._environment = process_tree.marked(environment_for(found), self._mark)
         self._log = log_folder / "triton.log"
         self._sweep = shared_memory.Sweep(self._shm_prefix, self._mark)
@@ -200,7 +201,6 @@ def command_line(
         "--disable-auto-complete-config",
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
-        f"--exit-timeout-secs={EXIT_SECONDS}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         *where.options,
         *restricted_apis.options(),

@@ -17,6 +17,8 @@ from schwift.triton import addresses, sealed_start
 from schwift.triton.embedded import Ports, bind, command_line, environment_for, lay_out_backends
 from schwift.triton.installation import Installation, locate
 
+# A container is given 20 s to stop (docker-compose.yml), and the processes of many models end one after another.
+EXIT_SECONDS = 15
 # What Triton's clients expect; a setting of 0 means these, since nobody is there to print a free one.
 _HTTP, _GRPC, _METRICS = 8000, 8001, 8002
 # Its log is for whoever reads the folder of logs; what else is written is for this user alone (`sealed_start`).
@@ -62,6 +64,7 @@ def standalone_command(
     """Return the embedded Triton's command with its log on standard output, with DEBUG_MODE in LOG_DIRECTORY."""
     where = addresses.ports(host, ports.http, ports.grpc, ports.metrics)
     command = command_line(found, settings, backends, where, f"schwift-{uuid.uuid4().hex[:12]}-", caching)
+    command.append(f"--exit-timeout-secs={EXIT_SECONDS}")
     if settings.debug_mode:
         try:
             settings.log_directory.mkdir(parents=True, exist_ok=True)

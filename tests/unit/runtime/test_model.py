@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -142,3 +143,12 @@ def test_threads_are_limited_before_the_model_is_loaded(tmp_path: Path, monkeypa
     monkeypatch.setattr(runtime_model, "available_cores", lambda: 8)
     load(tmp_path, instances="2", max_workers="6")
     assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_its_process_ends_without_a_collection_of_all_that_its_libraries_made(tmp_path: Path) -> None:
+    model = runtime_model.TritonPythonModel()
+    try:
+        model.finalize()
+        assert gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()

@@ -73,6 +73,7 @@ def test_it_becomes_a_triton_without_models(found: Installation, tmp_path: Path,
     command = became.value.command
     assert command[0] == str(found.server)
     assert f"--model-repository={tmp_path / 'repo'}" in command
+    assert "--exit-timeout-secs=15" in command
     assert "--model-control-mode=explicit" in command and not [one for one in command if "load-model" in one]
     assert [one for one in command if one.startswith("--http-")] == [
         "--http-address=127.0.0.1",
