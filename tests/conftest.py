@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling

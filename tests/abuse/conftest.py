@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import leftovers
+from tests.support.servers.server import leftovers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,8 +16,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from converter.schema.manifest import read_manifest
-from tests.abuse.configs import config
-from tests.e2e.server import environment
+from tests.support.attacks.configs import config
+from tests.support.servers.server import environment
 
 MIB = 1024 * 1024
 ZEROS = bytes(MIB)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.abuse.configs import config
-from tests.e2e.server import environment
+from tests.support.attacks.configs import config
+from tests.support.servers.server import environment
 
 # What the build may take, in MiB: well below the gigabytes that these once took.
 MOST_MIB = 1024

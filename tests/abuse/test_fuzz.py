@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.server import Server
-from tests.faults.serving import serving
 from tests.fuzz import api, codec, guided, heads, subjects
 from tests.fuzz.survival import surviving
+from tests.support.servers.server import Server
+from tests.support.servers.serving import serving
 
 CASES = 500
 SECONDS = 30

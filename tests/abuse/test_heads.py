@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.abuse.raw import (
+from tests.support.attacks.raw import (
     GOOD,
     LIVE,
     ask,
@@ -20,9 +20,9 @@ from tests.abuse.raw import (
     multiply_server,
     post,
 )
-from tests.e2e.server import Server
-from tests.faults import pids
 from tests.support.http_bytes import Reader, connect
+from tests.support.servers import pids
+from tests.support.servers.server import Server
 
 MOST = 64 * 1024
 MIB = 1024 * 1024

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.abuse.raw import (
+from tests.support.attacks.raw import (
     GOOD,
     LIVE,
     ask,
@@ -19,8 +19,8 @@ from tests.abuse.raw import (
     multiply_server,
     post,
 )
-from tests.e2e.server import Server
 from tests.support.http_bytes import Reader, connect
+from tests.support.servers.server import Server
 
 CHUNKED = "Transfer-Encoding: chunked"
 IN_CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)

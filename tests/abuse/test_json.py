@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import Server
-from tests.faults import pids
-from tests.faults.serving import serving
+from tests.support.servers import pids
+from tests.support.servers.server import Server
+from tests.support.servers.serving import serving
 
 TIMES = "class Times:\n    def predict(self, X):\n        return X * 2\n"
 ECHO = "class Echo:\n    def predict(self, X):\n        return X\n"

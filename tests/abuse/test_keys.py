@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.keyed import add_key, keys_command
-from tests.abuse.raw_request import head, post, send
-from tests.e2e.server import ROOT, Server, wait_for
-from tests.faults.serving import serving
+from tests.support.attacks.keyed import add_key, keys_command
+from tests.support.attacks.raw_request import head, post, send
 from tests.support.http_bytes import Answer
+from tests.support.servers.server import ROOT, Server, wait_for
+from tests.support.servers.serving import serving
 
 ROW = [[1.0, 2.0, 3.0]]
 WORKERS = 2

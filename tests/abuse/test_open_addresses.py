@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import environment
+from tests.support.servers.server import environment
 
 
 @pytest.mark.parametrize(

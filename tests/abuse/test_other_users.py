@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from converter.schema.triton_key import HEADER
-from tests.abuse.as_nobody import readable, tried
-from tests.abuse.open_folder import open_folder
-from tests.e2e.server import Server, environment, shared_memory
-from tests.faults import pids
-from tests.faults.serving import serving
+from tests.support.attacks.as_nobody import readable, tried
+from tests.support.attacks.open_folder import open_folder
+from tests.support.servers import pids
+from tests.support.servers.server import Server, environment, shared_memory
+from tests.support.servers.serving import serving
 
 
 @pytest.fixture(scope="module")

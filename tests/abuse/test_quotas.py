@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.keyed import add_key
-from tests.abuse.many_clients import come, memory
-from tests.abuse.raw_request import head, post, send
-from tests.e2e.server import ROOT, Server, wait_for
-from tests.faults.asking import get
-from tests.faults.serving import serving
+from tests.support.attacks.keyed import add_key
+from tests.support.attacks.many_clients import come, memory
+from tests.support.attacks.raw_request import head, post, send
 from tests.support.http_bytes import Answer
+from tests.support.servers.asking import get
+from tests.support.servers.server import ROOT, Server, wait_for
+from tests.support.servers.serving import serving
 
 ROW = [[1.0, 2.0, 3.0]]
 QUOTA = 5

@@ -16,13 +16,13 @@ from typing import TypeVar
 
 import pytest
 
-from tests.abuse.exchange import exchange, request
 from tests.e2e.sample_models import python_model
-from tests.e2e.server import ROOT, Server
-from tests.faults import pids
-from tests.faults.asking import get, live, metric, ready
-from tests.faults.serving import serving
+from tests.support.attacks.exchange import exchange, request
 from tests.support.http_bytes import Answer, connect, parse, receive
+from tests.support.servers import pids
+from tests.support.servers.asking import get, live, metric, ready
+from tests.support.servers.server import ROOT, Server
+from tests.support.servers.serving import serving
 
 T = TypeVar("T")
 ENDPOINTS = ("predict", "predict_batched")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.abuse.raw import (
+from tests.support.attacks.raw import (
     GOOD,
     ask,
     assert_predicted,
@@ -22,9 +22,9 @@ from tests.abuse.raw import (
     multiply_server,
     post,
 )
-from tests.e2e.server import Server, wait_for
-from tests.faults import pids
 from tests.support.http_bytes import Answer, Reader, connect
+from tests.support.servers import pids
+from tests.support.servers.server import Server, wait_for
 
 MIB = 1024 * 1024
 KEEP_ALIVE = 14

@@ -17,11 +17,11 @@ import tritonclient.grpc as native
 
 from converter.schema.triton_key import GRPC_HEADER, HEADER
 from schwift.triton import installation
-from tests.abuse.as_nobody import tried
-from tests.abuse.open_folder import open_folder
-from tests.e2e.server import Server, wait_for
-from tests.faults import pids
-from tests.faults.serving import serving
+from tests.support.attacks.as_nobody import tried
+from tests.support.attacks.open_folder import open_folder
+from tests.support.servers import pids
+from tests.support.servers.server import Server, wait_for
+from tests.support.servers.serving import serving
 
 KEY = re.compile(rb"[0-9a-f]{64}")
 

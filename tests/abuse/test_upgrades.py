@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.raw import (
+from tests.support.attacks.raw import (
     GOOD,
     LIVE,
     PREDICTIONS,
@@ -20,8 +20,8 @@ from tests.abuse.raw import (
     multiply_server,
     post,
 )
-from tests.e2e.server import Server
 from tests.support.http_bytes import Reader, connect
+from tests.support.servers.server import Server
 
 H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA")
 OFFERS = {

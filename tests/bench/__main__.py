@@ -13,7 +13,7 @@ import click
 
 from tests.bench import cpu, footprint, frontends, models, plots, regimes
 from tests.bench.results import Results
-from tests.e2e.server import serving, stop_on_sigterm
+from tests.support.servers.server import serving, stop_on_sigterm
 
 PARTS = ("frontends", "cpu", "regimes", "footprint")
 

@@ -28,9 +28,9 @@ import numpy as np
 
 from tests.bench.abusers import MODEL
 from tests.bench.results import Bar, Results, median
-from tests.e2e.server import ROOT, Server, serving, shared_memory, stop_on_sigterm
-from tests.faults import pids
 from tests.load_test import percentile
+from tests.support.servers import pids
+from tests.support.servers.server import ROOT, Server, serving, shared_memory, stop_on_sigterm
 
 _RATE = 50.0
 _CONNECTIONS = 16

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.bench import models, wrk
 from tests.bench.results import Results
-from tests.e2e.server import Server
-from tests.faults import pids
+from tests.support.servers import pids
+from tests.support.servers.server import Server
 
 _CONNECTIONS = (1, 16, 64, 256)
 _MODELS = (models.LOGREG, models.MLP)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench import models
 from tests.bench.results import Bar, Results, median
-from tests.e2e.server import ROOT, launch, serving, stop
+from tests.support.servers.server import ROOT, launch, serving, stop
 
 _MEMORY_MB = 500
 _COLD_START_SECONDS = 10

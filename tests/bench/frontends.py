@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.bench import models, systems, wrk
 from tests.bench.results import Bar, Results, median, noise
-from tests.e2e.server import Server
+from tests.support.servers.server import Server
 
 CONNECTIONS = (1, 16, 64, 256)
 _MANY_ROWS, _MANY_CONNECTIONS = 256, 4

@@ -21,7 +21,7 @@ from converter.schema.settings import Settings
 from tests.bench import models, openloop, sleeping
 from tests.bench.openloop import Result
 from tests.bench.results import Bar, Results
-from tests.e2e.server import Server, serving, stop_on_sigterm
+from tests.support.servers.server import Server, serving, stop_on_sigterm
 
 _TIMES = 5
 _FIRST_RATE, _STEP = 300.0, 1.45

@@ -22,7 +22,7 @@ import click
 
 from tests.bench import another_version, models, wrk
 from tests.bench.results import Bar, Results, median
-from tests.e2e.server import ROOT, serving, stop_on_sigterm
+from tests.support.servers.server import ROOT, serving, stop_on_sigterm
 
 MODELS = ("iris_logreg", "iris_onnx")
 CONNECTIONS = (1, 16, 64, 256)

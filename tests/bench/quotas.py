@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.abuse.many_clients import come, memory
-from tests.e2e.server import ROOT, Server, serving, stop_on_sigterm
+from tests.support.attacks.many_clients import come, memory
+from tests.support.servers.server import ROOT, Server, serving, stop_on_sigterm
 
 _CLIENTS = 1_000_000
 _STEPS = 10

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.bench import models, wrk
 from tests.bench.frontends import ratio
 from tests.bench.results import Bar, Results, median
-from tests.e2e.server import serving
+from tests.support.servers.server import serving
 
 CLIENTS = (1, 2, 4, 16, 64, 256)
 MODELS = (models.LOGREG, models.SLEEP, models.SLOW)

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from tests.bench import sleeping, wrk
-from tests.e2e.server import serving, stop_on_sigterm
+from tests.support.servers.server import serving, stop_on_sigterm
 
 _SERVICE_MS = (0, 1, 5)
 _CONNECTIONS = (1, 8, 32, 100)

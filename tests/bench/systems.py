@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.e2e.server import ROOT, Server
+from tests.support.servers.server import ROOT, Server
 
 _START_SECONDS = 60
 

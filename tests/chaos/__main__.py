@@ -24,7 +24,7 @@ from tests.chaos.faults import SETTINGS, Mark, World
 from tests.chaos.footprint import Footprint, held
 from tests.chaos.load import Judge, Load
 from tests.chaos.schedule import RECOVERY_SECONDS, NotMended, run, watch_life
-from tests.e2e.server import Server, leftovers, start, stop, stop_on_sigterm
+from tests.support.servers.server import Server, leftovers, start, stop, stop_on_sigterm
 
 _GROWTH_MIB = 20.0
 _WARM_SECONDS = 5.0

@@ -15,8 +15,8 @@ from pathlib import Path
 import aiohttp
 
 from tests.chaos.subjects import Multiplier, Subject
-from tests.e2e.server import Server, environment
-from tests.faults import pids
+from tests.support.servers import pids
+from tests.support.servers.server import Server, environment
 
 # What `schwift serve` is told: little, so that bounds and deadlines are met often.
 DEADLINE_SECONDS = 2.0

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tests.chaos.open_files import open_files
-from tests.e2e.server import Server, shared_memory
-from tests.faults import pids
+from tests.support.servers import pids
+from tests.support.servers.server import Server, shared_memory
 
 _LOOKS = 12
 

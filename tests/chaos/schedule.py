@@ -11,7 +11,7 @@ import aiohttp
 
 from tests.chaos.faults import ALL, Fault, FaultFailed, Mark, World
 from tests.chaos.load import Judge
-from tests.faults import pids
+from tests.support.servers import pids
 
 RECOVERY_SECONDS = 10.0
 # Beyond the bar: to know how long it took, and then to give up.

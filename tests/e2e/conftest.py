@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import documented, sample_models
-from tests.e2e.server import ROOT, Served, elsewhere, serving
+from tests.support.servers.server import ROOT, Served, elsewhere, serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.server import Served
 from tests.support import documents
+from tests.support.servers.server import Served
 
 
 def write_readmes_model(models: Path) -> None:

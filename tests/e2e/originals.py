@@ -14,7 +14,7 @@ import onnxruntime as ort
 import torch
 import yaml
 
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 Array = npt.NDArray[Any]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e import triton_log
-from tests.e2e.server import ROOT, Server, serving
-from tests.e2e.users_env import USERS_ENV
+from tests.support.servers import triton_log
+from tests.support.servers.server import ROOT, Server, serving
+from tests.support.servers.users_env import USERS_ENV
 
 ROW = [[1, 2, 3]]
 LINE = re.compile(r"(\S+ \S+) (INFO|WARNING) schwift\.requests: (.*)")

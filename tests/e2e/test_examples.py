@@ -12,7 +12,7 @@ import tritonclient.http
 from converter.schema import dtypes
 from converter.schema.manifest import read_manifest
 from tests.e2e.originals import EXAMPLES, ROWS, expected
-from tests.e2e.server import ROOT, Served
+from tests.support.servers.server import ROOT, Served
 
 
 def assert_same(answer: list[list[Any]], wanted: list[list[Any]]) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from converter.schema.manifest import read_manifest
-from tests.e2e.server import ROOT, environment, launch, leftovers, serving, stop, wait_for
+from tests.support.servers.server import ROOT, environment, launch, leftovers, serving, stop, wait_for
 
 
 def one_example(folder: Path, name: str = "multiply") -> Path:

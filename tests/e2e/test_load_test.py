@@ -6,8 +6,8 @@ import re
 import subprocess
 import sys
 
-from tests.e2e.server import ROOT, Served
 from tests.load_test import percentile
+from tests.support.servers.server import ROOT, Served
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.documented import assert_answer, run_curl, run_python
-from tests.e2e.server import Served
 from tests.support import documents
+from tests.support.servers.server import Served
 
 README = documents.commands(documents.page("README.md"))
 HTTP_API = documents.commands(documents.page("docs/http-api.md"))

@@ -17,7 +17,7 @@ import pytest
 from adapter.backend.http_client import HttpInference
 from adapter.lifecycle.liveness import canary_id
 from converter.schema.manifest import read_manifest
-from tests.e2e.server import Served
+from tests.support.servers.server import Served
 
 
 def triton_counter(server: Served, name: str, model: str) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.server import READY_SECONDS, ROOT, environment, stop
+from tests.support.servers.server import READY_SECONDS, ROOT, environment, stop
 
 
 def free_ports(count: int) -> list[int]:

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.abuse.keyed import add_key
-from tests.e2e.certificates import Pair, self_signed, signed, trusting
-from tests.e2e.server import ROOT, Server, environment, wait_for
-from tests.faults import pids
-from tests.faults.serving import serving
+from tests.support.attacks.keyed import add_key
+from tests.support.servers import pids
+from tests.support.servers.certificates import Pair, self_signed, signed, trusting
+from tests.support.servers.server import ROOT, Server, environment, wait_for
+from tests.support.servers.serving import serving
 
 ROW = {"features": [[1, 2, 3]]}
 RECIPE = ROOT / "deploy" / "nginx" / "mtls.conf"

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from tests.e2e import sample_models
-from tests.e2e.server import Server, serving
+from tests.support.servers.server import Server, serving
 
 WORKERS = 3
 SLOW = """

@@ -8,8 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.server import ROOT, wait_for
-from tests.faults.ports import free_port, takes_connections
+from tests.support.servers.ports import free_port, takes_connections
+from tests.support.servers.server import ROOT, wait_for
 
 # What makes a file's balancer open a connection to a server for each request.
 _NOT_KEPT = {

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.server import Server, wait_for
-from tests.faults import moods
-from tests.faults.asking import Answer, ask, at_once, codes, metric
-from tests.faults.on_time import one_of_three, within
-from tests.faults.serving import serving
+from tests.support.servers import moods
+from tests.support.servers.asking import Answer, ask, at_once, codes, metric
+from tests.support.servers.on_time import one_of_three, within
+from tests.support.servers.server import Server, wait_for
+from tests.support.servers.serving import serving
 
 ROOM = 40
 BURST = 100

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.e2e import server as e2e
-from tests.e2e.server import ROOT, Server, environment, wait_for
 from tests.faults.balancers import balancing
-from tests.faults.ports import free_port, takes_connections
-from tests.faults.serving import serving
-from tests.faults.steady import Steady
+from tests.support.servers import server as e2e
+from tests.support.servers.ports import free_port, takes_connections
+from tests.support.servers.server import ROOT, Server, environment, wait_for
+from tests.support.servers.serving import serving
+from tests.support.servers.steady import Steady
 
 A_SECOND, SECONDS = 200, 12
 SIGNAL_AFTER = 3.0

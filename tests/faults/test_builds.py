@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 
 from tests.e2e import sample_models
-from tests.e2e.server import environment
-from tests.faults.factor_model import answer, put
-from tests.faults.serving import serving
+from tests.support.servers.factor_model import answer, put
+from tests.support.servers.server import environment
+from tests.support.servers.serving import serving
 
 # In a mount namespace of its own: the small disk is gone with the process. As root of nothing but that namespace.
 IN_A_SMALL_DISK = """

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.open_files import open_files
-from tests.e2e.server import ROOT, environment
-from tests.faults.on_time import one_of_three, within
+from tests.support.servers.on_time import one_of_three, within
+from tests.support.servers.server import ROOT, environment
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -20,12 +20,12 @@ from tritonclient.utils import InferenceServerException
 
 from converter.schema.triton_key import GRPC_HEADER
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, wait_for
-from tests.faults import moods, pids
-from tests.faults.asking import ask, codes, health, metric, ready
-from tests.faults.factor_model import answer, put, schwift
-from tests.faults.load import Load
-from tests.faults.serving import serving
+from tests.support.servers import moods, pids
+from tests.support.servers.asking import ask, codes, health, metric, ready
+from tests.support.servers.factor_model import answer, put, schwift
+from tests.support.servers.load import Load
+from tests.support.servers.server import ROOT, Server, wait_for
+from tests.support.servers.serving import serving
 
 SHIM = Path(__file__).with_name("wall_clock.c")
 HOUR = 3600

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from converter.schema.manifest import read_manifest
-from tests.e2e.server import Server, environment, serving, wait_for
-from tests.faults import pids
-from tests.faults.asking import ready
-from tests.faults.factor_model import Load, answer, loaded, put
+from tests.support.servers import pids
+from tests.support.servers.asking import ready
+from tests.support.servers.factor_model import Load, answer, loaded, put
+from tests.support.servers.server import Server, environment, serving, wait_for
 
 # So that there is time to kill something, and the served version is not back before the new one is tried.
 SLOW, SLOWER = "time.sleep(1.5)", "time.sleep(3)"

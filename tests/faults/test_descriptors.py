@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.e2e.server import ROOT, Server, wait_for
-from tests.faults import pids
-from tests.faults.serving import serving
+from tests.support.servers import pids
+from tests.support.servers.server import ROOT, Server, wait_for
+from tests.support.servers.serving import serving
 
 # The adapter has some thirty of its own.
 LIMIT = 64

@@ -17,10 +17,10 @@ from typing import IO
 import httpx
 import pytest
 
-from tests.e2e.server import READY_SECONDS, ROOT, Server, environment, leftovers, marks, stop, wait_for
-from tests.faults import pids
-from tests.faults.asking import metric
-from tests.faults.ports import free_port
+from tests.support.servers import pids
+from tests.support.servers.asking import metric
+from tests.support.servers.ports import free_port
+from tests.support.servers.server import READY_SECONDS, ROOT, Server, environment, leftovers, marks, stop, wait_for
 
 REQUESTS = 20
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import Server, wait_for
-from tests.faults import moods, pids
-from tests.faults.asking import Answer, ask, at_once, codes, get, health, live, metric, ready
-from tests.faults.moods import calm_goes_on
-from tests.faults.on_time import one_of_three, within
-from tests.faults.serving import serving
+from tests.support.servers import moods, pids
+from tests.support.servers.asking import Answer, ask, at_once, codes, get, health, live, metric, ready
+from tests.support.servers.moods import calm_goes_on
+from tests.support.servers.on_time import one_of_three, within
+from tests.support.servers.server import Server, wait_for
+from tests.support.servers.serving import serving
 
 # A request's deadline in most of these tests, in seconds.
 DEADLINE = 1.5

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, wait_for
-from tests.faults import pids
-from tests.faults.asking import health, metric, ready
-from tests.faults.load import Load
-from tests.faults.serving import serving
+from tests.support.servers import pids
+from tests.support.servers.asking import health, metric, ready
+from tests.support.servers.load import Load
+from tests.support.servers.server import ROOT, Server, wait_for
+from tests.support.servers.serving import serving
 
 DEADLINE = 4.0
 CLIENTS = 8

@@ -15,9 +15,9 @@ import httpx
 
 from converter.schema.manifest import read_manifest
 from tests.e2e import sample_models
-from tests.e2e.server import environment, wait_for
-from tests.faults.factor_model import answer, put
-from tests.faults.serving import serving
+from tests.support.servers.factor_model import answer, put
+from tests.support.servers.server import environment, wait_for
+from tests.support.servers.serving import serving
 
 NAMES = ("one", "two", "three", "four")
 CODE = "class Times:\n    def predict(self, X):\n        return X * {factor}\n"

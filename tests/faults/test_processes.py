@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, start, stop, wait_for
-from tests.faults import pids
-from tests.faults.load import Load
-from tests.faults.serving import serving
+from tests.support.servers import pids
+from tests.support.servers.load import Load
+from tests.support.servers.server import ROOT, Server, start, stop, wait_for
+from tests.support.servers.serving import serving
 
 CLIENTS = 8
 # A stopped process is in here, then, and holds no lock that Triton would wait for.

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from converter.schema.manifest import read_manifest
-from tests.e2e.server import wait_for
-from tests.faults.factor_model import answer, loaded, put, schwift
-from tests.faults.serving import serving
+from tests.support.servers.factor_model import answer, loaded, put, schwift
+from tests.support.servers.server import wait_for
+from tests.support.servers.serving import serving
 
 BROKEN = {
     "raises at load": ({"at_load": "raise ValueError('no such file')"}, "does not load: the model's code raised"),

@@ -20,11 +20,11 @@ import httpx
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, environment, start, wait_for
-from tests.faults import pids
-from tests.faults.load import Load
-from tests.faults.ports import free_port
-from tests.faults.serving import serving
+from tests.support.servers import pids
+from tests.support.servers.load import Load
+from tests.support.servers.ports import free_port
+from tests.support.servers.server import ROOT, Server, environment, start, wait_for
+from tests.support.servers.serving import serving
 
 CLIENTS = 32
 SLOW = """

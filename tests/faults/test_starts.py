@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, launch, leftovers, shared_memory, stop, wait_for
-from tests.faults import pids
-from tests.faults.serving import serving
+from tests.support.servers import pids
+from tests.support.servers.server import ROOT, launch, leftovers, shared_memory, stop, wait_for
+from tests.support.servers.serving import serving
 
 
 def one_example(folder: Path, name: str = "multiply") -> Path:

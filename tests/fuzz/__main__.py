@@ -14,9 +14,9 @@ from pathlib import Path
 
 import click
 
-from tests.e2e.server import serving, stop_on_sigterm
 from tests.fuzz import api, codec, guided, heads, subjects
 from tests.fuzz.survival import surviving
+from tests.support.servers.server import serving, stop_on_sigterm
 
 PARTS = ("api", "heads", "codec", "guided")
 

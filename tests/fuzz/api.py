@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from tests.e2e.server import Served
 from tests.fuzz import bodies
 from tests.fuzz.oracle import Wrong, check_error, check_prediction, strict
+from tests.support.servers.server import Served
 
 # Status, type, headers and body of every answer are those that the document promises.
 _CHECKS: list[Any] = [

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 TARGETS = ("decoder", "pickles")
 _SEEDS = {

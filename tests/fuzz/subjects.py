@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tests.e2e.sample_models import python_model
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 _DOUBLE = """
 class Double:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.e2e.server import Server, shared_memory
-from tests.faults import pids
-from tests.faults.asking import live, ready
 from tests.fuzz.oracle import Wrong
+from tests.support.servers import pids
+from tests.support.servers.asking import live, ready
+from tests.support.servers.server import Server, shared_memory
 
 # What ten thousand requests may leave behind, with what Python keeps for the next ones.
 _GROWTH_MB = 48.0

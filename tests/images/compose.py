@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from dotenv import dotenv_values
 
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 MAIN = ROOT / "docker-compose.yml"
 NVIDIA = ROOT / "deploy" / "compose.nvidia.yml"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.server import ROOT
 from tests.images import machine
+from tests.support.servers.server import ROOT
 
 DOCKERFILE = ROOT / "Dockerfile"
 _BUILD_SECONDS = 1200

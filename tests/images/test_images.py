@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from tests.e2e import documented, sample_models, triton_log
-from tests.e2e.server import ROOT, environment
-from tests.e2e.users_env import USERS_ENV
+from tests.e2e import documented, sample_models
 from tests.images import compose
 from tests.images.engine import Image
 from tests.images.pod import Pod
 from tests.observability.collector import collecting
+from tests.support.servers import triton_log
+from tests.support.servers.server import ROOT, environment
+from tests.support.servers.users_env import USERS_ENV
 
 # The contract tests make more requests a minute than that quota; DEBUG_MODE writes the logs.
 TEST_DOTENV = USERS_ENV.replace("MAX_REQUESTS=250\n", "").replace("DEBUG_MODE=False", "DEBUG_MODE=True")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 CONFIG = ROOT / "deploy" / "prometheus"
 _SECONDS = 30

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.abuse.keyed import add_key
-from tests.e2e.server import ROOT
-from tests.faults.serving import serving
 from tests.observability.prometheus import scraping, until
+from tests.support.attacks.keyed import add_key
+from tests.support.servers.server import ROOT
+from tests.support.servers.serving import serving
 
 
 def test_prometheus_scrapes_with_the_key_of_its_file(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, serving
 from tests.observability.dashboards import Query, queries
 from tests.observability.prometheus import CONFIG, Prometheus, scraping, selectors
+from tests.support.servers.server import ROOT, Server, serving
 
 TESTS = sorted((CONFIG / "tests").glob("*.yml"))
 MODELS = ("multiply", "iris_onnx", "slow")

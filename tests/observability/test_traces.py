@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from tests.e2e import sample_models
-from tests.e2e.server import ROOT, Server, serving
 from tests.observability.collector import Collected, Collector, collecting
+from tests.support.servers.server import ROOT, Server, serving
 
 SLOW = """
 import time

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from converter.schema.settings import Settings, env_name
-from tests.e2e.server import ROOT
 from tests.images import compose
+from tests.support.servers.server import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ONE_SERVER, group_of
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 from tests.unit.conftest import SLOW_FILES, SLOW_TESTS
 
 

@@ -16,9 +16,9 @@ import yaml
 
 from converter.schema.settings import Settings
 from schwift.triton.standalone import standard_ports
-from tests.e2e.server import ROOT
 from tests.images import compose
 from tests.support.compose_services import DOCKERFILE, NAMES, OURS, settings_in, stage
+from tests.support.servers.server import ROOT
 
 # Of the build, not of the programs.
 BUILD_ARGUMENTS = {"EXTRAS", "PIP_EXTRA_INDEX_URL", "TRITON_IMAGE"}

@@ -16,7 +16,7 @@ from converter.schema.settings import Settings, load_settings
 from schwift.triton import sealed_start
 from schwift.triton.installation import Installation
 from schwift.triton.standalone import standalone_command, standard_ports
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 SCRIPT = ROOT / "deploy" / "nvidia.sh"
 # It writes down what it was told, and ends.

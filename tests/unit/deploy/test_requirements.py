@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 FOLDER = ROOT / "deploy" / "requirements"
 # The images' Python.

@@ -11,9 +11,9 @@ import yaml
 from adapter.__main__ import ANSWER_SECONDS
 from converter.schema.settings import Settings
 from schwift.triton.standalone import EXIT_SECONDS
-from tests.e2e.server import ROOT
 from tests.images import compose
 from tests.support.compose_services import DOCKERFILE, OURS, settings_in, stage
+from tests.support.servers.server import ROOT
 
 SERVERS = ("triton", "adapter")
 MONITORING = ("prometheus", "grafana")

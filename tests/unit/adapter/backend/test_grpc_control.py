@@ -17,7 +17,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from adapter import errors
 from adapter.backend.grpc_control import GrpcControl, Metadata
-from tests.faults.ports import free_port
+from tests.support.servers.ports import free_port
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapter.backend.grpc_control import GrpcControl
-from tests.faults.ports import free_port
+from tests.support.servers.ports import free_port
 
 
 def test_metrics_are_fetched_past_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.e2e.server import Server, marks
+from tests.support.servers.server import Server, marks
 
 
 def triton(server: Server) -> int:

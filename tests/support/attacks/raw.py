@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.server import ROOT, Server
-from tests.faults.serving import serving
 from tests.support.http_bytes import Answer, Reader, connect
+from tests.support.servers.server import ROOT, Server
+from tests.support.servers.serving import serving
 
 GOOD = json.dumps({"features": [[1, 2, 3]]}).encode()
 PREDICTIONS = [[2.5, 5.0, 7.5]]

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e import server as e2e
-from tests.e2e.server import Server
-from tests.faults import pids
+from tests.support.servers import pids
+from tests.support.servers import server as e2e
+from tests.support.servers.server import Server
 
 
 @contextmanager

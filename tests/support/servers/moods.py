@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e import sample_models
-from tests.e2e.server import Server
-from tests.faults.asking import Answer, ask
+from tests.support.servers.asking import Answer, ask
+from tests.support.servers.server import Server
 
 DIES, SLEEPS, LOOPS, LOOPS_IN_C, RAISES, LEAKS = -1.0, -2.0, -3.0, -4.0, -5.0, -6.0
 

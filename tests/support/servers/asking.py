@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.e2e.server import Server
+from tests.support.servers.server import Server
 
 TIMEOUT = 60.0
 

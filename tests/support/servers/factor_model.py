@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from tests.e2e import sample_models
-from tests.e2e.server import Server, environment, wait_for
+from tests.support.servers.server import Server, environment, wait_for
 
 CODE = '''
 """A model that multiplies by {factor}."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.e2e.server import wait_for
+from tests.support.servers.server import wait_for
 
 
 def assert_is_rotated(logs: Path) -> None:

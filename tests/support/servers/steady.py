@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.faults.load import FACTOR
+from tests.support.servers.load import FACTOR
 
 _TIMEOUT_SECONDS = 40.0
 

@@ -8,8 +8,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from tests.e2e.server import Server
-from tests.faults import pids
+from tests.support.servers import pids
+from tests.support.servers.server import Server
 
 CONNECTIONS = 8
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.e2e.server import Served
 from tests.support.http_bytes import Answer, connect, parse, receive, send_all
+from tests.support.servers.server import Served
 
 
 def request(target: str, body: bytes = b"", method: str = "POST", **headers: str) -> bytes:

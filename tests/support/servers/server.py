@@ -19,7 +19,7 @@ import httpx
 
 from converter.schema import triton_key
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # A bound on hangs: the server of all models takes a minute where others have the cores.
 READY_SECONDS = 240
 _SHM = Path("/dev/shm")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from tests.e2e.server import ROOT
+from tests.support.servers.server import ROOT
 
 _SECRET = re.compile(r"[0-9A-Za-z_-]{24,}")
 _SHM = Path("/dev/shm")
@@ -47,7 +47,7 @@ _CONFIG = {"backend": "python", "input": [{"name": "x", "data_type": "TYPE_FP32"
 def tried(folder: Path, http_address: str = "", grpc_address: str = "", ran: Path | None = None) -> dict[str, Any]:
     """Run it, and give what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.abuse.as_nobody", str(folder), http_address, grpc_address, str(ran or "")],
+        [sys.executable, "-m", __spec__.name, str(folder), http_address, grpc_address, str(ran or "")],
         cwd=ROOT, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""What a stranger sends: raw requests, many clients, folders and configs made to do harm."""
