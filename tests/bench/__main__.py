@@ -11,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from tests.bench import cpu, footprint, frontends, models, plots, regimes
-from tests.bench.results import Results
+from tests.bench import footprint, frontends, plots, regimes
+from tests.bench.rig import cpu, models
+from tests.bench.rig.results import Results
 from tests.support.servers.server import serving, stop_on_sigterm
 
 PARTS = ("frontends", "cpu", "regimes", "footprint")

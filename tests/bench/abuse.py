@@ -26,8 +26,8 @@ import click
 import joblib
 import numpy as np
 
-from tests.bench.abusers import MODEL
-from tests.bench.results import Bar, Results, median
+from tests.bench.rig.abusers import MODEL
+from tests.bench.rig.results import Bar, Results, median
 from tests.load_test import percentile
 from tests.support.servers import pids
 from tests.support.servers.server import ROOT, Server, serving, shared_memory, stop_on_sigterm
@@ -105,7 +105,7 @@ class _Asker:
 def _abusers(url: str, seconds: float, seen: dict[str, Counter[str]], least: int = 0) -> Iterator[None]:
     """Abuse beside a block, and until it is over; what was answered is added to `seen`."""
     numbers = [str(_CONNECTIONS), str(seconds), str(least)]
-    command = [sys.executable, "-m", "tests.bench.abusers", url, *numbers]
+    command = [sys.executable, "-m", "tests.bench.rig.abusers", url, *numbers]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         yield

@@ -10,8 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.bench import models
-from tests.bench.results import Bar, Results, median
+from tests.bench.rig import models
+from tests.bench.rig.results import Bar, Results, median
 from tests.support.servers.server import ROOT, launch, serving, stop
 
 _MEMORY_MB = 500

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from tests.bench import models, systems, wrk
-from tests.bench.results import Bar, Results, median, noise
+from tests.bench.rig import models, systems, wrk
+from tests.bench.rig.results import Bar, Results, median, noise
 from tests.support.servers.server import Server
 
 CONNECTIONS = (1, 16, 64, 256)

@@ -18,9 +18,9 @@ from pathlib import Path
 import click
 
 from converter.schema.settings import Settings
-from tests.bench import models, openloop, sleeping
-from tests.bench.openloop import Result
-from tests.bench.results import Bar, Results
+from tests.bench.rig import models, openloop, sleeping
+from tests.bench.rig.openloop import Result
+from tests.bench.rig.results import Bar, Results
 from tests.support.servers.server import Server, serving, stop_on_sigterm
 
 _TIMES = 5

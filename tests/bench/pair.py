@@ -20,8 +20,8 @@ from pathlib import Path
 
 import click
 
-from tests.bench import another_version, models, wrk
-from tests.bench.results import Bar, Results, median
+from tests.bench.rig import another_version, models, wrk
+from tests.bench.rig.results import Bar, Results, median
 from tests.support.servers.server import ROOT, serving, stop_on_sigterm
 
 MODELS = ("iris_logreg", "iris_onnx")

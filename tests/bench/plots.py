@@ -10,7 +10,7 @@ from matplotlib import pyplot
 
 from tests.bench import frontends
 from tests.bench import regimes as loads
-from tests.bench.results import Results, median
+from tests.bench.rig.results import Results, median
 
 matplotlib.use("Agg")
 _STYLES = {"idle": ("C0", "--"), "busy": ("C1", "--"), "rush": ("C2", "--"), loads.CHOSEN: ("black", "-")}

@@ -9,9 +9,9 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.bench import models, wrk
 from tests.bench.frontends import ratio
-from tests.bench.results import Bar, Results, median
+from tests.bench.rig import models, wrk
+from tests.bench.rig.results import Bar, Results, median
 from tests.support.servers.server import serving
 
 CLIENTS = (1, 2, 4, 16, 64, 256)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import sleeping, wrk
+from tests.bench.rig import sleeping, wrk
 from tests.support.servers.server import serving, stop_on_sigterm
 
 _SERVICE_MS = (0, 1, 5)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench.results import Bar, Results, median
+from tests.bench.rig.results import Bar, Results, median
 from tests.chaos import faults, subjects, timeline
 from tests.chaos.faults import SETTINGS, Mark, World
 from tests.chaos.footprint import Footprint, held

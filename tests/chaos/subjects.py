@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.datasets import load_iris
 
-from tests.bench import models as trained
+from tests.bench.rig import models as trained
 from tests.e2e import sample_models
 
 # A row's numbers → whether they are right.

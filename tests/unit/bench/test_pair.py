@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.bench import another_version
 from tests.bench.pair import median_interval
+from tests.bench.rig import another_version
 
 
 @pytest.mark.parametrize(

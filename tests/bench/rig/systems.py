@@ -19,14 +19,14 @@ _START_SECONDS = 60
 @contextmanager
 def naive(server: Server) -> Iterator[str]:
     """The naive adapter in front of the Triton of `server`; its address."""
-    with _python("tests.bench.naive", server.triton_grpc) as url:
+    with _python("tests.bench.rig.naive", server.triton_grpc) as url:
         yield url
 
 
 @contextmanager
 def in_process(server: Server) -> Iterator[str]:
     """Our own HTTP and JSON with the models of `server` in the same process; its address."""
-    with _python("tests.bench.inprocess", str(server.repository)) as url:
+    with _python("tests.bench.rig.inprocess", str(server.repository)) as url:
         yield url
 
 

@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from tests.bench import sleeping
+from tests.bench.rig import sleeping
 
 LOGREG, FOREST, MLP, SLEEP, SLOW = "logreg", "forest_100", "onnx_mlp", "sleep_5", "sleep_80"
 # For overloads.

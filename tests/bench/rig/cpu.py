@@ -11,8 +11,8 @@ import resource
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.bench import models, wrk
-from tests.bench.results import Results
+from tests.bench.rig import models, wrk
+from tests.bench.rig.results import Results
 from tests.support.servers import pids
 from tests.support.servers.server import Server
 

@@ -1,6 +1,6 @@
 """The yardstick: the adapter that one writes first. FastAPI, pydantic, and one tritonclient call for each request.
 
-Run as `python -m tests.bench.naive PORT TRITON_GRPC`; it calls `<model>_direct`, as our adapter does.
+Run as `python -m tests.bench.rig.naive PORT TRITON_GRPC`; it calls `<model>_direct`, as our adapter does.
 """
 
 from __future__ import annotations

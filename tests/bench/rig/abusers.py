@@ -1,4 +1,4 @@
-"""Clients that mean no good, in a closed loop: `python -m tests.bench.abusers URL CONNECTIONS SECONDS LEAST`.
+"""Clients that mean no good, in a closed loop: `python -m tests.bench.rig.abusers URL CONNECTIONS SECONDS LEAST`.
 
 Each connection does one kind of abuse after the other, for so many seconds and until all have done at least so many.
 Prints what was answered, by kind, as JSON. It is a process of its own, and a nice one: what it takes to make such

@@ -1,7 +1,7 @@
 """Our application with the models in its own process, no Triton: what the JSON alone costs.
 
-Run as `python -m tests.bench.inprocess PORT REPOSITORY`; it serves the models of tests/bench/models.py that lie beside
-the repository, in `models/`.
+Run as `python -m tests.bench.rig.inprocess PORT REPOSITORY`; it serves the models of tests/bench/rig/models.py
+that lie beside the repository, in `models/`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adapter.backend.protocol import Arrays
 from adapter.sharing import SharedState
 from converter.schema.manifest import Tensor, read_manifest
 from converter.schema.settings import load_settings
-from tests.bench.models import BenchModel, known
+from tests.bench.rig.models import BenchModel, known
 
 
 class InProcess:

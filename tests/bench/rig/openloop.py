@@ -1,8 +1,8 @@
 """A client that does not wait: requests leave when they are due, whatever became of those before, as users send them.
 
-`python -m tests.bench.openloop URL RATE WARM_SECONDS SECONDS TIMEOUT_MS` takes the body from standard input and prints
-the fields of `Result` as JSON. It is a process of its own, so that nothing but its own work delays it, and says by how
-much that did.
+`python -m tests.bench.rig.openloop URL RATE WARM_SECONDS SECONDS TIMEOUT_MS` takes the body from standard input and
+prints the fields of `Result` as JSON. It is a process of its own, so that nothing but its own work delays it, and says
+by how much that did.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def run(
     What is seen in the first `warm_seconds` is not in the result, but for what was lost.
     """
     numbers = [str(number) for number in (rate, warm_seconds, seconds, timeout_ms)]
-    command = [sys.executable, "-m", "tests.bench.openloop", url, *numbers]
+    command = [sys.executable, "-m", "tests.bench.rig.openloop", url, *numbers]
     done = subprocess.run(command, input=json.dumps(body), capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"error: the client failed: {done.stderr}")

@@ -1,0 +1,1 @@
+"""What the benchmarks are made of: servers to compare, clients that load them, and figures."""
