@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Callable
 from typing import cast
 
 from adapter import errors
-from adapter.backend.error_mapping import UNREACHABLE
 
 _HEADER_END = b"\r\n\r\n"
 # Whole names: one of them ends in the words of another. The last header has no line end any more.
@@ -44,17 +44,7 @@ class _Head:
         self.json_length = self.json_length or self.length
 
 
-_known: dict[bytes, _Head] = {}
-
-
-def _read_head(head: bytes) -> _Head:
-    known = _known.get(head)
-    if known is None:
-        known = _Head(head)
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[head] = known
-    return known
+_read_head = functools.lru_cache(maxsize=_MOST_KNOWN)(_Head)
 
 
 class Response:
@@ -103,7 +93,7 @@ class Connection(asyncio.Protocol):
         if self.broken or self._transport.is_closing():
             # It ended since it was made or taken, or is about to.
             self.broken = True
-            self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, "the connection had ended"))
+            self._answer.set_exception(errors.UpstreamDown(errors.UNREACHABLE, "the connection had ended"))
         else:
             self._transport.write(request)
         return self._answer
@@ -142,7 +132,7 @@ class Connection(asyncio.Protocol):
         """Fail the call that is in flight, if there is one, with UpstreamDown."""
         self.broken = True
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(errors.UpstreamDown(UNREACHABLE, f"the connection was lost: {exc}"))
+            self._answer.set_exception(errors.UpstreamDown(errors.UNREACHABLE, f"the connection was lost: {exc}"))
         self._end(None)
 
     def _end(self, response: Response | None) -> None:

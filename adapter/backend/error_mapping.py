@@ -10,16 +10,16 @@ import grpc
 
 from adapter import errors
 from adapter.backend.protocol import LOAD_TIMEOUT
+from adapter.errors import DEADLINE, UNAVAILABLE, UNREACHABLE
 from converter.schema.wire import error_mark
 
-UNREACHABLE, UNAVAILABLE = errors.UNREACHABLE, errors.UNAVAILABLE
 # Triton's own queue gave it up.
 QUEUE_TIMEOUT = "Request timeout expired"
 
 # Triton's texts, the most specific first: what each means to the caller.
 _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
     (error_mark("bad_model_output"), errors.BadModelOutput, "The model's answer is not what its config promises."),
-    (error_mark("deadline"), errors.DeadlineExceeded, errors.DEADLINE),
+    (error_mark("deadline"), errors.DeadlineExceeded, DEADLINE),
     (error_mark("model_error"), errors.ModelFailed, "The model raised an error on this input."),
     # Before the front's own code, under which it passes this on; after the users' texts, which may say anything.
     ("is not healthy", errors.ModelProcessDead, UNAVAILABLE),
@@ -27,7 +27,7 @@ _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
     ("Failed to obtain the health mutex", errors.ModelProcessDead, UNAVAILABLE),
     (error_mark("model_unreachable"), errors.ModelUnavailable, UNAVAILABLE),
     ("Exceeds maximum queue size", errors.QueueFull, "The model's queue is full; try again shortly."),
-    (QUEUE_TIMEOUT, errors.DeadlineExceeded, errors.DEADLINE),
+    (QUEUE_TIMEOUT, errors.DeadlineExceeded, DEADLINE),
     ("is not ready", errors.ModelUnavailable, UNAVAILABLE),
     ("no available versions", errors.ModelUnavailable, UNAVAILABLE),
     ("unknown model", errors.ModelUnavailable, UNAVAILABLE),
@@ -35,7 +35,7 @@ _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
     ("Server is stopping", errors.UpstreamDown, UNREACHABLE),
 )
 _BY_CODE: Mapping[Any, tuple[type[errors.AdapterError], str]] = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: (errors.DeadlineExceeded, errors.DEADLINE),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (errors.DeadlineExceeded, DEADLINE),
     grpc.StatusCode.UNAVAILABLE: (errors.UpstreamDown, UNREACHABLE),
     grpc.StatusCode.NOT_FOUND: (errors.ModelUnavailable, UNAVAILABLE),
     grpc.StatusCode.CANCELLED: (errors.UpstreamDown, UNREACHABLE),

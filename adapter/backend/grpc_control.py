@@ -17,7 +17,6 @@ import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from adapter import errors
-from adapter.backend.error_mapping import UNAVAILABLE, UNREACHABLE
 from adapter.backend.load_progress import LoadProgress, State, States, unloaded
 from adapter.backend.protocol import LOAD_TIMEOUT
 
@@ -53,13 +52,7 @@ class GrpcControl:
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     async def states(self, timeout: float) -> Mapping[str, str]:
-        """Return the state of each model that is loaded or was: `READY`, or why not.
-
-        By `name/version`, and by `name` for whichever of its versions is ready.
-
-        Raises:
-            UpstreamDown: Triton does not answer within `timeout` seconds.
-        """
+        """Return the state of each model that is loaded or was, as InferenceBackend has it."""
         states: dict[str, str] = {}
         for model in await self._index(timeout):
             state = model.state or "not loaded"
@@ -70,12 +63,7 @@ class GrpcControl:
         return states
 
     async def load(self, model: str, timeout: float) -> None:
-        """Load or reload a model within `timeout` seconds.
-
-        Raises:
-            ModelUnavailable: it is not loaded; with Triton's reason in `inside`.
-            UpstreamDown: Triton does not answer.
-        """
+        """Load or reload a model within `timeout` seconds; raise as InferenceBackend has it."""
         began = time.monotonic()
         load = LoadProgress(await self._states_of(model, timeout))
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
@@ -89,32 +77,22 @@ class GrpcControl:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 text = f"{LOAD_TIMEOUT} {timeout:g} s"
             elif error.code() is grpc.StatusCode.UNAVAILABLE and "model" not in text:
-                raise errors.UpstreamDown(UNREACHABLE, text) from error
-            raise errors.ModelUnavailable(UNAVAILABLE, text) from error
+                raise errors.UpstreamDown(errors.UNREACHABLE, text) from error
+            raise errors.ModelUnavailable(errors.UNAVAILABLE, text) from error
         if end is not None and end.name != "READY":
-            raise errors.ModelUnavailable(UNAVAILABLE, end.reason)
+            raise errors.ModelUnavailable(errors.UNAVAILABLE, end.reason)
 
     async def unload(self, model: str, timeout: float) -> None:
-        """Unload a model within `timeout` seconds, and end its processes.
-
-        Raises:
-            UpstreamDown: Triton does not answer, or not in time.
-        """
+        """Unload a model within `timeout` seconds; raise UpstreamDown if Triton does not answer by then."""
         request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
         try:
             call = self._stub.RepositoryModelUnload(request, timeout=timeout, metadata=self._key())
             await self._answer(call, unloaded, model)
         except grpc.aio.AioRpcError as error:
-            raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
+            raise errors.UpstreamDown(errors.UNREACHABLE, error.details() or "") from error
 
     async def _answer(self, call: Any, look: Callable[[States], State | None], model: str) -> State | None:
-        """Wait for the answer to a load or an unload.
-
-        Return the state in which it ended if that is known by the index alone, and None once it is answered.
-
-        Raises:
-            AioRpcError: the call failed.
-        """
+        """Wait for the answer to a load or an unload; return how it ended if the index alone tells that, else None."""
         answer = asyncio.ensure_future(call)
         ended: float | None = None
         try:
@@ -141,17 +119,13 @@ class GrpcControl:
         return {each.version: State(each.state, each.reason) for each in index if each.name == model}
 
     async def _index(self, timeout: float) -> Sequence[Any]:
-        """Return the name, version, state and reason of every version of each model.
-
-        Raises:
-            UpstreamDown: Triton does not answer.
-        """
+        """Return the name, version, state and reason of every version of each model."""
         try:
             index = await self._stub.RepositoryIndex(
                 service_pb2.RepositoryIndexRequest(), timeout=timeout, metadata=self._key()
             )
         except grpc.aio.AioRpcError as error:
-            raise errors.UpstreamDown(UNREACHABLE, error.details() or "") from error
+            raise errors.UpstreamDown(errors.UNREACHABLE, error.details() or "") from error
         models: Sequence[Any] = index.models
         return models
 

@@ -17,7 +17,7 @@ import msgspec
 from adapter import errors
 from adapter.backend.connection import Connection, Response
 from adapter.backend.connection_pool import ConnectionPool
-from adapter.backend.error_mapping import UNAVAILABLE, UNREACHABLE, translate
+from adapter.backend.error_mapping import translate
 from adapter.backend.infer_request import InferRequest
 from adapter.backend.overdue_calls import OverdueCalls
 from adapter.backend.protocol import Arrays
@@ -93,19 +93,16 @@ class HttpInference:
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:
-        """Call a Triton model, and return its output tensors by name, each (rows, *dims).
-
-        The call ends at `deadline`, a time of the running loop. `queued` says that the model has a queue, which is to
-        drop it then. `request_id` is what the model sees as the call's id.
-
-        Raises:
-            AdapterError: what became of the call in place of an answer.
-        """
+        """Make one call, as InferenceBackend has it."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         left = deadline - loop.time()
         if left <= 0:
             raise errors.DeadlineExceeded(errors.DEADLINE)
-        request = self._request(model, inputs, arrays, outputs, left if queued else None, request_id)
+        form = self._forms.get(model)
+        if form is None or form.inputs is not inputs or form.outputs is not outputs:
+            form = self._forms[model] = InferRequest(model, self._address, inputs, outputs)
+        more_head = b"" if self._call_headers is None else self._call_headers()
+        request = form.fill(arrays, left if queued else None, more_head, request_id)
         self._retry_budget.note()
         if not queued and self._late.full(model):
             await self._wait_for_late(model, deadline)
@@ -140,13 +137,11 @@ class HttpInference:
         self._late.forget(model)
         for answer in self._in_flight.pop(model, ()):
             if not answer.done():
-                answer.set_exception(errors.ModelProcessDead(UNAVAILABLE, "the process that had this call was ended"))
+                dead = errors.ModelProcessDead(errors.UNAVAILABLE, "the process that had this call was ended")
+                answer.set_exception(dead)
 
     def watch_deaths(self, watcher: Callable[[str, float], None]) -> None:
-        """Have `watcher` called with each model that an overdue call's answer shows to be dead.
-
-        Its second argument is when that call began, by the monotonic clock.
-        """
+        """Have `watcher` called with each model that an overdue answer shows to be dead, and with its call's start."""
         self._tell_of_death = watcher
 
     async def _exchange(
@@ -193,11 +188,7 @@ class HttpInference:
         self._late.add(model, connection.close)
 
     async def _wait_for_late(self, model: str, deadline: float) -> None:
-        """Wait until fewer calls of a model are overdue.
-
-        Raises:
-            DeadlineExceeded: they are as many until then.
-        """
+        """Wait until fewer calls of a model are overdue."""
         while self._late.full(model):
             change = self._late.change()
             self._deadline_timer.add(change, deadline)
@@ -224,43 +215,25 @@ class HttpInference:
     async def _connect_once(self, deadline: float) -> Connection:
         loop = asyncio.get_running_loop()
         try:
-            _, connection = await asyncio.wait_for(
+            connecting = (
                 loop.create_unix_connection(Connection, self._place)
                 if self._unix
-                else loop.create_connection(Connection, self._host, int(self._place)),
-                max(0.0, deadline - loop.time()),
+                else loop.create_connection(Connection, self._host, int(self._place))
             )
+            _, connection = await asyncio.wait_for(connecting, max(0.0, deadline - loop.time()))
         except asyncio.TimeoutError as error:
             raise errors.DeadlineExceeded(errors.DEADLINE) from error
         except OSError as error:
-            raise errors.UpstreamDown(UNREACHABLE, str(error)) from error
+            raise errors.UpstreamDown(errors.UNREACHABLE, str(error)) from error
         return connection
-
-    def _request(
-        self,
-        model: str,
-        inputs: Sequence[Tensor],
-        arrays: Arrays,
-        outputs: Sequence[Tensor],
-        queue_timeout: float | None,
-        request_id: str,
-    ) -> bytes:
-        form = self._forms.get(model)
-        if form is None or form.inputs is not inputs or form.outputs is not outputs:
-            form = self._forms[model] = InferRequest(model, self._address, inputs, outputs)
-        more_head = b"" if self._call_headers is None else self._call_headers()
-        return form.fill(arrays, queue_timeout, more_head, request_id)
 
 
 def _error(response: Response) -> errors.AdapterError:
-    return translate(_CODE_OF.get(response.status), _error_text(response))
-
-
-def _error_text(response: Response) -> str:
     try:
-        return _DECODE_FAILURE(response.body).error
+        text = _DECODE_FAILURE(response.body).error
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return f"status {response.status}"
+        text = f"status {response.status}"
+    return translate(_CODE_OF.get(response.status), text)
 
 
 def _read(response: Response, outputs: Sequence[Tensor]) -> Arrays:

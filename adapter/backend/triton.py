@@ -37,11 +37,7 @@ class Triton:
         self.metrics = self._control.metrics
 
     async def unload(self, model: str, timeout: float) -> None:
-        """Unload a model, end its processes, and drop its overdue calls.
-
-        Raises:
-            UpstreamDown: Triton does not answer.
-        """
+        """Unload a model, end its processes, and drop its overdue calls."""
         await self._control.unload(model, timeout)
         self._http.forget(model)
 
