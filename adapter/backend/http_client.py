@@ -22,7 +22,6 @@ from adapter.backend.infer_request import InferRequest
 from adapter.backend.overdue_calls import OverdueCalls
 from adapter.backend.protocol import Arrays
 from adapter.backend.raw_tensors import from_raw, promised
-from adapter.backend.retry_budget import RetryBudget
 from adapter.deadline_timer import DeadlineTimer
 from converter.schema.manifest import Tensor
 
@@ -30,6 +29,10 @@ from converter.schema.manifest import Tensor
 _RECONNECT_SECONDS = 0.02
 # A call that is later than this is given up for good.
 _LATE_SECONDS = 60.0
+# How many calls may be made a second time, as a part of all calls: trouble is not to be doubled by trying again.
+_REPEATED_PART = 0.1
+# Saved up at most, for when many connections end at a time.
+_MOST_REPEATED = 10.0
 
 
 class _Parameters(msgspec.Struct):
@@ -59,6 +62,25 @@ _CODE_OF = {
 }
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 _DECODE_FAILURE = msgspec.json.Decoder(_Failure).decode
+
+
+class RetryBudget:
+    """Allow one repeated call for every ten calls; one more at first, so that the first call may be repeated too."""
+
+    def __init__(self) -> None:
+        self._left = 1.0
+
+    def note(self) -> None:
+        """Count a call that is made for the first time."""
+        if self._left < _MOST_REPEATED:
+            self._left += _REPEATED_PART
+
+    def take(self) -> bool:
+        """Return whether one more call may be repeated, which then counts as done."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class HttpInference:

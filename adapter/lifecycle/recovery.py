@@ -7,10 +7,9 @@ one never ends. What hangs is ended before, by whoever owns Triton's processes; 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
-from adapter.lifecycle.crash_backoff import MOST_DEATHS, WITHIN_SECONDS, CrashBackoff
 from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 
@@ -19,12 +18,38 @@ _KILL_SECONDS = 2.0
 _KILL_LOOKS = 40
 # In which Triton notices a dead process and ends the calls that wait for it.
 _NOTICE_SECONDS = 1.5
+# The first time at once, then after 1, 2, 4 … seconds.
+_FIRST_SECONDS = 1.0
+_MOST_SECONDS = 60.0
+# So many deaths within so long, and it stays failed.
+MOST_DEATHS = 5
+WITHIN_SECONDS = 600.0
 
 _WHAT: Mapping[str, str] = {
     "died": "a process of the model died",
     "hung": "the model does not answer",
     "memory": "the model holds more than its max_memory_mb",
 }
+
+
+class CrashBackoff:
+    """Counts the deaths of one model, and has it wait longer after each."""
+
+    def __init__(self) -> None:
+        self._deaths: deque[float] = deque()
+
+    def died(self, now: float) -> float | None:
+        """Count a death; return the seconds until the model is to be loaded again, None if it died too often for that.
+
+        `now` is a time of any one clock, in seconds.
+        """
+        while self._deaths and now - self._deaths[0] > WITHIN_SECONDS:
+            self._deaths.popleft()
+        self._deaths.append(now)
+        before = len(self._deaths) - 1
+        if before + 1 >= MOST_DEATHS:
+            return None
+        return min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** (before - 1)) if before else 0.0
 
 
 class Recovery:

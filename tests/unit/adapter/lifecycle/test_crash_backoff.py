@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapter.lifecycle.crash_backoff import CrashBackoff
+from adapter.lifecycle.recovery import CrashBackoff
 
 
 def test_the_first_time_at_once_then_later_and_later_and_then_no_more() -> None:
