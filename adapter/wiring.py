@@ -196,9 +196,7 @@ def _reconciler(parts: Components, loader: ModelLoader, supervisor: SupervisorPi
 
 def _control(parts: Components, loader: ModelLoader) -> ControlServer:
     settings = parts.settings
-    reloader = Reloader(
-        parts.registry_sync, loader, parts.backend, parts.sharing.table, settings.predict_timeout_seconds
-    )
+    reloader = Reloader(parts.registry_sync, loader, parts.sharing.table, settings.predict_timeout_seconds)
     # Beside an adapter in a container of its own, the folders may have other names.
     folders = (
         Folders(models=settings.model_directory, repository=settings.repository) if settings.embedded else Folders()

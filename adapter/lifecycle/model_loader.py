@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
-from adapter.lifecycle.model_locks import ModelLocks
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.stub_processes import SupervisorPipe
 from converter.schema.manifest import ModelEntry
@@ -20,7 +19,9 @@ class ModelLoader:
 
     `timeout` is that of one load, in seconds. `supervisor` ends processes, if Triton runs below `schwift serve`.
 
-    Whoever loads or unloads a served model holds its lock, of `locks`.
+    Whoever loads or unloads a served model has its name in `taken` meanwhile. The reconciler and a reload that puts
+    another version in its place would otherwise take from each other what they have just loaded; and between the switch
+    on the disk and that of the requests, the reconciler would bring the new version under the old one's contract.
     """
 
     def __init__(
@@ -31,36 +32,25 @@ class ModelLoader:
         supervisor: SupervisorPipe | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._backend = backend
-        self._reaper = reaper
+        self.backend = backend
+        self.reaper = reaper
         self._supervisor = supervisor
         self._clock = clock
         self.timeout = timeout
-        self.locks = ModelLocks()
-
-    async def states(self, timeout: float) -> Mapping[str, str]:
-        """Return the state of each model in Triton's index, by `name/version` and by `name`; `timeout` in seconds.
-
-        Raises: UpstreamDown if Triton does not answer.
-        """
-        return await self._backend.states(timeout)
-
-    def end_leftovers(self) -> None:
-        """Have the processes ended that outlived an unloading for long enough; to be called every moment."""
-        self._reaper.end_due()
+        self.taken: set[str] = set()
 
     async def load(self, entry: ModelEntry) -> float:
         """Load an entry's Triton models, the model before the front that calls it; return the seconds that it took.
 
         Raises: ModelUnavailable if one does not load, UpstreamDown if Triton does not answer.
         """
-        before = await self._reaper.processes(entry)
+        before = await self.reaper.processes(entry)
         started = self._clock()
         for name in entry.triton_models:
-            await self._backend.load(name, self.timeout)
+            await self.backend.load(name, self.timeout)
         seconds = self._clock() - started
         # What was there under these names before Triton unloads by itself.
-        self._reaper.unloaded(before.without(await self._reaper.processes(entry)), orderly=True)
+        self.reaper.unloaded(before.without(await self.reaper.processes(entry)), orderly=True)
         return seconds
 
     async def unload(
@@ -73,15 +63,15 @@ class ModelLoader:
 
         Raises: UpstreamDown if Triton does not answer, without `force`.
         """
-        processes = await self._reaper.processes(entry, used)
+        processes = await self.reaper.processes(entry, used)
         for name in reversed(entry.triton_models):
             if name in used:
                 continue
             try:
-                await self._backend.unload(name, _UNLOAD_SECONDS)
+                await self.backend.unload(name, _UNLOAD_SECONDS)
             except errors.UpstreamDown:
                 if not force:
                     raise
                 if self._supervisor is not None:
                     self._supervisor.kill(name)
-        self._reaper.unloaded(processes, orderly)
+        self.reaper.unloaded(processes, orderly)

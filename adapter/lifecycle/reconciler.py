@@ -95,10 +95,10 @@ class Reconciler:
 
     async def _look(self) -> None:
         # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
-        models = [model for name, model in self._registry.models.items() if self._loader.locks.free(name)]
+        models = [model for name, model in self._registry.models.items() if name not in self._loader.taken]
         asked = self._awake.clock()
         try:
-            states = await self._loader.states(_CALL_SECONDS)
+            states = await self._loader.backend.states(_CALL_SECONDS)
         except errors.UpstreamDown:
             if self._awake.slept_since(asked):
                 return
@@ -128,11 +128,11 @@ class Reconciler:
                 if model.ready:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
                 self._begin(model, self._load(model))
-        self._loader.end_leftovers()
+        self._loader.reaper.end_due()
         await self._health.measure(self._registry.models, self._work)
 
     def _may_load(self, model: Model) -> bool:
-        return self._serves(model) and self._loader.locks.free(model.entry.name)
+        return self._serves(model) and model.entry.name not in self._loader.taken
 
     def _serves(self, model: Model) -> bool:
         """Return whether a model is served still: a reload may have replaced it meanwhile."""
@@ -148,14 +148,14 @@ class Reconciler:
 
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
         name = model.entry.name
-        self._loader.locks.acquire([name])
+        self._loader.taken.add(name)
         self._health.liveness.unwatch(model)
         task = self._work[name] = asyncio.create_task(work, name=f"load {name}")
         task.add_done_callback(lambda _: self._done(name))
 
     def _done(self, name: str) -> None:
         self._work.pop(name, None)
-        self._loader.locks.release([name])
+        self._loader.taken.discard(name)
 
     def _recover(self, model: Model, trouble: Trouble) -> None:
         wait = self._recovery.wait(model, trouble.reason, self._awake.clock())

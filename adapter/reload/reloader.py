@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence, Set
 
 from adapter import errors
 from adapter.backend.error_mapping import load_reason
-from adapter.backend.protocol import InferenceBackend
 from adapter.bindings import Bindings
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.registry import Registry
@@ -51,7 +50,6 @@ class Reloader:
         self,
         registry_sync: RegistrySync,
         loader: ModelLoader,
-        backend: InferenceBackend,
         table: SharedTable,
         answer_timeout: float,
         clock: Callable[[], float] = time.monotonic,
@@ -59,7 +57,6 @@ class Reloader:
         self._registry_sync = registry_sync
         self._registry = registry_sync.registry
         self._loader = loader
-        self._backend = backend
         self._table = table
         self._answer_timeout = answer_timeout
         self._clock = clock
@@ -110,7 +107,7 @@ class Reloader:
 
     def release(self) -> None:
         """Leave the models to the reconciler again."""
-        self._loader.locks.release(self._ours)
+        self._loader.taken -= self._ours
         self._ours = set()
 
     async def switch(self, entries: Sequence[ModelEntry], suffix: str, manifest: Manifest) -> None:
@@ -159,14 +156,14 @@ class Reloader:
         names = names - self._ours
         ends = self._clock() + self._loader.timeout + _RECOVERY_SECONDS
         told = False
-        while busy := sorted(name for name in names if not self._loader.locks.free(name)):
+        while busy := sorted(names & self._loader.taken):
             if self._clock() > ends:
                 raise errors.ReloadFailed(f"{busy[0]}: the server is still loading what it serves now: try again later")
             if not told:
                 say(f"{busy[0]}: waiting, since the server is loading what it serves now")
                 told = True
             await asyncio.sleep(_LOOK_SECONDS)
-        self._loader.locks.acquire(names)
+        self._loader.taken |= names
         self._ours |= names
 
     async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
@@ -183,7 +180,7 @@ class Reloader:
         except errors.UpstreamDown as error:
             raise errors.ReloadFailed(f"{entry.name}: {error.detail}") from error
         try:
-            warning = await smoke_test.check(self._backend, entry, served, self._answer_timeout)
+            warning = await smoke_test.check(self._loader.backend, entry, served, self._answer_timeout)
         except errors.ReloadFailed as error:
             raise errors.ReloadFailed(f"{entry.name}: {error}") from error
         on_trial = " on trial" if TRIAL_MARK in entry.direct else ""

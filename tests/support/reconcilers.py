@@ -101,4 +101,4 @@ def make_reloader(
 ) -> Reloader:
     """`tell` is called for each time that something is published."""
     loader = ModelLoader(backend, reaper or NotedOutliving({}), 60, Killing(kill), clock)
-    return Reloader(ToldSync(registry, tell), loader, backend, table, answer_timeout, clock)
+    return Reloader(ToldSync(registry, tell), loader, table, answer_timeout, clock)

@@ -76,7 +76,7 @@ class Both:
         self.reconciler = make_reconciler(
             self.registry, self.backend, clock=clock, registry_sync=self.registry_sync, loader=self.loader
         )
-        self.reloader = Reloader(self.registry_sync, self.loader, self.backend, self.sharing.table, 1, clock)
+        self.reloader = Reloader(self.registry_sync, self.loader, self.sharing.table, 1, clock)
         self.said: list[str] = []
         # Tasks are ended with the loop.
         self._running = asyncio.create_task(self.reconciler.run())
@@ -222,7 +222,7 @@ async def test_R19_model_that_is_removed_during_its_recovery_is_not_left_loaded(
 @in_counted_time
 async def test_R19_recovery_that_does_not_end_is_waited_for_no_longer_than_it_may_take() -> None:
     both = Both()
-    both.loader.locks.acquire(["a"])
+    both.loader.taken.add("a")
     began = counted_loop().time()
     with pytest.raises(errors.ReloadFailed, match="a: the server is still loading what it serves now: try again later"):
         await both.reload()
