@@ -36,7 +36,7 @@ from adapter.limits.breakers import Breakers
 from adapter.limits.rate_limit import Quota
 from adapter.predictor import Predictor
 from adapter.reload.control_server import ControlServer
-from adapter.reload.reloader import Reloader, adopt
+from adapter.reload.reloader import Reloader
 from adapter.request_timings import Traces
 from adapter.sharing import SharedState
 from adapter.telemetry.audit import Audit
@@ -48,6 +48,7 @@ from converter.schema.manifest import Manifest, ModelEntry
 from converter.schema.settings import RegimeName, Settings
 
 _REFRESH_SECONDS = 0.5
+_ADOPT_SECONDS = 0.05
 _KEYS_SECONDS = 1.0
 
 
@@ -212,6 +213,14 @@ async def _follow_keys(gate: Gate) -> None:
         if gate.keys is not None:
             # The disk may be slow, and there may be many keys.
             await asyncio.to_thread(gate.keys.refresh)
+
+
+async def adopt(registry: Registry, bindings: Bindings, mark: counters.Cell) -> None:
+    """Write down which generation this worker serves, once nothing of those before is in flight."""
+    while True:
+        if mark.mine != registry.generation and not bindings.leaving():
+            mark.set(registry.generation)
+        await asyncio.sleep(_ADOPT_SECONDS)
 
 
 async def _refresh(bindings: Bindings) -> None:

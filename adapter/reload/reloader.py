@@ -19,9 +19,7 @@ from collections.abc import Callable, Sequence, Set
 
 from adapter import errors
 from adapter.backend.error_mapping import load_reason
-from adapter.bindings import Bindings
 from adapter.lifecycle.model_loader import ModelLoader
-from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.reload import smoke_test
 from adapter.workers import counters
@@ -207,11 +205,3 @@ class Reloader:
                 _log.warning("a worker has not left the version before, and is not waited for")
                 return
             await asyncio.sleep(_LOOK_SECONDS)
-
-
-async def adopt(registry: Registry, bindings: Bindings, mark: counters.Cell) -> None:
-    """Write down which generation this worker serves, once nothing of those before is in flight, until cancelled."""
-    while True:
-        if mark.mine != registry.generation and not bindings.leaving():
-            mark.set(registry.generation)
-        await asyncio.sleep(_LOOK_SECONDS)

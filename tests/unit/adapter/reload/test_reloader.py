@@ -10,7 +10,7 @@ import pytest
 from adapter import errors
 from adapter.backend.protocol import Arrays
 from adapter.lifecycle.reaper import Processes
-from adapter.reload.reloader import adopt
+from adapter.wiring import adopt
 from adapter.workers import counters
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
