@@ -40,7 +40,7 @@ from adapter.reload.reloader import Reloader
 from adapter.request_timings import Traces
 from adapter.sharing import SharedState
 from adapter.telemetry.audit import Audit
-from adapter.telemetry.metrics import Bounds, Metrics
+from adapter.telemetry.metrics import Metrics
 from adapter.workers import counters
 from adapter.workers.counters import WorkerCounters
 from converter.schema.control import Folders
@@ -94,7 +94,6 @@ def make_components(
     registry_sync = RegistrySync(registry, sharing.snapshot, sharing.lead)
     admission = Admission(settings.max_concurrent_requests, worker_counters.cell(counters.ALL, counters.IN_FLIGHT))
     breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
-    bounds = Bounds(settings.predict_timeout_seconds, settings.max_concurrent_requests)
     awake, off_loop = AwakeClock(), OffLoop()
     bindings = Bindings(
         registry,
@@ -105,7 +104,7 @@ def make_components(
     )
     watch_deaths(registry, backend)
     service = Predictor(registry, bindings, admission, settings.predict_timeout_seconds, awake, off_loop)
-    metrics = Metrics(registry, table, breakers, bounds)
+    metrics = Metrics(registry, table, breakers, settings.predict_timeout_seconds, settings.max_concurrent_requests)
     keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file, settings.internal_key)
     gate = Gate(keys, _quota(settings, sharing), Audit(), settings.trusted_hops)
     return Components(

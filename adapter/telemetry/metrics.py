@@ -5,8 +5,7 @@ Made when somebody asks, from the cells of the shared table, so that a request c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,6 +15,7 @@ from prometheus_client.registry import Collector
 from adapter import VERSION
 from adapter.error_codes import CODES
 from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.served_model import Model
 from adapter.limits.breaker import STATES
 from adapter.limits.breakers import Breakers
 from adapter.workers import counters
@@ -23,29 +23,39 @@ from adapter.workers.shared_table import SharedTable
 from converter.schema.settings import REGIMES, RegimeName
 
 _LABELS = ("model_name", "endpoint")
+_Kind = type[CounterMetricFamily] | type[GaugeMetricFamily]
 _SERVER_FAULT = 500
 _LATENCY_SECONDS = tuple(bound / 1e3 for bound in counters.LATENCY_MS)
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What is allowed of all requests, shown beside what there is."""
-
-    deadline_seconds: float
-    in_flight: int
+# What is one cell of each model, added up over the workers.
+_CELLS: tuple[tuple[_Kind, str, str, int], ...] = (
+    (GaugeMetricFamily, "schwift_queued", "Requests that wait in the adapter for a call.", counters.QUEUED),
+    (CounterMetricFamily, "schwift_regime_changes", "Changes of regime.", counters.REGIME_CHANGES),
+    (CounterMetricFamily, "schwift_calls", "Answered calls of the model itself, joined ones as one.", counters.CALLS),
+    (CounterMetricFamily, "schwift_call_rows", "Rows in these calls.", counters.CALL_ROWS),
+    (
+        CounterMetricFamily,
+        "schwift_stuck_processes",
+        "Processes of a model that hung and could not be ended from here.",
+        counters.STUCK,
+    ),
+)
 
 
 class Metrics(Collector):
     """Make the metrics of all workers from the shared table, when they are asked for.
 
-    Requests for a model that does not exist are counted under no label of the client's choosing.
+    Requests for a model that does not exist are counted under no label of the client's choosing. `deadline` in seconds
+    and `in_flight` are what is allowed of all requests, shown beside what there is.
     """
 
-    def __init__(self, registry: Registry, table: SharedTable, breakers: Breakers, bounds: Bounds) -> None:
+    def __init__(
+        self, registry: Registry, table: SharedTable, breakers: Breakers, deadline: float, in_flight: int
+    ) -> None:
         self._models = registry
         self._table = table
         self._breakers = breakers
-        self._bounds = bounds
+        self._deadline = deadline
+        self._most_in_flight = in_flight
         self._prometheus = CollectorRegistry()
         self._prometheus.register(self)
 
@@ -60,10 +70,10 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Make each metric with what it is now."""
         yield from self._requests()
-        yield from self._times()
-        yield from self._gauges()
+        yield self._call_seconds()
+        yield from self._server()
+        yield from self._by_model()
         yield from self._breaker_states()
-        yield from self._limits()
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -79,14 +89,21 @@ class Metrics(Collector):
         responses = CounterMetricFamily(
             "schwift_responses", "Requests by status and code.", labels=(*_LABELS, "status", "code")
         )
+        queue = CounterMetricFamily(
+            "schwift_queue_seconds", "Time that answered requests waited in the adapter for a call.", labels=_LABELS
+        )
+        calls = CounterMetricFamily(
+            "schwift_model_seconds", "Time that answered requests were in calls of Triton.", labels=_LABELS
+        )
         for name, model in self._models.models.items():
             for endpoint in model.entry.spec.endpoints:
                 labels = (name, endpoint)
                 cells = counters.totals(self._table, name, endpoint)
                 by_code = cells[: len(CODES)]
-                answered = by_code[0]
                 requests.add_metric(labels, sum(by_code))
-                failures.add_metric(labels, sum(by_code) - answered)
+                failures.add_metric(labels, sum(by_code[1:]))
+                queue.add_metric(labels, cells[counters.QUEUE_SUM])
+                calls.add_metric(labels, cells[counters.MODEL_SUM])
                 latency.add_metric(
                     labels, *_histogram(cells, counters.LATENCY_MS, counters.LATENCY_AT, counters.LATENCY_SUM)
                 )
@@ -95,101 +112,73 @@ class Metrics(Collector):
                     # A counter that is there before the first fault: the first one counts in a rate too.
                     if count or status >= _SERVER_FAULT:
                         responses.add_metric((*labels, str(status), code), count)
-        yield from (requests, failures, latency, rows, responses)
+        yield from (requests, failures, latency, rows, responses, queue, calls)
 
-    def _times(self) -> Iterator[Metric]:
-        queue = CounterMetricFamily(
-            "schwift_queue_seconds", "Time that answered requests waited in the adapter for a call.", labels=_LABELS
-        )
-        model = CounterMetricFamily(
-            "schwift_model_seconds", "Time that answered requests were in calls of Triton.", labels=_LABELS
-        )
+    def _call_seconds(self) -> Metric:
         calls = HistogramMetricFamily(
             "schwift_call_seconds",
             "Time of an answered call of Triton: of the model itself (direct), or through its front.",
             labels=("model_name", "way"),
         )
-        for name, served in self._models.models.items():
-            for endpoint in served.entry.spec.endpoints:
-                cells = counters.totals(self._table, name, endpoint)
-                queue.add_metric((name, endpoint), cells[counters.QUEUE_SUM])
-                model.add_metric((name, endpoint), cells[counters.MODEL_SUM])
+        for name, model in self._models.models.items():
             for way in counters.WAYS:
-                if way == "direct" or served.entry.front is not None:
+                if way == "direct" or model.entry.front is not None:
                     cells = counters.call_times(self._table, name, way)
                     buckets, total = _histogram(cells, _LATENCY_SECONDS, 0, counters.CALL_MS_SUM)
                     calls.add_metric((name, way), buckets, total / 1e3)
-        yield from (queue, model, calls)
+        return calls
 
-    def _limits(self) -> Iterator[Metric]:
+    def _server(self) -> Iterator[Metric]:
         build = GaugeMetricFamily("schwift_build_info", "1, with the version as a label.", labels=("version",))
         build.add_metric((VERSION,), 1)
         yield build
-        queue = GaugeMetricFamily(
-            "schwift_queue_limit", "Most requests that wait in the adapter for a call.", labels=("model_name",)
-        )
-        for name, model in self._models.models.items():
-            queue.add_metric((name,), model.entry.queue_size)
-        yield queue
-        deadline, in_flight = self._bounds.deadline_seconds, self._bounds.in_flight
-        yield GaugeMetricFamily("schwift_deadline_seconds", "The deadline of a request.", deadline)
-        yield GaugeMetricFamily("schwift_in_flight_limit", "Most requests in flight.", in_flight)
-
-    def _gauges(self) -> Iterator[Metric]:
-        table = self._table
-        in_flight = counters.total(table, counters.ALL, counters.IN_FLIGHT)
+        yield GaugeMetricFamily("schwift_deadline_seconds", "The deadline of a request.", self._deadline)
+        yield GaugeMetricFamily("schwift_in_flight_limit", "Most requests in flight.", self._most_in_flight)
+        in_flight = counters.total(self._table, counters.ALL, counters.IN_FLIGHT)
         yield GaugeMetricFamily("schwift_in_flight", "Requests in flight, all models together.", in_flight)
-        lost = counters.total(table, counters.ALL, counters.LINES_LOST)
+        lost = counters.total(self._table, counters.ALL, counters.LINES_LOST)
         yield CounterMetricFamily("schwift_log_lines_lost", "Log lines that could not be written.", lost)
         yield GaugeMetricFamily("schwift_triton_up", "1 while Triton answers.", float(self._models.triton_up))
-        ready = GaugeMetricFamily("schwift_model_ready", "1 while a model is served.", labels=("model_name",))
-        queued = GaugeMetricFamily(
-            "schwift_queued", "Requests that wait in the adapter for a call.", labels=("model_name",)
+
+    def _by_model(self) -> Iterator[Metric]:
+        yield self._each("schwift_model_ready", "1 while a model is served.", lambda model: float(model.ready))
+        yield self._each(
+            "schwift_queue_limit",
+            "Most requests that wait in the adapter for a call.",
+            lambda model: model.entry.queue_size,
         )
+        yield self._each(
+            "schwift_model_memory_bytes",
+            "What the processes of a model hold, shared pages by their part; where Triton runs on this machine.",
+            # Unknown if it is 0.
+            lambda model: counters.highest(self._table, model.entry.name, counters.MEMORY) or None,
+        )
+        for kind, metric, text, cell in _CELLS:
+            family = kind(metric, text, labels=("model_name",))
+            for name in self._models.models:
+                family.add_metric((name,), counters.total(self._table, name, cell))
+            yield family
         regime = GaugeMetricFamily(
             "schwift_regime", "1 for the regime that a model is in.", labels=("model_name", "regime")
         )
-        changes = CounterMetricFamily("schwift_regime_changes", "Changes of regime.", labels=("model_name",))
-        calls = CounterMetricFamily(
-            "schwift_calls", "Answered calls of the model itself, joined ones as one.", labels=("model_name",)
-        )
-        rows = CounterMetricFamily("schwift_call_rows", "Rows in these calls.", labels=("model_name",))
-        for name, model in self._models.models.items():
-            ready.add_metric((name,), float(model.ready))
-            queued.add_metric((name,), counters.total(table, name, counters.QUEUED))
-            now = regime_of(table, name)
-            for word in REGIMES:
-                regime.add_metric((name, word), float(word == now))
-            changes.add_metric((name,), counters.total(table, name, counters.REGIME_CHANGES))
-            calls.add_metric((name,), counters.total(table, name, counters.CALLS))
-            rows.add_metric((name,), counters.total(table, name, counters.CALL_ROWS))
-        yield from (ready, queued, regime, changes, calls, rows)
-        yield from self._recoveries()
-
-    def _recoveries(self) -> Iterator[Metric]:
-        table = self._table
         recoveries = CounterMetricFamily(
             "schwift_model_recoveries",
             "Times that a model was loaded again because it died, hung, or held more memory than it may.",
             labels=("model_name", "reason"),
         )
-        stuck = CounterMetricFamily(
-            "schwift_stuck_processes",
-            "Processes of a model that hung and could not be ended from here.",
-            labels=("model_name",),
-        )
-        memory = GaugeMetricFamily(
-            "schwift_model_memory_bytes",
-            "What the processes of a model hold, shared pages by their part; where Triton runs on this machine.",
-            labels=("model_name",),
-        )
         for name in self._models.models:
+            for word in REGIMES:
+                regime.add_metric((name, word), float(word == regime_of(self._table, name)))
             for i, reason in enumerate(counters.RECOVERY_REASONS):
-                recoveries.add_metric((name, reason), counters.total(table, name, counters.RECOVERIES + i))
-            stuck.add_metric((name,), counters.total(table, name, counters.STUCK))
-            if size := counters.highest(table, name, counters.MEMORY):
-                memory.add_metric((name,), size)
-        yield from (recoveries, stuck, memory)
+                recoveries.add_metric((name, reason), counters.total(self._table, name, counters.RECOVERIES + i))
+        yield from (regime, recoveries)
+
+    def _each(self, name: str, text: str, value: Callable[[Model], float | None]) -> Metric:
+        family = GaugeMetricFamily(name, text, labels=("model_name",))
+        for model_name, model in self._models.models.items():
+            if (shown := value(model)) is not None:
+                family.add_metric((model_name,), shown)
+        return family
 
     def _breaker_states(self) -> Iterator[Metric]:
         """Make the metrics of breakers; Triton's own has no model's name."""

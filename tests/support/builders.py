@@ -9,7 +9,7 @@ from adapter.lifecycle.registry import Registry
 from adapter.limits.breaker import LEAST_CALLS, WIDTH, Breaker, BreakerCells
 from adapter.limits.breakers import Breakers
 from adapter.limits.rate_limit import Clients, Quota
-from adapter.telemetry.metrics import Bounds, Metrics
+from adapter.telemetry.metrics import Metrics
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 
@@ -34,5 +34,5 @@ def make_quota(requests: int | None, period: float, clock: Callable[[], float] =
     return Quota(requests, period, Clients(shared=True), clock)
 
 
-def make_metrics(registry: Registry, table: SharedTable, bounds: Bounds | None = None) -> Metrics:
-    return Metrics(registry, table, make_breakers(list(registry.models)), bounds or Bounds(15, 1024))
+def make_metrics(registry: Registry, table: SharedTable, deadline: float = 15, in_flight: int = 1024) -> Metrics:
+    return Metrics(registry, table, make_breakers(list(registry.models)), deadline, in_flight)

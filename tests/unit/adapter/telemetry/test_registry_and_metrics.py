@@ -12,7 +12,7 @@ from adapter.error_codes import CODES
 from adapter.lifecycle.model_state import State
 from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
-from adapter.telemetry.metrics import Bounds, Metrics
+from adapter.telemetry.metrics import Metrics
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from tests.support.builders import make_metrics
@@ -154,7 +154,7 @@ def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
 
 def test_bounds_are_told_beside_what_they_bound() -> None:
     registry = registry_of("a")
-    metrics = make_metrics(registry, board_of(registry), bounds=Bounds(deadline_seconds=1.5, in_flight=7))
+    metrics = make_metrics(registry, board_of(registry), deadline=1.5, in_flight=7)
     assert value(metrics, "schwift_deadline_seconds") == 1.5
     assert value(metrics, "schwift_in_flight_limit") == 7
     assert value(metrics, "schwift_queue_limit", model_name="a") == 1024
