@@ -178,5 +178,9 @@ class UpstreamRefused(AdapterError):
     """Triton refused what the adapter had validated: a fault of ours."""
 
 
+# Errors that are the model's own word, and so tell that it lives.
+ANSWERS = (ModelFailed, BadModelOutput)
+
+
 class ReloadFailed(Exception):
     """A new version is not taken; the sentence is for the user who asked for the reload."""

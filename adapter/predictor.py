@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 
 from adapter import errors
-from adapter.batching.calls import ANSWERS
 from adapter.bindings import Binding, Bindings
 from adapter.codec.decode import Features
 from adapter.codec.large_bodies import LargeBody
@@ -17,6 +16,13 @@ from adapter.lifecycle.served_model import Model
 from adapter.limits.admission import Admission
 from adapter.limits.breakers import NO_PROBES
 from adapter.request_timings import RequestTimings
+
+_NOT_READY: Mapping[str, str] = {
+    "waiting": "The model is not loaded yet; try again shortly.",
+    "loading": "The model is being loaded; try again shortly.",
+    "recovering": "The model stopped answering and is being loaded again; try again shortly.",
+    "failed": "The model could not be loaded: see /health.",
+}
 
 
 class Predictor:
@@ -74,7 +80,7 @@ class Predictor:
             probes = breakers.admit(seconds)
             try:
                 answer = await self._answer(target, body, started, seconds, timings)
-            except ANSWERS as error:
+            except errors.ANSWERS as error:
                 if model.is_tainted(incarnation):
                     raise _doubtful() from error
                 raise
@@ -140,23 +146,14 @@ class Predictor:
             route.active -= 1
 
     def _unavailable(self, model: Model) -> errors.TryLater:
-        if model.status.state == "unavailable" and not self._registry.triton_up:
+        state = model.status.state
+        if state == "unavailable" and not self._registry.triton_up:
             return errors.UpstreamDown(errors.UNREACHABLE)
-        return _not_ready(model)
+        # A failed load is not tried again by itself, so coming back soon is of no use.
+        retry_after = 30 if state == "failed" else 1
+        return errors.ModelUnavailable(_NOT_READY.get(state, errors.UNAVAILABLE), retry_after=retry_after)
 
 
 def _doubtful() -> errors.ModelProcessDead:
     """Return the error of an answer that came while a process of the model was called dead and goes on."""
     return errors.ModelProcessDead(errors.UNAVAILABLE, "the answer may be another call's")
-
-
-def _not_ready(model: Model) -> errors.ModelUnavailable:
-    words: Mapping[str, str] = {
-        "waiting": "The model is not loaded yet; try again shortly.",
-        "loading": "The model is being loaded; try again shortly.",
-        "recovering": "The model stopped answering and is being loaded again; try again shortly.",
-        "failed": "The model could not be loaded: see /health.",
-    }
-    detail = words.get(model.status.state, errors.UNAVAILABLE)
-    # A failed load is not tried again by itself, so coming back soon is of no use.
-    return errors.ModelUnavailable(detail, retry_after=30 if model.status.state == "failed" else 1)

@@ -16,13 +16,14 @@ from typing import Any
 from adapter import errors
 from adapter.batching.busy_poll import BusyPoll
 from adapter.batching.call_times import QUICK_SECONDS, CallTimes
-from adapter.batching.calls import ANSWERS, ModelCalls
+from adapter.batching.calls import ModelCalls
 from adapter.batching.linger import Linger
 from adapter.batching.queue import PendingQueue, PendingRequest
 from adapter.batching.shedding import LoadShedder
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
 from adapter.deadline_timer import DeadlineTimer
+from adapter.errors import ANSWERS
 from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from adapter.workers.counters import WorkerCounters

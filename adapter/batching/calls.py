@@ -12,9 +12,6 @@ from adapter.codec.encode import Texts
 from adapter.request_timings import RequestTimings
 from converter.schema.manifest import ModelEntry
 
-# Errors that are the model's own word, and so tell that it lives.
-ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
-
 
 class ModelCalls:
     """Call either Triton model of a source model."""

@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 from adapter import errors
 from adapter.batching.batcher import Batcher
-from adapter.batching.calls import ANSWERS, ModelCalls
+from adapter.batching.calls import ModelCalls
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
+from adapter.errors import ANSWERS
 from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from adapter.workers.counters import WorkerCounters

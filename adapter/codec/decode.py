@@ -113,10 +113,7 @@ class FeaturesParser:
         return parts
 
     def example(self, rows: int = 1) -> dict[str, Array]:
-        """Return so many rows of made-up values, of the right shape and dtypes, by the inputs' names.
-
-        They are what `example_rows` has, made without its lists.
-        """
+        """Return so many rows of made-up values, of the right shape and dtypes, by the inputs' names."""
         return {tensor.name: _example_array(tensor, rows) for tensor in self._inputs}
 
     def to_arrays(self, requests: Sequence[Features]) -> dict[str, Array]:
@@ -268,7 +265,8 @@ def _to_array(values: Sequence[Any], tensor: Tensor, where: str) -> Array:
 def _does_not_fit(values: Sequence[Any], tensor: Tensor, where: str) -> BadFeatures:
     with np.errstate(over="ignore"):
         outside = ~np.isfinite(np.array(values, dtype=dtypes.by_name(tensor.dtype).numpy))
-    return BadFeatures(f"{_place(outside, where)}: the number does not fit {tensor.dtype}, which the model takes.")
+    place = _place_of(int(np.argmax(outside)), outside.shape, where)
+    return BadFeatures(f"{place}: the number does not fit {tensor.dtype}, which the model takes.")
 
 
 def _check_shape(values: Sequence[Any], dims: Sequence[int], where: str) -> None:
@@ -315,10 +313,6 @@ def _text_array(values: Sequence[Any]) -> Array:
     flat = np.empty(wide.size, dtype=np.object_)
     flat[:] = [text.encode() for text in wide.ravel().tolist()]
     return flat.reshape(wide.shape)
-
-
-def _place(mask: Array, where: str) -> str:
-    return _place_of(int(np.argmax(mask)), mask.shape, where)
 
 
 def _place_of(index: int, shape: tuple[int, ...], where: str) -> str:
@@ -372,12 +366,6 @@ def _example_array(tensor: Tensor, rows: int) -> Array:
 
 def example_rows(tensor: Tensor, rows: int) -> list[Any]:
     """Return valid features of any size, for documents: 1.0, 2.0, … in each row."""
-    kind = dtypes.by_name(tensor.dtype).json
-
-    def fill(dims: Sequence[int], start: int) -> Any:
-        if not dims:
-            return {"number": float(start), "integer": start, "boolean": True, "string": f"text {start}"}[kind]
-        # Small enough for every dtype.
-        return [fill(dims[1:], (start + i - 1) % 100 + 1) for i in range(abs(dims[0]))]
-
-    return [fill(tensor.dims, 1) for _ in range(rows)]
+    array = _example_array(tensor, rows)
+    values: list[Any] = (np.char.decode(array.astype(bytes)) if array.dtype == np.object_ else array).tolist()
+    return values

@@ -26,7 +26,6 @@ from adapter.codec.helper_messages import (
     PartOf,
     hand_over,
     map_bytes,
-    new_memory,
     receive,
     write,
 )
@@ -59,10 +58,10 @@ def main() -> None:
 def reply(sock: socket.socket, head: DecodedHead, pieces: list[bytes]) -> None:
     """Send a head and its pieces, all in anonymous memory; the message says how long they are."""
     raw = msgspec.json.encode(head)
-    with new_memory() as memory:
+    with open(os.memfd_create("schwift-body", os.MFD_CLOEXEC), "wb", buffering=0) as memory:
         for piece in (raw, *pieces):
-            write(memory, piece)
-        hand_over(sock, DecodeReply(len(raw), len(raw) + sum(map(len, pieces))), memory)
+            write(memory.fileno(), piece)
+        hand_over(sock, DecodeReply(len(raw), len(raw) + sum(map(len, pieces))), memory.fileno())
 
 
 def decode(parser: FeaturesParser, body: bytes) -> tuple[DecodedHead, list[bytes]]:

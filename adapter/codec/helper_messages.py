@@ -54,16 +54,6 @@ class DecodedHead(msgspec.Struct, array_like=True):
 _Message = TypeVar("_Message", DecodeRequest, DecodeReply)
 
 
-@contextlib.contextmanager
-def new_memory() -> Iterator[int]:
-    """Make anonymous memory, and give its descriptor for the length of a block."""
-    memory = os.memfd_create("schwift-body", os.MFD_CLOEXEC)
-    try:
-        yield memory
-    finally:
-        os.close(memory)
-
-
 def write(memory: int, piece: bytes) -> None:
     """Add a piece to what the memory has."""
     rest = memoryview(piece)

@@ -13,7 +13,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -35,10 +34,7 @@ from adapter.codec.large_bodies import LargeBody
 from converter.schema.manifest import ModelEntry, entry_json
 
 IDLE_SECONDS = 10.0
-_ERRORS: Mapping[str, type[errors.MalformedJson | errors.BadFeatures]] = {
-    "MalformedJson": errors.MalformedJson,
-    "BadFeatures": errors.BadFeatures,
-}
+_ERRORS = {kind.__name__: kind for kind in (errors.MalformedJson, errors.BadFeatures)}
 _BROKEN = "The body could not be read now; try again shortly, or send fewer rows a request."
 
 
@@ -165,13 +161,13 @@ async def _features(head: DecodedHead, data: memoryview) -> Features:
     parts: list[Any] = []
     start = 0
     for part in head.parts:
-        parts.append(await _texts(part, data[start:]) if not part.dtype else _numbers(part, data[start:]))
+        if part.dtype:
+            numbers = data[start : start + part.sizes[0]]
+            parts.append(np.frombuffer(numbers, dtype=part.dtype).reshape(part.shape))
+        else:
+            parts.append(await _texts(part, data[start:]))
         start += sum(part.sizes)
     return tuple(parts)
-
-
-def _numbers(part: PartOf, data: memoryview) -> Any:
-    return np.frombuffer(data[: part.sizes[0]], dtype=part.dtype).reshape(part.shape)
 
 
 async def _texts(part: PartOf, data: memoryview) -> list[Any]:

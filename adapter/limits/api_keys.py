@@ -13,17 +13,19 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
 from pathlib import Path
 
 from adapter.errors import Forbidden, Unauthenticated
 from adapter.limits.access_policy import Need
 from converter.errors import ConfigError
-from converter.schema.keys_file import ApiKey, read_keys
+from converter.schema.keys_file import ApiKey, hash_key, read_keys
 
 _log = logging.getLogger("schwift.adapter")
 
 Named = Iterable[tuple[bytes, bytes]]
 INTERNAL_NAME = "schwift serve"
+_NEVER = datetime.fromtimestamp(0, timezone.utc)
 # Longer than any key: not worth hashing.
 _MOST_BYTES = 512
 _MISSING = "This needs a key: send it as X-API-Key, or as Authorization: Bearer."
@@ -47,24 +49,11 @@ class Caller:
         # When it expires.
         self.end = math.inf if key.expires is None else key.expires.timestamp()
 
-    @classmethod
-    def internal(cls, key: str) -> Caller:
-        """Return `schwift serve` as a caller, which asks for /health."""
-        caller = cls.__new__(cls)
-        caller.name, caller.digest = INTERNAL_NAME, hashlib.sha256(key.encode()).digest()
-        caller.requests = caller.rows = None
-        caller._models, caller._read, caller._metrics, caller.end = frozenset(), True, False, math.inf
-        return caller
-
-    def may_predict(self, model: str) -> bool:
-        """Return whether the key allows predictions of this model."""
-        return self._models is None or model in self._models
-
     def may(self, need: Need) -> bool:
         """Return whether the key allows what a path needs."""
         match need.scope:
             case "predict":
-                return self.may_predict(need.model)
+                return self._models is None or need.model in self._models
             case "free":
                 return True
             case "read":
@@ -81,7 +70,11 @@ class ApiKeys:
     def __init__(self, path: Path, internal: str | None = None, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        self._internal = [] if internal is None else [Caller.internal(internal)]
+        self._internal: list[Caller] = []
+        if internal is not None:
+            # `schwift serve` as a caller, which asks for /health.
+            key = ApiKey.model_construct(name=INTERNAL_NAME, sha256=hash_key(internal), created=_NEVER, read=True)
+            self._internal.append(Caller(key))
         self._seen: tuple[int, ...] | None = ()
         self._callers = {caller.digest: caller for caller in self._internal}
         self.refresh()

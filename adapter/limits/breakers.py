@@ -9,9 +9,6 @@ from adapter import errors
 from adapter.limits.breaker import Breaker, BreakerCells
 from adapter.workers import counters
 
-# No fault of what is guarded: it was there and said something.
-_ANSWERS = (errors.ModelFailed, errors.BadModelOutput)
-
 
 class Probes:
     """The numbers of a request that goes through as a probe; 0 if a breaker is closed."""
@@ -72,7 +69,7 @@ class ModelBreakers:
             isinstance(error, errors.DeadlineExceeded) and not error.queued and not own_deadline
         ):
             self.model.failed(now, probes.model)
-        elif isinstance(error, _ANSWERS):
+        elif isinstance(error, errors.ANSWERS):
             self.succeeded(now, probes)
 
     def release(self, probes: Probes) -> None:

@@ -32,30 +32,18 @@ MODEL_SUM = QUEUE_SUM + 1
 _ENDPOINT_WIDTH = MODEL_SUM + 1
 _START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINTS)}
 
-# A model's gauges, and what is counted of it whatever the endpoint.
-IN_FLIGHT = len(ENDPOINTS) * _ENDPOINT_WIDTH
-QUEUED = IN_FLIGHT + 1
-REGIME = IN_FLIGHT + 2
-REGIME_CHANGES = IN_FLIGHT + 3
-CALLS = IN_FLIGHT + 4
-CALL_ROWS = IN_FLIGHT + 5
-# The highest incarnation of which a death is known (adapter/lifecycle/served_model.py).
-DEAD_INCARNATION = IN_FLIGHT + 6
-QUEUED_ROWS = IN_FLIGHT + 7
-# Calls of the model and of the front that were answered, by the model's own error too.
-ANSWERED = IN_FLIGHT + 8
-FRONT_ANSWERED = IN_FLIGHT + 9
-STUCK = IN_FLIGHT + 10
-MEMORY = IN_FLIGHT + 11
-# The generation of models that a worker has left all others for (adapter/lifecycle/registry.py).
-ADOPTED = IN_FLIGHT + 12
-# The highest incarnation of which a process was called dead that was there.
-TAINTED_INCARNATION = IN_FLIGHT + 13
-# Lines of logs that could not be written; of the adapter as a whole.
-LINES_LOST = IN_FLIGHT + 14
-# Times that the model was loaded again, by the reason.
+# A model's gauges, and what is counted of it whatever the endpoint:
+# - DEAD_ and TAINTED_INCARNATION, the highest of which a death is known, or that a process was called dead that was
+#   there (adapter/lifecycle/served_model.py);
+# - ANSWERED and FRONT_ANSWERED, calls of the model and of the front, by the model's own error too;
+# - ADOPTED, the generation of models that a worker has left all others for (adapter/lifecycle/registry.py);
+# - LINES_LOST, lines of logs that could not be written, by the adapter as a whole;
+# - RECOVERIES and the cells after it, times that the model was loaded again, by the reason.
+(
+    IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, REGIME_CHANGES, CALLS, CALL_ROWS, ANSWERED, FRONT_ANSWERED,
+    DEAD_INCARNATION, TAINTED_INCARNATION, STUCK, MEMORY, ADOPTED, LINES_LOST, RECOVERIES,
+) = range(len(ENDPOINTS) * _ENDPOINT_WIDTH, len(ENDPOINTS) * _ENDPOINT_WIDTH + 16)  # fmt: skip
 RECOVERY_REASONS = ("died", "hung", "memory")
-RECOVERIES = IN_FLIGHT + 15
 # How long the calls of `m_direct` and of the front took: a histogram each.
 _CALL_MS_AT = RECOVERIES + len(RECOVERY_REASONS)
 CALL_MS_SUM = len(LATENCY_MS) + 1
