@@ -20,7 +20,7 @@ from adapter.http.routes import predict_router, status_router
 from adapter.request_timings import Traces
 from adapter.sharing import SharedState
 from adapter.telemetry.access_log import AccessLog
-from adapter.wiring import Components, lifespan, make_components
+from adapter.wiring import Components, lifespan
 from converter.schema.manifest import Manifest
 from converter.schema.settings import Settings
 
@@ -40,7 +40,7 @@ def create_app(
 
     `worker` is this process's number among those that share `sharing`; `controlled` lets `schwift reload` speak to it.
     """
-    parts = make_components(settings, manifest, backend, sharing, worker)
+    parts = Components(settings, manifest, backend, sharing, worker)
     access = AccessLog(stages=settings.debug_mode)
     endpoint = PredictEndpoint(parts.service, parts.gate, settings.max_body_bytes, access, traces)
     app = _framework(parts, endpoint, lambda: lifespan(parts, controlled, traces))

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from adapter.backend.protocol import InferenceBackend
 from adapter.batching.calls import ModelCalls
@@ -52,65 +51,40 @@ _ADOPT_SECONDS = 0.05
 _KEYS_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
 class Components:
-    """One object of each kind, in one worker process.
+    """One object of each kind that requests meet, in one worker process; made before the event loop serves.
 
-    `worker` is this process's number among those that share `sharing`. `stubs` is None unless Triton
-    runs on this machine.
+    `worker` is this process's number among those that share `sharing`. `stubs` is None unless Triton runs on this
+    machine.
     """
 
-    settings: Settings
-    sharing: SharedState
-    worker: int
-    registry: Registry
-    registry_sync: RegistrySync
-    backend: InferenceBackend
-    breakers: Breakers
-    metrics: Metrics
-    bindings: Bindings
-    service: Predictor
-    gate: Gate
-    stubs: StubProcesses | None
-    awake: AwakeClock
-    off_loop: OffLoop
-
-
-def make_components(
-    settings: Settings,
-    manifest: Manifest,
-    backend: InferenceBackend,
-    sharing: SharedState,
-    worker: int,
-) -> Components:
-    """Make everything that requests meet, before the event loop serves."""
-    names = [entry.name for entry in manifest.models]
-    table = sharing.table
-    counters.begin(table, names, worker)
-    worker_counters = WorkerCounters(table, worker)
-    stubs = StubProcesses(settings.triton_grpc) if settings.embedded else None
-    # If no process is seen, none is known to be gone.
-    registry = Registry(manifest, table, worker, (lambda _: True) if stubs is None else stubs.whole)
-    registry_sync = RegistrySync(registry, sharing.snapshot, sharing.lead)
-    admission = Admission(settings.max_concurrent_requests, worker_counters.cell(counters.ALL, counters.IN_FLIGHT))
-    breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
-    awake, off_loop = AwakeClock(), OffLoop()
-    bindings = Bindings(
-        registry,
-        breakers,
-        worker_counters,
-        route_maker(backend, worker_counters, settings.regime, time.monotonic),
-        registry_sync.catch_up,
-    )
-    watch_deaths(registry, backend)
-    service = Predictor(registry, bindings, admission, settings.predict_timeout_seconds, awake, off_loop)
-    metrics = Metrics(registry, table, breakers, settings.predict_timeout_seconds, settings.max_concurrent_requests)
-    keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file, settings.internal_key)
-    gate = Gate(keys, _quota(settings, sharing), Audit(), settings.trusted_hops)
-    return Components(
-        settings, sharing, worker, registry, registry_sync, backend, breakers, metrics, bindings, service, gate, stubs,
-        awake, off_loop,
-    )  # fmt: skip
+    def __init__(
+        self, settings: Settings, manifest: Manifest, backend: InferenceBackend, sharing: SharedState, worker: int
+    ) -> None:
+        self.settings, self.backend, self.sharing, self.worker = settings, backend, sharing, worker
+        table, timeout = sharing.table, settings.predict_timeout_seconds
+        counters.begin(table, [entry.name for entry in manifest.models], worker)
+        worker_counters = WorkerCounters(table, worker)
+        self.stubs = StubProcesses(settings.triton_grpc) if settings.embedded else None
+        # If no process is seen, none is known to be gone.
+        whole = (lambda _: True) if self.stubs is None else self.stubs.whole
+        self.registry = Registry(manifest, table, worker, whole)
+        self.registry_sync = RegistrySync(self.registry, sharing.snapshot, sharing.lead)
+        self.breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
+        self.awake, self.off_loop = AwakeClock(), OffLoop()
+        make_route = route_maker(backend, worker_counters, settings.regime, time.monotonic)
+        self.bindings = Bindings(self.registry, self.breakers, worker_counters, make_route, self.registry_sync.catch_up)
+        watch_deaths(self.registry, backend)
+        most = settings.max_concurrent_requests
+        admission = Admission(most, worker_counters.cell(counters.ALL, counters.IN_FLIGHT))
+        self.service = Predictor(self.registry, self.bindings, admission, timeout, self.awake, self.off_loop)
+        self.metrics = Metrics(self.registry, table, self.breakers, timeout, most)
+        keys = None if settings.api_keys_file is None else ApiKeys(settings.api_keys_file, settings.internal_key)
+        # A key may have a quota of its own.
+        limited = settings.max_requests is not None or keys is not None
+        period = settings.requests_period_seconds
+        quota = Quota(settings.max_requests, period, sharing.clients) if limited else None
+        self.gate = Gate(keys, quota, Audit(), settings.trusted_hops)
 
 
 def route_maker(
@@ -138,13 +112,6 @@ def watch_deaths(registry: Registry, backend: InferenceBackend) -> None:
 
     registry.watch_abandoned(abandon)
     backend.watch_deaths(died)
-
-
-def _quota(settings: Settings, sharing: SharedState) -> Quota | None:
-    # A key may have a quota of its own.
-    if settings.max_requests is None and settings.api_keys_file is None:
-        return None
-    return Quota(settings.max_requests, settings.requests_period_seconds, sharing.clients)
 
 
 @contextlib.asynccontextmanager
