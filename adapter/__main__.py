@@ -8,6 +8,7 @@ import gc
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from importlib import metadata
 
 import uvicorn
@@ -22,7 +23,7 @@ from adapter.sockets import listening
 from adapter.sockets.connection_bounds import HeadBounds
 from adapter.sockets.fast_protocol import predict_protocol
 from adapter.sockets.graceful import GracefulServer
-from adapter.telemetry import log_setup, trace_context
+from adapter.telemetry import log_setup
 from adapter.workers import counters, prefork
 from converter.errors import ConfigError, PortInUse, SchwiftError
 from converter.schema import lossy_stream, triton_key
@@ -89,8 +90,7 @@ async def _serve(
     worker: int,
     tls: ssl.SSLContext | None,
 ) -> None:
-    traces = None if settings.otlp_endpoint is None else _traces(settings.otlp_endpoint, worker)
-    call_headers = None if traces is None else trace_context.call_headers
+    traces, call_headers = (None, None) if settings.otlp_endpoint is None else _traces(settings.otlp_endpoint, worker)
     key = functools.partial(triton_key.grpc_metadata, settings.triton_key_path)
     app = create_app(
         settings,
@@ -122,11 +122,11 @@ async def _serve(
     await server.serve(sockets=[sock])
 
 
-def _traces(endpoint: str, worker: int) -> Traces:
+def _traces(endpoint: str, worker: int) -> tuple[Traces, Callable[[], bytes]]:
     # Imported where it is asked for: the extra may not be installed, and costs 20 MB in each worker.
-    from adapter.telemetry.tracing import Tracing
+    from adapter.telemetry import tracing
 
-    return Tracing(endpoint, worker)
+    return tracing.Tracing(endpoint, worker), tracing.call_headers
 
 
 def check_extras(settings: Settings) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -24,7 +25,6 @@ from adapter import VERSION
 from adapter.error_codes import STATUS_OF
 from adapter.errors import AdapterError
 from adapter.request_timings import RequestTimings, RequestTrace
-from adapter.telemetry import trace_context
 
 SERVICE = "schwiftserve"
 _SERVER_FAULT = 500
@@ -33,6 +33,10 @@ _EXPORT_SECONDS = 3.0
 _CLOSE_SECONDS = 5.0
 _PROPAGATOR = TraceContextTextMapPropagator()
 _W3C = (b"traceparent", b"tracestate")
+# The trace that a call of Triton belongs to, for the connection that makes the call: lines of an HTTP head.
+_call_lines: ContextVar[bytes] = ContextVar("call_headers", default=b"")
+# What `HttpInference` adds to the head of the call that is being made; empty outside of a trace.
+call_headers = _call_lines.get
 
 
 class Tracing:
@@ -105,7 +109,7 @@ class RequestSpan:
         )
         for request in several:
             request.add_link(span.get_span_context())
-        token = trace_context.enter(_head_lines(span))
+        token = _call_lines.set(_head_lines(span))
         try:
             yield
         except Exception as error:
@@ -114,7 +118,7 @@ class RequestSpan:
             span.set_status(Status(StatusCode.ERROR))
             raise
         finally:
-            trace_context.leave(token)
+            _call_lines.reset(token)
             span.end()
 
     def finish(self, timings: RequestTimings, status: int, code: str) -> None:

@@ -17,7 +17,7 @@ from opentelemetry.trace import Tracer
 from adapter import __main__ as entry_point
 from adapter import errors
 from adapter.request_timings import RequestTimings, RequestTrace, Traces
-from adapter.telemetry import trace_context, tracing
+from adapter.telemetry import tracing
 from converter.errors import ConfigError
 from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend
@@ -99,8 +99,8 @@ def test_the_header_of_a_call_names_its_span_and_ends_with_it(kept: tuple[Tracer
     tracer, exporter = kept
     request = tracing.RequestSpan(tracer, tracer.start_span("request"))
     with request.call([request], "m_direct", 3):
-        lines = trace_context.call_headers()
-    assert trace_context.call_headers() == b""
+        lines = tracing.call_headers()
+    assert tracing.call_headers() == b""
     (span,) = exporter.get_finished_spans()
     assert span.context is not None
     context = span.context
@@ -114,7 +114,7 @@ def test_a_failed_call_ends_its_span_with_the_code(kept: tuple[Tracer, InMemoryS
     for error in (errors.ModelProcessDead("gone"), RuntimeError("ours")):
         with pytest.raises(type(error)), request.call([request], "m_direct", 1):
             raise error
-        assert trace_context.call_headers() == b""
+        assert tracing.call_headers() == b""
     codes = [span.attributes and span.attributes["error.type"] for span in exporter.get_finished_spans()]
     assert codes == ["model_process_dead", "internal_error"]
     assert not any(span.status.is_ok or span.events for span in exporter.get_finished_spans())
