@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -26,12 +25,9 @@ _STARLETTE_DETAILS = {
 _INTERNAL = "Something went wrong inside the server; its log has the details under this request_id."
 
 
-def error_response(
-    status: int, code: str, detail: str, request_id: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    """Return a response with the body of an error: a sentence for people, a code for programs, the request's id."""
-    body = orjson.dumps({"detail": detail, "code": code, "request_id": request_id})
-    return Response(body, status, headers, media_type="application/json")
+def _body(detail: str, code: str, request_id: str) -> bytes:
+    """Return the body of an error: a sentence for people, a code for programs, the request's id."""
+    return orjson.dumps({"detail": detail, "code": code, "request_id": request_id})
 
 
 def error_body(error: errors.AdapterError, request_id: str) -> tuple[bytes, int | None]:
@@ -39,14 +35,14 @@ def error_body(error: errors.AdapterError, request_id: str) -> tuple[bytes, int 
     status, code = STATUS_OF[type(error)]
     if error.inside:
         _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
-    body = orjson.dumps({"detail": error.detail, "code": code, "request_id": request_id})
+    body = _body(error.detail, code, request_id)
     return body, max(1, math.ceil(error.retry_after)) if isinstance(error, errors.TryLater) else None
 
 
 def log_unexpected(error: Exception, request_id: str) -> bytes:
     """Log a fault of ours with its traceback, and return the body of its answer, which has nothing of it."""
     _log.error("request %s: unexpected error", request_id, exc_info=error)
-    return orjson.dumps({"detail": _INTERNAL, "code": "internal_error", "request_id": request_id})
+    return _body(_INTERNAL, "internal_error", request_id)
 
 
 def to_response(error: errors.AdapterError, request_id: str) -> Response:
@@ -73,7 +69,8 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code
     code = _STARLETTE_CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
     detail = _STARLETTE_DETAILS.get(status, HTTPStatus(status).phrase + ".")
-    return error_response(status, code, detail, request_id_of(request), error.headers)
+    body = _body(detail, code, request_id_of(request))
+    return Response(body, status, error.headers, media_type="application/json")
 
 
 async def handle_unexpected(request: Request, error: Exception) -> Response:

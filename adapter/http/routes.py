@@ -115,7 +115,7 @@ def status_router(
     )
     async def available_models(request: Request) -> Response:
         catch_up()
-        available = _available(registry)
+        available = AvailableModels(models=[_info(model) for model in registry.models.values()])
         headers = {"Vary": "Accept"}
         if _prefers_html(request.headers.get("accept", "")):
             return HTMLResponse(models_page.render(available), headers=headers)
@@ -143,10 +143,6 @@ def status_router(
         return Response(metrics.render() + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
 
     return router
-
-
-def _available(registry: Registry) -> AvailableModels:
-    return AvailableModels(models=[_info(model) for model in registry.models.values()])
 
 
 def _info(model: Model) -> ModelInfo:
@@ -193,12 +189,7 @@ def _health(registry: Registry, table: SharedTable, breakers: Breakers) -> Respo
 
 def _as_it_is(registry: Registry, body: dict[str, Any]) -> Response:
     headers = {} if registry.ready else {"Retry-After": "1"}
-    return Response(
-        orjson.dumps(body),
-        200 if registry.ready else 503,
-        headers,
-        media_type="application/json",
-    )
+    return Response(orjson.dumps(body), 200 if registry.ready else 503, headers, media_type="application/json")
 
 
 def _prefers_html(accept: str) -> bool:

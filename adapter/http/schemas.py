@@ -100,13 +100,6 @@ class Health(BaseModel):
     models: dict[str, ModelHealth]
 
 
-def example_features(entry: ModelEntry, rows: int) -> Any:
-    """Return `features` that a model takes: a list of rows, or an object of such lists for several inputs."""
-    if len(entry.inputs) == 1:
-        return example_rows(entry.inputs[0], rows)
-    return {tensor.name: example_rows(tensor, rows) for tensor in entry.inputs}
-
-
 def _example(entry: ModelEntry, rows: int) -> dict[str, Any]:
     """Return a model's OpenAPI example, without its value if that would be most of the document."""
     summary = f"{entry.name}: {entry.spec.description}" if entry.spec.description else entry.name
@@ -114,7 +107,9 @@ def _example(entry: ModelEntry, rows: int) -> dict[str, Any]:
     if values > _MOST_EXAMPLE_VALUES:
         shapes = ", ".join(f"{tensor.name} {tensor.dtype}{['rows', *tensor.dims]}" for tensor in entry.inputs)
         return {"summary": summary, "description": f"Too large to be shown: {shapes}".replace("'", "")}
-    return {"summary": summary, "value": {"features": example_features(entry, rows)}}
+    features = {tensor.name: example_rows(tensor, rows) for tensor in entry.inputs}
+    only = next(iter(features.values())) if len(features) == 1 else features
+    return {"summary": summary, "value": {"features": only}}
 
 
 def request_body(entries: list[ModelEntry], rows: int) -> dict[str, Any]:
@@ -131,14 +126,9 @@ def error_responses() -> dict[int | str, dict[str, Any]]:
     codes: dict[int, list[str]] = {}
     for status, code in STATUS_OF.values():
         codes.setdefault(status, []).append(code)
-    texts = _ANYWHERE | {status: ", ".join(names) for status, names in codes.items()}
-    return _documented(texts)
+    return refusals(_ANYWHERE | {status: ", ".join(names) for status, names in codes.items()})
 
 
-def refusals() -> dict[int | str, dict[str, Any]]:
-    """Return an OpenAPI response for each status that any address may answer."""
-    return _documented(_ANYWHERE)
-
-
-def _documented(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+def refusals(texts: Mapping[int, str] = _ANYWHERE) -> dict[int | str, dict[str, Any]]:
+    """Return an OpenAPI response for each status, with its text: by default those that any address may answer."""
     return {status: {"model": ErrorResponse, "description": text} for status, text in sorted(texts.items())}

@@ -104,7 +104,7 @@ class Recovery:
 
     def can_end(self, names: Sequence[str]) -> bool:
         """Return whether there are processes of these Triton models, and somebody who owns them."""
-        return self._supervisor is not None and bool(self._processes(names))
+        return self._stubs is not None and self._supervisor is not None and bool(self._stubs.of(names))
 
     async def end(self, model: Model, names: Sequence[str]) -> None:
         """End the processes of these Triton models of a model; on return they are gone, or counted as stuck."""
@@ -118,16 +118,11 @@ class Recovery:
             # backend: the model first, which ends what the front waits for.
             await self._kill([model.entry.direct])
             await asyncio.sleep(_NOTICE_SECONDS)
-            names = [name for name in names if self._alive(name)]
+            stubs = self._stubs
+            names = [name for name in names if stubs and any(stubs.alive(pid) for pid in stubs.of([name]))]
         # Not loaded before they are gone: the new ones have the same names.
         if left := await self._kill(names):
             model.stuck.add(left)
-
-    def _processes(self, names: Sequence[str]) -> Sequence[int]:
-        return () if self._stubs is None else self._stubs.of(names)
-
-    def _alive(self, name: str) -> bool:
-        return self._stubs is not None and any(self._stubs.alive(pid) for pid in self._stubs.of([name]))
 
     async def _kill(self, names: Sequence[str]) -> int:
         """Kill the processes of these Triton models, and return how many did not end within two seconds."""

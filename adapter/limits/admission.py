@@ -20,11 +20,6 @@ class Admission:
         self._in_flight = in_flight
         self._seconds = 0.0
 
-    @property
-    def in_flight(self) -> int:
-        """How many are in flight in all workers."""
-        return int(self._in_flight.total())
-
     def enter(self) -> None:
         """Take one place, to be given back with `leave`.
 

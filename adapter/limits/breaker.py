@@ -103,10 +103,6 @@ class Breaker:
         """How often the breaker has opened."""
         return int(self._cells[_OPENED])
 
-    def remaining(self) -> float:
-        """Return the seconds until the next probe may go; 0 unless the breaker is open."""
-        return max(0.0, self._cells[_UNTIL] - self._clock()) if self._cells[_STATE] == _OPEN else 0.0
-
     def admit(self, seconds: float) -> int:
         """Ask for a probe that takes at most so many seconds, if the breaker is not closed.
 

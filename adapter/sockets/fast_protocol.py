@@ -28,13 +28,6 @@ from adapter.sockets.watched_protocol import BODY, BOUNDARY, HEAD
 from converter.schema.model import Endpoint
 
 
-class _NoEvent:
-    """An event without effect: uvicorn sets it when there is something to receive, and here there never is."""
-
-    def set(self) -> None:
-        pass
-
-
 async def _nothing() -> Message:
     raise RuntimeError("the body is there")
 
@@ -44,7 +37,8 @@ class _Cycle:
 
     __slots__ = ("_client", "body", "disconnected", "endpoint", "headers", "keep_alive", "name", "named",
                  "response_complete", "task")  # fmt: skip
-    message_event = _NoEvent()
+    # uvicorn sets it when there is something to receive, and nobody waits for that here.
+    message_event = asyncio.Event()
     receive: Receive = staticmethod(_nothing)
 
     def __init__(

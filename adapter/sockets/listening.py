@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import select
 import socket
+import struct
 
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 # Of a TCP header: where the flags are, and those of the packet that asks for a connection.
@@ -22,27 +23,16 @@ _LOAD_BYTE, _AND, _JUMP_EQUAL, _RETURN = 0x30, 0x54, 0x15, 0x06
 _WHOLE_PACKET = 0xFFFFFFFF
 
 
-class _Instruction(ctypes.Structure):
-    _fields_ = (
-        ("code", ctypes.c_ushort),
-        ("if_true", ctypes.c_ubyte),
-        ("if_false", ctypes.c_ubyte),
-        ("value", ctypes.c_uint32),
-    )
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.POINTER(_Instruction)))
-
-
 # A packet that asks for a connection is dropped; all others pass, and so do the last packets of handshakes under way.
-_NO_SYN = (_Instruction * 5)(
-    _Instruction(_LOAD_BYTE, 0, 0, _FLAGS_AT),
-    _Instruction(_AND, 0, 0, _SYN_ACK),
-    _Instruction(_JUMP_EQUAL, 0, 1, _SYN),
-    _Instruction(_RETURN, 0, 0, 0),
-    _Instruction(_RETURN, 0, 0, _WHOLE_PACKET),
+# Of each instruction: its code, how far to jump if true and if false, and its value.
+_NO_SYN = (
+    (_LOAD_BYTE, 0, 0, _FLAGS_AT),
+    (_AND, 0, 0, _SYN_ACK),
+    (_JUMP_EQUAL, 0, 1, _SYN),
+    (_RETURN, 0, 0, 0),
+    (_RETURN, 0, 0, _WHOLE_PACKET),
 )
+_INSTRUCTIONS = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in _NO_SYN))
 
 
 def take_no_more(sock: socket.socket) -> None:
@@ -51,9 +41,9 @@ def take_no_more(sock: socket.socket) -> None:
     A client that tries meanwhile is refused as soon as the socket is closed, when it asks again after a second. If the
     kernel has no such filters, nothing changes.
     """
-    program = _Program(len(_NO_SYN), _NO_SYN)
+    program = struct.pack("HP", len(_NO_SYN), ctypes.addressof(_INSTRUCTIONS))
     with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def take_again(sock: socket.socket) -> None:

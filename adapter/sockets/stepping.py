@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import httptools
 
@@ -104,17 +105,11 @@ def framing_of(headers: list[tuple[bytes, bytes]], old: bool) -> tuple[int, bool
     return length, chunked
 
 
-class _BodyCallbacks:
-    def __init__(self, on_body: Callable[[bytes], None], on_complete: Callable[[], None]) -> None:
-        self.on_body = on_body
-        self.on_message_complete = on_complete
-
-
 def body_parser(
     length: int, chunked: bool, on_body: Callable[[bytes], None], on_complete: Callable[[], None]
 ) -> httptools.HttpRequestParser:
     """Make a parser that has read a head already: for the body of a request whose own parser stopped there."""
-    parser = httptools.HttpRequestParser(_BodyCallbacks(on_body, on_complete))
+    parser = httptools.HttpRequestParser(SimpleNamespace(on_body=on_body, on_message_complete=on_complete))
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % length
     parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + HEAD_END)
     return parser

@@ -79,6 +79,11 @@ class Served:
         self.service = self.make_service()
         return asyncio.run(self.ask(features, endpoint, timeout))
 
+    @property
+    def in_flight(self) -> float:
+        """How many requests have a place in the bound of them all."""
+        return counters.total(self.table, counters.ALL, counters.IN_FLIGHT)
+
     def cell(self, cell: int) -> float:
         """One of the model's numbers in the shared table."""
         return counters.total(self.table, self.entry.name, cell)

@@ -106,7 +106,7 @@ def test_later_parts_get_what_is_left_of_the_deadline() -> None:
         counted(served.ask([[0, 0]] * 16), loop)
     # The deadline comes before the third part's answer, and the fourth is not sent.
     assert [call.timeout for call in served.backend.calls] == pytest.approx([15.0, 9.0, 3.0])
-    assert served.admission.in_flight == 0
+    assert served.in_flight == 0
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_model_that_is_not_ready_is_refused_before_any_call(state: State, retr
     assert caught.value.retry_after == retry_after
     assert word in caught.value.detail
     assert served.backend.calls == []
-    assert served.admission.in_flight == 0
+    assert served.in_flight == 0
 
 
 def test_while_triton_is_down_that_is_the_reason() -> None:
@@ -145,7 +145,7 @@ def test_before_the_end_nothing_is_ready_and_new_requests_are_served() -> None:
     assert not served.registry.ready
     asyncio.run(served.ask([[1, 2]]))
     assert len(served.backend.calls) == 1
-    assert served.admission.in_flight == 0
+    assert served.in_flight == 0
 
 
 def fails_with(error: BaseException) -> Handler:
@@ -178,7 +178,7 @@ def test_the_place_is_given_back_on_every_error(handler: Handler, features: Any,
     for _ in range(3):
         with pytest.raises(kind):
             served.answer(features)
-        assert served.admission.in_flight == 0
+        assert served.in_flight == 0
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, asyncio.CancelledError])
@@ -188,14 +188,14 @@ def test_the_place_is_given_back_whatever_is_raised(
     served = Served(limit=1)
 
     def parse(body: bytes) -> Any:
-        assert served.admission.in_flight == 1
+        assert served.in_flight == 1
         raise error
 
     monkeypatch.setattr(served.model.codec.request, "parse", parse)
     # Without a loop, which such exceptions would end.
     with pytest.raises(error):
         served.send(b"{}", "predict", None).send(None)
-    assert served.admission.in_flight == 0
+    assert served.in_flight == 0
 
 
 def test_each_part_is_checked() -> None:
@@ -231,13 +231,13 @@ async def test_a_cancelled_request_gives_its_place_back() -> None:
     task = asyncio.create_task(served.ask([[1, 2]]))
     while not served.backend.calls:
         await asyncio.sleep(0)
-    assert served.admission.in_flight == 1
+    assert served.in_flight == 1
     with pytest.raises(errors.Overloaded):
         await served.ask([[1, 2]])
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert served.admission.in_flight == 0
+    assert served.in_flight == 0
 
 
 def test_a_dead_process_is_noted_and_no_other_error_is() -> None:

@@ -79,14 +79,14 @@ def test_nothing_is_lost_whatever_happens_and_in_the_end_all_is_well(
             # As the reconciler does, a while after a death.
             counted_loop().call_later(0.5, mend, served)
             await asyncio.sleep(chance.choice([0, 0.001, 0.1]))
-            assert served.admission.in_flight <= ROOM
+            assert served.in_flight <= ROOM
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for number, result in enumerate(results):
             if isinstance(result, BaseException):
                 assert isinstance(result, (*EXPECTED, asyncio.CancelledError)), repr(result)
             else:
                 assert result == {"model": "m", "predictions": [[2.0 * number]]}
-        assert served.admission.in_flight == 0
+        assert served.in_flight == 0
         assert served.cell(counters.IN_FLIGHT) == 0
         # Whatever state the breakers are in, a healthy model comes back through them.
         well = True

@@ -81,7 +81,7 @@ def test_every_answer_is_of_its_own_request_whoever_leaves(
         assert sum(left) < REQUESTS * (leaving + 0.1)
         for result, answer, gone in zip(results, wanted, left, strict=True):
             assert gone or result == answer
-        assert (served.admission.in_flight, served.cell(counters.IN_FLIGHT)) == (0, 0)
+        assert (served.in_flight, served.cell(counters.IN_FLIGHT)) == (0, 0)
         # Who left the queue is noticed when the call in flight ends.
         await asyncio.sleep(1)
         assert served.cell(counters.QUEUED) == 0

@@ -71,7 +71,7 @@ class Incident:
         try:
             return await tasks[1]
         finally:
-            assert served.admission.in_flight == 0
+            assert served.in_flight == 0
 
 
 def mended(model: Model) -> None:

@@ -9,33 +9,34 @@ from adapter.limits.admission import Admission
 from adapter.workers import counters
 
 
-def admission_of(limit: int) -> Admission:
-    return Admission(limit, counters.Cell(counters.make_table([]), counters.ALL, 0, counters.IN_FLIGHT))
+def in_flight_cell() -> counters.Cell:
+    return counters.Cell(counters.make_table([]), counters.ALL, 0, counters.IN_FLIGHT)
 
 
 def test_the_bound_is_exact_and_a_place_is_free_again_afterwards() -> None:
-    admission = admission_of(2)
+    in_flight = in_flight_cell()
+    admission = Admission(2, in_flight)
     admission.enter()
     admission.enter()
-    assert admission.in_flight == 2
+    assert in_flight.mine == 2
     for _ in range(3):
         with pytest.raises(Overloaded):
             admission.enter()
         # Who was refused holds nothing.
-        assert admission.in_flight == 2
+        assert in_flight.mine == 2
     admission.leave()
-    assert admission.in_flight == 1
+    assert in_flight.mine == 1
     admission.enter()
-    assert admission.in_flight == 2
+    assert in_flight.mine == 2
     with pytest.raises(Overloaded):
         admission.enter()
     admission.leave()
     admission.leave()
-    assert admission.in_flight == 0
+    assert in_flight.mine == 0
 
 
 def test_retry_after_follows_the_time_that_requests_take_within_1_and_60_s() -> None:
-    admission = admission_of(1)
+    admission = Admission(1, in_flight_cell())
     assert admission.retry_after() == 1
     for _ in range(500):
         admission.observe(3.5)
@@ -53,6 +54,6 @@ def test_retry_after_follows_the_time_that_requests_take_within_1_and_60_s() -> 
 
 
 def test_one_slow_request_does_not_move_retry_after_far() -> None:
-    admission = admission_of(1)
+    admission = Admission(1, in_flight_cell())
     admission.observe(15)
     assert admission.retry_after() == 1

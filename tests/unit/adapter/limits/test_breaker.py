@@ -110,7 +110,6 @@ def test_open_it_refuses_and_says_for_how_long() -> None:
     assert desk.refused() == 1.0
     desk.clock.now += 0.75
     assert desk.refused() == 0.25
-    assert desk.breaker.remaining() == 0.25
 
 
 def test_the_open_time_doubles_up_to_its_bound_and_begins_anew_once_closed() -> None:
@@ -337,7 +336,6 @@ class Machine(RuleBasedStateMachine):
     def all_workers_see_the_same(self) -> None:
         first, second = self.desk.workers
         assert (first.state, first.opened) == (second.state, second.opened)
-        assert 0 <= first.remaining() <= 8
         assert first.opened >= self.opened
         self.opened = first.opened
 

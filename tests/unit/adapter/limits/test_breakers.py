@@ -76,7 +76,7 @@ def test_an_open_breaker_refuses_before_any_call_and_gives_the_place_back() -> N
     with pytest.raises(errors.BreakerOpen) as caught:
         served.answer([[1, 2]])
     assert 1 <= caught.value.retry_after <= 1.2
-    assert (served.admission.in_flight, served.backend.calls) == (0, [])
+    assert (served.in_flight, served.backend.calls) == (0, [])
 
 
 def test_a_probe_that_is_nonsense_or_leaves_makes_room_for_the_next() -> None:
