@@ -19,17 +19,8 @@ import msgspec
 import numpy as np
 
 from adapter import errors
+from adapter.codec import helper_messages as messages
 from adapter.codec.decode import Features
-from adapter.codec.helper_messages import (
-    DecodedHead,
-    DecodeReply,
-    DecodeRequest,
-    PartOf,
-    hand_over,
-    map_bytes,
-    receive,
-    write,
-)
 from adapter.codec.large_bodies import LargeBody
 from converter.schema.manifest import ModelEntry, entry_json
 
@@ -112,17 +103,17 @@ class OffLoop:
             return ([None] * head.rows,), error
         raise error
 
-    async def _ask(self, entry: bytes, body: LargeBody) -> tuple[DecodedHead, memoryview]:
+    async def _ask(self, entry: bytes, body: LargeBody) -> tuple[messages.DecodedHead, memoryview]:
         sock = self._socket or self._start()
-        write(body.memory, entry)
-        hand_over(sock, DecodeRequest(len(body), len(entry)), body.memory)
+        messages.write(body.memory, entry)
+        messages.hand_over(sock, messages.DecodeRequest(len(body), len(entry)), body.memory)
         await _readable(sock)
-        received = receive(sock, DecodeReply)
+        received = messages.receive(sock, messages.DecodeReply)
         if received is None:
             raise _HelperEnded
         reply, content = received
-        with map_bytes(content, reply.size) as data:
-            return msgspec.json.decode(data[: reply.head], type=DecodedHead), data[reply.head :]
+        with messages.map_bytes(content, reply.size) as data:
+            return msgspec.json.decode(data[: reply.head], type=messages.DecodedHead), data[reply.head :]
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -157,7 +148,7 @@ def _tell(there: asyncio.Future[None]) -> None:
         there.set_result(None)
 
 
-async def _features(head: DecodedHead, data: memoryview) -> Features:
+async def _features(head: messages.DecodedHead, data: memoryview) -> Features:
     parts: list[Any] = []
     start = 0
     for part in head.parts:
@@ -170,7 +161,7 @@ async def _features(head: DecodedHead, data: memoryview) -> Features:
     return tuple(parts)
 
 
-async def _texts(part: PartOf, data: memoryview) -> list[Any]:
+async def _texts(part: messages.PartOf, data: memoryview) -> list[Any]:
     rows: list[Any] = []
     start = 0
     for size in part.sizes:

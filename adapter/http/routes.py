@@ -11,21 +11,10 @@ from fastapi.openapi.models import Example
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from adapter.backend.protocol import InferenceBackend
-from adapter.http import models_page
+from adapter.http import models_page, schemas
 from adapter.http.access_guard import BRIEF
 from adapter.http.asgi import AnswerResponse, ScopedRequest
 from adapter.http.predict import TIMEOUT_HEADER, PredictEndpoint
-from adapter.http.schemas import (
-    AvailableModels,
-    Health,
-    ModelHealth,
-    ModelInfo,
-    PredictResponse,
-    TensorInfo,
-    error_responses,
-    refusals,
-    request_body,
-)
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers
@@ -65,7 +54,7 @@ def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRoute
             entries = [model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
             name_examples.clear()
             name_examples.update({entry.name: Example(value=entry.name) for entry in entries})
-            extra["requestBody"] = request_body(entries, example_rows)
+            extra["requestBody"] = schemas.request_body(entries, example_rows)
 
         describe()
         registry.watch(describe)
@@ -85,7 +74,7 @@ def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRoute
             summary=_SUMMARIES[endpoint],
             description=_DESCRIPTIONS[endpoint],
             response_class=JSONResponse,
-            responses={200: {"model": PredictResponse}, **error_responses()},
+            responses={200: {"model": schemas.PredictResponse}, **schemas.error_responses()},
             openapi_extra=extra,
         )
 
@@ -106,27 +95,36 @@ def status_router(
 
     `catch_up` takes over what another worker knows of the models.
     """
-    router = APIRouter(responses=refusals())
-    unready: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "not every model answers"}}
+    router = APIRouter(responses=schemas.refusals())
+    unready: dict[int | str, dict[str, Any]] = {
+        503: {"model": schemas.Health, "description": "not every model answers"}
+    }
     page: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 
     @router.get(
-        "/available_models", response_model=AvailableModels, responses=page, summary="The models, as JSON or HTML"
+        "/available_models",
+        response_model=schemas.AvailableModels,
+        responses=page,
+        summary="The models, as JSON or HTML",
     )
     async def available_models(request: Request) -> Response:
         catch_up()
-        available = AvailableModels(models=[_info(model) for model in registry.models.values()])
+        available = schemas.AvailableModels(models=[_info(model) for model in registry.models.values()])
         headers = {"Vary": "Accept"}
         if _prefers_html(request.headers.get("accept", "")):
             return HTMLResponse(models_page.render(available), headers=headers)
         return JSONResponse(available.model_dump(), headers=headers)
 
-    @router.get("/health", response_model=Health, responses=unready, summary="200 if every model answers, else 503")
+    @router.get(
+        "/health", response_model=schemas.Health, responses=unready, summary="200 if every model answers, else 503"
+    )
     async def health() -> Response:
         catch_up()
         return _health(registry, table, breakers)
 
-    @router.get("/health/ready", response_model=Health, responses=unready, summary="The same, for a load balancer")
+    @router.get(
+        "/health/ready", response_model=schemas.Health, responses=unready, summary="The same, for a load balancer"
+    )
     async def ready(request: Request) -> Response:
         catch_up()
         if request.scope.get(BRIEF, False):
@@ -145,13 +143,13 @@ def status_router(
     return router
 
 
-def _info(model: Model) -> ModelInfo:
+def _info(model: Model) -> schemas.ModelInfo:
     entry = model.entry
 
-    def tensors(items: Any) -> list[TensorInfo]:
-        return [TensorInfo(name=item.name, dtype=item.dtype, shape=[-1, *item.dims]) for item in items]
+    def tensors(items: Any) -> list[schemas.TensorInfo]:
+        return [schemas.TensorInfo(name=item.name, dtype=item.dtype, shape=[-1, *item.dims]) for item in items]
 
-    return ModelInfo(
+    return schemas.ModelInfo(
         name=entry.name,
         version=entry.spec.version,
         description=entry.spec.description,
@@ -169,12 +167,12 @@ def _status(registry: Registry) -> Literal["ok", "draining", "unavailable"]:
 
 
 def _health(registry: Registry, table: SharedTable, breakers: Breakers) -> Response:
-    health = Health(
+    health = schemas.Health(
         status=_status(registry),
         triton="up" if registry.triton_up else "down",
         breaker=breakers.triton.state,
         models={
-            name: ModelHealth(
+            name: schemas.ModelHealth(
                 state=model.status.state,
                 reason=model.status.reason,
                 load_seconds=model.status.load_seconds,

@@ -7,16 +7,8 @@ from typing import Any, cast
 
 from adapter import errors
 from adapter.http.asgi import CLIENT_LEFT
+from adapter.sockets import connection_bounds as bounds
 from adapter.sockets import listening
-from adapter.sockets.connection_bounds import (
-    BODY_BYTES_A_SECOND,
-    BODY_SECONDS,
-    HEAD_SECONDS,
-    LINGER_SECONDS,
-    SWEEP_SECONDS,
-    UNREAD_SECONDS,
-    sweep_of,
-)
 from adapter.sockets.joining_transport import Flow, JoiningTransport
 from adapter.sockets.refusals import refuse
 from adapter.sockets.uvicorn_parts import HttpToolsProtocol, RequestResponseCycle
@@ -34,7 +26,7 @@ class WatchedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.sweep = sweep_of(self.server_state, self.loop)
+        self.sweep = bounds.sweep_of(self.server_state, self.loop)
         self._request_parser = self.parser
         self._stage = BOUNDARY
         # What came of the body of the request in hand.
@@ -135,7 +127,7 @@ class WatchedProtocol(HttpToolsProtocol):
         """
         self._deaf = True
         if self.transport.can_write_eof():
-            self._lingers_until = self.loop.time() + LINGER_SECONDS
+            self._lingers_until = self.loop.time() + bounds.LINGER_SECONDS
             self.transport.write_eof()
             self.flow.held = False
             self.flow.resume_reading()
@@ -163,15 +155,15 @@ class WatchedProtocol(HttpToolsProtocol):
         what, since, before = self._seen
         if what is not self.flow or size != before:
             self._seen = (self.flow, now, size)
-        elif now - since >= UNREAD_SECONDS:
+        elif now - since >= bounds.UNREAD_SECONDS:
             self.transport.abort()
 
     def _check_body(self, now: float) -> None:
         what, since, before = self._seen
         if what is not self.cycle or self.flow.read_paused:
             self._seen = (self.cycle, now, self._body_bytes)
-        elif now - since >= BODY_SECONDS:
-            if self._body_bytes - before < BODY_BYTES_A_SECOND * (now - since):
+        elif now - since >= bounds.BODY_SECONDS:
+            if self._body_bytes - before < bounds.BODY_BYTES_A_SECOND * (now - since):
                 self._refuse_unless_unread(
                     errors.SlowRequest("The request's body comes too slowly: send it at 1 KiB/s or more.")
                 )
@@ -179,16 +171,16 @@ class WatchedProtocol(HttpToolsProtocol):
                 self._seen = (what, now, self._body_bytes)
 
     def _check_waiting(self, now: float) -> None:
-        idle = now - self._idle_since
+        patience = bounds.HEAD_SECONDS if self.cycle is None else self.timeout_keep_alive
         if self._stage == HEAD:
             what, since, _ = self._seen
             if what is not self.headers:
                 self._seen = (self.headers, now, 0)
-            elif now - since >= HEAD_SECONDS - SWEEP_SECONDS:
+            elif now - since >= bounds.HEAD_SECONDS - bounds.SWEEP_SECONDS:
                 self._refuse_unless_unread(
                     errors.SlowRequest("The request's head did not come in time: send it at once.")
                 )
-        elif idle >= (HEAD_SECONDS if self.cycle is None else self.timeout_keep_alive) and not self._has_unread():
+        elif now - self._idle_since >= patience and not self._has_unread():
             self.close_idle()
 
     def _refuse_unless_unread(self, error: errors.AdapterError) -> None:
