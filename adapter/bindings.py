@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from adapter import errors
 from adapter.batching.route import ModelRoute
@@ -14,25 +15,19 @@ from adapter.workers.counters import EndpointCounters, WorkerCounters
 from converter.schema.model import ENDPOINTS, Endpoint
 
 
+@dataclass(eq=False, slots=True)
 class Binding:
     """One endpoint of one model, with all that serves it. `most_bytes` is how large the body of one row may be."""
 
-    __slots__ = ("breakers", "counts", "endpoint", "model", "most_bytes", "route")
+    model: Model
+    endpoint: Endpoint
+    route: ModelRoute
+    counts: EndpointCounters
+    breakers: ModelBreakers
+    most_bytes: int = field(init=False)
 
-    def __init__(
-        self,
-        model: Model,
-        endpoint: Endpoint,
-        route: ModelRoute,
-        counts: EndpointCounters,
-        breakers: ModelBreakers,
-    ) -> None:
-        self.model = model
-        self.endpoint = endpoint
-        self.route = route
-        self.counts = counts
-        self.breakers = breakers
-        a_row = model.codec.request.most_bytes_of_a_row() if endpoint == "predict_batched" else None
+    def __post_init__(self) -> None:
+        a_row = self.model.codec.request.most_bytes_of_a_row() if self.endpoint == "predict_batched" else None
         self.most_bytes = sys.maxsize if a_row is None else a_row
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapter import errors
@@ -32,46 +33,41 @@ _FADES = 0.8
 _CANARY_DEADLINES = 4
 
 
+@dataclass(eq=False)
 class _Probe:
-    """One of a model's Triton models: the cells that its answers are counted in, and when the last one came."""
+    """One of a model's Triton models: the cells that its answers are counted in, and when the last one came.
 
-    def __init__(self, name: str, cells: tuple[int, ...], request_id: str = "") -> None:
-        self.name = name
-        # Of its probes.
-        self.request_id = request_id
-        self.cells = cells
-        self.count = 0.0
-        self.last = 0.0
-        # The longest silence of late that ended with an answer.
-        self.usual = 0.0
-        self.task: asyncio.Task[None] | None = None
-        self.asked = 0.0
+    `request_id` is that of its probes.
+    """
+
+    name: str
+    cells: tuple[int, ...]
+    request_id: str = ""
+    count: float = 0.0
+    last: float = 0.0
+    # The longest silence of late that ended with an answer.
+    usual: float = 0.0
+    task: asyncio.Task[None] | None = None
+    asked: float = 0.0
 
 
+@dataclass(eq=False)
 class ModelLiveness:
     """Watches for models that do not answer, and asks those that nobody else asks.
 
-    `deadline` is a request's, in seconds; `clock` is that of the running loop, or one beside it. `canary_id` gives the
-    request id at which an entry's front answers by itself; if that is empty, the front's probe is a call of the model
-    too.
+    `_deadline` is a request's, in seconds; `_clock` is that of the running loop, or one beside it. `_canary_id` gives
+    the request id at which an entry's front answers by itself; if that is empty, the front's probe is a call of the
+    model too.
     """
 
-    def __init__(
-        self,
-        table: SharedTable,
-        backend: InferenceBackend,
-        deadline: float,
-        clock: Callable[[], float],
-        canary_id: Callable[[ModelEntry], str] = lambda entry: "",
-    ) -> None:
-        self._table = table
-        self._backend = backend
-        self._deadline = deadline
-        self._clock = clock
-        self._canary_id = canary_id
-        self._probes: dict[str, list[_Probe]] = {}
-        self._watched: dict[str, Model] = {}
-        self._number = 0
+    _table: SharedTable
+    _backend: InferenceBackend
+    _deadline: float
+    _clock: Callable[[], float]
+    _canary_id: Callable[[ModelEntry], str] = lambda entry: ""
+    _probes: dict[str, list[_Probe]] = field(default_factory=dict, init=False)
+    _watched: dict[str, Model] = field(default_factory=dict, init=False)
+    _number: int = field(default=0, init=False)
 
     def watch(self, model: Model) -> None:
         """Watch a model that is served from now on; nothing changes if it is watched already."""

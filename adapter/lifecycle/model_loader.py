@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
@@ -14,30 +15,23 @@ from converter.schema.manifest import ModelEntry
 _UNLOAD_SECONDS = 5.0
 
 
+@dataclass(eq=False)
 class ModelLoader:
     """Loads and unloads all Triton models of an entry, and has the processes ended that outlive that.
 
-    `timeout` is that of one load, in seconds. `supervisor` ends processes, if Triton runs below `schwift serve`.
+    `timeout` is that of one load, in seconds. `_supervisor` ends processes, if Triton runs below `schwift serve`.
 
     Whoever loads or unloads a served model has its name in `taken` meanwhile. The reconciler and a reload that puts
     another version in its place would otherwise take from each other what they have just loaded; and between the switch
     on the disk and that of the requests, the reconciler would bring the new version under the old one's contract.
     """
 
-    def __init__(
-        self,
-        backend: InferenceBackend,
-        reaper: Reaper,
-        timeout: float,
-        supervisor: SupervisorPipe | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.backend = backend
-        self.reaper = reaper
-        self._supervisor = supervisor
-        self._clock = clock
-        self.timeout = timeout
-        self.taken: set[str] = set()
+    backend: InferenceBackend
+    reaper: Reaper
+    timeout: float
+    _supervisor: SupervisorPipe | None = None
+    _clock: Callable[[], float] = time.monotonic
+    taken: set[str] = field(default_factory=set, init=False)
 
     async def load(self, entry: ModelEntry) -> float:
         """Load an entry's Triton models, the model before the front that calls it; return the seconds that it took.

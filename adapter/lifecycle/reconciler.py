@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from adapter import errors
@@ -32,30 +33,24 @@ _START_SECONDS = 0.1
 _LOADS = 2
 
 
+@dataclass(eq=False)
 class Reconciler:
     """Loads what is not loaded, in the worker that leads; in the others, follows what that worker says.
 
-    `run` is a task of the adapter's. `awake` tells whether the event loop has stood still: answers that we were too
+    `run` is a task of the adapter's. `_awake` tells whether the event loop has stood still: answers that we were too
     late for prove nothing.
     """
 
-    def __init__(
-        self,
-        registry_sync: RegistrySync,
-        loader: ModelLoader,
-        health: HealthCheck,
-        recovery: Recovery,
-        breakers: Breakers,
-        awake: AwakeClock,
-    ) -> None:
-        self._registry_sync = registry_sync
-        self._registry = registry_sync.registry
-        self._loader = loader
-        self._health = health
-        self._recovery = recovery
-        self._breakers = breakers
-        self._awake = awake
-        self._registry.watch(lambda name, _: recovery.clear(name))
+    _registry_sync: RegistrySync
+    _loader: ModelLoader
+    _health: HealthCheck
+    _recovery: Recovery
+    _breakers: Breakers
+    _awake: AwakeClock
+
+    def __post_init__(self) -> None:
+        self._registry = self._registry_sync.registry
+        self._registry.watch(lambda name, _: self._recovery.clear(name))
         self._slots = asyncio.Semaphore(_LOADS)
         # What is being loaded, by the model's name.
         self._work: dict[str, asyncio.Task[None]] = {}

@@ -11,6 +11,7 @@ import mmap
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from adapter.errors import QuotaExceeded
 from adapter.limits.api_keys import Caller
@@ -114,26 +115,18 @@ def _exceeded(bucket: Bucket, amount: int, left: float) -> QuotaExceeded:
     return QuotaExceeded(f"This client has used its quota of {bucket.what}; try again later.", retry_after=wait)
 
 
+@dataclass(eq=False, slots=True)
 class Account:
-    """The quotas that one request is held to. `client` is who sent it, in bytes that nobody else has."""
+    """The quotas that one request is held to. `_client` is who sent it, in bytes that nobody else has."""
 
-    __slots__ = ("_client", "_clients", "_clock", "_requests", "_requests_left", "_rows", "_rows_left")
-
-    def __init__(
-        self,
-        clients: Clients,
-        clock: Callable[[], float],
-        client: bytes,
-        requests: Bucket | None,
-        rows: Bucket | None = None,
-    ) -> None:
-        self._clients = clients
-        self._clock = clock
-        self._client = client
-        self._requests, self._rows = requests, rows
-        # None until they are asked.
-        self._requests_left: float | None = None
-        self._rows_left: float | None = None
+    _clients: Clients
+    _clock: Callable[[], float]
+    _client: bytes
+    _requests: Bucket | None
+    _rows: Bucket | None = None
+    # None until they are asked.
+    _requests_left: float | None = field(default=None, init=False)
+    _rows_left: float | None = field(default=None, init=False)
 
     def take_request(self) -> None:
         """Take one request.

@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -15,20 +16,7 @@ from adapter import errors
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.reload.reloader import Reloader
 from converter.errors import RepositoryError
-from converter.schema.control import (
-    ControlRequest,
-    Done,
-    Folders,
-    FoldersRequest,
-    Message,
-    Progress,
-    Refusal,
-    Served,
-    ServedRequest,
-    SwitchRequest,
-    TryRequest,
-    read_request,
-)
+from converter.schema import control
 from converter.schema.manifest import ModelEntry, read_manifest
 from converter.schema.unix_address import address
 
@@ -50,7 +38,7 @@ class ControlServer:
     """
 
     def __init__(
-        self, reloader: Reloader, registry_sync: RegistrySync, path: Path, repository: Path, folders: Folders
+        self, reloader: Reloader, registry_sync: RegistrySync, path: Path, repository: Path, folders: control.Folders
     ) -> None:
         self._reloader = reloader
         self._registry_sync = registry_sync
@@ -95,7 +83,7 @@ class ControlServer:
             self._conversations.discard(task)
             writer.close()
 
-    async def _converse(self, conversation: _Conversation, request: ControlRequest) -> None:
+    async def _converse(self, conversation: _Conversation, request: control.ControlRequest) -> None:
         try:
             try:
                 await conversation.hold(request)
@@ -129,38 +117,31 @@ class ControlServer:
             _log.exception("what the repository on the disk holds could not be served")
 
 
+@dataclass(eq=False)
 class _Conversation:
     """One connection of `schwift reload`, and at most one reload."""
 
-    def __init__(
-        self,
-        reloader: Reloader,
-        repository: Path,
-        folders: Folders,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._reloader = reloader
-        self._repository = repository
-        self._folders = folders
-        self._reader = reader
-        self._writer = writer
-        self._tried: tuple[list[ModelEntry], str] | None = None
-        # It ended between the trial and the switch, before or after the repository was switched.
-        self.cut_off = False
+    _reloader: Reloader
+    _repository: Path
+    _folders: control.Folders
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+    _tried: tuple[list[ModelEntry], str] | None = None
+    # It ended between the trial and the switch, before or after the repository was switched.
+    cut_off: bool = False
 
-    async def next_request(self) -> ControlRequest | None:
+    async def next_request(self) -> control.ControlRequest | None:
         """Return the next request that needs a turn, once those that need none are answered; None at the end."""
         while line := await asyncio.wait_for(self._reader.readline(), _REQUEST_SECONDS):
-            request = read_request(line)
-            if not isinstance(request, FoldersRequest):
+            request = control.read_request(line)
+            if not isinstance(request, control.FoldersRequest):
                 return request
             self._send(self._folders)
         return None
 
-    async def hold(self, first: ControlRequest) -> None:
+    async def hold(self, first: control.ControlRequest) -> None:
         """Answer requests, of which this is the first, until the other side ends; give up what it only tried."""
-        request: ControlRequest | None = first
+        request: control.ControlRequest | None = first
         try:
             while request is not None:
                 await self._answer(request)
@@ -171,25 +152,25 @@ class _Conversation:
                 self.cut_off = True
                 await self._reloader.give_up(*self._tried)
 
-    async def _answer(self, request: ControlRequest) -> None:
+    async def _answer(self, request: control.ControlRequest) -> None:
         try:
-            if isinstance(request, ServedRequest):
-                self._send(Served(served=self._reloader.served(), failed=tuple(self._reloader.failed())))
+            if isinstance(request, control.ServedRequest):
+                self._send(control.Served(served=self._reloader.served(), failed=tuple(self._reloader.failed())))
                 return
-            if isinstance(request, TryRequest):
+            if isinstance(request, control.TryRequest):
                 await self._try(request)
-            elif isinstance(request, SwitchRequest) and self._tried is not None:
+            elif isinstance(request, control.SwitchRequest) and self._tried is not None:
                 tried, self._tried = self._tried, None
                 manifest = read_manifest(self._repository)
                 await self._reloader.switch(*tried, manifest)
                 await self._reloader.commit(manifest, self._say)
             else:
                 await self._reloader.commit(read_manifest(self._repository), self._say)
-            self._send(Done())
+            self._send(control.Done())
         except (errors.ReloadFailed, RepositoryError) as error:
-            self._send(Refusal(reason=str(error)))
+            self._send(control.Refusal(reason=str(error)))
 
-    async def _try(self, request: TryRequest) -> None:
+    async def _try(self, request: control.TryRequest) -> None:
         # By its number: the folders above may have other names in another container.
         manifest = read_manifest(self._repository.resolve().parent / Path(request.build).name)
         entries = [entry for entry in manifest.models if entry.name in request.models]
@@ -197,9 +178,9 @@ class _Conversation:
         self._tried = entries, request.suffix
 
     def _say(self, text: str) -> None:
-        self._send(Progress(said=text))
+        self._send(control.Progress(said=text))
 
-    def _send(self, answer: Message) -> None:
+    def _send(self, answer: control.Message) -> None:
         # A few short lines: nothing to wait for.
         self._writer.write(answer.line)
 

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field
 
 from adapter import errors
 from adapter.backend.error_mapping import load_reason
@@ -38,30 +39,25 @@ _RECOVERY_SECONDS = 30.0
 _ADOPT_SECONDS = 5.0
 
 
+@dataclass(eq=False)
 class Reloader:
     """Puts new versions in the place of served ones, in the worker that leads: `stage`, `switch`, `commit`.
 
-    `answer_timeout` is that of one request, in seconds; `table` has what each worker has adopted.
+    `_answer_timeout` is that of one request, in seconds; `_table` has what each worker has adopted.
     """
 
-    def __init__(
-        self,
-        registry_sync: RegistrySync,
-        loader: ModelLoader,
-        table: SharedTable,
-        answer_timeout: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._registry_sync = registry_sync
-        self._registry = registry_sync.registry
-        self._loader = loader
-        self._table = table
-        self._answer_timeout = answer_timeout
-        self._clock = clock
-        # Names of models that the reconciler leaves alone for us.
-        self._ours: set[str] = set()
-        # Entries that requests were led away from, whose Triton models may be loaded still.
-        self._replaced: list[ModelEntry] = []
+    _registry_sync: RegistrySync
+    _loader: ModelLoader
+    _table: SharedTable
+    _answer_timeout: float
+    _clock: Callable[[], float] = time.monotonic
+    # Names of models that the reconciler leaves alone for us.
+    _ours: set[str] = field(default_factory=set, init=False)
+    # Entries that requests were led away from, whose Triton models may be loaded still.
+    _replaced: list[ModelEntry] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self._registry = self._registry_sync.registry
 
     def served(self) -> dict[str, int]:
         """Return the number of the version of each served model, by the model's name."""
