@@ -60,8 +60,7 @@ class Predictor:
     ) -> bytes:
         """Return the body of a 200. `timeout` is the client's own, in seconds, and counts if it is shorter than ours.
 
-        Raises:
-            AdapterError: what became of the request in place of an answer.
+        Raises: AdapterError, which says what became of the request in place of an answer.
         """
         started = self._clock()
         seconds = self._timeout if timeout is None or timeout > self._timeout else timeout

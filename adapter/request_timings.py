@@ -46,8 +46,7 @@ class RowQuota(Protocol):
     def take_rows(self, rows: int) -> None:
         """Take so many rows from the client's quota.
 
-        Raises:
-            QuotaExceeded: these are too many now.
+        Raises: QuotaExceeded if these are too many now.
         """
 
 

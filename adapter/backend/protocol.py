@@ -42,23 +42,20 @@ class InferenceBackend(Protocol):
 
         By `name/version`, and by `name` for whichever of its versions is ready.
 
-        Raises:
-            UpstreamDown: the server does not answer.
+        Raises: UpstreamDown if the server does not answer.
         """
 
     async def load(self, model: str, timeout: float) -> None:
         """Load or reload a model.
 
-        Raises:
-            ModelUnavailable: it is not loaded; with the server's reason in `inside`.
-            UpstreamDown: the server does not answer.
+        Raises: ModelUnavailable if it is not loaded; with the server's reason in `inside`; UpstreamDown if the server
+        does not answer.
         """
 
     async def unload(self, model: str, timeout: float) -> None:
         """Unload a model, and end its processes.
 
-        Raises:
-            UpstreamDown: the server does not answer.
+        Raises: UpstreamDown if the server does not answer.
         """
 
     def abandon(self, model: str) -> None:

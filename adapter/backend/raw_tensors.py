@@ -28,8 +28,7 @@ def to_raw(array: npt.NDArray[Any]) -> bytes:
 def promised(tensor: Tensor, datatype: str) -> dtypes.DType:
     """Return the dtype that the config promises of an output; `datatype` is Triton's name for what came.
 
-    Raises:
-        ValueError: it is another one.
+    Raises: ValueError if it is another one.
     """
     dtype = dtypes.by_name(tensor.dtype)
     if datatype != dtype.triton:
@@ -40,8 +39,7 @@ def promised(tensor: Tensor, datatype: str) -> dtypes.DType:
 def from_raw(raw: bytes, dtype: dtypes.DType, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return the array of Triton's raw tensor, as `to_raw` writes it.
 
-    Raises:
-        ValueError: the bytes do not fill the shape.
+    Raises: ValueError if the bytes do not fill the shape.
     """
     if dtype.json != "string":
         return np.frombuffer(raw, dtype=dtype.numpy).reshape(shape)

@@ -36,8 +36,7 @@ class ModelCalls:
         `model` is the name of the Triton model. `queued` says that it has a queue, which is to drop the call
         then.
 
-        Raises:
-            AdapterError: whatever became of the call as a whole.
+        Raises: AdapterError, which says whatever became of the call as a whole.
         """
         entry, codec = self.entry, self._codec
         arrays = codec.request.to_arrays(features)

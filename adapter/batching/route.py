@@ -102,8 +102,7 @@ class ModelRoute:
     ) -> list[Texts]:
         """Return the answer's rows, in one part, or in several for more rows than a call takes.
 
-        Raises:
-            AdapterError: what became of the request in place of an answer.
+        Raises: AdapterError, which says what became of the request in place of an answer.
         """
         in_flight = self._in_flight
         # Those who are expected back at once count as there.

@@ -91,9 +91,7 @@ class FeaturesParser:
     def parse(self, body: bytes) -> Features:
         """Return the rows of a request, of the right JSON types and shape.
 
-        Raises:
-            MalformedJson: the body is not JSON.
-            BadFeatures: it is, and the features are wrong.
+        Raises: MalformedJson if the body is not JSON; BadFeatures if it is, and the features are wrong.
         """
         features = self._features_of_large(body) if len(body) > _LARGE_BYTES else self._features(body)
         if self._width is not None:
@@ -121,8 +119,7 @@ class FeaturesParser:
 
         Their rows must have the same shape (`row_shape`).
 
-        Raises:
-            BadFeatures: a number does not fit the dtype; its place is right for a single request.
+        Raises: BadFeatures if a number does not fit the dtype; its place is right for a single request.
         """
         single = len(self._inputs) == 1
         return {
@@ -240,8 +237,7 @@ def _joined(parts: Sequence[Any], tensor: Tensor, where: str) -> Array:
 def _to_array(values: Sequence[Any], tensor: Tensor, where: str) -> Array:
     """Return nested lists of the right JSON type and shape as an array of the model's dtype.
 
-    Raises:
-        BadFeatures: a number does not fit it.
+    Raises: BadFeatures if a number does not fit it.
     """
     dtype = dtypes.by_name(tensor.dtype)
     code = _STRUCT_CODES.get(dtype.numpy)
@@ -322,8 +318,7 @@ def _place_of(index: int, shape: tuple[int, ...], where: str) -> str:
 def _check_syntax(body: bytes) -> None:
     """Check the whole body: a typed decoder stops at its first complaint.
 
-    Raises:
-        MalformedJson: it is not JSON, or has a key twice in an object.
+    Raises: MalformedJson if it is not JSON, or has a key twice in an object.
     """
     try:
         msgspec.json.decode(body)

@@ -47,8 +47,7 @@ class PredictionsWriter:
     def body(self, parts: Sequence[Texts]) -> bytes:
         """Return the body of a 200: the rows of all parts, in order.
 
-        Raises:
-            BadModelOutput: together they are no tensor.
+        Raises: BadModelOutput if together they are no tensor.
         """
         if self._free and len(parts) > 1 and len({_row_shapes(part) for part in parts}) > 1:
             raise _bad_output("the parts of a request differ in shape")
@@ -78,8 +77,7 @@ class PredictionsWriter:
     def check_shapes(self, outputs: Arrays, rows: int) -> None:
         """Check what a call of so many rows gave.
 
-        Raises:
-            BadModelOutput: an output is missing, or of another dtype or shape.
+        Raises: BadModelOutput if an output is missing, or of another dtype or shape.
         """
         for tensor in self._outputs:
             array = outputs.get(tensor.name)
@@ -107,9 +105,8 @@ class PredictionsWriter:
     def _split(self, array: Array, tensor: Tensor, counts: Sequence[int]) -> list[bytes]:
         """Return the JSON of an output's rows, for each request that had `counts` of them.
 
-        Raises:
-            _NotFinite: a number is NaN or infinite, and the config does not allow it.
-            UnicodeDecodeError: a string is not UTF-8.
+        Raises: _NotFinite if a number is NaN or infinite, and the config does not allow it; UnicodeDecodeError if a
+        string is not UTF-8.
         """
         if array.dtype == np.object_:
             values = _strings(array)
@@ -135,8 +132,7 @@ class PredictionsWriter:
     def _numbers(self, array: Array) -> bytes:
         """Return the JSON of an array of numbers or booleans.
 
-        Raises:
-            _NotFinite: a number is NaN or infinite, and the config does not allow it.
+        Raises: _NotFinite if a number is NaN or infinite, and the config does not allow it.
         """
         text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
         # What JSON has no number for is written as null, which alone has this letter; quicker than asking numpy.
@@ -161,8 +157,7 @@ def _joined(
 def _strings(array: Array) -> Any:
     """Return UTF-8 bytes as nested lists of text.
 
-    Raises:
-        UnicodeDecodeError: they are not UTF-8.
+    Raises: UnicodeDecodeError if they are not UTF-8.
     """
     flat = np.empty(array.size, dtype=np.object_)
     flat[:] = [item.decode() for item in array.ravel().tolist()]

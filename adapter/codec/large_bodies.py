@@ -37,8 +37,7 @@ class LargeBody:
     def append(self, piece: bytes) -> None:
         """Add what came.
 
-        Raises:
-            Overloaded: there is no room for it.
+        Raises: Overloaded if there is no room for it.
         """
         self._room.acquire(len(piece))
         self._size += len(piece)
@@ -65,8 +64,7 @@ class LargeBodies:
     def check(self, size: int) -> None:
         """Check, without taking room, that a body of so many bytes has room now.
 
-        Raises:
-            Overloaded: it has none.
+        Raises: Overloaded if it has none.
         """
         if size > self._room:
             raise Overloaded(_NO_ROOM)
@@ -74,8 +72,7 @@ class LargeBodies:
     def begin(self) -> LargeBody:
         """Return a body without any bytes yet.
 
-        Raises:
-            Overloaded: the process has no file descriptor for it.
+        Raises: Overloaded if the process has no file descriptor for it.
         """
         try:
             return LargeBody(self)
@@ -85,8 +82,7 @@ class LargeBodies:
     def acquire(self, size: int) -> None:
         """Take room for so many bytes.
 
-        Raises:
-            Overloaded: there is not so much.
+        Raises: Overloaded if there is not so much.
         """
         self.check(size)
         self._room -= size

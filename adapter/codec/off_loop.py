@@ -58,11 +58,8 @@ class OffLoop:
 
         If one does not, the rows are as many, and have no values.
 
-        Raises:
-            MalformedJson: the body is not JSON.
-            BadFeatures: it is, and the features are wrong.
-            DeadlineExceeded: it was not read within `timeout` seconds.
-            Overloaded: the helper cannot run.
+        Raises: MalformedJson if the body is not JSON; BadFeatures if it is, and the features are wrong;
+        DeadlineExceeded if it was not read within `timeout` seconds; Overloaded if the helper cannot run.
         """
         try:
             return await asyncio.wait_for(self._parse(entry, body), timeout)

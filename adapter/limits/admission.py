@@ -23,8 +23,7 @@ class Admission:
     def enter(self) -> None:
         """Take one place, to be given back with `leave`.
 
-        Raises:
-            Overloaded: no place is left; with the time in which the bound drains.
+        Raises: Overloaded if no place is left; with the time in which the bound drains.
         """
         # First the mark, then the sum: of two workers that race for the last place, at most one gets it.
         self._in_flight.add(1)

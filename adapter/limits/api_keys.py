@@ -95,9 +95,7 @@ class ApiKeys:
     def admit(self, named: Named, need: Need) -> Caller:
         """Return who shows a valid key that allows this.
 
-        Raises:
-            Unauthenticated: no valid key is shown, or more than one.
-            Forbidden: the key does not allow it.
+        Raises: Unauthenticated if no valid key is shown, or more than one; Forbidden if the key does not allow it.
         """
         return self.admit_digest(digest_of(named), need)
 
@@ -116,8 +114,7 @@ class ApiKeys:
 def digest_of(named: Named) -> bytes:
     """Return the SHA-256 of the key that these headers show.
 
-    Raises:
-        Unauthenticated: they show none, or more than one.
+    Raises: Unauthenticated if they show none, or more than one.
     """
     return hashlib.sha256(credential(named)).digest()
 
@@ -125,8 +122,7 @@ def digest_of(named: Named) -> bytes:
 def credential(named: Named) -> bytes:
     """Return the one key that these headers show, as it came.
 
-    Raises:
-        Unauthenticated: they show none, more than one, one that is too long, or another kind of authorization.
+    Raises: Unauthenticated if they show none, more than one, one that is too long, or another kind of authorization.
     """
     found: bytes | None = None
     for name, value in named:

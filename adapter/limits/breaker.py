@@ -109,8 +109,7 @@ class Breaker:
         Return the probe's number, to be given to `succeeded`, `failed` or `release`; 0 if the breaker has closed
         meanwhile.
 
-        Raises:
-            BreakerOpen: no probe may go now.
+        Raises: BreakerOpen if no probe may go now.
         """
         with self._lock.held():
             now, cells = self._clock(), self._cells

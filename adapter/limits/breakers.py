@@ -38,8 +38,7 @@ class ModelBreakers:
 
         Return the probes that it is, to be given to `succeeded` or `failed`, and to `release` at its end.
 
-        Raises:
-            BreakerOpen: calls failed lately.
+        Raises: BreakerOpen if calls failed lately.
         """
         if self.model.closed and self.triton.closed:
             return NO_PROBES

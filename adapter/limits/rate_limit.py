@@ -131,8 +131,7 @@ class Account:
     def take_request(self) -> None:
         """Take one request.
 
-        Raises:
-            QuotaExceeded: none is left, or rows are owed; with the seconds until the next request.
+        Raises: QuotaExceeded if none is left, or rows are owed; with the seconds until the next request.
         """
         if self._requests is not None:
             allowed, self._requests_left = self._clients.take(self._client, 1, self._requests, self._clock())
@@ -144,8 +143,7 @@ class Account:
     def take_rows(self, rows: int) -> None:
         """Take so many rows. More than the whole quota pass when all of it is there.
 
-        Raises:
-            QuotaExceeded: these are too many now.
+        Raises: QuotaExceeded if these are too many now.
         """
         if self._rows is not None:
             allowed, self._rows_left = self._clients.take(self._client, rows, self._rows, self._clock())

@@ -34,8 +34,7 @@ _ACCESS_LEVELS = {"off": logging.CRITICAL + 1, "errors": logging.WARNING, "all":
 def set_up(settings: Settings) -> None:
     """Send lines to standard error, once, before any worker forks.
 
-    Raises:
-        ConfigError: a worker's file could not be written.
+    Raises: ConfigError if a worker's file could not be written.
     """
     _try_files(settings)
     console = _handler(logging.StreamHandler(), settings)

@@ -25,8 +25,7 @@ class SharedSnapshot:
     def publish(self, text: bytes) -> int:
         """Write a text and return its number. One process at a time may do so.
 
-        Raises:
-            ValueError: the text is too long.
+        Raises: ValueError if the text is too long.
         """
         if len(text) > self._size:
             raise ValueError(f"a text of {len(text)} bytes is longer than {self._size}")

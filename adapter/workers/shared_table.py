@@ -37,8 +37,7 @@ class SharedTable:
     def add(self, names: Sequence[str]) -> list[str]:
         """Give a row to those of the names that have none, and return these. All workers do so in the same order.
 
-        Raises:
-            ValueError: there is no room for so many.
+        Raises: ValueError if there is no room for so many.
         """
         new = [name for name in names if name not in self._rows]
         if len(new) > self.room:
