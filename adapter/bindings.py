@@ -93,7 +93,7 @@ class Bindings:
     def renew(self, binding: Binding) -> Binding:
         """Return what serves the name and the endpoint of a binding now.
 
-        Raises: BadRequest if nothing does any more.
+        Raises: BadRequest if nothing does so any more.
         """
         name = binding.model.entry.name
         found = self.find(name, binding.endpoint)

@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Response] | None = None
         self._buffer = bytearray()
-        # Of the answer that comes in, once it is whole, and where its body begins.
+        # The head of the answer that comes in, once it is whole, and where the body begins.
         self._head: _Head | None = None
         self._start = 0
 

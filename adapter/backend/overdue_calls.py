@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-# Of one model at a time. More than one, so that a model of several instances is not idle for a single slow call.
+# The most of one model. More than one, so that a model of several instances is not idle for a single slow call.
 _MOST = 4
 
 

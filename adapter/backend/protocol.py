@@ -48,8 +48,7 @@ class InferenceBackend(Protocol):
     async def load(self, model: str, timeout: float) -> None:
         """Load or reload a model.
 
-        Raises: ModelUnavailable if it is not loaded; with the server's reason in `inside`; UpstreamDown if the server
-        does not answer.
+        Raises: ModelUnavailable, with the server's reason in `inside`; UpstreamDown if the server does not answer.
         """
 
     async def unload(self, model: str, timeout: float) -> None:

@@ -28,7 +28,7 @@ def to_raw(array: npt.NDArray[Any]) -> bytes:
 def promised(tensor: Tensor, datatype: str) -> dtypes.DType:
     """Return the dtype that the config promises of an output; `datatype` is Triton's name for what came.
 
-    Raises: ValueError if it is another one.
+    Raises: ValueError if that is another one.
     """
     dtype = dtypes.by_name(tensor.dtype)
     if datatype != dtype.triton:

@@ -95,8 +95,8 @@ class Batcher:
         `deadline` is a time of the running loop. Without `join` they go in a call of their own, which waits for nobody
         and takes nobody along.
 
-        Raises: QueueFull if over the bound; only if joined; DeadlineExceeded if no answer by then; AdapterError, which
-        says what the call raised for these rows.
+        Raises: QueueFull if joined, and the queue is at its bound; DeadlineExceeded if there is no answer by then; else
+        AdapterError, as the call raised it for these rows.
         """
         return self._join(features, deadline, timings) if join else self._send_alone(features, deadline, timings)
 

@@ -13,7 +13,7 @@ from adapter.workers import counters
 from adapter.workers.counters import WorkerCounters
 from converter.schema.manifest import ModelEntry
 
-# Of the bound: rows for each request that may wait, and at least so many full calls.
+# The bound has so many rows for each request that may wait, and is at least so many full calls.
 _ROWS_A_PLACE = 16
 _LEAST_CALLS_QUEUED = 8
 

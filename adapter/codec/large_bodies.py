@@ -13,7 +13,7 @@ from adapter.errors import Overloaded
 
 # What is smaller is bounded well enough by the number of requests.
 LARGE_BYTES = 256 * 1024
-# Of the largest body that is taken, so many at a time in each worker.
+# There is room for so many of the largest body that is taken, in each worker.
 _MOST_LARGEST = 4
 _NO_ROOM = "Too many large requests are in flight; try again shortly, or send fewer rows a request."
 

@@ -7,7 +7,7 @@ from starlette.types import Message, Receive
 from adapter import errors
 from adapter.codec.large_bodies import LARGE_BYTES, LargeBodies, LargeBody
 
-# Of a Content-Length; more is over any limit.
+# How many digits a Content-Length may have: more are over any limit.
 _MOST_DIGITS = 18
 
 

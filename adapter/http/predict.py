@@ -36,7 +36,7 @@ from converter.schema.model import ENDPOINTS, Endpoint
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 # The status of who closed the connection before the answer; nothing is sent.
 LEFT = 499
-# Of a timeout; more is over any limit.
+# How many digits of a timeout count: more are over any limit.
 _MOST_DIGITS = 18
 _PREFIXES: dict[bytes, Endpoint] = {endpoint.encode(): endpoint for endpoint in ENDPOINTS}
 
@@ -54,7 +54,7 @@ class Headers:
         self.length = self.encoding = self.request_id = b""
         self.timeout: bytes | None = None
         self.chunked = False
-        # Of the key that the request shows, where keys are on and it was looked at.
+        # The hash of the key that the request shows, if keys are on and it was looked at.
         self.digest: bytes | None = None
         for name, value in named:
             if name == b"content-type":
@@ -111,12 +111,7 @@ class PredictEndpoint:
     """
 
     def __init__(
-        self,
-        service: Predictor,
-        gate: Gate,
-        max_body_bytes: int,
-        access: AccessLog,
-        traces: Traces | None,
+        self, service: Predictor, gate: Gate, max_body_bytes: int, access: AccessLog, traces: Traces | None
     ) -> None:
         self._keys = gate.keys
         self._quota = gate.quota
@@ -125,6 +120,8 @@ class PredictEndpoint:
         self._access = access
         self._traces = traces
         self._service = service
+        # Says from then on that this process is about to end; it serves on.
+        self.drain = service.drain
         self._bindings = service.bindings
         self.bodies = BodyReader(max_body_bytes)
         self._limit = max_body_bytes
@@ -133,10 +130,6 @@ class PredictEndpoint:
         # An id is this process's prefix and a number: unique, and cheaper than a random one each.
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
-
-    def drain(self) -> None:
-        """Say from now on that this process is about to end; it serves on."""
-        self._service.drain()
 
     def known(self, path: bytes) -> tuple[Endpoint, str] | None:
         """Return the endpoint and the model of a path of a request's first line, if the model has that endpoint.
@@ -157,7 +150,8 @@ class PredictEndpoint:
         """
         arrived = started = time.monotonic()
         headers, endpoint, name = request.headers, request.endpoint, request.name
-        request_id = accepted_request_id(headers.request_id) or f"{self._prefix}{next(self._numbers):08x}"
+        given = headers.request_id
+        request_id = (given and accepted_request_id(given)) or f"{self._prefix}{next(self._numbers):08x}"
         target = self._bindings.find(name, endpoint)
         timings = RequestTimings()
         if self._traces is not None:
@@ -181,7 +175,8 @@ class PredictEndpoint:
             if target is None:
                 raise self._bindings.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
-            _check_media(headers)
+            if headers.media != b"application/json" or headers.encoding:
+                _check_media(headers)
             if body is None or len(body) > target.most_bytes:
                 limit = min(self._limit, target.most_bytes)
                 if body is not None:
@@ -189,17 +184,8 @@ class PredictEndpoint:
                 body = await self.bodies.read(headers.length, request.receive, limit)
             started = time.monotonic()
             content = await self._service.predict(target, body, timeout, timings)
-        except errors.AdapterError as error:
-            status, code = STATUS_OF[type(error)]
-            content, more = self._explain(error, status, request, name if target else "-", caller, request_id)
-            # Its frames hold the body, and some of them the error itself: without this, bodies of megabytes would stay
-            # until the collector of cycles comes by.
-            error.__traceback__ = error.__context__ = error.__cause__ = None
-        except ClientLeft:
-            status, code, content = LEFT, "client_left", b""
         except Exception as error:
-            status, code = 500, "internal_error"
-            content = log_unexpected(error, request_id)
+            status, code, content, more = self._explain(error, request, target, caller, request_id)
         finally:
             if isinstance(body, LargeBody):
                 body.close()
@@ -226,26 +212,29 @@ class PredictEndpoint:
         return client_address(request.client, request.named, self._hops)
 
     def _explain(
-        self,
-        error: errors.AdapterError,
-        status: int,
-        request: Request,
-        model: str,
-        caller: Caller | None,
-        request_id: str,
-    ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """Return the body and the headers of an error's answer; write an audit line if it is about who asked."""
+        self, error: Exception, request: Request, target: Binding | None, caller: Caller | None, request_id: str
+    ) -> tuple[int, str, bytes, list[tuple[bytes, bytes]]]:
+        """Return status, code, body and headers of an error's answer; write an audit line if it is about who asked."""
         more: list[tuple[bytes, bytes]] = []
+        if isinstance(error, ClientLeft):
+            return LEFT, "client_left", b"", more
+        if not isinstance(error, errors.AdapterError):
+            return 500, "internal_error", log_unexpected(error, request_id), more
+        status, code = STATUS_OF[type(error)]
         content, retry_after = error_body(error, request_id)
         if retry_after is not None:
             more.append((b"retry-after", b"%d" % retry_after))
         if status in REFUSALS:
             why, key = (error.why, error.key) if isinstance(error, errors.Refused) else ("quota", "")
             key = key or ("" if caller is None else caller.name)
+            model = request.name if target else "-"
             self._audit.refused(status, why, request.endpoint, model, self._client(request), key, request_id)
             if status == UNAUTHENTICATED:
                 more.append(CHALLENGE)
-        return content, more
+        # Its frames hold the body, and some of them the error itself: without this, bodies of megabytes would stay
+        # until the collector of cycles comes by.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        return status, code, content, more
 
     def _log_access(
         self, request: Request, target: Binding | None, caller: Caller | None, timings: RequestTimings, status: int,
@@ -259,11 +248,9 @@ class PredictEndpoint:
 
 
 def _check_media(headers: Headers) -> None:
-    media = headers.media
-    if media != b"application/json":
-        media = media.partition(b";")[0].strip().lower()
-        if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
-            raise errors.UnsupportedMedia("The body must be JSON: send it with Content-Type: application/json.")
+    media = headers.media.partition(b";")[0].strip().lower()
+    if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
+        raise errors.UnsupportedMedia("The body must be JSON: send it with Content-Type: application/json.")
     if headers.encoding and headers.encoding.lower() != b"identity":
         raise errors.UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
 

@@ -20,7 +20,7 @@ from converter.schema.manifest import ModelEntry
 
 _log = logging.getLogger("schwift.adapter")
 
-# Of what Triton has when the first worker begins. A cell that is 0 knows of none.
+# The incarnation of what Triton has when the first worker begins. A cell that is 0 knows of none.
 FIRST_INCARNATION = 1
 
 

@@ -21,10 +21,10 @@ _log = logging.getLogger("schwift.adapter")
 _PROC = Path("/proc")
 _STUB = b"triton_python_backend_stub"
 _SERVER = b"tritonserver"
-# Of the stub's arguments.
+# Places in the stub's arguments.
 _PARENT, _NAME = 5, 8
 _INSTANCE = re.compile(r"(.+)_\d+_\d+")
-# Of /proc/…/stat, from the state on.
+# The place of the start in /proc/…/stat, from the state on.
 _START = 19
 # States in /proc/…/stat: not there, or dead and not yet asked after; stopped by a signal or a debugger.
 _GONE = ("", "Z", "X")

@@ -48,7 +48,7 @@ class BoundedProtocol(WatchedProtocol):
         # Where the part of `_unread` begins that was not parsed.
         self._unread_at = 0
 
-    # Of what comes
+    # What comes
 
     def data_received(self, data: bytes) -> None:
         """Parse what came: one small whole request at once, all else a head or a part of a body at a time."""
@@ -159,7 +159,7 @@ class BoundedProtocol(WatchedProtocol):
     def _leave_short_cut(self) -> None:
         """Take the usual way with the pending request, which did not come whole in one packet; here all go that way."""
 
-    # Of the parser
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         """Note that the head of a request begins; a callback of the parser."""

@@ -23,7 +23,7 @@ BODY_BYTES_A_SECOND = 1024
 UNREAD_SECONDS = 75.0
 # Who was refused may read the answer for so long, while what it still sends is dropped.
 LINGER_SECONDS = 2.0
-# Of the descriptors that a process may have, the part that is kept for everything but clients.
+# One in so many of the descriptors that a process may have is kept for everything but clients.
 _RESERVED_PART = 8
 _LEAST_RESERVED = 16
 _LEAST_CLOSED = 8

@@ -100,7 +100,7 @@ class _Repeated(NamedTuple):
     """What the last head of a connection said, for a packet that begins with the very same bytes."""
 
     head: bytes
-    # Of the head and its body.
+    # The bytes of the head and its body.
     size: int
     endpoint: Endpoint
     name: str

@@ -37,7 +37,7 @@ _HANDSHAKE_SECONDS = 0.05
 _ACCEPT_SECONDS = 1.0
 _POLL_SECONDS = 0.05
 _CLOSE = (b"connection", b"close")
-# Of the time for what is in flight, for uvicorn's own end.
+# The part of the time for what is in flight that is left for uvicorn's own end.
 _CLOSE_SECONDS = 1
 
 

@@ -15,7 +15,7 @@ import socket
 import struct
 
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-# Of a TCP header: where the flags are, and those of the packet that asks for a connection.
+# In a TCP header: where the flags are, and those of the packet that asks for a connection.
 _FLAGS_AT = 13
 _SYN, _SYN_ACK = 0x02, 0x12
 # Classic BPF (linux/filter.h): load a byte, and, jump if equal, return.
@@ -24,7 +24,7 @@ _WHOLE_PACKET = 0xFFFFFFFF
 
 
 # A packet that asks for a connection is dropped; all others pass, and so do the last packets of handshakes under way.
-# Of each instruction: its code, how far to jump if true and if false, and its value.
+# Each instruction has its code, how far to jump if true and if false, and its value.
 _NO_SYN = (
     (_LOAD_BYTE, 0, 0, _FLAGS_AT),
     (_AND, 0, 0, _SYN_ACK),

@@ -41,7 +41,7 @@ class WatchedProtocol(HttpToolsProtocol):
         # What the sweep saw coming, since when, and how much of it there was.
         self._seen: tuple[Any, float, int] = (None, 0.0, 0)
 
-    # Of the connection
+    # The connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to watch a connection, or refuse it if too many are open."""
@@ -88,7 +88,7 @@ class WatchedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         return cycle is not None and not cycle.response_complete
 
-    # Of refusals
+    # Refusals
 
     def _refuse(self, error: errors.AdapterError) -> None:
         """Answer with this error, after the request in hand, and close; nothing that follows is read."""
@@ -134,7 +134,7 @@ class WatchedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    # Of time
+    # Time
 
     def check(self, now: float) -> None:
         """Close what has had its time, or refuse it; called by the sweep with the time of the loop's clock."""

@@ -28,7 +28,7 @@ from adapter.request_timings import RequestTimings, RequestTrace
 
 SERVICE = "schwiftserve"
 _SERVER_FAULT = 500
-# Of one export; then it is given up. What is still to be sent when the server ends has a little longer.
+# One export is given up after so long. What is still to be sent when the server ends has a little longer.
 _EXPORT_SECONDS = 3.0
 _CLOSE_SECONDS = 5.0
 _PROPAGATOR = TraceContextTextMapPropagator()
