@@ -55,9 +55,7 @@ def create_app(
 
 
 def _framework(
-    parts: Components,
-    endpoint: PredictEndpoint,
-    alongside: Callable[[], contextlib.AbstractAsyncContextManager[None]],
+    parts: Components, endpoint: PredictEndpoint, alongside: Callable[[], contextlib.AbstractAsyncContextManager[None]]
 ) -> FastAPI:
     """Make every address, with its documents."""
     app = FastAPI(

@@ -55,11 +55,7 @@ class _Failure(msgspec.Struct):
 
 
 # Where the text says nothing that we know, the status does.
-_CODE_OF = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    404: grpc.StatusCode.NOT_FOUND,
-    503: grpc.StatusCode.UNAVAILABLE,
-}
+_CODE_OF = {400: grpc.StatusCode.INVALID_ARGUMENT, 404: grpc.StatusCode.NOT_FOUND, 503: grpc.StatusCode.UNAVAILABLE}
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 _DECODE_FAILURE = msgspec.json.Decoder(_Failure).decode
 

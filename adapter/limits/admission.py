@@ -30,8 +30,7 @@ class Admission:
         if self._in_flight.total() > self._limit:
             self._in_flight.add(-1)
             raise Overloaded(
-                "The server is at its bound of requests in flight; try again shortly.",
-                retry_after=self.retry_after(),
+                "The server is at its bound of requests in flight; try again shortly.", retry_after=self.retry_after()
             )
 
     def leave(self) -> None:

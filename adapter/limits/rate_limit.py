@@ -172,11 +172,7 @@ class Quota:
     """
 
     def __init__(
-        self,
-        requests: int | None,
-        period: float,
-        clients: Clients,
-        clock: Callable[[], float] = time.monotonic,
+        self, requests: int | None, period: float, clients: Clients, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._period = period
         self._default = None if requests is None else Bucket(*_REQUESTS, requests, period)
