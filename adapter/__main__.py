@@ -63,8 +63,8 @@ def main() -> int:
             gc.set_threshold(*_GC_THRESHOLDS)
 
             def serve(worker: int) -> int:
-                log_setup.add_files(settings, worker)
-                log_setup.count_lost(counters.Cell(sharing.table, counters.ALL, worker, counters.LINES_LOST).add)
+                lost = counters.Cell(sharing.table, counters.ALL, worker, counters.LINES_LOST)
+                log_setup.add_files(settings, worker, lost.add)
                 uvloop.install()
                 asyncio.run(_serve(settings, manifest, sock, sharing, worker, tls))
                 return 0

@@ -71,14 +71,7 @@ def _framework(
     add_docs_page(app)
     app.include_router(predict_router(parts.registry, endpoint))
     app.include_router(
-        status_router(
-            parts.registry,
-            parts.metrics,
-            parts.sharing.table,
-            parts.backend,
-            parts.breakers,
-            parts.registry_sync.catch_up,
-        )
+        status_router(parts.registry, parts.metrics, parts.backend, parts.breakers, parts.registry_sync.catch_up)
     )
     parts.registry.watch(lambda *_: setattr(app, "openapi_schema", None))
     return app

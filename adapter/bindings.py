@@ -31,31 +31,26 @@ class Binding:
         self.most_bytes = sys.maxsize if a_row is None else a_row
 
 
+@dataclass(eq=False)
 class Bindings:
     """Follow the registry: each model that it serves gets a route of its own.
 
     `catch_up` takes over what another worker knows of the models, before anybody is refused.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        breakers: Breakers,
-        worker_counters: WorkerCounters,
-        make_route: Callable[[Model], ModelRoute],
-        catch_up: Callable[[], None],
-    ) -> None:
-        self._registry = registry
-        self._breakers = breakers
-        self._counters = worker_counters
-        self._make_route = make_route
-        self.catch_up = catch_up
-        self._routes: dict[str, ModelRoute] = {}
-        self._left: list[ModelRoute] = []
-        self._found: dict[tuple[str, str], Binding] = {}
-        for name, model in registry.models.items():
+    _registry: Registry
+    _breakers: Breakers
+    _counters: WorkerCounters
+    _make_route: Callable[[Model], ModelRoute]
+    catch_up: Callable[[], None]
+    _routes: dict[str, ModelRoute] = field(default_factory=dict, init=False)
+    _left: list[ModelRoute] = field(default_factory=list, init=False)
+    _found: dict[tuple[str, str], Binding] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        for name, model in self._registry.models.items():
             self.switch(name, model)
-        registry.watch(self.switch)
+        self._registry.watch(self.switch)
 
     def switch(self, name: str, model: Model | None) -> None:
         """Lead requests for this name to this model from now on, or nowhere; those that are in keep to theirs."""

@@ -132,17 +132,12 @@ class OffLoop:
 
 async def _readable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    there: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(sock.fileno(), _tell, there)
+    there = asyncio.Event()
+    loop.add_reader(sock.fileno(), there.set)
     try:
-        await there
+        await there.wait()
     finally:
         loop.remove_reader(sock.fileno())
-
-
-def _tell(there: asyncio.Future[None]) -> None:
-    if not there.done():
-        there.set_result(None)
 
 
 async def _features(head: messages.DecodedHead, data: memoryview) -> Features:

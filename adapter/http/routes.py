@@ -18,8 +18,7 @@ from adapter.http.predict import TIMEOUT_HEADER, PredictEndpoint
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers
-from adapter.telemetry.metrics import Metrics, regime_of
-from adapter.workers.shared_table import SharedTable
+from adapter.telemetry.metrics import Metrics
 from converter.schema.model import Endpoint
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -84,12 +83,7 @@ def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRoute
 
 
 def status_router(
-    registry: Registry,
-    metrics: Metrics,
-    table: SharedTable,
-    backend: InferenceBackend,
-    breakers: Breakers,
-    catch_up: Callable[[], None],
+    registry: Registry, metrics: Metrics, backend: InferenceBackend, breakers: Breakers, catch_up: Callable[[], None]
 ) -> APIRouter:
     """Make the routes that say what is there and how it is: /available_models, /health…, /metrics.
 
@@ -120,7 +114,7 @@ def status_router(
     )
     async def health() -> Response:
         catch_up()
-        return _health(registry, table, breakers)
+        return _health(registry, metrics, breakers)
 
     @router.get(
         "/health/ready", response_model=schemas.Health, responses=unready, summary="The same, for a load balancer"
@@ -129,7 +123,7 @@ def status_router(
         catch_up()
         if request.scope.get(BRIEF, False):
             return _as_it_is(registry, {"status": _status(registry)})
-        return _health(registry, table, breakers)
+        return _health(registry, metrics, breakers)
 
     @router.get("/health/live", summary="200 while this process answers at all")
     async def live() -> dict[str, str]:
@@ -166,7 +160,7 @@ def _status(registry: Registry) -> Literal["ok", "draining", "unavailable"]:
     return "ok" if registry.ready else "draining" if registry.draining else "unavailable"
 
 
-def _health(registry: Registry, table: SharedTable, breakers: Breakers) -> Response:
+def _health(registry: Registry, metrics: Metrics, breakers: Breakers) -> Response:
     health = schemas.Health(
         status=_status(registry),
         triton="up" if registry.triton_up else "down",
@@ -176,7 +170,7 @@ def _health(registry: Registry, table: SharedTable, breakers: Breakers) -> Respo
                 state=model.status.state,
                 reason=model.status.reason,
                 load_seconds=model.status.load_seconds,
-                regime=regime_of(table, name),
+                regime=metrics.regime_of(name),
                 breaker=breakers[name].model.state,
             )
             for name, model in registry.models.items()

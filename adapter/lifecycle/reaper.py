@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from converter.schema.manifest import ModelEntry
@@ -48,24 +48,18 @@ class _Left:
     fronts_due: float
 
 
+@dataclass(eq=False)
 class Reaper:
     """Ends the processes that outlive the unloading of their model, after some time for the calls in them.
 
-    `deadline` is that of requests, in seconds. If Triton does not run below `schwift serve`, nothing is done.
+    `_deadline` is that of requests, in seconds. If Triton does not run below `schwift serve`, nothing is done.
     """
 
-    def __init__(
-        self,
-        stubs: StubProcesses | None,
-        supervisor: SupervisorPipe | None,
-        deadline: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._stubs = stubs
-        self._supervisor = supervisor
-        self._patience = deadline + _GRACE_SECONDS
-        self._clock = clock
-        self._left: list[_Left] = []
+    _stubs: StubProcesses | None
+    _supervisor: SupervisorPipe | None
+    _deadline: float
+    _clock: Callable[[], float] = time.monotonic
+    _left: list[_Left] = field(default_factory=list, init=False)
 
     async def processes(self, entry: ModelEntry, used: Collection[str] = ()) -> Processes:
         """Find the processes that an entry has now, but for its Triton models that are `used` on.
@@ -84,7 +78,8 @@ class Reaper:
             return
         models, fronts = processes.models, processes.fronts
         self._stubs.retire([*models, *fronts])
-        due = self._clock() + (max(_ORDERLY_SECONDS, self._patience) if orderly else self._patience)
+        patience = self._deadline + _GRACE_SECONDS
+        due = self._clock() + (max(_ORDERLY_SECONDS, patience) if orderly else patience)
         self._left.append(_Left(models, fronts, due, due))
 
     def end_due(self) -> None:

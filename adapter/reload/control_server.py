@@ -8,7 +8,7 @@ import errno
 import logging
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -31,22 +31,20 @@ _MOST_AGAIN_SECONDS = 60.0
 _BACKLOG = 4
 
 
+@dataclass(eq=False)
 class ControlServer:
-    """Answers `schwift reload`. Every worker has one; the one that leads listens, on the socket at `path`.
+    """Answers `schwift reload`. Every worker has one; the one that leads listens, on the socket at `_path`.
 
-    `folders` is what is said of the served folders; `repository` is where this process sees the repository.
+    `_folders` is what is said of the served folders; `_repository` is where this process sees the repository.
     """
 
-    def __init__(
-        self, reloader: Reloader, registry_sync: RegistrySync, path: Path, repository: Path, folders: control.Folders
-    ) -> None:
-        self._reloader = reloader
-        self._registry_sync = registry_sync
-        self._path = path
-        self._repository = repository
-        self._folders = folders
-        self._turn = asyncio.Lock()
-        self._conversations: set[asyncio.Task[None]] = set()
+    _reloader: Reloader
+    _registry_sync: RegistrySync
+    _path: Path
+    _repository: Path
+    _folders: control.Folders
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _conversations: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def run(self) -> None:
         """Wait until this worker leads, end a reload that was cut off before, and listen; end when cancelled."""

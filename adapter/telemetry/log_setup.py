@@ -52,27 +52,18 @@ def set_up(settings: Settings) -> None:
         requests.addHandler(_handler(logging.StreamHandler(), settings))
 
 
-def add_files(settings: Settings, worker: int) -> None:
-    """Send lines to this worker's file too, with DEBUG_MODE."""
+def add_files(settings: Settings, worker: int, on_lost: Callable[[int], None]) -> None:
+    """Send lines to this worker's file too, with DEBUG_MODE.
+
+    `on_lost` is called with how many lines this process cannot write, to a full disk or a closed pipe.
+    """
+    for stream in lossy_stream.standard_files():
+        stream.on_lost = on_lost
     if settings.debug_mode:
-        path = log_file(settings, worker)
-        file = _File(path, _note(settings))
+        file = _File(log_file(settings, worker), _note(settings), on_lost)
         _handler(file, settings)
         for name in (None, access_log.LOGGER):
             logging.getLogger(name).addHandler(file)
-
-
-def count_lost(count: Callable[[int], None]) -> None:
-    """Have `count` called with how many lines this process cannot write, to a full disk or a closed pipe.
-
-    Call it after `add_files`.
-    """
-    for name in (None, access_log.LOGGER):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, _File):
-                handler.on_lost = count
-    for file in lossy_stream.standard_files():
-        file.on_lost = count
 
 
 def log_file(settings: Settings, worker: int) -> Path:
@@ -113,11 +104,11 @@ def _handler(handler: logging.Handler, settings: Settings) -> logging.Handler:
 class _File(logging.handlers.RotatingFileHandler):
     """Lose a line that cannot be written, say so once, and go on; `on_lost` is told how many lines each time."""
 
-    on_lost: Callable[[int], None] = staticmethod(lambda lines: None)
     _said = False
 
-    def __init__(self, path: Path, note: Callable[[int, str], str]) -> None:
+    def __init__(self, path: Path, note: Callable[[int, str], str], on_lost: Callable[[int], None]) -> None:
         self._note = note
+        self.on_lost = on_lost
         # Opened with its first line: a full disk may have no room for it now.
         super().__init__(path, maxBytes=_FILE_BYTES, backupCount=_OLD_FILES, encoding="utf-8", delay=True)
 

@@ -63,6 +63,10 @@ class Metrics(Collector):
         """Return all metrics as Prometheus text."""
         return generate_latest(self._prometheus)
 
+    def regime_of(self, name: str) -> RegimeName:
+        """Return a model's regime; if those of several workers differ, the one with the most load."""
+        return REGIMES[int(counters.highest(self._table, name, counters.REGIME))]
+
     def describe(self) -> Iterable[Metric]:
         """Return nothing: no metric is made before somebody asks for it."""
         return ()
@@ -168,7 +172,7 @@ class Metrics(Collector):
         )
         for name in self._models.models:
             for word in REGIMES:
-                regime.add_metric((name, word), float(word == regime_of(self._table, name)))
+                regime.add_metric((name, word), float(word == self.regime_of(name)))
             for i, reason in enumerate(counters.RECOVERY_REASONS):
                 recoveries.add_metric((name, reason), counters.total(self._table, name, counters.RECOVERIES + i))
         yield from (regime, recoveries)
@@ -194,11 +198,6 @@ class Metrics(Collector):
                 state.add_metric((name, word), float(word == breaker.state))
             opened.add_metric((name,), breaker.opened)
         yield from (state, opened)
-
-
-def regime_of(table: SharedTable, name: str) -> RegimeName:
-    """Return a model's regime; if those of several workers differ, the one with the most load."""
-    return REGIMES[int(counters.highest(table, name, counters.REGIME))]
 
 
 def _histogram(

@@ -39,7 +39,7 @@ def run(tmp_path: Path, code: str, **environment: str) -> str:
 
 
 SAY = """
-logs.add_files(settings, 0)
+logs.add_files(settings, 0, lambda lines: None)
 log, requests = logging.getLogger("schwift.adapter"), logging.getLogger("schwift.requests")
 log.info("said")
 log.warning("warned of %s", 7)
@@ -116,7 +116,7 @@ def test_rotation_in_several_workers_loses_no_line(tmp_path: Path) -> None:
     for worker in range({workers}):
         child = os.fork()
         if child == 0:
-            logs.add_files(settings, worker)
+            logs.add_files(settings, worker, lambda lines: None)
             for number in range({count}):
                 logging.getLogger("schwift.requests").info(Line(worker=worker, number=number))
             os._exit(0)
@@ -135,7 +135,7 @@ def test_rotation_in_several_workers_loses_no_line(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_to_is_complained_of_once(tmp_path: Path) -> None:
     code = """
-    logs.add_files(settings, 0)
+    logs.add_files(settings, 0, lambda lines: None)
     full = open("/dev/full", "w")
     (file,) = logging.getLogger("schwift.requests").handlers
     file.stream = full

@@ -16,7 +16,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapter.error_codes import CODES
 from adapter.errors import Overloaded
 from adapter.limits.admission import Admission
-from adapter.telemetry.metrics import regime_of
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS, Endpoint
@@ -88,10 +87,11 @@ def test_two_workers_rows_add_up() -> None:
 
 def test_of_several_workers_the_busiest_ones_regime_is_shown() -> None:
     table = counters.make_table(["a", "b"], 3)
-    assert regime_of(table, "a") == "idle"
+    metrics = make_metrics(make_registry(make_manifest(make_entry("a"), make_entry("b"))), table)
+    assert metrics.regime_of("a") == "idle"
     counters.Cell(table, "a", 1, counters.REGIME).set(2)
     counters.Cell(table, "a", 2, counters.REGIME).set(1)
-    assert (regime_of(table, "a"), regime_of(table, "b")) == ("rush", "idle")
+    assert (metrics.regime_of("a"), metrics.regime_of("b")) == ("rush", "idle")
 
 
 def test_a_worker_that_begins_clears_its_gauges_and_nothing_else() -> None:
