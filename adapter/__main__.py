@@ -92,15 +92,8 @@ async def _serve(
 ) -> None:
     traces, call_headers = (None, None) if settings.otlp_endpoint is None else _traces(settings.otlp_endpoint, worker)
     key = functools.partial(triton_key.grpc_metadata, settings.triton_key_path)
-    app = create_app(
-        settings,
-        manifest,
-        Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics, call_headers, key),
-        sharing,
-        worker,
-        controlled=True,
-        traces=traces,
-    )
+    triton = Triton(settings.triton_http, settings.triton_grpc, settings.triton_metrics, call_headers, key)
+    app = create_app(settings, manifest, triton, sharing, worker, controlled=True, traces=traces)
     config = uvicorn.Config(
         app,
         loop="none",

@@ -1,37 +1,4 @@
-"""What can go wrong with a request, free of the web. adapter/error_codes.py maps each class to its status.
-
-AdapterError
-├── Refused                   who sent it
-│   ├── Unauthenticated       no key, or none that is valid
-│   └── Forbidden             a key that does not allow this
-├── BadRequest                what the client sent
-│   ├── MalformedRequest      not HTTP/1.x
-│   ├── HeadTooLarge
-│   ├── SlowRequest           its head or body did not come in time
-│   ├── MalformedJson
-│   ├── BadHeader
-│   ├── UnknownModel
-│   ├── EndpointOff           the model's config leaves this endpoint out
-│   ├── BodyTooLarge
-│   ├── UnsupportedMedia
-│   ├── BadFeatures
-│   └── AlreadyBatched
-├── TryLater                  `retry_after` seconds from now
-│   ├── QuotaExceeded         this client's
-│   ├── Overloaded            our own bound
-│   ├── QueueFull             Triton's
-│   ├── ModelUnavailable      not loaded, or failed to load
-│   ├── ModelProcessDead      the reconciler loads the model again
-│   ├── UpstreamDown          Triton does not answer
-│   ├── BreakerOpen           too many calls failed lately
-│   └── Draining              we are about to end
-├── DeadlineExceeded
-├── ModelFailed               the model raised
-├── BadModelOutput            the model's answer is not what its config promises
-└── UpstreamRefused           Triton refused what we validated: a fault of ours
-
-ReloadFailed is no answer to a client: it goes to `schwift reload`.
-"""
+"""What can go wrong with a request, free of the web. adapter/error_codes.py maps each class to its status."""
 
 from __future__ import annotations
 
