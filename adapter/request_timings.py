@@ -44,10 +44,7 @@ class RowQuota(Protocol):
     """How many rows a client may send (adapter/limits/rate_limit.py)."""
 
     def take_rows(self, rows: int) -> None:
-        """Take so many rows from the client's quota.
-
-        Raises: QuotaExceeded if these are too many now.
-        """
+        """Take so many rows from the client's quota; raise QuotaExceeded if these are too many now."""
 
 
 class RequestTimings:

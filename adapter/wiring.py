@@ -116,10 +116,7 @@ def watch_deaths(registry: Registry, backend: InferenceBackend) -> None:
 
 @contextlib.asynccontextmanager
 async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -> AsyncIterator[None]:
-    """Load, reload and look after models for the length of a block, and close the backend at its end.
-
-    `controlled` lets `schwift reload` speak to it.
-    """
+    """Look after models for the length of a block; `controlled` lets `schwift reload` speak to it."""
     settings, descriptor = parts.settings, parts.settings.supervisor_fd
     supervisor = None if descriptor is None else SupervisorPipe(descriptor)
     reaper = Reaper(parts.stubs, supervisor, settings.predict_timeout_seconds)

@@ -44,10 +44,7 @@ class LoadProgress:
     _changed: set[str] = field(default_factory=set)
 
     def look(self, states: States) -> State | None:
-        """Return how the load ended, with `READY` or a failure.
-
-        None while it goes on, or if the states do not tell.
-        """
+        """Return how the load ended, with `READY` or a failure; None while it goes on, or if the states do not tell."""
         self._changed |= {version for version, state in states.items() if state != self.before.get(version)}
         changed = [states[version] for version in self._changed if version in states]
         for state in changed:

@@ -52,10 +52,7 @@ class InferenceBackend(Protocol):
         """
 
     async def unload(self, model: str, timeout: float) -> None:
-        """Unload a model, and end its processes.
-
-        Raises: UpstreamDown if the server does not answer.
-        """
+        """Unload a model, and end its processes; raise UpstreamDown if the server does not answer."""
 
     def abandon(self, model: str) -> None:
         """End a model's calls in flight with ModelProcessDead: the processes that had them were ended."""

@@ -12,10 +12,7 @@ from converter.schema.manifest import Tensor
 
 
 def to_raw(array: npt.NDArray[Any]) -> bytes:
-    """Return an array as Triton's raw tensor.
-
-    That is little-endian values in C order; a string is 4 bytes of length, then its bytes.
-    """
+    """Return an array as little-endian values in C order; a string is 4 bytes of length, then its bytes."""
     if array.dtype != np.object_:
         return array.tobytes()
     parts: list[bytes] = []
@@ -37,10 +34,7 @@ def promised(tensor: Tensor, datatype: str) -> dtypes.DType:
 
 
 def from_raw(raw: bytes, dtype: dtypes.DType, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return the array of Triton's raw tensor, as `to_raw` writes it.
-
-    Raises: ValueError if the bytes do not fill the shape.
-    """
+    """Return the array of a raw tensor that `to_raw` wrote; raise ValueError if the bytes do not fill the shape."""
     if dtype.json != "string":
         return np.frombuffer(raw, dtype=dtype.numpy).reshape(shape)
     items: list[bytes] = []

@@ -75,10 +75,7 @@ class FeaturesParser:
         ]
 
     def most_bytes_of_a_row(self) -> int | None:
-        """Return the most bytes that a body of one row may have, however its numbers are written.
-
-        None if a row may be of any length.
-        """
+        """Return the most bytes of a body of one row, however it is written; None if a row may be of any length."""
         dims = [size for tensor in self._inputs for size in tensor.dims]
         if -1 in dims:
             return None
@@ -130,10 +127,7 @@ class FeaturesParser:
         }
 
     def row_shape(self, features: Features) -> tuple[int, ...]:
-        """Return the sizes of a row of each input, one after the other.
-
-        Requests can be joined if these are equal.
-        """
+        """Return the sizes of a row of each input, in a row; requests can be joined if these are equal."""
         sizes: list[int] = []
         for part, tensor in zip(features, self._inputs, strict=True):
             row = part[0]
@@ -235,10 +229,7 @@ def _joined(parts: Sequence[Any], tensor: Tensor, where: str) -> Array:
 
 
 def _to_array(values: Sequence[Any], tensor: Tensor, where: str) -> Array:
-    """Return nested lists of the right JSON type and shape as an array of the model's dtype.
-
-    Raises: BadFeatures if a number does not fit it.
-    """
+    """Return nested lists of the right JSON type and shape as an array of the model's dtype, or raise BadFeatures."""
     dtype = dtypes.by_name(tensor.dtype)
     code = _STRUCT_CODES.get(dtype.numpy)
     if code is None:

@@ -26,10 +26,7 @@ def may_have_more(body: bytes, required: int) -> bool:
 
 
 def check(body: bytes) -> None:
-    """Look for a key that stands twice in an object of valid JSON, however it is spelled.
-
-    Raises: DuplicateKey if there is one; RecursionError if the JSON is nested too deeply.
-    """
+    """Raise DuplicateKey if a key stands twice in an object of valid JSON, RecursionError if it is too deep."""
     # Numbers need not be read: one of 5,000 digits is refused by int.
     json.loads(body, object_pairs_hook=_distinct, parse_int=len, parse_float=len)
 

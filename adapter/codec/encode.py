@@ -45,10 +45,7 @@ class PredictionsWriter:
         )
 
     def body(self, parts: Sequence[Texts]) -> bytes:
-        """Return the body of a 200: the rows of all parts, in order.
-
-        Raises: BadModelOutput if together they are no tensor.
-        """
+        """Return the body of a 200, the rows of all parts in order; raise BadModelOutput if they are no tensor."""
         if self._free and len(parts) > 1 and len({_row_shapes(part) for part in parts}) > 1:
             raise _bad_output("the parts of a request differ in shape")
         pieces: list[bytes] = []
@@ -75,10 +72,7 @@ class PredictionsWriter:
         return [wrong] if len(counts) == 1 else self._one_by_one(outputs, counts)
 
     def check_shapes(self, outputs: Arrays, rows: int) -> None:
-        """Check what a call of so many rows gave.
-
-        Raises: BadModelOutput if an output is missing, or of another dtype or shape.
-        """
+        """Raise BadModelOutput if an output of a call of so many rows is missing, or of another dtype or shape."""
         for tensor in self._outputs:
             array = outputs.get(tensor.name)
             if array is None:
@@ -130,10 +124,7 @@ class PredictionsWriter:
         return _joined(rows, counts, opening, separator, closing)
 
     def _numbers(self, array: Array) -> bytes:
-        """Return the JSON of an array of numbers or booleans.
-
-        Raises: _NotFinite if a number is NaN or infinite, and the config does not allow it.
-        """
+        """Return the JSON of an array of numbers or booleans; raise _NotFinite as `_split` does."""
         text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
         # What JSON has no number for is written as null, which alone has this letter; quicker than asking numpy.
         if not self._nullable and _OF_NULL in text:
@@ -155,10 +146,7 @@ def _joined(
 
 
 def _strings(array: Array) -> Any:
-    """Return UTF-8 bytes as nested lists of text.
-
-    Raises: UnicodeDecodeError if they are not UTF-8.
-    """
+    """Return UTF-8 bytes as nested lists of text; raise UnicodeDecodeError if they are not UTF-8."""
     flat = np.empty(array.size, dtype=np.object_)
     flat[:] = [item.decode() for item in array.ravel().tolist()]
     return flat.reshape(array.shape).tolist()

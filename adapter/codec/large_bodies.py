@@ -35,10 +35,7 @@ class LargeBody:
         return self._size
 
     def append(self, piece: bytes) -> None:
-        """Add what came.
-
-        Raises: Overloaded if there is no room for it.
-        """
+        """Add what came; raise Overloaded if there is no room for it."""
         self._room.acquire(len(piece))
         self._size += len(piece)
         write(self.memory, piece)
@@ -62,28 +59,19 @@ class LargeBodies:
             await asyncio.sleep(0)
 
     def check(self, size: int) -> None:
-        """Check, without taking room, that a body of so many bytes has room now.
-
-        Raises: Overloaded if it has none.
-        """
+        """Check, without taking room, that a body of so many bytes has room now; raise Overloaded if it has none."""
         if size > self._room:
             raise Overloaded(_NO_ROOM)
 
     def begin(self) -> LargeBody:
-        """Return a body without any bytes yet.
-
-        Raises: Overloaded if the process has no file descriptor for it.
-        """
+        """Return a body without any bytes yet; raise Overloaded if the process has no file descriptor for it."""
         try:
             return LargeBody(self)
         except OSError as error:
             raise Overloaded(_NO_ROOM) from error
 
     def acquire(self, size: int) -> None:
-        """Take room for so many bytes.
-
-        Raises: Overloaded if there is not so much.
-        """
+        """Take room for so many bytes; raise Overloaded if there is not so much."""
         self.check(size)
         self._room -= size
 

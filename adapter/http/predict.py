@@ -256,10 +256,7 @@ def _check_media(headers: Headers) -> None:
 
 
 def _timeout(text: bytes) -> float:
-    """Return the client's own deadline, in seconds.
-
-    Raises: BadHeader if the header is no positive whole number of milliseconds.
-    """
+    """Return the client's own deadline, in seconds; raise BadHeader if it is no positive whole number of ms."""
     if not text.isdigit() or int(text[:_MOST_DIGITS]) == 0:
         raise errors.BadHeader(f"{TIMEOUT_HEADER} must be a positive whole number of milliseconds.")
     return int(text[:_MOST_DIGITS]) / 1e3

@@ -50,10 +50,7 @@ class ModelState:
         self.load_seconds: float | None = None
 
     def become(self, state: State, reason: str | None = None, load_seconds: float | None = None) -> None:
-        """Change the state; without `load_seconds` those of the load before stay.
-
-        Raises: ValueError if the state cannot follow the present one.
-        """
+        """Change the state; without `load_seconds` the last ones stay. Raise ValueError if the state may not follow."""
         if state != self.state and state not in FOLLOWING[self.state]:
             raise ValueError(f"a model that is {self.state} does not become {state}")
         if load_seconds is None:

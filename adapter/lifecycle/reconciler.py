@@ -56,10 +56,7 @@ class Reconciler:
         self._work: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Reconcile, or catch up with the worker that does, again and again until cancelled.
-
-        A pass that fails is logged, and followed by the next.
-        """
+        """Reconcile, or catch up with the worker that does, until cancelled; a pass that fails is logged."""
         try:
             while True:
                 leads = self._registry_sync.try_lead()

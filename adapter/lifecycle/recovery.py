@@ -39,10 +39,7 @@ class CrashBackoff:
         self._deaths: deque[float] = deque()
 
     def died(self, now: float) -> float | None:
-        """Count a death; return the seconds until the model is to be loaded again, None if it died too often for that.
-
-        `now` is a time of any one clock, in seconds.
-        """
+        """Count a death, `now` in seconds; return how long to wait for the next load, None if it died too often."""
         while self._deaths and now - self._deaths[0] > WITHIN_SECONDS:
             self._deaths.popleft()
         self._deaths.append(now)

@@ -21,10 +21,7 @@ class Admission:
         self._seconds = 0.0
 
     def enter(self) -> None:
-        """Take one place, to be given back with `leave`.
-
-        Raises: Overloaded if no place is left; with the time in which the bound drains.
-        """
+        """Take one place until `leave`; raise Overloaded, with the time in which the bound drains, if none is left."""
         # First the mark, then the sum: of two workers that race for the last place, at most one gets it.
         self._in_flight.add(1)
         if self._in_flight.total() > self._limit:

@@ -112,10 +112,7 @@ class ApiKeys:
 
 
 def digest_of(named: Named) -> bytes:
-    """Return the SHA-256 of the key that these headers show.
-
-    Raises: Unauthenticated if they show none, or more than one.
-    """
+    """Return the SHA-256 of the key that these headers show; raise Unauthenticated as `credential` does."""
     return hashlib.sha256(credential(named)).digest()
 
 

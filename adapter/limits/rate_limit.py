@@ -129,10 +129,7 @@ class Account:
     _rows_left: float | None = field(default=None, init=False)
 
     def take_request(self) -> None:
-        """Take one request.
-
-        Raises: QuotaExceeded if none is left, or rows are owed; with the seconds until the next request.
-        """
+        """Take one request; raise QuotaExceeded if none is left, or rows are owed."""
         if self._requests is not None:
             allowed, self._requests_left = self._clients.take(self._client, 1, self._requests, self._clock())
             if not allowed:

@@ -184,10 +184,7 @@ class _Conversation:
 
 
 def _listen(path: Path) -> socket.socket:
-    """Make a socket that only this user can connect to, and listen on it.
-
-    Raises: OSError if another server listens there.
-    """
+    """Listen on a socket that only this user can connect to; raise OSError if another server does there."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with address(path) as place:

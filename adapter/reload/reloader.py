@@ -143,10 +143,7 @@ class Reloader:
             say(f"{name}: served no more")
 
     async def _take_turn(self, names: Set[str], say: Say) -> None:
-        """Wait until the reconciler is done with these models, and keep it from them.
-
-        Raises: ReloadFailed if it goes on loading one of them for too long.
-        """
+        """Wait until the reconciler is done with these models, or raise ReloadFailed, and keep it from them."""
         names = names - self._ours
         ends = self._clock() + self._loader.timeout + _RECOVERY_SECONDS
         told = False
@@ -161,10 +158,7 @@ class Reloader:
         self._ours |= names
 
     async def _load(self, entry: ModelEntry, served: ModelEntry | None, say: Say) -> None:
-        """Load the Triton models of an entry and try them.
-
-        Raises: ReloadFailed with the reason, if they do not load, or do not answer as they should.
-        """
+        """Load the Triton models of an entry and try them; raise ReloadFailed with the reason if they do not serve."""
         try:
             seconds = await self._loader.load(entry)
         except errors.ModelUnavailable as error:

@@ -42,10 +42,7 @@ async def check(backend: InferenceBackend, entry: ModelEntry, served: ModelEntry
 
 
 async def _ask(backend: InferenceBackend, entry: ModelEntry, triton_model: str, timeout: float) -> None:
-    """Make one call, with as many rows as show that rows are kept apart, and check the answer's shapes.
-
-    Raises: AdapterError, which says what went wrong with the call or its answer.
-    """
+    """Call with as many rows as show that they are kept apart, and check the answer's shapes; raise AdapterError."""
     rows = 1 if triton_model == entry.front else min(2, entry.direct_max_rows)
     codec = Codec(entry)
     arrays = codec.request.example(rows)

@@ -32,10 +32,7 @@ _ACCESS_LEVELS = {"off": logging.CRITICAL + 1, "errors": logging.WARNING, "all":
 
 
 def set_up(settings: Settings) -> None:
-    """Send lines to standard error, once, before any worker forks.
-
-    Raises: ConfigError if a worker's file could not be written.
-    """
+    """Send lines to standard error, once, before workers fork; raise ConfigError if a file cannot be written."""
     _try_files(settings)
     console = _handler(logging.StreamHandler(), settings)
     console.setLevel(logging.WARNING)
@@ -149,10 +146,7 @@ class JsonLines(logging.Formatter):
     """Write one JSON object a line, for machines; a line's fields stand in it as they are."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the object of a line: time in UTC, level, logger, its fields or its message.
-
-        A traceback stands in `exception`.
-        """
+        """Return the object of a line: time in UTC, level, logger, its fields or message, and its traceback."""
         time = datetime.fromtimestamp(record.created, timezone.utc)
         line: dict[str, object] = {
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -23,10 +23,7 @@ class SharedSnapshot:
         self._size = size
 
     def publish(self, text: bytes) -> int:
-        """Write a text and return its number. One process at a time may do so.
-
-        Raises: ValueError if the text is too long.
-        """
+        """Write a text and return its number, one process at a time; raise ValueError if the text is too long."""
         if len(text) > self._size:
             raise ValueError(f"a text of {len(text)} bytes is longer than {self._size}")
         writing = self._head[0] | 1
