@@ -171,8 +171,9 @@ class Metrics(Collector):
             labels=("model_name", "reason"),
         )
         for name in self._models.models:
+            now = self.regime_of(name)
             for word in REGIMES:
-                regime.add_metric((name, word), float(word == self.regime_of(name)))
+                regime.add_metric((name, word), float(word == now))
             for i, reason in enumerate(counters.RECOVERY_REASONS):
                 recoveries.add_metric((name, reason), counters.total(self._table, name, counters.RECOVERIES + i))
         yield from (regime, recoveries)
