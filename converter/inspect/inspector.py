@@ -5,12 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from converter.errors import ArtifactError, MissingLibrary
 from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
-from converter.inspect.probe_process import Probe, run_probe
 from converter.inspect.python_source import find_package
 from converter.inspect.requirements import check_backend, check_pickle
 from converter.inspect.torch_file import compile_eager
@@ -40,6 +40,10 @@ class ModelFacts:
     compiled: Path | None = None
     package: str = "models"
     notes: tuple[str, ...] = ()
+
+
+# Between a worker and the build they are JSON.
+FACTS = TypeAdapter(ModelFacts)
 
 
 def inspect_all(
@@ -81,14 +85,7 @@ def _read_facts(source: ModelSource, answer: worker_process.Answer) -> ModelFact
     """Read what a worker found. Raises ArtifactError with what became of it otherwise."""
     where = f"{source.config}: {source.spec.model_args.model_file or 'the model'}"
     if "facts" in answer:
-        found = answer["facts"]
-        return ModelFacts(
-            inputs=tuple(_read_tensor(item) for item in found["inputs"]),
-            outputs=tuple(_read_tensor(item) for item in found["outputs"]),
-            compiled=Path(found["compiled"]) if found["compiled"] else None,
-            package=found["package"],
-            notes=tuple(found["notes"]),
-        )
+        return FACTS.validate_python(answer["facts"])
     if "missing" in answer:
         raise MissingLibrary(answer["missing"])
     if "problems" in answer:
@@ -108,12 +105,8 @@ def _read_facts(source: ModelSource, answer: worker_process.Answer) -> ModelFact
     )
 
 
-def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> ModelFacts:
-    """Find the facts of one model. Raises ArtifactError with the remedy.
-
-    What is compiled is written below `scratch`. `probe` opens the model's file as its library does.
-    """
-    probe = probe or run_probe
+def inspect(source: ModelSource, scratch: Path) -> ModelFacts:
+    """Find the facts of one model; what is compiled is written to `scratch`. Raises ArtifactError with the remedy."""
     check_backend(source)
     if source.spec.backend == "python":
         return ModelFacts(package=find_package(source))
@@ -126,19 +119,37 @@ def inspect(source: ModelSource, scratch: Path, probe: Probe | None = None) -> M
         raise ArtifactError(f"{source.config}: {name} is empty: write the model's file again")
     if source.spec.backend == "onnx":
         _check_external_data(source, path)
-        found = probe(source, "onnx", str(path))
-        return ModelFacts(
-            inputs=tuple(_read_tensor(item) for item in found["inputs"]),
-            outputs=tuple(_read_tensor(item) for item in found["outputs"]),
-            package=source.models_name,
-        )
+        return _read_graph(source, path)
     if source.spec.backend == "torch":
-        return ModelFacts(compiled=compile_eager(source, path, scratch, probe), package=source.models_name)
+        return ModelFacts(compiled=compile_eager(source, path, scratch), package=source.models_name)
     return ModelFacts(package=source.models_name, notes=check_pickle(source, path))
 
 
-def _read_tensor(item: dict[str, Any]) -> GraphTensor:
-    return GraphTensor(item["name"], item["type"], tuple(item["shape"]))
+def _read_graph(source: ModelSource, path: Path) -> ModelFacts:
+    """Read names, types and shapes of a graph's inputs and outputs; a free axis is None."""
+    try:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        # Shapes are wanted, not speed.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).replace(str(path), path.name).strip() or type(error).__name__
+        name = source.spec.model_args.model_file
+        raise ArtifactError(
+            f"{source.config}: {name}: ONNX Runtime cannot load it: {reason.splitlines()[-1]}"
+        ) from error
+    inputs, outputs = (
+        tuple(
+            GraphTensor(item.name, item.type, tuple(n if isinstance(n, int) else None for n in item.shape or []))
+            for item in items
+        )
+        for items in (session.get_inputs(), session.get_outputs())
+    )
+    return ModelFacts(inputs, outputs, package=source.models_name)
 
 
 def _check_external_data(source: ModelSource, path: Path) -> None:

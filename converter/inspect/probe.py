@@ -1,7 +1,7 @@
-"""Looks into one model file, in a process of its own: `python -m converter.inspect.probe onnx FILE`.
+"""Compiles an eager torch module, in a process of its own (converter/inspect/torch_file.py).
 
-A damaged file may crash the library that reads it, and a pickle runs code: neither touches the build. The
-answer is one JSON object on the last line of standard output; `error` in it is a sentence for the user.
+Unpickling runs code, which must not touch the build. The answer is one JSON object on the last line of standard output;
+`error` in it is a sentence for the user.
 """
 
 from __future__ import annotations
@@ -12,31 +12,6 @@ import sys
 import zipfile
 from pathlib import Path
 from typing import Any
-
-
-def probe_onnx(path: Path) -> dict[str, Any]:
-    """Read names, types and shapes of a graph's inputs and outputs; a free axis is None."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    # Shapes are wanted, not speed.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = str(error).replace(str(path), path.name).strip().splitlines()[-1]
-        return {"error": f"ONNX Runtime cannot load it: {reason}"}
-
-    def describe(value: Any) -> dict[str, Any]:
-        shape = [axis if isinstance(axis, int) else None for axis in value.shape or []]
-        return {"name": value.name, "type": value.type, "shape": shape}
-
-    return {
-        "inputs": [describe(value) for value in session.get_inputs()],
-        "outputs": [describe(value) for value in session.get_outputs()],
-    }
 
 
 def compile_torch(path: Path, target: Path, import_root: Path, examples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -77,13 +52,10 @@ def _write_without_debug_files(buffer: io.BytesIO, target: Path) -> None:
                 result.writestr(zipfile.ZipInfo(item.filename), source.read(item))
 
 
-def main(arguments: list[str]) -> dict[str, Any]:
-    """Do what the arguments ask: `onnx FILE`, or `torch FILE TARGET FOLDER INPUTS`; an error is part of the answer."""
-    what, path, *rest = arguments
+def main(path: str, target: str, import_root: str, examples: str) -> dict[str, Any]:
+    """Do what the arguments ask; an error is part of the answer."""
     try:
-        if what == "onnx":
-            return probe_onnx(Path(path))
-        return compile_torch(Path(path), Path(rest[0]), Path(rest[1]), json.loads(rest[2]))
+        return compile_torch(Path(path), Path(target), Path(import_root), json.loads(examples))
     except ImportError as error:
         missing = (error.name or "").split(".")[0]
         hint = "pip install 'schwift[torch]'" if missing == "torch" else f"pip install {missing}"
@@ -93,5 +65,5 @@ def main(arguments: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    answer = main(sys.argv[1:])
+    answer = main(*sys.argv[1:])
     print("\n" + json.dumps(answer))

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import pickletools
 import stat
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 from converter.errors import ArtifactError
 from converter.inspect import pickle_reader
 from converter.inspect.discover import ModelSource
-from converter.inspect.probe_process import Probe
 
 # What a state dict's pickle refers to; a whole module refers to its own class too.
 _STATE_DICT_MODULES = ("collections", "torch._utils", "torch", "torch.storage", "torch.serialization")
+_PROBE_SECONDS = 120
 
 
-def compile_eager(source: ModelSource, path: Path, scratch: Path, probe: Probe) -> Path | None:
+def compile_eager(source: ModelSource, path: Path, scratch: Path) -> Path | None:
     """Compile a trusted eager module, and return the file; None if the model is TorchScript already.
 
     Raises ArtifactError if the file is damaged, a state dict, or not trusted.
@@ -54,10 +58,44 @@ def compile_eager(source: ModelSource, path: Path, scratch: Path, probe: Probe) 
     examples = [
         {"shape": [2, *(abs(size) for size in tensor.row_dims)], "dtype": tensor.dtype} for tensor in source.spec.input
     ]
-    probe(source, "torch", str(path), str(target.resolve()), str(source.folder.resolve()), json.dumps(examples))
+    _run_probe(source, str(path), str(target.resolve()), str(source.folder.resolve()), json.dumps(examples))
     # It is the model's file in another form: who may not read that may not read this.
     target.chmod(stat.S_IMODE(target.stat().st_mode) & path.stat().st_mode | stat.S_IRUSR)
     return target
+
+
+def _run_probe(source: ModelSource, *arguments: str) -> None:
+    """Have a process of its own compile the model's file. Raises ArtifactError if it cannot."""
+    name = source.spec.model_args.model_file
+    try:
+        done = subprocess.run(
+            [sys.executable, *(["-s"] if sys.flags.isolated else []), "-m", "converter.inspect.probe", *arguments],
+            # Modules in the current folder must not stand in for ours.
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            stdin=subprocess.DEVNULL,
+            env=_make_environment(),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ArtifactError(f"{source.config}: {name} took over {_PROBE_SECONDS} s to read") from error
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise ArtifactError(
+            f"{source.config}: {name} is damaged: reading it ended the process with code {done.returncode}: "
+            "write the model's file again"
+        ) from error
+    if "error" in answer:
+        raise ArtifactError(f"{source.config}: {name}: {answer['error']}")
+
+
+def _make_environment() -> dict[str, str]:
+    """Keep from the process what this one was isolated from (`python -I`)."""
+    kept = {name: value for name, value in os.environ.items() if not (sys.flags.isolated and name.startswith("PYTHON"))}
+    # TorchScript writes a module's constants in the order of a set. With -I itself, Python would not read this.
+    return {**kept, "PYTHONHASHSEED": "0"}
 
 
 def _check_inflated(source: ModelSource, path: Path, size: int) -> None:

@@ -13,14 +13,12 @@ import pickle
 import resource
 import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from converter.errors import ArtifactError, MissingLibrary
-from converter.inspect import inspector, probe
+from converter.inspect import inspector
 from converter.inspect.discover import ModelSource
-from converter.inspect.probe_process import check_answer, run_probe
 
 _PR_SET_PDEATHSIG = 1
 _MIB = 1024 * 1024
@@ -65,8 +63,7 @@ def _answer(source: ModelSource, scratch: Path) -> dict[str, Any]:
     most = _count_addresses() + bound
     resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     try:
-        facts = asdict(inspector.inspect(source, scratch, _probe))
-        return {"facts": {**facts, "compiled": facts["compiled"] and str(facts["compiled"])}}
+        return {"facts": inspector.FACTS.dump_python(inspector.inspect(source, scratch), mode="json")}
     except MissingLibrary as error:
         return {"missing": error.problems}
     except ArtifactError as error:
@@ -86,13 +83,6 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _probe(source: ModelSource, *arguments: str) -> dict[str, Any]:
-    """Open graphs here, with one import for all; code that a model brings along has a process of its own."""
-    if arguments[0] == "onnx":
-        return check_answer(source, probe.main(list(arguments)))
-    return run_probe(source, *arguments)
 
 
 def _count_addresses() -> int:
