@@ -11,9 +11,9 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from converter.schema import dtypes
 
@@ -21,8 +21,8 @@ Backend = Literal["sklearn", "joblib", "onnx", "python", "torch"]
 Endpoint = Literal["predict", "predict_batched"]
 Method = Literal["predict", "predict_proba", "decision_function", "transform"]
 
-BACKENDS: tuple[Backend, ...] = ("sklearn", "joblib", "onnx", "python", "torch")
-ENDPOINTS: tuple[Endpoint, ...] = ("predict", "predict_batched")
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 
 # A model's name becomes a folder, a URL segment and a metric label.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -67,43 +67,40 @@ def _one_of(value: Any, known: Iterable[str]) -> Any:
     return value
 
 
+def _known_dtype(value: Any) -> str:
+    _one_of(value, dtypes.NAMES)
+    return dtypes.by_name(value).name
+
+
+def _whole_numbers(value: Any) -> Any:
+    for size in value if isinstance(value, list | tuple) else ():
+        if isinstance(size, bool | float):
+            raise ValueError(f"{size!r} is not a size: an axis is a whole number, -1 for any")
+    if isinstance(value, list | tuple) and len(value) > _MOST_AXES:
+        raise ValueError(f"{len(value)} axes: a tensor has at most {_MOST_AXES}")
+    return value
+
+
+def _batch_first(value: tuple[int, ...]) -> tuple[int, ...]:
+    if not value or value[0] != -1:
+        wanted = [-1, *(value[1:] if len(value) > 1 else value)]
+        raise ValueError(
+            f"the first axis is the batch and must be -1: write {wanted}, "
+            "and make sure that the model takes any number of rows"
+        )
+    for size in value[1:]:
+        if size != -1 and size < 1:
+            raise ValueError(f"{size} is not a size: an axis is -1 (any) or at least 1")
+    return value
+
+
 class TensorSpec(_Strict):
     """One input or output. `shape` counts rows first: [-1, 4] is any number of rows of 4 values."""
 
     name: str | None = None
     type: Literal["array"] = "array"
-    shape: tuple[int, ...]
-    dtype: str
-
-    @field_validator("dtype", mode="before")
-    @classmethod
-    def _known_dtype(cls, value: Any) -> str:
-        _one_of(value, dtypes.NAMES)
-        return dtypes.by_name(value).name
-
-    @field_validator("shape", mode="before")
-    @classmethod
-    def _whole_numbers(cls, value: Any) -> Any:
-        for size in value if isinstance(value, list | tuple) else ():
-            if isinstance(size, bool | float):
-                raise ValueError(f"{size!r} is not a size: an axis is a whole number, -1 for any")
-        if isinstance(value, list | tuple) and len(value) > _MOST_AXES:
-            raise ValueError(f"{len(value)} axes: a tensor has at most {_MOST_AXES}")
-        return value
-
-    @field_validator("shape")
-    @classmethod
-    def _batch_first(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or value[0] != -1:
-            wanted = [-1, *(value[1:] if len(value) > 1 else value)]
-            raise ValueError(
-                f"the first axis is the batch and must be -1: write {wanted}, "
-                "and make sure that the model takes any number of rows"
-            )
-        for size in value[1:]:
-            if size != -1 and size < 1:
-                raise ValueError(f"{size} is not a size: an axis is -1 (any) or at least 1")
-        return value
+    shape: Annotated[tuple[int, ...], BeforeValidator(_whole_numbers), AfterValidator(_batch_first)]
+    dtype: Annotated[str, BeforeValidator(_known_dtype)]
 
     @property
     def row_dims(self) -> tuple[int, ...]:
@@ -117,47 +114,41 @@ class TensorSpec(_Strict):
         return itemsize * math.prod(max(1, size) for size in self.row_dims)
 
 
+def _cpu_only(value: str) -> str:
+    if value.lower() != "cpu":
+        raise ValueError(f"{value!r} is not served here: models run on the CPU, write cpu")
+    return "cpu"
+
+
+def _local_file(value: str) -> str:
+    path = PurePosixPath(value)
+    if "://" in value or path.is_absolute() or ".." in path.parts or "\\" in value or not path.parts:
+        raise ValueError(f"{value!r} must be a relative path inside the model's own folder")
+    return str(path)
+
+
+def _plain_values(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"only text, numbers, booleans, lists and mappings can be passed on: {error}") from error
+    return value
+
+
+def _importable(value: str) -> str:
+    if not _CLASS.fullmatch(value):
+        raise ValueError(f"{value!r} must be written as package.module:ClassName")
+    return value
+
+
 class ModelArgs(_Strict):
     """What the backend loads: a file beside the YAML, or a class and its arguments."""
 
-    model_file: str | None = None
-    device: str = "cpu"
-    class_: str | None = Field(None, alias="class")
-    kwargs: dict[str, Any] = Field(default_factory=dict)
+    model_file: Annotated[str, AfterValidator(_local_file)] | None = None
+    device: Annotated[str, AfterValidator(_cpu_only)] = "cpu"
+    class_: Annotated[str, AfterValidator(_importable)] | None = Field(None, alias="class")
+    kwargs: Annotated[dict[str, Any], AfterValidator(_plain_values)] = {}
     method: Method | None = None
-
-    @field_validator("device")
-    @classmethod
-    def _cpu_only(cls, value: str) -> str:
-        if value.lower() != "cpu":
-            raise ValueError(f"{value!r} is not served here: models run on the CPU, write cpu")
-        return "cpu"
-
-    @field_validator("model_file")
-    @classmethod
-    def _local_file(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        path = PurePosixPath(value)
-        if "://" in value or path.is_absolute() or ".." in path.parts or "\\" in value or not path.parts:
-            raise ValueError(f"{value!r} must be a relative path inside the model's own folder")
-        return str(path)
-
-    @field_validator("kwargs")
-    @classmethod
-    def _plain_values(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"only text, numbers, booleans, lists and mappings can be passed on: {error}") from error
-        return value
-
-    @field_validator("class_")
-    @classmethod
-    def _importable(cls, value: str | None) -> str | None:
-        if value is not None and not _CLASS.fullmatch(value):
-            raise ValueError(f"{value!r} must be written as package.module:ClassName")
-        return value
 
 
 class QueueSpec(_Strict):
@@ -175,22 +166,52 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _safe_name(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text in YAML: write it in quotes")
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            "a name is up to 128 letters, digits, dots, dashes and underscores, the first a letter or digit"
+        )
+    return value
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, int) else value
+
+
+def _ordered(value: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(value)))
+
+
+def _some_endpoint(value: Any) -> Any:
+    chosen = [value] if isinstance(value, str) else value
+    if not chosen:
+        raise ValueError(f"name at least one of {', '.join(ENDPOINTS)}, or leave the key out")
+    if not isinstance(chosen, list | tuple):
+        raise ValueError(f"{value!r} is not a list of {', '.join(ENDPOINTS)}")
+    for item in chosen:
+        _one_of(item, ENDPOINTS)
+    return tuple(dict.fromkeys(chosen))
+
+
 Tensors = Annotated[tuple[TensorSpec, ...], BeforeValidator(_as_list), Field(min_length=1)]
 BatchSize = Annotated[int, Field(ge=1, le=_MOST_ROWS)]
+BatchSizes = Annotated[tuple[BatchSize, ...], BeforeValidator(_one_or_many), AfterValidator(_ordered)]
 
 
 class ModelSpec(_Strict):
     """One model, as its `model_config.yaml` says."""
 
-    name: str
+    name: Annotated[str, BeforeValidator(_safe_name)]
     version: Annotated[str, BeforeValidator(_as_text)] = "1.0.0"
     description: str = ""
-    backend: Backend
+    backend: Annotated[Backend, BeforeValidator(lambda value: _one_of(value, BACKENDS))]
     caching: bool = False
     model_args: ModelArgs = ModelArgs()
     input: Tensors
     output: Tensors
-    preferred_batch_size: tuple[BatchSize, ...] = ()
+    preferred_batch_size: BatchSizes = ()
     max_batch_delay_ms: float = Field(10, ge=0, le=60_000)
     rush_batch_size: BatchSize | None = None
     instances: int = Field(1, ge=1, le=64)
@@ -198,7 +219,7 @@ class ModelSpec(_Strict):
     queue: QueueSpec = QueueSpec()
     versions: int = Field(2, ge=1, le=100)
     trusted: bool = False
-    endpoints: tuple[Endpoint, ...] = ENDPOINTS
+    endpoints: Annotated[tuple[Endpoint, ...], BeforeValidator(_some_endpoint)] = ENDPOINTS
     non_finite: Literal["error"] | None = "error"
 
     @model_validator(mode="before")
@@ -213,44 +234,6 @@ class ModelSpec(_Strict):
     def front_instances(self) -> int:
         """How many instances the front has: two keep the batcher awake, one more than the model has keeps that busy."""
         return max(2, self.instances + 1)
-
-    @field_validator("backend", mode="before")
-    @classmethod
-    def _known_backend(cls, value: Any) -> Any:
-        return _one_of(value, BACKENDS)
-
-    @field_validator("name", mode="before")
-    @classmethod
-    def _safe_name(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not text in YAML: write it in quotes")
-        if not _NAME.fullmatch(value):
-            raise ValueError(
-                "a name is up to 128 letters, digits, dots, dashes and underscores, the first a letter or digit"
-            )
-        return value
-
-    @field_validator("preferred_batch_size", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return [value] if isinstance(value, int) else value
-
-    @field_validator("preferred_batch_size")
-    @classmethod
-    def _ordered(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(sorted(set(value)))
-
-    @field_validator("endpoints", mode="before")
-    @classmethod
-    def _some_endpoint(cls, value: Any) -> Any:
-        chosen = [value] if isinstance(value, str) else value
-        if not chosen:
-            raise ValueError(f"name at least one of {', '.join(ENDPOINTS)}, or leave the key out")
-        if not isinstance(chosen, list | tuple):
-            raise ValueError(f"{value!r} is not a list of {', '.join(ENDPOINTS)}")
-        for item in chosen:
-            _one_of(item, ENDPOINTS)
-        return tuple(dict.fromkeys(chosen))
 
     @model_validator(mode="after")
     def _what_the_backend_needs(self) -> ModelSpec:
