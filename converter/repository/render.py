@@ -96,35 +96,26 @@ def _check(model: TritonModel, text: str) -> None:
     except text_format.ParseError as error:
         raise RepositoryError(f"{model.name}: the generated config.pbtxt does not parse: {error}") from error
     batching = parsed.dynamic_batching
-    said = (
-        parsed.name,
-        list(parsed.version_policy.specific.versions),
-        parsed.backend,
-        parsed.max_batch_size,
-        [tensor.name for tensor in parsed.input],
-        [tensor.name for tensor in parsed.output],
-        {key: value.string_value for key, value in parsed.parameters.items()},
-        tuple(batching.preferred_batch_size),
-        batching.max_queue_delay_microseconds,
-        batching.default_queue_policy.max_queue_size,
-        [list(tensor.dims) for tensor in (*parsed.input, *parsed.output)],
-        [model_config_pb2.DataType.Name(tensor.data_type) for tensor in (*parsed.input, *parsed.output)],
-        [group.count for group in parsed.instance_group],
-    )
-    meant = (
-        model.name,
-        [_SOME_VERSION],
-        model.backend,
-        model.max_batch_size,
-        [plan.tensor.name for plan in model.inputs],
-        [plan.tensor.name for plan in model.outputs],
-        dict(model.parameters),
-        model.preferred_batch_size,
-        model.delay_us or 0,
-        model.queue.max_size if model.queue else 0,
-        [list(plan.tensor.dims) for plan in (*model.inputs, *model.outputs)],
-        [dtypes.by_name(plan.tensor.dtype).config for plan in (*model.inputs, *model.outputs)],
-        [model.instances],
+    tensors = (*parsed.input, *parsed.output)
+    plans = (*model.inputs, *model.outputs)
+    said, meant = zip(
+        (parsed.name, model.name),
+        (list(parsed.version_policy.specific.versions), [_SOME_VERSION]),
+        (parsed.backend, model.backend),
+        (parsed.max_batch_size, model.max_batch_size),
+        ([tensor.name for tensor in parsed.input], [plan.tensor.name for plan in model.inputs]),
+        ([tensor.name for tensor in parsed.output], [plan.tensor.name for plan in model.outputs]),
+        ({key: value.string_value for key, value in parsed.parameters.items()}, dict(model.parameters)),
+        (tuple(batching.preferred_batch_size), model.preferred_batch_size),
+        (batching.max_queue_delay_microseconds, model.delay_us or 0),
+        (batching.default_queue_policy.max_queue_size, model.queue.max_size if model.queue else 0),
+        ([list(tensor.dims) for tensor in tensors], [list(plan.tensor.dims) for plan in plans]),
+        (
+            [model_config_pb2.DataType.Name(tensor.data_type) for tensor in tensors],
+            [dtypes.by_name(plan.tensor.dtype).config for plan in plans],
+        ),
+        ([group.count for group in parsed.instance_group], [model.instances]),
+        strict=True,
     )
     if said != meant:
         raise RepositoryError(f"{model.name}: the generated config.pbtxt says {said}, and should say {meant}")
