@@ -11,7 +11,7 @@ import click
 
 from converter.errors import ConfigError
 from converter.keys.store import add_key, revoke_key
-from converter.schema.keys_file import ApiKey, read_keys, valid_name
+from converter.schema.keys_file import ApiKey, hash_key, make_key, read_keys, valid_name
 from converter.schema.settings import load_settings
 from converter.table import format_table
 
@@ -53,7 +53,9 @@ def add(
     now = datetime.now(timezone.utc).replace(microsecond=0)
     end = None if expires is None else _end(expires, now)
     path = _path(file)
-    key = add_key(path, name, predict=models, read=read, metrics=metrics, now=now, expires=end, **quotas)
+    key = make_key()
+    scopes = {"predict": models, "read": read, "metrics": metrics, "created": now, "expires": end, **quotas}
+    add_key(path, ApiKey(name=name, sha256=hash_key(key), **scopes))
     click.echo(key)
     click.echo(f"The key {name} is in {path} as a hash: keep it now, it cannot be shown again.", err=True)
 

@@ -7,41 +7,23 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 from converter.errors import ConfigError
-from converter.schema.keys_file import ApiKey, KeysFile, hash_key, make_key, read_keys
+from converter.schema.keys_file import ApiKey, KeysFile, read_keys
 
 Keys = tuple[ApiKey, ...]
 
 
-def add_key(
-    path: Path,
-    name: str,
-    *,
-    predict: bool | tuple[str, ...],
-    read: bool,
-    metrics: bool,
-    now: datetime,
-    expires: datetime | None = None,
-    requests: int | None = None,
-    rows: int | None = None,
-) -> str:
-    """Return the key, which stands nowhere else. ConfigError if the name is taken."""
-    key = make_key()
-    new = ApiKey(
-        name=name, sha256=hash_key(key), predict=predict, read=read, metrics=metrics,
-        created=now, expires=expires, requests=requests, rows=rows,
-    )  # fmt: skip
+def add_key(path: Path, new: ApiKey) -> None:
+    """Add a key. ConfigError if the name is taken."""
 
     def add(keys: Keys) -> Keys:
-        if any(known.name == name for known in keys):
-            raise ConfigError(f"{path}: there is a key {name}: choose another name, or revoke it first")
+        if any(known.name == new.name for known in keys):
+            raise ConfigError(f"{path}: there is a key {new.name}: choose another name, or revoke it first")
         return (*keys, new)
 
     _change(path, add)
-    return key
 
 
 def revoke_key(path: Path, name: str) -> None:

@@ -21,7 +21,7 @@ from adapter.limits.api_keys import ApiKeys, credential
 from adapter.telemetry.access_log import AccessLog
 from adapter.telemetry.audit import LOGGER, Audit
 from converter.keys.store import add_key, revoke_key
-from converter.schema.keys_file import make_key
+from converter.schema.keys_file import ApiKey, hash_key, make_key
 from tests.support.fakes.entries import make_entry
 from tests.support.living_objects import texts_in
 from tests.support.predictors import Served
@@ -31,7 +31,9 @@ M = Need("predict", "m")
 
 
 def add(path: Path, name: str, **scopes: Any) -> str:
-    return add_key(path, name, **{"predict": False, "read": False, "metrics": False, "now": NOW, **scopes})
+    key = make_key()
+    add_key(path, ApiKey(name=name, sha256=hash_key(key), created=NOW, **scopes))
+    return key
 
 
 def shown(key: str) -> list[tuple[bytes, bytes]]:
