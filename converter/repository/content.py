@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from converter.repository.digest import digest
+from converter.errors import RepositoryError
 from converter.repository.render import set_version
 from converter.schema.manifest import ModelEntry, OlderVersion, entry_json
+
+_CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -77,3 +81,26 @@ def join_plans(plans: Iterable[Plan]) -> Plan:
 def config_path(triton_model: str) -> str:
     """Name the config of a Triton model, relative to the repository's root."""
     return f"{triton_model}/config.pbtxt"
+
+
+def digest(content: bytes | Path) -> str:
+    """Return the sha256 in hex. Raises RepositoryError if a file cannot be read."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    found = hashlib.sha256()
+    try:
+        descriptor = os.open(content, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            for chunk in read_chunks(file):
+                found.update(chunk)
+    except OSError as error:
+        raise RepositoryError(f"{content}: cannot be read: {error.strerror}") from error
+    return found.hexdigest()
+
+
+def read_chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """Read a file in pieces, and no more of it than it has now: one that grows would have no end."""
+    left = os.fstat(file.fileno()).st_size
+    while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+        yield chunk
+        left -= len(chunk)

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from converter.errors import ConfigError, RepositoryError
-from converter.repository.content import ModelContent, Plan, PlannedFile, config_path, join_plans, read_files
-from converter.repository.digest import digest
+from converter.repository.content import ModelContent, Plan, PlannedFile, config_path, digest, join_plans, read_files
 from converter.repository.render import set_version
 from converter.schema.manifest import Manifest, ModelEntry, OlderVersion
 from converter.schema.model import nearest

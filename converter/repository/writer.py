@@ -17,8 +17,7 @@ from pathlib import Path
 
 from converter.errors import RepositoryError
 from converter.repository.build_plan import BuildPlan
-from converter.repository.content import PlannedFile, read_files
-from converter.repository.digest import digest, read_chunks
+from converter.repository.content import PlannedFile, digest, read_chunks, read_files
 from converter.repository.lock import lock_repository
 from converter.schema.manifest import FILENAME
 
