@@ -66,7 +66,7 @@ def plan_repository(
     With `names`, the other models stay in the repository as they were built before. With `skip_missing`, a model whose
     library is not installed is left out, and a note says so. Raises ConfigError and RepositoryError.
     """
-    discovery = discover(models, options.model_links)
+    discovery = discover(models, options.settings.model_links)
     check_names(names, discovery)
     sources = tuple(source for source in discovery.sources if not names or source.spec.name in names)
     manifest = read_current(old.output, tolerant=not names)
@@ -121,10 +121,11 @@ def _compare_with_settings(source: ModelSource, options: BuildOptions) -> Iterat
         yield f"{source.config}: {spec.instances} instances on {options.cores} cores: each runs one thread"
     # Each value is a digit and what stands behind it, at least.
     least = 2 * sum(math.prod(map(abs, tensor.row_dims)) for tensor in spec.input)
-    if options.max_body_bytes is not None and least > options.max_body_bytes:
+    most = options.settings.max_body_bytes
+    if least > most:
         yield (
             f"{source.config}: one row of model.input is at least {least} bytes of JSON, so no request has room "
-            f"for it: set SCHWIFT_MAX_BODY_BYTES, which is {options.max_body_bytes}, higher"
+            f"for it: set SCHWIFT_MAX_BODY_BYTES, which is {most}, higher"
         )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from converter.cores import count_cores
 from converter.errors import ConfigError, SchwiftError
 from converter.keys.commands import keys
 from converter.schema import triton_key
 from converter.schema.settings import load_settings
+from triton_repo_template.runtime.threads import available_cores
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _SKIP_MISSING = click.option(
@@ -73,7 +73,7 @@ def build_repo(
     if settings.triton_key_file is not None and not check:
         # For a Triton and an adapter that share it, and may not write it (docker-compose.yml).
         triton_key.ensure(settings.triton_key_file)
-    options = BuildOptions.of(settings, count_cores())
+    options = BuildOptions(settings, available_cores())
     with open_workspace(settings.repository, read_only=check) as old:
         plan = plan_repository(settings.model_directory, options, old, names, skip_missing)
         if not check:
@@ -99,8 +99,8 @@ def reload(names: tuple[str, ...], models: Path | None, repository: Path | None,
 
     settings = load_settings(model_directory=models, repository=repository)
     settings = follow_server(settings, settings.model_directory if models else None, repository and settings.repository)
-    options = BuildOptions.of(settings, count_cores())
-    click.echo(report(run(settings, options, names, click.echo, skip_missing)))
+    options = BuildOptions(settings, available_cores())
+    click.echo(report(run(options, names, click.echo, skip_missing)))
 
 
 @main.command()

@@ -40,13 +40,12 @@ def follow_server(settings: Settings, models: Path | None = None, repository: Pa
     )
 
 
-def reload(
-    settings: Settings, options: BuildOptions, names: Sequence[str], say: Say, skip_missing: bool = False
-) -> BuildPlan:
+def reload(options: BuildOptions, names: Sequence[str], say: Say, skip_missing: bool = False) -> BuildPlan:
     """Build `models/`, or the named models of it, and have the server take what changed.
 
     Raises NothingServed before anything is built, ConfigError of the build, and ReloadError if the server refuses.
     """
+    settings = options.settings
     _check_server(settings)
     # Other builds wait until the server is at its end with this one.
     with open_workspace(settings.repository) as old:

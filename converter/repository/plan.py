@@ -27,31 +27,10 @@ _SOURCE = "source"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """The settings a build depends on; `cores` are those of the machine that builds."""
+    """What a build depends on; `cores` are those of the machine that builds."""
 
-    max_batch_size: int
-    max_concurrent_requests: int
-    predict_timeout_seconds: float
-    max_ml_workers: int
+    settings: Settings
     cores: int
-    debug_model: bool = False
-    max_body_bytes: int | None = None
-    # Outside of the folder of the models, the one that links may end in.
-    model_links: Path | None = None
-
-    @classmethod
-    def of(cls, settings: Settings, cores: int) -> BuildOptions:
-        """Take the options from the settings."""
-        return cls(
-            settings.max_batch_size,
-            settings.max_concurrent_requests,
-            settings.predict_timeout_seconds,
-            settings.max_ml_workers,
-            cores,
-            settings.debug_model,
-            settings.max_body_bytes,
-            settings.model_links,
-        )
 
 
 def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str) -> ModelContent:
@@ -62,11 +41,11 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
     """
     spec = source.spec
     tensors = resolve(source, facts)
-    preferred = spec.preferred_batch_size or (options.max_batch_size,)
+    preferred = spec.preferred_batch_size or (options.settings.max_batch_size,)
     direct_rows = max(*preferred, spec.rush_batch_size or 0)
     direct = _make_direct(source, facts, tensors, direct_rows, options)
     # By default above what the adapter has in flight, so that Triton never refuses the adapter.
-    queue_size = spec.queue.max_size or 2 * options.max_concurrent_requests
+    queue_size = spec.queue.max_size or 2 * options.settings.max_concurrent_requests
     configs = {direct.name: render(direct)}
     files = _list_direct_files(direct, source, facts)
     front = None
@@ -91,7 +70,7 @@ def _make_front(
     source: ModelSource, direct: TritonModel, preferred: Sequence[int], queue_size: int, options: BuildOptions
 ) -> TritonModel:
     spec = source.spec
-    timeout_us = round(1e3 * (spec.queue.timeout_ms or options.predict_timeout_seconds * 1e3))
+    timeout_us = round(1e3 * (spec.queue.timeout_ms or options.settings.predict_timeout_seconds * 1e3))
     return TritonModel(
         name=spec.name,
         backend="python",
@@ -102,9 +81,9 @@ def _make_front(
         instances=spec.front_instances,
         parameters={
             "direct_model": direct.name,
-            "timeout_ms": str(round(1e3 * options.predict_timeout_seconds)),
+            "timeout_ms": str(round(1e3 * options.settings.predict_timeout_seconds)),
             "caching": str(int(spec.caching)),
-            "debug": str(int(options.debug_model)),
+            "debug": str(int(options.settings.debug_model)),
         },
         preferred_batch_size=tuple(preferred),
         delay_us=round(1e3 * spec.max_batch_delay_ms),
@@ -133,14 +112,14 @@ def _make_direct(
             "kwargs": json.dumps(args.kwargs, sort_keys=True),
             "method": args.method or "auto",
             "instances": str(spec.instances),
-            "max_workers": str(options.max_ml_workers),
-            "debug": str(int(options.debug_model)),
+            "max_workers": str(options.settings.max_ml_workers),
+            "debug": str(int(options.settings.debug_model)),
         },
     )
     if spec.backend != "onnx":
         return direct
     # Triton's C++ backend reads the threads from here, so they are of the machine that builds.
-    threads = max(1, min(options.max_ml_workers, options.cores) // spec.instances)
+    threads = max(1, min(options.settings.max_ml_workers, options.cores) // spec.instances)
     return replace(
         direct,
         backend="onnxruntime",

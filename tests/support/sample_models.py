@@ -17,12 +17,17 @@ from converter.repository.content import Plan, join_plans
 from converter.repository.plan import BuildOptions, plan_model
 from converter.schema.config_loader import load_spec
 from converter.schema.model import ModelFile, ModelSpec
+from converter.schema.settings import load_settings
 
 Shape = Sequence[int | str | None]
 
-OPTIONS = BuildOptions(
-    max_batch_size=32, max_concurrent_requests=1024, predict_timeout_seconds=15, max_ml_workers=4, cores=2
-)
+
+def options_of(cores: int = 2, **changed: Any) -> BuildOptions:
+    """The options of a build with these settings, and with the usual ones for the rest."""
+    return BuildOptions(load_settings(None, **changed), cores)
+
+
+OPTIONS = options_of()
 
 
 def model_data(backend: str = "joblib", **keys: Any) -> dict[str, Any]:

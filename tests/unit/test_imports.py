@@ -37,7 +37,7 @@ ADAPTER = (
     ("__main__",),
 )
 CONVERTER = (
-    ("errors", "cores", "table"),
+    ("errors", "table"),
     ("schema",),
     ("inspect", "keys"),
     ("repository",),

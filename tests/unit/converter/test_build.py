@@ -6,7 +6,6 @@ import os
 import pickle
 import re
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from converter.errors import ArtifactError, ConfigError, SchwiftError
 from converter.schema.manifest import read_manifest
 from tests.support.repositories import build, contents, versions, whole
-from tests.support.sample_models import OPTIONS, add_joblib, add_model, classifier_graph, model_yaml
+from tests.support.sample_models import add_joblib, add_model, classifier_graph, model_yaml, options_of
 
 CLASS = b"class Model:\n    def predict(self, X):\n        return X\n"
 
@@ -177,7 +176,7 @@ def test_change_is_named_file_by_file(tmp_path: Path) -> None:
 def test_setting_that_a_config_depends_on_is_a_change(tmp_path: Path) -> None:
     add_joblib(tmp_path / "models", "a")
     build(tmp_path)
-    changes = build(tmp_path, options=replace(OPTIONS, max_batch_size=64)).changes
+    changes = build(tmp_path, options=options_of(max_batch_size=64)).changes
     assert changes.changed == ("a/config.pbtxt", "a_direct/config.pbtxt", "schwift.json")
 
 

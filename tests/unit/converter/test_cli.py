@@ -23,7 +23,7 @@ def clear_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         for name in {env_name(field), field.upper(), field}:
             monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("converter.cli.count_cores", lambda: 2)
+    monkeypatch.setattr("converter.cli.available_cores", lambda: 2)
 
 
 def run(*arguments: str) -> Result:

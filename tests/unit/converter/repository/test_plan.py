@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,12 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from converter.cores import count_cores
 from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.content import Plan, join_plans
 from converter.repository.plan import BuildOptions
 from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.schema.manifest import Tensor
-from converter.schema.settings import load_settings
-from tests.support.sample_models import OPTIONS, add_source, model_yaml, plan_for
+from tests.support.sample_models import OPTIONS, add_source, model_yaml, options_of, plan_for
 
 RUNTIME = sorted(path.name for path in (TEMPLATE_ROOT / "runtime").glob("*.py"))
 GRAPH = ModelFacts(
@@ -114,7 +111,7 @@ def test_batch_sizes_come_from_preferred_rush_and_the_setting(
 
 
 def test_default_batch_size_and_deadline_follow_the_settings(tmp_path: Path) -> None:
-    options = replace(OPTIONS, max_batch_size=7, max_concurrent_requests=10, predict_timeout_seconds=2.5)
+    options = options_of(max_batch_size=7, max_concurrent_requests=10, predict_timeout_seconds=2.5)
     plan = plan_of(tmp_path, options=options)
     config = config_of(plan, "m")
     assert config.max_batch_size == 7
@@ -146,7 +143,7 @@ def test_without_predict_the_front_still_has_its_model(tmp_path: Path) -> None:
 
 
 def test_debug_model_reaches_both_models(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, options=replace(OPTIONS, debug_model=True))
+    plan = plan_of(tmp_path, options=options_of(debug_model=True))
     assert [config_of(plan, name).parameters["debug"].string_value for name in ("m", "m_direct")] == ["1", "1"]
 
 
@@ -157,7 +154,7 @@ def test_debug_model_reaches_both_models(tmp_path: Path) -> None:
 def test_threads_of_onnx_models_share_the_workers(
     tmp_path: Path, cores: int, workers: int, instances: int, threads: str
 ) -> None:
-    options = replace(OPTIONS, cores=cores, max_ml_workers=workers)
+    options = options_of(cores, max_ml_workers=workers)
     plan = plan_of(tmp_path, "onnx", GRAPH, options, instances=instances)
     assert config_of(plan, "m_direct").parameters["intra_op_thread_count"].string_value == threads
 
@@ -168,31 +165,3 @@ def test_kept_models_stand_beside_new_ones_in_order(tmp_path: Path) -> None:
     assert [entry.name for entry in second.entries] == ["a", "z"]
     assert {name.split("/")[0] for name in second.files} == {"a", "a_direct", "z", "z_direct"}
     assert second.files["z/config.pbtxt"] == first.files["z/config.pbtxt"]
-
-
-def test_options_are_taken_from_the_settings() -> None:
-    settings = load_settings(
-        None,
-        max_batch_size=5,
-        max_concurrent_requests=6,
-        predict_timeout_seconds=7,
-        max_ml_workers=8,
-        debug_model=True,
-        max_body_bytes=2048,
-        model_links=Path("/links"),
-    )
-    assert BuildOptions.of(settings, 9) == BuildOptions(5, 6, 7, 8, 9, True, 2048, Path("/links"))
-
-
-@pytest.mark.parametrize(
-    ("quota", "allowed"),
-    [("max 100000", 4), ("200000 100000", 2), ("50000 100000", 1), ("900000 100000", 4), ("", 4)],
-)
-def test_quota_of_a_container_cuts_the_cores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, allowed: int
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
-    path = tmp_path / "cpu.max"
-    path.write_text(quota)
-    assert count_cores(path) == allowed
-    assert count_cores(tmp_path / "gone") == 4

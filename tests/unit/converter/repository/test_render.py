@@ -193,7 +193,7 @@ def test_onnx_models_read_back_field_by_field(rendered: Mapping[str, bytes]) -> 
     assert front.dynamic_batching.max_queue_delay_microseconds == 10_000
     policy = front.dynamic_batching.default_queue_policy
     assert policy.default_timeout_microseconds == 15_000_000
-    assert policy.max_queue_size > OPTIONS.max_concurrent_requests
+    assert policy.max_queue_size > OPTIONS.settings.max_concurrent_requests
     assert not front.HasField("response_cache")
     assert (direct.backend, direct.max_batch_size, direct.instance_group[0].count) == ("onnxruntime", 256, 1)
     assert direct.default_model_filename == "graphs/rf.onnx"
