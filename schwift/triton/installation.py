@@ -6,20 +6,35 @@ import ctypes
 import importlib.util
 import os
 import platform
+import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from converter.errors import RuntimeMissing
-from schwift.triton import sealed_probe
+from converter.schema import triton_key
+from schwift.triton import sealed_start
 
 _GLIBC = (2, 35)
 _SHM_BYTES = 64 * 1024 * 1024
 # Version and release that nvidia-pytriton 0.7.0 brings.
 NEWEST_TRITON = "2.51.0", "24.10"
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_PROBE_SECONDS = 30
+# Says whether it does not show its key, and whether its memory stays its own.
+_SEALED_PROGRAM = """
+import os, sys
+with open("/proc/self/cmdline", "rb") as file:
+    print(sys.argv[1].encode() not in file.read())
+with open(sys.argv[2], "w") as file:
+    os.fchmod(file.fileno(), 0o644)
+    print(os.fstat(file.fileno()).st_mode & 0o777 == 0o600)
+"""
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,29 @@ def examine() -> list[Check]:
         ("Python stub", lambda: _stub(_wheel())),
         ("libpython", lambda: _libpython() or "found by the system's loader"),
         ("numpy", _numpy),
-        ("onnxruntime", _onnxruntime),
+        ("onnxruntime", lambda: _version("onnxruntime")),
         ("shared memory", _shared_memory),
     )
     return [*(_run(what, check) for what, check in checks), _age(), _sealing()]
+
+
+class Sealing(NamedTuple):
+    """What other users do not see: the key of Triton's control, and the rows of clients in its shared memory."""
+
+    key: bool
+    memory: bool
+
+
+def probe_sealing() -> Sealing:
+    """Start a small program sealed, and see what it shows."""
+    with tempfile.TemporaryDirectory(prefix="schwift-doctor-") as name:
+        key_file = Path(name, "key")
+        triton_key.ensure(key_file)
+        command = [sys.executable, "-I", sealed_start.__file__, str(key_file)]
+        command += [sys.executable, "-I", "-c", _SEALED_PROGRAM, sealed_start.KEY, str(Path(name, "file"))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_SECONDS, stdin=subprocess.DEVNULL)
+    words = done.stdout.split()
+    return Sealing(*(word == "True" for word in words)) if len(words) == 2 else Sealing(False, False)
 
 
 def _run(what: str, check: Callable[[], object]) -> Check:
@@ -89,7 +123,7 @@ def _age() -> Check:
 
 
 def _sealing() -> Check:
-    sealing = sealed_probe.probe()
+    sealing = probe_sealing()
     open_to_others = []
     if not sealing.key:
         open_to_others.append("the key of Triton's control, on its command line (no process may trace another here)")
@@ -125,30 +159,25 @@ def _wheel() -> Path:
 
 
 def _stub(root: Path) -> Path:
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    stub = root / "python_backend_stubs" / version / "triton_python_backend_stub"
+    stub = root / "python_backend_stubs" / _PYTHON / "triton_python_backend_stub"
     if not stub.is_file():
         there = ", ".join(sorted(path.name for path in stub.parent.parent.glob("*"))) or "none"
-        raise RuntimeMissing(f"Triton has no stub for Python {version}, only for {there}: use one of these")
+        raise RuntimeMissing(f"Triton has no stub for Python {_PYTHON}, only for {there}: use one of these")
     return stub
 
 
 def _libpython() -> Path | None:
     """Find the folder that LD_LIBRARY_PATH needs; None if the system's loader finds the library alone."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    name = f"libpython{version}.so.1.0"
-    folders = [sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib"]
+    name = f"libpython{_PYTHON}.so.1.0"
     multiarch = sysconfig.get_config_var("MULTIARCH")
-    if multiarch:
-        folders.append(f"/usr/lib/{multiarch}")
-    for folder in folders:
+    for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib", multiarch and f"/usr/lib/{multiarch}"):
         if folder and Path(folder, name).is_file():
             return Path(folder)
     try:
         ctypes.CDLL(name)
     except OSError as error:
         raise RuntimeMissing(
-            f"{name} is missing, and Triton's Python models need it: apt-get install libpython{version}, or build "
+            f"{name} is missing, and Triton's Python models need it: apt-get install libpython{_PYTHON}, or build "
             "Python with --enable-shared"
         ) from error
     return None
@@ -159,10 +188,6 @@ def _numpy() -> str:
     if int(version.split(".")[0]) >= 2:
         raise RuntimeMissing(f"numpy is {version}, with which this Triton corrupts tensors: pip install 'numpy<2'")
     return version
-
-
-def _onnxruntime() -> str:
-    return _version("onnxruntime")
 
 
 def _version(package: str) -> str:

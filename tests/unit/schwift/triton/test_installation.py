@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from converter.errors import RuntimeMissing
-from schwift.triton import sealed_probe
-from schwift.triton.installation import examine, locate
-from schwift.triton.sealed_probe import Sealing
+from schwift.triton import installation
+from schwift.triton.installation import Sealing, examine, locate
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -76,7 +75,7 @@ def test_machine_that_has_everything_passes_every_check(machine: Path) -> None:
 def test_what_others_can_read_is_said_and_fails_nothing(
     machine: Path, monkeypatch: pytest.MonkeyPatch, sealing: Sealing, words: list[str]
 ) -> None:
-    monkeypatch.setattr(sealed_probe, "probe", lambda: sealing)
+    monkeypatch.setattr(installation, "probe_sealing", lambda: sealing)
     privacy = examine()[-1]
     assert (privacy.what, privacy.ok, privacy.note) == ("privacy", True, True)
     assert [word for word in ("the key of Triton's control", "clients' rows") if word in privacy.said] == words
@@ -195,7 +194,7 @@ def test_no_shared_memory(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_nothing_is_started(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # But for the small program that tries what others can see of it.
-    monkeypatch.setattr(sealed_probe, "probe", lambda: Sealing(True, True))
+    monkeypatch.setattr(installation, "probe_sealing", lambda: Sealing(True, True))
     monkeypatch.setattr("subprocess.Popen", _raise(AssertionError("a process was started")))
     monkeypatch.setattr(os, "posix_spawn", _raise(AssertionError("a process was started")))
     assert all(check.ok for check in examine())

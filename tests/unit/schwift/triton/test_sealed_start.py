@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from schwift.triton import sealed_probe, sealed_start
-from schwift.triton.sealed_probe import Sealing
+from schwift.triton import sealed_start
+from schwift.triton.installation import Sealing, probe_sealing
 from schwift.triton.sealed_start import KEY
 
 # Says what it has, and lives until its input ends.
@@ -34,8 +34,7 @@ sys.stdin.read()
 # Takes the place of `ptrace` where it is forbidden, as in some containers.
 FORBIDDEN = """
 import sys
-from schwift.triton import sealed_probe, sealed_start
-from schwift.triton.sealed_probe import Sealing
+from schwift.triton import sealed_start
 sealed_start._ptrace = lambda *_: False
 sealed_start.main(sys.argv[1:])
 """
@@ -126,4 +125,4 @@ def test_a_key_that_cannot_be_read_names_the_setting(tmp_path: Path) -> None:
 
 
 def test_the_probe_of_the_doctor_sees_what_these_tests_see() -> None:
-    assert sealed_probe.probe() == Sealing(key=True, memory=True)
+    assert probe_sealing() == Sealing(key=True, memory=True)
