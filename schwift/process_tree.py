@@ -38,10 +38,14 @@ def members(mark: str) -> list[int]:
             continue
         # Of another user, or gone meanwhile: none of ours.
         with contextlib.suppress(OSError):
-            variables = (_PROC / name / "environ").read_bytes().split(b"\0")
+            variables = _read(name, "environ")
             if any(variable == line or variable.startswith(line + b"/") for variable in variables):
                 found.append(int(name))
     return found
+
+
+def _read(pid: int | str, file: str) -> list[bytes]:
+    return (_PROC / str(pid) / file).read_bytes().split(b"\0")
 
 
 def stubs(mark: str) -> dict[int, str]:
@@ -49,7 +53,7 @@ def stubs(mark: str) -> dict[int, str]:
     found = {}
     for pid in members(mark):
         with contextlib.suppress(OSError):
-            command = (_PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+            command = _read(pid, "cmdline")
             if len(command) < 2 or not command[0].endswith(f"/{_STUB}".encode()):
                 continue
             *_, name, version, _file = (b"", b"", *command[1].split(b"/"))
@@ -63,8 +67,7 @@ def words(mark: str) -> set[str]:
     found: set[str] = set()
     for pid in members(mark):
         with contextlib.suppress(OSError):
-            command = (_PROC / str(pid) / "cmdline").read_bytes()
-            found.update(os.fsdecode(word) for word in command.split(b"\0"))
+            found.update(map(os.fsdecode, _read(pid, "cmdline")))
     return found
 
 
