@@ -20,7 +20,7 @@ info=false
 if is_true "${DEBUG_MODE:-}" || is_true "${DEBUG_MODEL:-}"; then
   info=true
 fi
-# As schwift/triton/restricted_apis.py has it.
+# As schwift/triton/addresses.py has it.
 apis=model-repository,shared-memory,trace,logging,statistics
 set -- \
   "--model-repository=${SCHWIFT_REPOSITORY:-/srv/repository/current}" \

@@ -1,4 +1,4 @@
-"""Where a Triton listens: ports of one address, or Unix sockets in a folder that only this user can enter."""
+"""Where a Triton listens, on ports or on Unix sockets in a folder of this user's, and which of its APIs are shut."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converter.errors import ServeError
+from converter.schema.triton_key import HEADER
+from schwift.triton.sealed_start import KEY
 
 # The kernel's own bound of a Unix socket's path.
 _LONGEST = 107
 # Triton joins its gRPC address and its port with a colon, whatever the address is, and counts it as bound to port 1.
 _GRPC_PORT = 1
+# Open are health, metadata, the models' configs and inference: what native clients need.
+_SHUT = "model-repository,shared-memory,trace,logging,statistics"
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,8 @@ def sockets(folder: Path) -> Addresses:
         ),
         files,
     )
+
+
+def restricted_apis() -> list[str]:
+    """Return the options that shut APIs; in the place of the key that opens them stands `sealed_start.KEY`."""
+    return [f"--{option}={_SHUT}:{HEADER}={KEY}" for option in ("http-restricted-api", "grpc-restricted-protocol")]

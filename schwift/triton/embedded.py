@@ -19,7 +19,7 @@ from converter.schema.settings import Settings
 from converter.schema.wire import EndProcess, KillModel, KillOrder
 from schwift import log_rotation, process_tree, shared_memory
 from schwift.process_group import ProcessGroup
-from schwift.triton import addresses, restricted_apis, sealed_start
+from schwift.triton import addresses, sealed_start
 from schwift.triton.addresses import Addresses
 from schwift.triton.installation import Installation
 from schwift.work_folder import WorkFolder
@@ -203,7 +203,7 @@ def command_line(
         "--pinned-memory-pool-byte-size=0",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         *where.options,
-        *restricted_apis.options(),
+        *addresses.restricted_apis(),
         f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",
     ]
     if caching:

@@ -9,7 +9,7 @@ import pytest
 
 from converter.errors import PortInUse, ServeError
 from converter.schema.settings import load_settings
-from schwift.triton import addresses, restricted_apis
+from schwift.triton import addresses
 from schwift.triton.embedded import choose_ports
 
 
@@ -35,7 +35,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_an_error_with_its_remedy() -> N
 
 
 def test_both_protocols_are_shut_alike() -> None:
-    http, grpc = restricted_apis.options()
+    http, grpc = addresses.restricted_apis()
     apis = "model-repository,shared-memory,trace,logging,statistics:schwift-key={access-key}"
     assert (http, grpc) == (f"--http-restricted-api={apis}", f"--grpc-restricted-protocol={apis}")
 

@@ -12,7 +12,7 @@ import pytest
 from converter.errors import PortInUse, RepositoryError, ServeError
 from converter.schema import triton_key
 from converter.schema.settings import Settings
-from schwift.triton import restricted_apis, sealed_start
+from schwift.triton import addresses, sealed_start
 from schwift.triton.embedded import Ports
 from schwift.triton.installation import Installation
 from schwift.triton.standalone import run_triton, standalone_command, standard_ports, triton_log
@@ -78,7 +78,7 @@ def test_it_becomes_a_triton_without_models(found: Installation, tmp_path: Path,
     assert [one for one in command if one.startswith("--http-")] == [
         "--http-address=127.0.0.1",
         f"--http-port={ports['SCHWIFT_TRITON_HTTP_PORT']}",
-        restricted_apis.options()[0],
+        addresses.restricted_apis()[0],
     ]
     assert ("--cache-directory=" + str(found.caches) in command) is caching
     backends = Path(next(one for one in command if one.startswith("--backend-directory=")).partition("=")[2])
