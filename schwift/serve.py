@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from converter.schema.keys_file import make_key, read_keys
@@ -76,7 +75,8 @@ def serve(settings: Settings, watch: bool = False) -> int:
             manifest = read_manifest(settings.repository)
             caching = any(entry.spec.caching for entry in manifest.models)
             triton = EmbeddedTriton(found, settings, where, work, caching)
-            supervisor = _supervisor(settings, triton, where, listener, work, internal_key, stop, stack)
+            supervisor = _supervisor(settings, triton, listener, work, internal_key, stack)
+            stack.callback(supervisor.stop, listener, stop, settings.drain_seconds)
             held.close()
             supervisor.start()
             host, port = listener.getsockname()[:2]
@@ -99,20 +99,18 @@ def serve(settings: Settings, watch: bool = False) -> int:
 def _supervisor(
     settings: Settings,
     triton: EmbeddedTriton,
-    where: Addresses,
     listener: socket.socket,
     work: WorkFolder,
     internal_key: str,
-    stop: StopSignals,
     stack: contextlib.ExitStack,
 ) -> Supervisor:
-    """Make the owner of Triton and the adapter; the stack ends it."""
+    """Make the owner of Triton and the adapter; the stack closes its pipe."""
     kill_pipe = stack.enter_context(contextlib.closing(KillPipe()))
     fds = (listener.fileno(), kill_pipe.write_end)
     mark = f"{work.mark}/adapter"
-    environment = process_tree.marked(_adapter_environment(settings, where, triton.key_file, internal_key, *fds), mark)
+    environment = process_tree.marked(_adapter_environment(settings, triton, internal_key, *fds), mark)
     command = [sys.executable, "-I", "-m", "adapter"]
-    supervisor = Supervisor(
+    return Supervisor(
         RestartingProcess("Triton", triton.start, triton.clean, _say),
         RestartingProcess(
             "the adapter",
@@ -120,16 +118,11 @@ def _supervisor(
             functools.partial(process_tree.end, mark),
             _say,
         ),
-        TritonLiveness(where.http),
+        triton,
+        TritonLiveness(triton.where.http, settings.triton_hang_seconds),
         kill_pipe,
-        triton.kill_stubs,
-        triton.tend,
-        settings.triton_hang_seconds,
         _say,
-        settings.drain_seconds,
     )
-    stack.callback(supervisor.stop, listener, stop)
-    return supervisor
 
 
 @contextlib.contextmanager
@@ -213,13 +206,11 @@ def _announce(
 
 def _states(address: _Address) -> Mapping[str, Any]:
     """Return each model's part of the adapter's /health; nothing while it does not answer."""
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=1)
     if address.tls:
         # Not verified: the socket is ours, and the certificate is made for the name that clients know.
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            address.host, address.port, timeout=1, context=ssl._create_unverified_context()
-        )
-    else:
-        connection = http.client.HTTPConnection(address.host, address.port, timeout=1)
+        unverified = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection(address.host, address.port, timeout=1, context=unverified)
     try:
         connection.request("GET", "/health", headers={"X-API-Key": address.key})
         models: Mapping[str, Any] = json.loads(connection.getresponse().read())["models"]
@@ -237,7 +228,7 @@ def _pause(stop: StopSignals) -> None:
 
 
 def _adapter_environment(
-    settings: Settings, where: Addresses, key_file: Path, internal_key: str, listener: int, kill_pipe: int
+    settings: Settings, triton: EmbeddedTriton, internal_key: str, listener: int, kill_pipe: int
 ) -> dict[str, str]:
     """Return our environment with what was decided here: the adapter reads the same settings."""
     files = {
@@ -254,10 +245,10 @@ def _adapter_environment(
         "SCHWIFT_LISTEN_FD": str(listener),
         "SCHWIFT_REPOSITORY": str(settings.repository),
         "SCHWIFT_SUPERVISOR_FD": str(kill_pipe),
-        "SCHWIFT_TRITON_KEY_FILE": str(key_file),
-        "SCHWIFT_TRITON_HTTP": where.http,
-        "SCHWIFT_TRITON_GRPC": where.grpc,
-        "SCHWIFT_TRITON_METRICS": where.metrics,
+        "SCHWIFT_TRITON_KEY_FILE": str(triton.key_file),
+        "SCHWIFT_TRITON_HTTP": triton.where.http,
+        "SCHWIFT_TRITON_GRPC": triton.where.grpc,
+        "SCHWIFT_TRITON_METRICS": triton.where.metrics,
     }
 
 

@@ -9,19 +9,16 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Callable
 
 from converter.errors import ServeError
-from converter.schema.wire import KillModel, KillOrder
+from converter.schema.wire import KillModel
 from schwift import process_tree
 from schwift.kill_pipe import KillPipe
 from schwift.process_group import OWN, ProcessGroup
 from schwift.restarting import RestartingProcess, Say
-from schwift.triton.embedded import EXIT_SECONDS
+from schwift.triton.embedded import EXIT_SECONDS, EmbeddedTriton
 from schwift.triton_liveness import TritonLiveness
 
-# How long a Triton may take to its first answer, where a hung one is given less.
-_START_SECONDS = 60.0
 # After the drain the adapter answers what is in flight for 15 s (adapter/__main__.py). All ends within 20 s of it.
 _ADAPTER_STOP_SECONDS = 16.5
 _STOP_SECONDS = 19.0
@@ -47,31 +44,24 @@ class StopSignals:
 class Supervisor:
     """The owner of Triton and the adapter. `tick` is called every moment, and does not wait; `stop` does.
 
-    `kill_stubs` carries out an order of the adapter and says how many processes it killed; each tick calls
-    `tend_triton`.
+    `triton` has the lives of `embedded`, which carries out the adapter's orders and is tended at each tick.
     """
 
     def __init__(
         self,
         triton: RestartingProcess,
         adapter: RestartingProcess,
+        embedded: EmbeddedTriton,
         liveness: TritonLiveness,
         kill_pipe: KillPipe,
-        kill_stubs: Callable[[KillOrder], int],
-        tend_triton: Callable[[], None],
-        hang_seconds: float,
         say: Say,
-        drain_seconds: float = 0.0,
     ) -> None:
         self._triton = triton
         self._adapter = adapter
+        self._embedded = embedded
         self._liveness = liveness
         self._kill_pipe = kill_pipe
-        self._kill_stubs = kill_stubs
-        self._tend_triton = tend_triton
-        self._hang_seconds = hang_seconds
         self._say = say
-        self._drain_seconds = drain_seconds
         # Which Triton the liveness is of.
         self._asked: ProcessGroup | None = None
 
@@ -90,9 +80,9 @@ class Supervisor:
         self._triton.tick()
         self._check_liveness()
         process_tree.reap_adopted(OWN)
-        self._tend_triton()
+        self._embedded.tend()
         for order in self._kill_pipe.read():
-            killed = self._kill_stubs(order)
+            killed = self._embedded.kill_stubs(order)
             if isinstance(order, KillModel):
                 self._say(f"{order.model}: {killed} stuck process{'' if killed == 1 else 'es'} killed")
             elif killed:
@@ -108,12 +98,12 @@ class Supervisor:
         # From now on silence is a hang, and no start that takes long.
         self._liveness.answered = True
 
-    def stop(self, listener: socket.socket, signals: StopSignals) -> None:
+    def stop(self, listener: socket.socket, signals: StopSignals, drain_seconds: float = 0.0) -> None:
         """End the adapter, which drains after SIGTERM or SIGHUP and finishes what it accepted, then Triton.
 
         Waits for the drain and 20 s at most.
         """
-        drain = self._drain_seconds if signals.first in (signal.SIGTERM, signal.SIGHUP) else 0.0
+        drain = drain_seconds if signals.first in (signal.SIGTERM, signal.SIGHUP) else 0.0
         deadline = time.monotonic() + drain + _STOP_SECONDS
         # Its last copy is the adapter's now: when that stops listening, clients are refused and do not wait.
         listener.close()
@@ -145,6 +135,6 @@ class Supervisor:
         self._liveness.tick()
         if self._liveness.answered:
             self._triton.mark_healthy()
-        bound = self._hang_seconds if self._liveness.answered else max(self._hang_seconds, _START_SECONDS)
+        bound = self._liveness.bound_seconds
         if self._liveness.silent_seconds >= bound:
             self._triton.restart(f"did not answer for {bound:g} s and was killed")

@@ -11,21 +11,24 @@ import time
 from collections.abc import Callable
 
 _PERIOD_SECONDS = 1.0
+# How long a Triton may take to its first answer, where a hung one is given less.
+_START_SECONDS = 60.0
 _QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class TritonLiveness:
-    """Asks one Triton, at host:port or unix:path.
+    """Asks one Triton, at host:port or unix:path, which hangs if it does not answer for `hang_seconds`.
 
     `silent_seconds` counts questions without an answer, and not the clock: while this process itself is stopped, or the
     machine sleeps, nobody asks.
     """
 
-    def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, address: str, hang_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.answered = False
         host, _, rest = address.rpartition(":")
         self._unix = host == "unix"
         self._address: str | tuple[str, int] = rest if self._unix else (host, int(rest))
+        self._hang_seconds = hang_seconds
         self._clock = clock
         self._silent = 0
         self._next = 0.0
@@ -37,6 +40,11 @@ class TritonLiveness:
     def silent_seconds(self) -> float:
         """For how long Triton has not answered; 0 if it did last time."""
         return self._silent * _PERIOD_SECONDS
+
+    @property
+    def bound_seconds(self) -> float:
+        """For how long Triton may be silent; one that has not answered yet may be starting."""
+        return self._hang_seconds if self.answered else max(self._hang_seconds, _START_SECONDS)
 
     @property
     def asking(self) -> bool:

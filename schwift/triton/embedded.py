@@ -121,17 +121,14 @@ class EmbeddedTriton:
         # A key for each serve, unless somebody else is to know it.
         self.key_file = settings.triton_key_file or work.path / "triton.key"
         self._key = triton_key.ensure(self.key_file)
-        self._sockets = where.files
+        self.where = where
         self._mark = f"{work.mark}/triton"
         # Known to us alone, so that what a killed Triton leaves in shared memory is ours to remove.
         self._shm_prefix = f"{work.mark}-"
         backends = work.path / "backends"
         lay_out_backends(found, backends)
         log_folder = settings.log_directory if settings.debug_mode else work.path
-        try:
-            log_folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ServeError(f"LOG_DIRECTORY: {log_folder} cannot be made: {error.strerror}") from error
+        make_log_folder(log_folder)
         command = command_line(found, settings, backends, where, self._shm_prefix, caching)
         self._command = [sys.executable, "-I", sealed_start.__file__, str(self.key_file), *command]
         self._command.append(f"--exit-timeout-secs={EXIT_SECONDS}")
@@ -144,7 +141,7 @@ class EmbeddedTriton:
         """Begin a life of it, on the same addresses each time."""
         log_rotation.set_aside(self._log)
         # Left by one that was killed.
-        for path in self._sockets:
+        for path in self.where.files:
             path.unlink(missing_ok=True)
         return ProcessGroup("Triton", self._command, self._environment, self._log)
 
@@ -171,6 +168,14 @@ class EmbeddedTriton:
         pids = [pid for pid, model in found.items() if order in (EndProcess(pid), KillModel(model))]
         process_tree.kill(pids)
         return len(pids)
+
+
+def make_log_folder(folder: Path) -> None:
+    """Make the folder of Triton's log. Raises ServeError if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServeError(f"LOG_DIRECTORY: {folder} cannot be made: {error.strerror}") from error
 
 
 def trace_options(settings: Settings) -> list[str]:

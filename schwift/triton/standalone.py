@@ -8,13 +8,12 @@ import uuid
 from pathlib import Path
 from typing import NoReturn
 
-from converter.errors import ServeError
 from converter.schema import triton_key
 from converter.schema.manifest import read_manifest
 from converter.schema.settings import Settings
 from schwift import log_rotation
 from schwift.triton import addresses, sealed_start
-from schwift.triton.embedded import Ports, bind, command_line, environment_for, lay_out_backends
+from schwift.triton.embedded import Ports, bind, command_line, environment_for, lay_out_backends, make_log_folder
 from schwift.triton.installation import Installation, locate
 
 # A container is given 20 s to stop (docker-compose.yml), and the processes of many models end one after another.
@@ -66,10 +65,7 @@ def standalone_command(
     command = command_line(found, settings, backends, where, f"schwift-{uuid.uuid4().hex[:12]}-", caching)
     command.append(f"--exit-timeout-secs={EXIT_SECONDS}")
     if settings.debug_mode:
-        try:
-            settings.log_directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ServeError(f"LOG_DIRECTORY: {settings.log_directory} cannot be made: {error.strerror}") from error
+        make_log_folder(settings.log_directory)
         command.append(f"--log-file={triton_log(settings)}")
     return command
 

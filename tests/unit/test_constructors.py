@@ -10,16 +10,17 @@ ROOT = Path(__file__).resolve().parents[2]
 MOST_PARAMETERS = 6
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted((ROOT / "adapter").rglob("*.py")):
-        yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+def trees(*packages: str) -> Iterator[tuple[str, ast.Module]]:
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
 
 
-def test_constructors_of_the_adapter_take_few_parameters() -> None:
+def test_constructors_take_few_parameters() -> None:
     """Dataclasses, which hold what belongs together, have none that is written."""
     found = [
         f"{path}: {node.name} takes {count}"
-        for path, tree in trees()
+        for path, tree in trees("adapter", "converter", "schwift", "triton_repo_template")
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
         for function in node.body
@@ -33,7 +34,7 @@ def test_nothing_of_the_adapter_makes_what_it_was_not_given() -> None:
     """`x or X()`: wiring.py and app.py make everything, once."""
     found = [
         f"{path}:{node.lineno}"
-        for path, tree in trees()
+        for path, tree in trees("adapter")
         for node in ast.walk(tree)
         if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) and isinstance(node.values[0], ast.Name)
         if isinstance(made := node.values[-1], ast.Call) and isinstance(made.func, ast.Name)

@@ -18,6 +18,7 @@ from schwift.kill_pipe import KillPipe
 from schwift.process_group import ProcessGroup
 from schwift.restarting import RestartingProcess
 from schwift.supervisor import StopSignals, Supervisor
+from schwift.triton.embedded import EmbeddedTriton
 from schwift.triton_liveness import TritonLiveness
 from tests.support.processes import alive, wait_until
 
@@ -71,8 +72,8 @@ while True:
 class Silence(TritonLiveness):
     """A liveness that is told what it would have heard."""
 
-    def __init__(self) -> None:
-        super().__init__("127.0.0.1:1")
+    def __init__(self, hang_seconds: float) -> None:
+        super().__init__("127.0.0.1:1", hang_seconds)
 
     def tick(self) -> None:
         pass
@@ -81,27 +82,39 @@ class Silence(TritonLiveness):
         self.answered, self._silent = answered, silent
 
 
+class Tended(EmbeddedTriton):
+    """A Triton of which is noted how often it was tended, and what was to be killed."""
+
+    def __init__(self) -> None:
+        self.tended = 0
+        self.killed: list[KillOrder] = []
+
+    def tend(self) -> None:
+        self.tended += 1
+
+    def kill_stubs(self, order: KillOrder) -> int:
+        """The first number is of no process of a model."""
+        self.killed.append(order)
+        return 0 if order == EndProcess(1) else len(self.killed)
+
+
 class Owned:
     """A supervisor of two programs; `now` is the clock of both."""
 
     def __init__(self, folder: Path, code: str = SLEEP, hang_seconds: float = 5) -> None:
         self.now = 1000.0
         self.said: list[str] = []
-        self.tended = 0
-        self.killed: list[KillOrder] = []
+        self.embedded = Tended()
         self.groups: dict[str, list[ProcessGroup]] = {"Triton": [], "the adapter": []}
-        self.liveness = Silence()
+        self.liveness = Silence(hang_seconds)
         self.kill_pipe = KillPipe()
         self.notes = folder / "notes"
         self.listener = socket.create_server(("127.0.0.1", 0))
         self._code = code
         self.supervisor = Supervisor(
-            self._restarting("Triton"), self._restarting("the adapter"), self.liveness, self.kill_pipe,
-            self._kill_stubs, self._tend, hang_seconds, self.said.append,
+            self._restarting("Triton"), self._restarting("the adapter"), self.embedded, self.liveness,
+            self.kill_pipe, self.said.append,
         )  # fmt: skip
-
-    def _tend(self) -> None:
-        self.tended += 1
 
     def ready(self) -> None:
         self.supervisor.start()
@@ -126,11 +139,6 @@ class Owned:
             return self.groups[name][-1]
 
         return RestartingProcess(name, start, lambda: None, self.said.append, lambda: self.now)
-
-    def _kill_stubs(self, order: KillOrder) -> int:
-        """The first number is of no process of a model."""
-        self.killed.append(order)
-        return 0 if order == EndProcess(1) else len(self.killed)
 
 
 def signals(*numbers: int) -> StopSignals:
@@ -181,10 +189,10 @@ def test_a_triton_that_ends_once_a_model_was_ready_is_started_again_though_it_ne
 
 def test_triton_is_tended_at_each_tick(owned: Owned) -> None:
     owned.ready()
-    before = owned.tended
+    before = owned.embedded.tended
     for _ in range(3):
         owned.supervisor.tick()
-    assert owned.tended == before + 3
+    assert owned.embedded.tended == before + 3
 
 
 def test_a_triton_that_does_not_answer_is_killed_at_the_bound_and_not_before(owned: Owned) -> None:
@@ -234,7 +242,7 @@ def test_orders_of_the_adapter_are_carried_out_and_said(owned: Owned) -> None:
     owned.ready()
     os.write(owned.kill_pipe.write_end, b"kill m_direct\nrm -rf /\nkill m\n")
     owned.supervisor.tick()
-    assert owned.killed == [KillModel("m_direct"), KillModel("m")]
+    assert owned.embedded.killed == [KillModel("m_direct"), KillModel("m")]
     assert owned.said == ["m_direct: 1 stuck process killed", "m: 2 stuck processes killed"]
 
 
@@ -242,7 +250,7 @@ def test_one_process_is_killed_by_its_number_and_what_is_none_of_ours_is_not_spo
     owned.ready()
     os.write(owned.kill_pipe.write_end, b"end 1\nend 4711\n")
     owned.supervisor.tick()
-    assert owned.killed == [EndProcess(1), EndProcess(4711)]
+    assert owned.embedded.killed == [EndProcess(1), EndProcess(4711)]
     assert owned.said == ["process 4711, which nobody could reach any more, killed"]
 
 
@@ -281,10 +289,10 @@ def test_a_signal_during_the_drain_is_passed_on_and_triton_is_looked_after_meanw
     stopping = threading.Thread(target=owned.supervisor.stop, args=(owned.listener, came))
     stopping.start()
     wait_until(lambda: owned.notes.exists() and owned.notes.read_text() == "15\n")
-    before = owned.tended
-    wait_until(lambda: owned.tended > before)
+    before = owned.embedded.tended
+    wait_until(lambda: owned.embedded.tended > before)
     os.write(owned.kill_pipe.write_end, b"kill m\n")
-    wait_until(lambda: owned.killed == [KillModel("m")])
+    wait_until(lambda: owned.embedded.killed == [KillModel("m")])
     came.note(signal.SIGINT)
     stopping.join(20)
     assert not stopping.is_alive()

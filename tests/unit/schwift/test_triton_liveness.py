@@ -18,7 +18,7 @@ class Asked:
     def __init__(self) -> None:
         self.now = 100.0
         self.listening = socket.create_server(("127.0.0.1", 0))
-        self.liveness = TritonLiveness(f"127.0.0.1:{self.listening.getsockname()[1]}", lambda: self.now)
+        self.liveness = TritonLiveness(f"127.0.0.1:{self.listening.getsockname()[1]}", 5, lambda: self.now)
 
     def question(self) -> socket.socket:
         """The next connection, once the whole question has come."""
@@ -132,7 +132,7 @@ def test_a_triton_on_a_unix_socket_is_asked_there(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "http.sock"))
         listening.listen()
-        liveness = TritonLiveness(f"unix:{tmp_path / 'http.sock'}", lambda: 100.0)
+        liveness = TritonLiveness(f"unix:{tmp_path / 'http.sock'}", 5, lambda: 100.0)
         liveness.tick()
         connection, _ = listening.accept()
         with connection:
