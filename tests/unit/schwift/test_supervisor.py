@@ -25,7 +25,7 @@ from tests.support.processes import alive, wait_until
 SLEEP = "import time; time.sleep(100)"
 # Ends well after the signal, and notes that it did.
 ORDERLY = """
-import os, pathlib, signal, sys
+import os, pathlib, signal, sys, time
 def end(*_):
     with open(sys.argv[1], "a") as file:
         file.write(sys.argv[2] + "\\n")
@@ -33,13 +33,14 @@ def end(*_):
 signal.signal(signal.SIGTERM, end)
 pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
 while True:
-    signal.pause()
+    # Not `pause`: a signal that comes just before it would not be seen.
+    time.sleep(0.02)
 """
 
 
 # Notes the signal that ended it.
 WHICH = """
-import pathlib, signal, sys
+import pathlib, signal, sys, time
 def end(number, _):
     with open(sys.argv[1], "a") as file:
         file.write(f"{sys.argv[2]} {number}\\n")
@@ -48,11 +49,12 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     signal.signal(number, end)
 pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
 while True:
-    signal.pause()
+    # Not `pause`: a signal that comes just before it would not be seen.
+    time.sleep(0.02)
 """
 # An adapter that ends at the second signal, and a Triton that ends at once.
 SECOND = """
-import pathlib, signal, sys
+import pathlib, signal, sys, time
 notes = []
 def end(number, _):
     if sys.argv[2] == "Triton":
@@ -65,7 +67,8 @@ for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, end)
 pathlib.Path(sys.argv[1] + sys.argv[2]).touch()
 while True:
-    signal.pause()
+    # Not `pause`: a signal that comes just before it would not be seen.
+    time.sleep(0.02)
 """
 
 
