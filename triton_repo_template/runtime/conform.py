@@ -106,6 +106,13 @@ def encode_text(array: Array, name: str) -> Array:
     return flat.reshape(array.shape)
 
 
+def decode_inputs(arrays: Arrays, inputs: Sequence[TensorConfig]) -> Arrays:
+    """Return the inputs as models expect them, strings as str."""
+    return {
+        item.name: decode_text(arrays[item.name]) if item.dtype == "object" else arrays[item.name] for item in inputs
+    }
+
+
 def decode_text(array: Array) -> Array:
     """Make an object array of str, as models expect strings."""
     flat = np.empty(array.size, dtype=np.object_)

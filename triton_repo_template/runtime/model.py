@@ -12,7 +12,7 @@ from typing import Any
 from . import triton_io
 from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig
-from .conform import conform, decode_text
+from .conform import conform, decode_inputs
 from .errors import as_model_error
 from .loaders import load_predictor
 from .threads import available_cores, limit_environment, limit_loaded, threads_per_instance
@@ -49,10 +49,7 @@ class TritonPythonModel:
     def _call(self, arrays: Arrays) -> Arrays:
         rows = rows_of(arrays)
         started = time.monotonic()
-        inputs = {
-            item.name: decode_text(arrays[item.name]) if item.dtype == "object" else arrays[item.name]
-            for item in self._config.inputs
-        }
+        inputs = decode_inputs(arrays, self._config.inputs)
         try:
             result = conform(self._predict(inputs), self._config.outputs, rows)
         except (Exception, SystemExit) as error:

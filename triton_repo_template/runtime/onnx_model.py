@@ -17,7 +17,7 @@ import onnxruntime as ort
 from . import triton_io
 from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig
-from .conform import conform, decode_text
+from .conform import conform, decode_inputs
 from .errors import BadModelOutput, LoadError
 from .threads import available_cores
 
@@ -55,11 +55,7 @@ class TritonPythonModel:
         return [triton_io.response(result) for result in call_joined(items, self._call)]
 
     def _call(self, arrays: Arrays) -> Arrays:
-        feeds = {
-            item.name: decode_text(arrays[item.name]) if item.dtype == "object" else arrays[item.name]
-            for item in self._config.inputs
-        }
-        results = self._session.run(self._outputs, feeds)
+        results = self._session.run(self._outputs, decode_inputs(arrays, self._config.inputs))
         for item, result in zip(self._config.outputs, results, strict=True):
             # As the C++ backend does: a graph's types are its own, nothing is cast.
             if item.dtype != "object" and result.dtype != item.dtype:
