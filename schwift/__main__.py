@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
-from converter.schema import lossy_stream
+from converter.__main__ import run
 from schwift import cli
 
 
 def main() -> None:
-    """Run the command line, with files that are this user's alone and output that never fails."""
-    # What is written holds models, keys and clients' rows: it is for this user alone.
-    os.umask(0o077)
-    lossy_stream.take_over_standard_streams()
-    cli.main()
+    """Run all commands."""
+    run(cli.main)
 
 
 if __name__ == "__main__":
