@@ -92,10 +92,7 @@ def plan_repository(
 
 
 def plan_rollback(name: str, old: Workspace) -> BuildPlan:
-    """Plan to serve the version of a model before the one that is served.
-
-    Raises ConfigError if there is none, RepositoryError if it is damaged, or if there is no repository.
-    """
+    """Plan to serve the version of a model before the served one. Raises ConfigError and RepositoryError."""
     manifest = read_current(old.output)
     if manifest is None:
         raise RepositoryError(f"{old.output}: nothing is built here: `schwift build-repo` builds")

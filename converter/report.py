@@ -8,10 +8,7 @@ from converter.table import format_table
 
 
 def report(plan: BuildPlan, written: bool = True) -> str:
-    """Format a table with a line per model, the notes, and what became of the repository.
-
-    A plan that is not `written` lists each change that it would make.
-    """
+    """Format a line per model, the notes, and what became of the repository, or would become if not `written`."""
     rows = [
         [
             entry.name,

@@ -53,10 +53,7 @@ def cut(path: Path) -> None:
 
 
 def keep_cutting(path: Path) -> None:
-    """Have a process of its own cut the log until this one ends, which is about to become Triton.
-
-    If the disk is full, it goes on trying.
-    """
+    """Have a process of its own cut the log, on a full disk too, until this one ends, which is to become Triton."""
     parent = os.getpid()
     if os.fork() != 0:
         return

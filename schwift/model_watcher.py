@@ -1,7 +1,4 @@
-"""`schwift serve --watch`: looks at models/ each second, and reloads once a change is over.
-
-By polling: it works on every file system, network and container mounts included, and models are few files.
-"""
+"""`schwift serve --watch`: looks at models/ each second, on any file system, and reloads once a change is over."""
 
 from __future__ import annotations
 

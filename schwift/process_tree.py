@@ -36,7 +36,7 @@ def members(mark: str) -> list[int]:
     for name in os.listdir(_PROC):
         if not name.isdigit() or int(name) == os.getpid():
             continue
-        # Of another user, or gone meanwhile: none of ours.
+        # Another user's, or gone meanwhile: none of ours.
         with contextlib.suppress(OSError):
             variables = _read(name, "environ")
             if any(variable == line or variable.startswith(line + b"/") for variable in variables):

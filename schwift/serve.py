@@ -140,10 +140,7 @@ def _signals() -> Iterator[StopSignals]:
 
 
 def _build(settings: Settings, work: WorkFolder, stop: StopSignals) -> int:
-    """Build in a process of its own: what the build imports is not kept in memory while serving.
-
-    Isolated (-I), as the adapter is: modules in the current folder must not stand in for ours.
-    """
+    """Build in a process of its own, as isolated as the adapter: what the build imports is not kept while serving."""
     command = [sys.executable, "-I", "-m", "converter", "build-repo"]
     command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
     environment = process_tree.marked({**os.environ, "TMPDIR": str(work.path)}, f"{work.mark}/build")

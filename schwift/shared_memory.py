@@ -19,7 +19,7 @@ _SHM = Path("/dev/shm")
 _PERIOD_SECONDS = 2.0
 # Triton notices a dead process after a second or two, and touches its memory no more.
 _ABANDONED_SECONDS = 10.0
-# Of fallocate(2): keep the size, and give back the pages, which read as zeros from then on.
+# For fallocate(2): keep the size, and give back the pages, which read as zeros from then on.
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)

@@ -99,10 +99,7 @@ class Supervisor:
         self._liveness.answered = True
 
     def stop(self, listener: socket.socket, signals: StopSignals, drain_seconds: float = 0.0) -> None:
-        """End the adapter, which drains after SIGTERM or SIGHUP and finishes what it accepted, then Triton.
-
-        Waits for the drain and 20 s at most.
-        """
+        """End the adapter, which drains after SIGTERM or SIGHUP, then Triton; waits for the drain and 20 s at most."""
         drain = drain_seconds if signals.first in (signal.SIGTERM, signal.SIGHUP) else 0.0
         deadline = time.monotonic() + drain + _STOP_SECONDS
         # Its last copy is the adapter's now: when that stops listening, clients are refused and do not wait.

@@ -1,7 +1,4 @@
-"""Whether Triton still answers: a question each second, and never a wait for the answer.
-
-No thread for it, since the supervisor forks.
-"""
+"""Whether Triton still answers: a question each second, without a thread, since the supervisor forks."""
 
 from __future__ import annotations
 

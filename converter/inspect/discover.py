@@ -17,9 +17,9 @@ CONFIG_NAME = "model_config.yaml"
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model's folder. `files` are relative to it, sorted; `config` is the YAML's path as users see it.
+    """A model's folder: `config` is the YAML's path as users see it, `files` are relative to it and sorted.
 
-    `originals` are the files as they were when they were found, where links end.
+    `originals` are the files as they were found, where links end.
     """
 
     spec: ModelSpec
@@ -48,10 +48,7 @@ class Discovery:
 
 
 def discover(models: Path, links: Path | None = None) -> Discovery:
-    """Read every `models/<folder>/*.yaml`. Links may end in `models`, and in the folder `links`.
-
-    Raises ConfigError with all problems of all files at once, so that one run shows them all.
-    """
+    """Read every `models/<folder>/*.yaml`; links may end there and in `links`. Raises ConfigError with all problems."""
     if not models.is_dir():
         raise ConfigError(f"{models}: no such folder: name the folder that holds the models with --models")
     problems: list[str] = []

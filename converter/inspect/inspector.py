@@ -49,10 +49,9 @@ FACTS = TypeAdapter(ModelFacts)
 def inspect_all(
     sources: tuple[ModelSource, ...], scratch: Path, jobs: int, left_out: list[str] | None = None
 ) -> dict[str, ModelFacts]:
-    """Find the facts of each model, by name.
+    """Find the facts of each model, by name. Raises ArtifactError with the problems of all.
 
-    With `left_out`, a model whose library is not installed has no facts, and its problem goes there. Raises
-    ArtifactError with the problems of all models.
+    With `left_out`, a model whose library is not installed has no facts, and its problem goes there.
     """
     # A process starts as long as a few models take.
     lanes = max(1, min(jobs, -(-len(sources) // 2)))

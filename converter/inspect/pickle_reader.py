@@ -18,6 +18,7 @@ import pickle
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,19 +53,16 @@ def most_inflated(size: int) -> int:
     return _FREE_INFLATED + _MOST_RATIO * size
 
 
+@dataclass
 class Contents:
     """`names` are the classes and functions by module; `sklearn` are the versions that its estimators were saved by."""
 
-    def __init__(self) -> None:
-        self.names: set[tuple[str, str]] = set()
-        self.sklearn: set[str] = set()
+    names: set[tuple[str, str]] = field(default_factory=set)
+    sklearn: set[str] = field(default_factory=set)
 
 
 def read(path: Path) -> Contents:
-    """Read what a file names.
-
-    Raises DamagedPickle if it is no pickle, is cut short, or fails the checksum of its compression, and TooLarge.
-    """
+    """Read what a file names. Raises TooLarge, and DamagedPickle also if a checksum of its compression fails."""
     contents = Contents()
     try:
         with open(path, "rb") as raw:
@@ -135,14 +133,10 @@ class _Counted:
 
 
 class _StandIn:
-    """Stands for any object, and remembers what is done to it only if that matters here."""
+    """Stands for any object, class or function; `kind` is the name of what made it, if that has one."""
 
     def __init__(self, kind: tuple[str, str] | None = None) -> None:
         self.kind = kind
-
-
-class _Global(_StandIn):
-    """A class or a function."""
 
 
 # typeshed knows only the C unpickler, which cannot be overridden opcode by opcode.
@@ -165,7 +159,7 @@ class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
                 (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
             )
         self._contents.names.add((module, name))
-        return _Global((module, name))
+        return _StandIn((module, name))
 
     def persistent_load(self, pid: Any) -> Any:
         return _StandIn()
@@ -178,8 +172,7 @@ class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
 
     def load_reduce(self) -> None:
         args = self.stack.pop()
-        function = self.stack[-1]
-        kind = getattr(function, "kind", None)
+        kind = getattr(self.stack[-1], "kind", None)
         self.stack[-1] = _numpy_dtype(args) if kind == ("numpy", "dtype") else _StandIn(kind)
 
     def load_newobj(self) -> None:
@@ -209,30 +202,26 @@ class _Reader(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
         self.append(bytearray(data))
 
     def load_append(self) -> None:
-        self._extend([self.stack.pop()])
+        self.load_appends([self.stack.pop()])
 
-    def load_appends(self) -> None:
-        self._extend(self.pop_mark())
+    def load_appends(self, items: list[Any] | None = None) -> None:
+        items = self.pop_mark() if items is None else items
+        if isinstance(self.stack[-1], list):
+            self.stack[-1].extend(items)
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._set([key, value])
+        self.load_setitems([key, value])
 
-    def load_setitems(self) -> None:
-        self._set(self.pop_mark())
+    def load_setitems(self, items: list[Any] | None = None) -> None:
+        items = self.pop_mark() if items is None else items
+        if isinstance(self.stack[-1], dict):
+            self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def load_additems(self) -> None:
         items = self.pop_mark()
         if isinstance(self.stack[-1], set):
             self.stack[-1].update(items)
-
-    def _extend(self, items: list[Any]) -> None:
-        if isinstance(self.stack[-1], list):
-            self.stack[-1].extend(items)
-
-    def _set(self, items: list[Any]) -> None:
-        if isinstance(self.stack[-1], dict):
-            self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def _pass_over(self, state: Mapping[str, Any]) -> None:
         """Pass over the bytes of an array that lie here in the file."""

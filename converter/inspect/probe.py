@@ -15,10 +15,7 @@ from typing import Any
 
 
 def compile_torch(path: Path, target: Path, import_root: Path, examples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Turn an `nn.Module` saved whole into TorchScript at `target`: scripted, or traced on zeros.
-
-    `examples` has the shape and dtype of each input.
-    """
+    """Turn an `nn.Module` saved whole into TorchScript: scripted, or traced on zeros of these shapes and dtypes."""
     import torch
 
     sys.path[:0] = [str(import_root), str(import_root.parent.parent)]

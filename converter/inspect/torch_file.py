@@ -23,10 +23,7 @@ _PROBE_SECONDS = 120
 
 
 def compile_eager(source: ModelSource, path: Path, scratch: Path) -> Path | None:
-    """Compile a trusted eager module, and return the file; None if the model is TorchScript already.
-
-    Raises ArtifactError if the file is damaged, a state dict, or not trusted.
-    """
+    """Compile a trusted eager module, and return the file; None if it is TorchScript already. Raises ArtifactError."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

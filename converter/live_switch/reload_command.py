@@ -24,10 +24,7 @@ Say = Callable[[str], None]
 
 
 def follow_server(settings: Settings, models: Path | None = None, repository: Path | None = None) -> Settings:
-    """Return the settings with the folders that the running server serves; those that are given here win.
-
-    Raises NothingServed.
-    """
+    """Return the settings with the folders that the server serves, if none are given here. Raises NothingServed."""
     with connect(settings) as control:
         served = control.folders()
     return settings.model_copy(

@@ -21,10 +21,7 @@ from converter.schema.manifest import TRIAL_MARK, ModelEntry
 
 @contextlib.contextmanager
 def lay_out_trial_names(entries: Sequence[ModelEntry], build: Path, served: Path) -> Iterator[str]:
-    """Lay out `<Triton model><suffix>` for these models of `build` meanwhile, and give the suffix.
-
-    They lie in both builds, since Triton reads whichever is switched to.
-    """
+    """Lay out `<Triton model><suffix>` for these models meanwhile, in both builds, of which Triton may read either."""
     # New each time: a load that hangs keeps its name busy.
     suffix = f"{TRIAL_MARK}{secrets.token_hex(4)}"
     try:

@@ -34,10 +34,9 @@ class BuildOptions:
 
 
 def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str) -> ModelContent:
-    """Plan one model, whichever number its version will have.
+    """Plan one model, whatever its version's number. Raises ArtifactError if the config and the file do not fit.
 
-    `wake_key` is the secret mark of its wake-ups (runtime/wake.py). Raises ArtifactError if the config and the file do
-    not fit.
+    `wake_key` is the secret mark of its wake-ups (runtime/wake.py).
     """
     spec = source.spec
     tensors = resolve(source, facts)

@@ -20,8 +20,3 @@ def list_runtime_files() -> dict[str, Path]:
 def find_entry_point(kind: str) -> Path:
     """Find the model.py of the `front` or the `model`; neither holds logic."""
     return TEMPLATE_ROOT / kind / "model.py"
-
-
-def onnxruntime_backend() -> Path:
-    """Find the model.py of the Python-based onnxruntime backend, for the embedded Triton."""
-    return TEMPLATE_ROOT / "backends" / "onnxruntime" / "model.py"

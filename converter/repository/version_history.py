@@ -130,10 +130,7 @@ def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan
 
 
 def restore_version(name: str, old: Manifest, root: Path) -> Plan:
-    """Plan the version of a model before the served one, which is kept above it.
-
-    Raises ConfigError if there is none, RepositoryError if one of the two is damaged.
-    """
+    """Plan a model's version before the served one, which is kept above it. Raises ConfigError, RepositoryError."""
     known = [entry.name for entry in old.models]
     history = VersionHistory(name, old, root)
     served = history.find_served()

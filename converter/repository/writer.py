@@ -26,10 +26,7 @@ _RENAME_EXCHANGE = 2
 
 
 def commit(plan: BuildPlan) -> None:
-    """Write the repository and switch to it, if it differs from the one that is there.
-
-    Raises RepositoryError if it cannot be written, and leaves the old one as it was.
-    """
+    """Write the repository and switch to it, if it differs. Raises RepositoryError, and leaves the old one as it is."""
     if plan.changes:
         with stage(plan) as new:
             new.switch()
@@ -87,7 +84,7 @@ def _write_new(plan: BuildPlan, builds: Path) -> Path:
     try:
         for name, file in (*plan.files.items(), *read_files({FILENAME: plan.manifest.to_json()}).items()):
             _write_file(partial / name, file)
-        _sync_folder(partial)
+        _sync(partial)
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -103,11 +100,7 @@ def _write_file(path: Path, file: PlannedFile) -> None:
         copy_regular_file(file.content, path)
         if digest(path) != file.digest:
             raise RepositoryError(f"{file.content} changed while it was copied: build again")
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(path)
 
 
 def copy_regular_file(source: Path, path: Path) -> None:
@@ -139,7 +132,7 @@ def _switch(output: Path, target: Path) -> None:
         shutil.rmtree(link)
     else:
         os.replace(link, output)
-    _sync_folder(output.parent)
+    _sync(output.parent)
 
 
 def _exchange(one: Path, other: Path) -> None:
@@ -151,8 +144,8 @@ def _exchange(one: Path, other: Path) -> None:
         raise OSError(code, f"{os.strerror(code)}, moving away the plain folder that is there: remove it")
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

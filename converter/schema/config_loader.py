@@ -38,10 +38,7 @@ _MODEL_AT: dict[tuple[str, ...], type[BaseModel]] = {
 
 
 def load_spec(path: Path, shown: Path | str | None = None) -> ModelSpec:
-    """Read one model's YAML file. `shown` is the name used in messages, by default the path itself.
-
-    Raises ConfigError with a line for each problem.
-    """
+    """Read one model's YAML file, called `shown` in messages. Raises ConfigError with a line for each problem."""
     label = str(shown if shown is not None else path)
     raw = _read(path, label)
     try:
@@ -90,8 +87,8 @@ class _Reader:
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             raise ConfigError(
-                f"{self._label}:{line}: the character {_shown(text[error.position])} cannot stand in YAML: remove it, "
-                "or write it as an escape in double quotes"
+                f"{self._label}:{line}: the character U+{ord(text[error.position]):04X} cannot stand in YAML: "
+                "remove it, or write it as an escape in double quotes"
             ) from error
         try:
             node = loader.get_single_node()
@@ -102,7 +99,7 @@ class _Reader:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise ConfigError(f"{self._label}:{line}: not valid YAML: {error.problem}") from error
         except RecursionError as error:
-            # Of the last value that was reached, or of where the parser was before there was any.
+            # The line of the last value that was reached, else of the parser.
             line = next(reversed(self._lines.values()), loader.line + 1)
             raise ConfigError(f"{self._label}:{line}: nested too deeply, or an anchor within itself") from error
         except (yaml.YAMLError, ValueError) as error:
@@ -123,17 +120,19 @@ class _Reader:
         return self._scalar(loader, node, path)
 
     def _scalar(self, loader: yaml.SafeLoader, node: yaml.Node, path: Path_) -> Any:
-        line = node.start_mark.line + 1
+        where = f"{self._label}:{node.start_mark.line + 1}: {_dotted(path)}"
         try:
             value = loader.construct_object(node)
+            if isinstance(value, str):
+                value.encode()
         except yaml.YAMLError:
             raise
+        except UnicodeEncodeError as error:
+            raise ConfigError(f"{where}: the text cannot be written as UTF-8") from error
         except Exception as error:
             # PyYAML lets whatever a tag's reader raises through: KeyError, IndexError, ValueError.
             tag = str(node.tag).rpartition(":")[2]
-            raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: this is not a {tag}") from error
-        if isinstance(value, str) and not _is_utf8(value):
-            raise ConfigError(f"{self._label}:{line}: {_dotted(path)}: the text cannot be written as UTF-8")
+            raise ConfigError(f"{where}: this is not a {tag}") from error
         return value
 
     def _mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
@@ -154,18 +153,6 @@ class _Reader:
             self._lines[here] = line
             result[key] = self._value(loader, value_node, here)
         return result
-
-
-def _shown(character: str) -> str:
-    return f"U+{ord(character):04X}"
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _dotted(path: Sequence[str | int]) -> str:

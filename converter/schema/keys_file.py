@@ -82,10 +82,7 @@ def valid_name(name: str) -> bool:
 
 
 def read_keys(path: Path) -> tuple[ApiKey, ...]:
-    """Read all keys of a file.
-
-    Raises ConfigError naming the file, its fault and the remedy; nothing of its content.
-    """
+    """Read all keys of a file. Raises ConfigError naming the file, its fault and the remedy; none of its content."""
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_mode & _WRITABLE_BY_OTHERS:

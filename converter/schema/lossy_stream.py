@@ -1,7 +1,4 @@
-"""Output that never fails: what a full disk or a closed pipe cannot take is counted, and that is said once it can be.
-
-A server must not end because a line about it has nowhere to go.
-"""
+"""Output that never fails, as no server must end for a line about it: lost lines are counted, and said later."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`model_config.yaml` as types: frozen, and a key that is not known is an error.
-
-The keys of the first SchwiftServe work unchanged; every other key has a default.
-"""
+"""`model_config.yaml` as types: frozen, with the keys of the first SchwiftServe, and no key that is not known."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
 _MOST_ROWS = 1_000_000
 # numpy's own bound, the axis of the rows included.
 _MOST_AXES = 32
-# Of one row, all inputs or all outputs together: its numbers as JSON are more than the largest body that is usual, and
+# The bound of one row, all inputs or all outputs together: as JSON it is more than the largest body that is usual, and
 # made-up rows are asked of every model.
 MOST_ROW_BYTES = 64 * 1024 * 1024
 

@@ -187,7 +187,7 @@ class Settings(BaseSettings):
 def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
     """Read the environment and `env_file`; overrides (a command's options) win unless None.
 
-    Raises ConfigError naming the variable, its value's fault, and nothing of its value's content.
+    Raises ConfigError naming the variable and its fault, and nothing of its content.
     """
     # By alias: the bare names of our own settings (HOST, …) must mean nothing in the environment.
     given = {env_name(name): value for name, value in overrides.items() if value is not None}

@@ -10,10 +10,7 @@ from converter.schema.settings import Settings
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:
-    """Make a context of TLS 1.2 and newer with Python's default ciphers; None without SCHWIFT_TLS_CERT.
-
-    Raises ConfigError if the two files are no certificate and its key.
-    """
+    """Make a context of TLS 1.2 and newer; None without a certificate. Raises ConfigError if they are no pair."""
     certificate, key = settings.tls_cert, settings.tls_key
     if certificate is None and key is None:
         return None

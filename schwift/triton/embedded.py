@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converter.errors import PortInUse, ServeError
-from converter.repository.runtime_files import RUNTIME_PACKAGE, TEMPLATE_ROOT, onnxruntime_backend
+from converter.repository.runtime_files import RUNTIME_PACKAGE, TEMPLATE_ROOT
 from converter.schema import triton_key
 from converter.schema.settings import Settings
 from converter.schema.wire import EndProcess, KillModel, KillOrder
@@ -31,7 +31,7 @@ _BACKLOG = 2048
 _LEAST_PORT, _TRIES = 20_000, 20
 # The first of the ports that the system gives out for connections: where it says so, and what it usually is.
 _PORT_RANGE, _USUAL_FIRST = Path("/proc/sys/net/ipv4/ip_local_port_range"), 32_768
-# Of calls that belong to no trace, one in so many has one of its own.
+# One in so many calls that belong to no trace has one of its own.
 _TRACE_RATE = 1000
 
 
@@ -233,7 +233,7 @@ def lay_out_backends(found: Installation, target: Path) -> None:
     (python / found.stub.name).symlink_to(found.stub)
     onnxruntime = target / "onnxruntime"
     onnxruntime.mkdir()
-    shutil.copyfile(onnxruntime_backend(), onnxruntime / "model.py")
+    shutil.copyfile(TEMPLATE_ROOT / "backends" / "onnxruntime" / "model.py", onnxruntime / "model.py")
     shutil.copytree(
         TEMPLATE_ROOT / "runtime", onnxruntime / RUNTIME_PACKAGE, ignore=shutil.ignore_patterns("__pycache__")
     )

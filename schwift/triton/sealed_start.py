@@ -16,6 +16,7 @@ NVIDIA's image has it as a script.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import platform
 import resource
@@ -35,16 +36,16 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _LIBC.ptrace.restype = ctypes.c_long
 _LIBC.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
-# Of <linux/ptrace.h>, <linux/prctl.h> and <linux/wait.h>.
+# From <linux/ptrace.h>, <linux/prctl.h> and <linux/wait.h>.
 _PTRACE_CONT, _PTRACE_DETACH, _PTRACE_SEIZE = 7, 17, 0x4206
 _PTRACE_O_TRACEEXEC, _PTRACE_EVENT_EXEC = 0x10, 4
 _PR_SET_NO_NEW_PRIVS, _PR_SET_PTRACER = 38, 0x59616D61
 _WALL = 0x40000000
-# Of <linux/seccomp.h> and <linux/filter.h>; the flag leaves the processor as quick as it is.
+# From <linux/seccomp.h> and <linux/filter.h>; the flag leaves the processor as quick as it is.
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
 _SECCOMP_RET_ERRNO, _SECCOMP_RET_ALLOW = 0x00050000, 0x7FFF0000
 _BPF_LOAD, _BPF_JUMP_IF_EQUAL, _BPF_RETURN = 0x20, 0x15, 0x06
-# Of /proc/<pid>/stat, counted from the state on.
+# A field of /proc/<pid>/stat, counted from the state on.
 _ARG_START = 45
 _POINTER = 8
 # What the kernel puts between the arrays of pointers and the texts: up to 8 KiB at random, and some 600 bytes.
@@ -107,7 +108,7 @@ def _keep_modes() -> None:
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         return
-    # Of struct seccomp_data: the number of the call, the machine, the low half of the second argument.
+    # Places in struct seccomp_data: the number of the call, the machine, the low half of the second argument.
     number, architecture, mode = 0, 4, 24
     steps = (
         (_BPF_LOAD, 0, 0, architecture),
@@ -209,11 +210,8 @@ def _turn_pointers(target: int, sealed: Sequence[int], count: int) -> None:
 
 def _places(texts: bytes, start: int) -> list[int]:
     """Where each of these texts begins, which end with a NUL."""
-    places = []
-    for text in texts.split(b"\0")[:-1]:
-        places.append(start)
-        start += len(text) + 1
-    return places
+    lengths = (len(text) + 1 for text in texts.split(b"\0")[:-1])
+    return list(itertools.accumulate(lengths, initial=start))[:-1]
 
 
 def _find(texts: bytes, name: bytes) -> int:

@@ -1,7 +1,4 @@
-"""`m`, the front: gets the batch that Triton formed, and passes it to `m_direct` in one call.
-
-It is numpy only, so that its instances are cheap, and the same for every backend.
-"""
+"""`m`, the front: passes each batch that Triton formed to `m_direct` in one call. It is numpy only, so it is cheap."""
 
 from __future__ import annotations
 
@@ -51,7 +48,7 @@ class TritonPythonModel:
         self._debug = parameters["debug"] == "1"
         self._caller: TimedCaller[Arrays] = TimedCaller()
         self._key = read_key(Path(args["model_repository"]) / args["model_version"])
-        # Of requests that we answer by ourselves.
+        # The ids of requests that we answer by ourselves.
         self._ours = (self._key, self._key + CANARY_SUFFIX)
         self._cached = parameters["caching"] == "1"
         self._wake = WakeUp(lambda: triton_io.enqueue(self._name, self._key, self._wake_inputs(), self._config.outputs))

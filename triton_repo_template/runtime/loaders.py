@@ -18,10 +18,7 @@ Predictor = Callable[[Arrays], Any]
 
 
 def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
-    """Load the model of a version folder, as the config's parameters say.
-
-    Raises LoadError with a sentence for the user where the file or a library is missing.
-    """
+    """Load the model of a version folder as the config says. Raises LoadError if the file or a library is missing."""
     parameters = config.parameters
     roots = [str(version_folder / root) for root in json.loads(parameters["import_roots"])]
     # In front, so that a user's `model.py` wins over the one of this version folder.

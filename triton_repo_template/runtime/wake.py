@@ -34,10 +34,7 @@ _MOST_OUTSTANDING = 4
 
 
 def read_key(version_folder: Path) -> str:
-    """Read the mark of this model's wake-ups: random, made by the build, and the same for all its instances.
-
-    It is in a file and not in config.pbtxt, which clients can read.
-    """
+    """Read the secret mark of this model's wake-ups, which is in a file, as clients can read config.pbtxt."""
     key = (version_folder / KEY_FILE).read_text(encoding="ascii").strip()
     if len(key) < _LEAST_KEY:
         # An empty one would match every request without an id.
@@ -83,10 +80,7 @@ class WakeUp:
                 done = self._follow()
 
     def _follow(self) -> float:
-        """Send at each of the times after the last batch, from the first one again where another batch ends.
-
-        Returns when the batch ended that all of them have followed.
-        """
+        """Send at each time after the last batch, from the first again if another ends; return when it ended."""
         last, sent = self._last, 0
         while sent < len(self._after):
             if self._stopped.wait(max(0.0, last + self._after[sent] - time.monotonic())):
