@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,14 +45,16 @@ def as_plain_folder(root: Path) -> None:
 
 
 class Failing:
-    """A function that fails at its nth call, and before that does what the one it stands for does."""
+    """A function that fails at its nth call that counts, and else does what the one it stands for does."""
 
-    def __init__(self, function: Callable[..., Any], at: int, error: BaseException) -> None:
-        self.function, self.left, self.error = function, at, error
+    def __init__(
+        self, function: Callable[..., Any], at: int, error: BaseException, counts: Callable[..., bool] = lambda *_: True
+    ) -> None:
+        self.function, self.left, self.error, self.counts = function, at, error, counts
 
     def __call__(self, *arguments: Any, **keys: Any) -> Any:
-        self.left -= 1
-        if self.left == 0:
+        self.left -= self.counts(*arguments)
+        if self.left == 0 and self.counts(*arguments):
             raise self.error
         return self.function(*arguments, **keys)
 
@@ -59,6 +62,11 @@ class Failing:
         return lambda *arguments, **keys: self(*arguments, **keys)
 
 
+def is_folder(descriptor: int) -> bool:
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
+# With a number below 0 only calls with a folder count.
 STEPS = [
     ("mkdir", Path, "mkdir", 1),
     ("later mkdir", Path, "mkdir", 5),
@@ -67,7 +75,7 @@ STEPS = [
     ("first copy", writer, "copy_regular_file", 1),
     ("later copy", writer, "copy_regular_file", 9),
     ("fsync of a file", os, "fsync", 2),
-    ("fsync of the folder", writer, "_sync_folder", 1),
+    ("fsync of the folder", os, "fsync", -1),
     ("rename of the build", Path, "rename", 1),
     ("link", Path, "symlink_to", 1),
     ("switch", os, "replace", 1),
@@ -85,7 +93,7 @@ def test_R25_failure_at_each_step_leaves_the_old_repository_and_the_next_build_w
     before = contents(tmp_path / "repo")
     add_joblib(tmp_path / "models", "a", version="2")
     with monkeypatch.context() as patch:
-        failing = Failing(getattr(owner, name), at, error)
+        failing = Failing(getattr(owner, name), abs(at), error, is_folder if at < 0 else lambda *_: True)
         patch.setattr(owner, name, failing.method())
         with pytest.raises((RepositoryError, KeyboardInterrupt)) as caught:
             build(tmp_path)
