@@ -11,17 +11,8 @@ from .errors import LoadError
 
 # Triton's names in config.pbtxt → numpy's. Strings are bytes objects in object arrays.
 NUMPY_OF = {
-    "TYPE_FP16": "float16",
-    "TYPE_FP32": "float32",
-    "TYPE_FP64": "float64",
-    "TYPE_INT8": "int8",
-    "TYPE_INT16": "int16",
-    "TYPE_INT32": "int32",
-    "TYPE_INT64": "int64",
-    "TYPE_UINT8": "uint8",
-    "TYPE_UINT16": "uint16",
-    "TYPE_UINT32": "uint32",
-    "TYPE_UINT64": "uint64",
+    **{f"TYPE_FP{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"TYPE_{kind.upper()}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
     "TYPE_BOOL": "bool",
     "TYPE_STRING": "object",
 }
