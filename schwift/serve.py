@@ -45,9 +45,7 @@ class _Stopped(Exception):
 
 
 def serve(settings: Settings, watch: bool = False) -> int:
-    """Serve until SIGINT or SIGTERM; the exit code: 0 after a signal, the build's own after a failed build.
-
-    With `watch`, changes of models/ are served as they come.
+    """Serve until SIGINT or SIGTERM, with `watch` what changes too; the exit code is 0, or a failed build's own.
 
     Raises SchwiftError if something is missing, a port is taken, or Triton or the adapter cannot start.
     """

@@ -75,23 +75,18 @@ def _check_file(path: Path, allowed: Sequence[Path]) -> SourceFile:
         real = Path(os.path.realpath(path, strict=True))
         if path.is_symlink():
             _check_inside(path, real, allowed)
-        if not stat.S_ISREG(os.stat(real, follow_symlinks=False).st_mode):
-            # Opening a device may do something, and opening a pipe waits.
-            raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it")
-        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            seen = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it") from error
+        seen = os.stat(real, follow_symlinks=False)
+        # Opening a device may do something, and opening a pipe waits.
+        if stat.S_ISREG(seen.st_mode):
+            with open(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                seen = os.fstat(file.fileno())
+            if stat.S_ISREG(seen.st_mode):
+                return SourceFile(real, _make_stamp(seen))
+    except FileNotFoundError:
+        pass
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}: let the build's user read it, or remove it"
-        ) from error
-    if not stat.S_ISREG(seen.st_mode):
-        raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it")
-    return SourceFile(real, _make_stamp(seen))
+        _refuse_unreadable(error, path)
+    raise ConfigError(f"{path}: not a regular file, or a link to nothing: remove it")
 
 
 def _check_inside(path: Path, real: Path, allowed: Sequence[Path]) -> None:
@@ -106,5 +101,7 @@ def _make_stamp(seen: os.stat_result) -> tuple[int, ...]:
     return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
 
-def _refuse_unreadable(error: OSError) -> None:
-    raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}: let the build's user read it, or remove it")
+def _refuse_unreadable(error: OSError, path: Path | None = None) -> None:
+    raise ConfigError(
+        f"{path or error.filename}: cannot be read: {error.strerror}: let the build's user read it, or remove it"
+    ) from error

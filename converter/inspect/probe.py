@@ -1,8 +1,4 @@
-"""Compiles an eager torch module, in a process of its own (converter/inspect/torch_file.py).
-
-Unpickling runs code, which must not touch the build. The answer is one JSON object on the last line of standard output;
-`error` in it is a sentence for the user.
-"""
+"""Compiles an eager torch module in a process of its own, as unpickling runs code; the answer is one line of JSON."""
 
 from __future__ import annotations
 

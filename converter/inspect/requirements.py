@@ -1,8 +1,4 @@
-"""Which libraries a model needs that are not here, or are here in another version than it was saved by.
-
-Found from names alone: of a pickle, those of its classes (converter/inspect/pickle_reader.py); of a Python model, what
-its modules import at their top. Nothing of the model runs.
-"""
+"""Which libraries a model needs that are not here, or in another version: told from names alone, nothing of it runs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Looks into models' files in processes that may take so much memory and time, and no more.
-
-A few processes do all models of a build, one after the other. One that is killed by what it reads, or takes too long,
-is told of its model alone, and the next models get another.
-"""
+"""Looks into models' files in a few bounded processes; one that ends is told of its model, the next has another."""
 
 from __future__ import annotations
 

@@ -7,21 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 
 from converter.errors import NothingServed, ReloadError
-from converter.schema.control import (
-    Answer,
-    ControlRequest,
-    Done,
-    Folders,
-    FoldersRequest,
-    Progress,
-    Refusal,
-    Served,
-    ServedRequest,
-    SettleRequest,
-    SwitchRequest,
-    TryRequest,
-    read_answer,
-)
+from converter.schema import control
 from converter.schema.settings import Settings
 from converter.schema.unix_address import address
 
@@ -39,35 +25,35 @@ class ControlClient:
         self._lines = sock.makefile("rb")
         self._say = say
 
-    def folders(self) -> Folders:
+    def folders(self) -> control.Folders:
         """Ask which folders the server serves."""
-        return self._ask(FoldersRequest(), Folders)
+        return self._ask(control.FoldersRequest(), control.Folders)
 
-    def served(self) -> Served:
+    def served(self) -> control.Served:
         """Ask which versions the server serves."""
-        return self._ask(ServedRequest(), Served)
+        return self._ask(control.ServedRequest(), control.Served)
 
     def try_build(self, build: str, models: Sequence[str], suffix: str) -> None:
         """Have the server load and try these models of a build, whose trial names end with `suffix`."""
-        self._ask(TryRequest(build=build, models=tuple(models), suffix=suffix), Done)
+        self._ask(control.TryRequest(build=build, models=tuple(models), suffix=suffix), control.Done)
 
     def switch(self) -> None:
         """Have the server serve what it tried, after the repository was switched."""
-        self._ask(SwitchRequest(), Done)
+        self._ask(control.SwitchRequest(), control.Done)
 
     def settle(self) -> None:
         """Have the server serve what the repository holds now."""
-        self._ask(SettleRequest(), Done)
+        self._ask(control.SettleRequest(), control.Done)
 
-    def _ask(self, request: ControlRequest, expected: type[Answer]) -> Answer:
+    def _ask(self, request: control.ControlRequest, expected: type[control.Answer]) -> control.Answer:
         """Return the answer. Raises ReloadError with the server's reason if it refuses, or if no answer comes."""
         try:
             self._sock.sendall(request.line)
             while line := self._lines.readline(_MOST_LINE):
-                answer = read_answer(line, expected)
-                if isinstance(answer, Progress):
+                answer = control.read_answer(line, expected)
+                if isinstance(answer, control.Progress):
                     self._say(answer.said)
-                elif isinstance(answer, Refusal):
+                elif isinstance(answer, control.Refusal):
                     raise ReloadError(answer.reason)
                 else:
                     return answer

@@ -1,8 +1,4 @@
-"""`schwift reload` and `schwift rollback`: a new build, tried by the running server, then switched to.
-
-Until the server has loaded and asked every changed model, the repository and what is served stay as they were; if
-the switch itself fails, both go back.
-"""
+"""`schwift reload` and `schwift rollback`: a build is tried by the running server, then switched to, or all stays."""
 
 from __future__ import annotations
 
@@ -38,10 +34,7 @@ def follow_server(settings: Settings, models: Path | None = None, repository: Pa
 
 
 def reload(options: BuildOptions, names: Sequence[str], say: Say, skip_missing: bool = False) -> BuildPlan:
-    """Build `models/`, or the named models of it, and have the server take what changed.
-
-    Raises NothingServed before anything is built, ConfigError of the build, and ReloadError if the server refuses.
-    """
+    """Build `models/`, or these models, and have the server take what changed. Raises ConfigError, ReloadError."""
     settings = options.settings
     _check_server(settings)
     # Other builds wait until the server is at its end with this one.

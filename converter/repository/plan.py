@@ -1,8 +1,4 @@
-"""spec + facts → one model's content, without writing anything.
-
-For a source model `m` there are two Triton models (docs/architecture.md says why):
-`m`, the front, has the dynamic batcher and the queue policy; `m_direct`, the model, has the backend.
-"""
+"""spec + facts → one model's content: the front `m` and the direct model `m_direct` (docs/architecture.md says why)."""
 
 from __future__ import annotations
 
@@ -34,10 +30,7 @@ class BuildOptions:
 
 
 def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str) -> ModelContent:
-    """Plan one model, whatever its version's number. Raises ArtifactError if the config and the file do not fit.
-
-    `wake_key` is the secret mark of its wake-ups (runtime/wake.py).
-    """
+    """Plan one model, whatever its version; `wake_key` marks its wake-ups (runtime/wake.py). Raises ArtifactError."""
     spec = source.spec
     tensors = resolve(source, facts)
     preferred = spec.preferred_batch_size or (options.settings.max_batch_size,)

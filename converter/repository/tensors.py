@@ -1,8 +1,4 @@
-"""spec + facts → the tensors of the Triton models: their names, types and shapes.
-
-If the model's file names its tensors itself (ONNX), the two are matched, and a difference is an error with
-the line to write; elsewhere the names are `features` and `predictions`.
-"""
+"""spec + facts → the tensors of the Triton models; those that an ONNX graph names are matched with the config's."""
 
 from __future__ import annotations
 

@@ -34,11 +34,7 @@ def commit(plan: BuildPlan) -> None:
 
 @contextlib.contextmanager
 def stage(plan: BuildPlan) -> Iterator[StagedBuild]:
-    """Write the new repository beside the old one, which other builds leave alone meanwhile.
-
-    It is removed in the end unless it was switched to. Raises RepositoryError if it cannot be written, and the old one
-    stays as it was.
-    """
+    """Write a new repository beside the old one, for the block unless it is switched to. Raises RepositoryError."""
     try:
         with lock_repository(plan.output) as builds:
             new = StagedBuild(plan.output, _write_new(plan, builds))

@@ -70,10 +70,7 @@ class ModelEntry(_Frozen):
 
 
 class OlderVersion(_Frozen):
-    """A version of a model that is kept to go back to; `configs` has the config.pbtxt of each of its Triton models.
-
-    A number above the served one's is of a version that was gone back from.
-    """
+    """A version beside the served one, above it if it was gone back from, with its Triton models' config.pbtxt."""
 
     entry: ModelEntry
     configs: dict[str, str]

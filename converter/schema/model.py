@@ -177,10 +177,6 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, int) else value
 
 
-def _ordered(value: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(set(value)))
-
-
 def _some_endpoint(value: Any) -> Any:
     chosen = [value] if isinstance(value, str) else value
     if not chosen:
@@ -194,7 +190,9 @@ def _some_endpoint(value: Any) -> Any:
 
 Tensors = Annotated[tuple[TensorSpec, ...], BeforeValidator(_as_list), Field(min_length=1)]
 BatchSize = Annotated[int, Field(ge=1, le=_MOST_ROWS)]
-BatchSizes = Annotated[tuple[BatchSize, ...], BeforeValidator(_one_or_many), AfterValidator(_ordered)]
+BatchSizes = Annotated[
+    tuple[BatchSize, ...], BeforeValidator(_one_or_many), AfterValidator(lambda sizes: tuple(sorted(set(sizes))))
+]
 
 
 class ModelSpec(_Strict):

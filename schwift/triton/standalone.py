@@ -25,11 +25,7 @@ _LOG_UMASK = 0o022
 
 
 def run_triton(settings: Settings, host: str) -> NoReturn:
-    """Become a tritonserver with no model loaded; the adapter loads them over gRPC.
-
-    Signals reach Triton itself, and what supervises it is the container. Raises SchwiftError where something is
-    missing or a port is taken.
-    """
+    """Become a tritonserver without models; its container supervises it. Raises SchwiftError if that cannot be."""
     found = locate()
     caching = any(entry.spec.caching for entry in read_manifest(settings.repository).models)
     ports = standard_ports(settings)

@@ -16,11 +16,9 @@ Array = npt.NDArray[Any]
 
 
 def conform(result: Any, outputs: Sequence[TensorConfig], rows: int) -> Arrays:
-    """Check what a model returned against its config, and return each output by name.
+    """Check what a model returned against its config; return each output, of shape (rows, *dims) and its dtype.
 
-    `result` is an array for one output; for several, a mapping by name or a sequence in their order.
-
-    Each becomes an array of shape (rows, *dims) and the promised dtype. (rows,) is taken for (rows, 1).
+    `result` is an array for one output; for several, a mapping by name or a sequence. (rows,) is taken for (rows, 1).
     """
     return {
         output.name: _conform(value, output, rows)

@@ -1,7 +1,4 @@
-"""The backend `onnxruntime` of the embedded Triton, in Python; containers have NVIDIA's C++ one.
-
-It reads the same config.pbtxt: default_model_filename, intra_op_thread_count, inter_op_thread_count, reshape.
-"""
+"""The backend `onnxruntime` of the embedded Triton, in Python; it reads the config.pbtxt of NVIDIA's C++ one."""
 
 from __future__ import annotations
 
