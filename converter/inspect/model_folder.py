@@ -11,6 +11,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from converter.errors import ConfigError
 
@@ -101,7 +102,7 @@ def _make_stamp(seen: os.stat_result) -> tuple[int, ...]:
     return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
 
-def _refuse_unreadable(error: OSError, path: Path | None = None) -> None:
+def _refuse_unreadable(error: OSError, path: Path | None = None) -> NoReturn:
     raise ConfigError(
         f"{path or error.filename}: cannot be read: {error.strerror}: let the build's user read it, or remove it"
     ) from error
