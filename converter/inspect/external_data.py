@@ -36,13 +36,13 @@ def find_locations(path: Path) -> set[str]:
         if content.find(_KEY) < 0:
             # Such a path stands under this word: most graphs need no walk.
             return set()
-        view = memoryview(content)
-        try:
-            return set(_walk(view, "model", 0))
-        except (IndexError, UnicodeDecodeError) as error:
-            raise DamagedGraph(str(error)) from error
-        finally:
-            view.release()
+        with memoryview(content) as view:
+            try:
+                return set(_walk(view, "model", 0))
+            except (DamagedGraph, IndexError, UnicodeDecodeError) as error:
+                why = str(error)
+    # Not within: the error's frames hold parts of the view, and while they do the file cannot be unmapped.
+    raise DamagedGraph(why)
 
 
 def _walk(data: memoryview, kind: str, depth: int) -> Iterator[str]:
