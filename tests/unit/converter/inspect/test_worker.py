@@ -1,0 +1,155 @@
+"""The process that looks into models' files, as its build speaks with it: pickled sources in, lines of JSON out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import resource
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from onnx import SparseTensorProto, TensorProto, helper
+
+from converter.inspect.discover import ModelSource
+from converter.inspect.worker import count_memory_bound
+from tests.support.forking import Fork, forked, run_as_program
+from tests.support.sample_models import add_source, classifier_graph, model_yaml
+
+MIB = 1024 * 1024
+
+
+class Worker:
+    """The worker in a fork of this process, and both ends of its pipes."""
+
+    def __init__(self, fork: Fork, questions: IO[bytes], answers: IO[bytes]) -> None:
+        self.fork = fork
+        self.questions = questions
+        self._answers = answers
+
+    def ask(self, source: ModelSource) -> Any:
+        self.questions.write(pickle.dumps(source))
+        self.questions.flush()
+        return json.loads(self._answers.readline())
+
+    def limits(self, of_what: int) -> tuple[int, int]:
+        return resource.prlimit(self.fork.pid, of_what)
+
+    def rest(self) -> bytes:
+        """All that it writes until it ends."""
+        return self._answers.read()
+
+
+@contextlib.contextmanager
+def working(scratch: Path) -> Iterator[Worker]:
+    asked, asking = os.pipe()
+    answered, answering = os.pipe()
+
+    def work() -> None:
+        os.close(asking)
+        os.close(answered)
+        os.dup2(asked, 0)
+        os.dup2(answering, 1)
+        os.close(answering)
+        with open(0, encoding="utf-8") as sys.stdin:
+            run_as_program("converter.inspect.worker", [str(scratch)])
+
+    with forked(work) as fork:
+        os.close(asked)
+        os.close(answering)
+        with open(asking, "wb") as questions, open(answered, "rb") as answers:
+            yield Worker(fork, questions, answers)
+        assert fork.wait() == 0
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    with working(tmp_path / "scratch") as one:
+        yield one
+
+
+def torch_file(pickled: bytes) -> bytes:
+    """A zip as `torch.save` writes one."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("m/data.pkl", pickled)
+        archive.writestr("m/version", "3\n")
+    return made.getvalue()
+
+
+def sparse_bomb() -> bytes:
+    """A graph of some hundred bytes whose one weight, of which nearly all is zero, is 64 GiB once it is loaded."""
+    values = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], float_data=[1.0])
+    indices = TensorProto(name="i", data_type=TensorProto.INT64, dims=[1], int64_data=[5])
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+    )  # fmt: skip
+    graph.sparse_initializer.append(SparseTensorProto(values=values, indices=indices, dims=[1 << 34]))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def source(root: Path, name: str, backend: str, content: bytes, **keys: Any) -> ModelSource:
+    file = {"onnx": "m.onnx", "torch": "m.pt"}.get(backend, "m.joblib")
+    return add_source(root / "models", name, model_yaml(backend, name=name, **keys), {file: content})
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+FACTS: dict[str, Any] = {"inputs": [], "outputs": [], "compiled": None, "package": "models", "notes": []}
+
+
+def test_models_are_answered_one_after_the_other_and_it_ends_with_its_input(worker: Worker, tmp_path: Path) -> None:
+    assert worker.ask(source(tmp_path, "a", "joblib", pickle.dumps("x"))) == {"facts": FACTS}
+    (found,) = worker.ask(source(tmp_path, "b", "onnx", classifier_graph()))["facts"]["inputs"]
+    assert found == {"name": "features", "type": "tensor(float)", "shape": [None, 3]}
+    (problem,) = worker.ask(source(tmp_path, "c", "joblib", b"no pickle"))["problems"]
+    assert problem.startswith("models/c/model_config.yaml: m.joblib is damaged, or not a pickle")
+    (problem,) = worker.ask(source(tmp_path, "d", "onnx", b"no graph"))["problems"]
+    assert problem.startswith("models/d/model_config.yaml: m.onnx: ONNX Runtime cannot load it: ")
+    worker.questions.close()
+    # Nothing that a library prints is among its answers.
+    assert worker.rest() == b""
+    assert worker.fork.wait() == 0
+
+
+def test_library_that_is_not_here_is_told_from_other_problems(worker: Worker, tmp_path: Path) -> None:
+    (problem,) = worker.ask(source(tmp_path, "m", "joblib", b"cnot_here_01\nC\n."))["missing"]
+    assert "not_here_01" in problem
+
+
+def test_A22_memory_is_bounded_by_the_size_of_the_file(worker: Worker, tmp_path: Path) -> None:
+    bomb = source(tmp_path, "bomb", "onnx", sparse_bomb())
+    assert count_memory_bound(bomb) == 2048 * MIB + 4 * size_of(bomb.folder)
+    assert worker.ask(bomb) == {"memory": 2048}
+    # And it lives on, for the next one.
+    assert worker.ask(source(tmp_path, "a", "joblib", pickle.dumps("x"))) == {"facts": FACTS}
+    soft, hard = worker.limits(resource.RLIMIT_AS)
+    assert 2048 * MIB < soft < resource.getrlimit(resource.RLIMIT_AS)[0] % (1 << 64)
+    assert hard == resource.getrlimit(resource.RLIMIT_AS)[1]
+    assert worker.limits(resource.RLIMIT_CORE) == (0, 0)
+
+
+def test_torch_may_have_more_addresses(tmp_path: Path) -> None:
+    one = source(tmp_path, "m", "torch", torch_file(b"."))
+    assert count_memory_bound(one) == 8192 * MIB + 4 * size_of(one.folder)
+
+
+def test_code_that_a_model_brings_runs_in_another_process(worker: Worker, tmp_path: Path) -> None:
+    flag = tmp_path / "ran"
+    code = f"import os\nopen({str(flag)!r}, 'w').write(str(os.getpid()))\nraise ValueError('on purpose')\n"
+    one = source(tmp_path, "m", "torch", torch_file(b"cown_net\nNet\n."), trusted=True)
+    (one.folder / "own_net.py").write_text(code)
+    (problem,) = worker.ask(one)["problems"]
+    assert problem == "models/m/model_config.yaml: m.pt: cannot be read: ValueError: on purpose"
+    assert flag.read_text() not in ("", str(worker.fork.pid), str(os.getpid()))
