@@ -143,13 +143,3 @@ def test_A22_memory_is_bounded_by_the_size_of_the_file(worker: Worker, tmp_path:
 def test_torch_may_have_more_addresses(tmp_path: Path) -> None:
     one = source(tmp_path, "m", "torch", torch_file(b"."))
     assert count_memory_bound(one) == 8192 * MIB + 4 * size_of(one.folder)
-
-
-def test_code_that_a_model_brings_runs_in_another_process(worker: Worker, tmp_path: Path) -> None:
-    flag = tmp_path / "ran"
-    code = f"import os\nopen({str(flag)!r}, 'w').write(str(os.getpid()))\nraise ValueError('on purpose')\n"
-    one = source(tmp_path, "m", "torch", torch_file(b"cown_net\nNet\n."), trusted=True)
-    (one.folder / "own_net.py").write_text(code)
-    (problem,) = worker.ask(one)["problems"]
-    assert problem == "models/m/model_config.yaml: m.pt: cannot be read: ValueError: on purpose"
-    assert flag.read_text() not in ("", str(worker.fork.pid), str(os.getpid()))
