@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from schwift import log_rotation
+from tests.support.forking import forked
 from tests.support.processes import alive, wait_until
 
 # Becomes, as `schwift triton` does, another program that writes a log, and says who keeps that small meanwhile.
@@ -116,3 +119,59 @@ def test_a_full_disk_costs_the_oldest_log_and_then_the_content(tmp_path: Path, m
     assert contents(tmp_path) == {"triton.log": "large"}
     log_rotation.cut(log)
     assert contents(tmp_path) == {"triton.log": ""}
+
+
+def test_any_other_failure_of_the_copy_is_told_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_rotation, "MOST_BYTES", 4)
+
+    def refused(source: Path, copy: Path) -> None:
+        copy.write_text("part")
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(shutil, "copyfile", refused)
+    log = tmp_path / "triton.log"
+    log.write_text("large")
+    with pytest.raises(OSError, match="Input/output error"):
+        log_rotation.cut(log)
+    assert contents(tmp_path) == {"triton.log": "large"}
+
+
+def test_who_keeps_a_log_small_outlives_its_failures_and_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_rotation, "MOST_BYTES", 1000)
+    monkeypatch.setattr(log_rotation, "PERIOD_SECONDS", 0.01)
+    log = tmp_path / "triton.log"
+    said, told = os.pipe()
+    going, go = os.pipe()
+
+    def become() -> None:
+        log_rotation.keep_cutting(log)
+        os.write(told, Path(f"/proc/self/task/{os.getpid()}/children").read_bytes())
+        os.read(going, 1)
+
+    with forked(become) as fork:
+        keeper = int(os.read(said, 100))
+        # For as long as it cannot be copied, it stays; a folder is in the way.
+        log.with_name("triton.log.copy").mkdir()
+        log.write_text("a" * 2000)
+        wait_until(lambda: ignores(keeper, signal.SIGINT))
+        os.kill(keeper, signal.SIGINT)
+        log.with_name("triton.log.copy").rmdir()
+        wait_until(lambda: was_cut(log, "a"))
+        assert alive(keeper)
+        # It can be ended without the other one.
+        os.kill(keeper, signal.SIGTERM)
+        wait_until(lambda: not alive(keeper))
+        os.write(go, b"g")
+        assert fork.wait() == 0
+    for descriptor in (said, told, going, go):
+        os.close(descriptor)
+    assert contents(tmp_path) == {"triton.log": "", "triton.log.1": "a" * 2000}
+
+
+def ignores(pid: int, number: int) -> bool:
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigIgn:"))
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
