@@ -12,7 +12,8 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import Tracer
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import StatusCode, Tracer
 
 from adapter import __main__ as entry_point
 from adapter import errors
@@ -143,3 +144,67 @@ def test_without_the_extra_the_setting_is_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigError, match=r"SCHWIFT_OTLP_ENDPOINT needs .*'\.\[otel\]'"):
         entry_point.check_extras(settings)
     entry_point.check_extras(load_settings(None))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "regime", "failed"),
+    [
+        (200, "ok", None, False),
+        (200, "ok", "rush", False),
+        (422, "bad_features", "idle", False),
+        (503, "x", None, True),
+    ],
+)
+def test_the_end_of_a_request_has_what_is_known_of_it(
+    kept: tuple[Tracer, InMemorySpanExporter], status: int, code: str, regime: Any, failed: bool
+) -> None:
+    tracer, exporter = kept
+    timings = RequestTimings()
+    timings.rows, timings.parse, timings.regime = 3, 0.5, regime
+    tracing.RequestSpan(tracer, tracer.start_span("request")).finish(timings, status, code)
+    (span,) = exporter.get_finished_spans()
+    assert span.attributes is not None
+    assert (span.attributes["http.response.status_code"], span.attributes["schwift.rows"]) == (status, 3)
+    assert span.attributes["schwift.parse_ms"] == 500
+    assert span.attributes.get("schwift.regime") == regime
+    assert span.attributes.get("error.type") == (None if code == "ok" else code)
+    assert (span.status.status_code is StatusCode.ERROR) == failed
+
+
+def test_a_call_for_several_is_linked_with_each_of_them_both_ways(kept: tuple[Tracer, InMemorySpanExporter]) -> None:
+    tracer, exporter = kept
+    first, second = (tracing.RequestSpan(tracer, tracer.start_span(name)) for name in ("first", "second"))
+    with first.call([first, second], "m_direct", 2):
+        pass
+    for request in (first, second):
+        request.finish(RequestTimings(), 200, "ok")
+    call, *requests = exporter.get_finished_spans()
+    assert call.parent is not None and call.parent.span_id == (requests[0].context and requests[0].context.span_id)
+    assert [link.context.span_id for link in call.links] == [span.context and span.context.span_id for span in requests]
+    assert all([link.context.span_id for link in span.links] == [call.context and call.context.span_id]
+               for span in requests)  # fmt: skip
+    assert call.attributes and call.attributes["schwift.requests"] == 2
+
+
+def test_a_call_that_is_not_sampled_has_no_header() -> None:
+    provider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    request = tracing.RequestSpan(provider.get_tracer("test"), provider.get_tracer("test").start_span("request"))
+    with request.call([request], "m_direct", 1):
+        assert trace_context.call_headers() == b""
+
+
+@pytest.mark.parametrize("model", ["m", None])
+def test_a_request_is_the_child_of_what_its_client_names(model: str | None) -> None:
+    """And nothing that it cannot send keeps the end waiting: nobody listens there."""
+    traces = tracing.Tracing("http://127.0.0.1:1", 0)
+    parent = b"00-%032x-%016x-00" % (0xABC, 0xDEF)
+    try:
+        child = traces.begin([(b"host", b"t"), (b"traceparent", parent)], "predict", model, "id")
+        alone = traces.begin([(b"host", b"t")], "predict", model, "id")
+        assert isinstance(child, tracing.RequestSpan) and isinstance(alone, tracing.RequestSpan)
+        assert child.span.get_span_context().trace_id == 0xABC
+        assert alone.span.get_span_context().trace_id not in (0, 0xABC)
+        attributes = getattr(alone.span, "attributes", {})
+        assert (attributes["http.route"], attributes.get("schwift.model")) == ("/predict/{model_name}", model)
+    finally:
+        traces.close()
