@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 import yaml
-from onnx import TensorProto, helper
+from onnx import SparseTensorProto, TensorProto, helper
 
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
@@ -153,4 +153,18 @@ def zipmap_graph() -> bytes:
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=8
     )
+    return bytes(model.SerializeToString())
+
+
+def sparse_bomb() -> bytes:
+    """A graph of some hundred bytes whose one weight, of which nearly all is zero, is 64 GiB once it is loaded."""
+    values = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], float_data=[1.0])
+    indices = TensorProto(name="i", data_type=TensorProto.INT64, dims=[1], int64_data=[5])
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+    )  # fmt: skip
+    graph.sparse_initializer.append(SparseTensorProto(values=values, indices=indices, dims=[1 << 34]))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
 from onnx import TensorProto, helper
 
 from converter.errors import ArtifactError
+from converter.inspect import worker_process
 from converter.inspect.inspector import GraphTensor, ModelFacts, inspect, inspect_all
-from tests.support.sample_models import add_source, classifier_graph, graph, model_yaml, zipmap_graph
+from converter.inspect.worker_process import WorkerProcess
+from tests.support.sample_models import add_source, classifier_graph, graph, model_yaml, sparse_bomb, zipmap_graph
 
 CONFIG = "models/m/model_config.yaml"
 
@@ -184,3 +188,44 @@ def test_problems_of_all_models_are_said_at_once(tmp_path: Path) -> None:
         "models/c/model_config.yaml: model.model_args.model_file: m.joblib is not beside this file",
     )
     assert inspect_all(sources[1:2], tmp_path, jobs=0) == {"b": ModelFacts(package="models")}
+
+
+def problem_of_all(tmp_path: Path, content: bytes = b"") -> str:
+    """What is said of one model that a process of its own looked at."""
+    files = {"m.onnx": content or classifier_graph()}
+    with pytest.raises(ArtifactError) as caught:
+        inspect_all((add_source(tmp_path / "models", "m", model_yaml("onnx"), files),), tmp_path, jobs=1)
+    (problem,) = caught.value.problems
+    return problem
+
+
+def test_A22_model_that_takes_too_much_memory_is_told_the_bound(tmp_path: Path) -> None:
+    assert problem_of_all(tmp_path, sparse_bomb()) == (
+        f"{CONFIG}: m.onnx takes over 2048 MiB of memory to read, which is the bound for files of this size: save the "
+        "model without what it does not need"
+    )
+
+
+def test_model_that_takes_too_long_is_told_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "WorkerProcess", functools.partial(WorkerProcess, seconds=0.01))
+    assert problem_of_all(tmp_path) == (
+        f"{CONFIG}: m.onnx took over 0 s to read, which is the bound for files of this size: save the model "
+        "uncompressed, and without what it does not need"
+    )
+
+
+def test_model_whose_process_ends_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert problem_of_all(tmp_path) == (
+        f"{CONFIG}: m.onnx is damaged: reading it ended the process with code 1: write the model's file again"
+    )
+
+
+def test_library_that_a_model_lacks_leaves_it_out_if_that_is_wanted(tmp_path: Path) -> None:
+    one = add_source(tmp_path / "models", "m", model_yaml(), {"m.joblib": b"cnot_here_01\nC\n."})
+    left_out: list[str] = []
+    assert inspect_all((one,), tmp_path, jobs=1, left_out=left_out) == {}
+    (problem,) = left_out
+    assert problem.startswith(f"{CONFIG}: m.joblib needs not_here_01")
+    with pytest.raises(ArtifactError, match="needs not_here_01"):
+        inspect_all((one,), tmp_path, jobs=1)

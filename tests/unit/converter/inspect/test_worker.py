@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from onnx import SparseTensorProto, TensorProto, helper
 
 from converter.inspect.discover import ModelSource
 from converter.inspect.worker import count_memory_bound
 from tests.support.forking import Fork, forked, run_as_program
-from tests.support.sample_models import add_source, classifier_graph, model_yaml
+from tests.support.sample_models import add_source, classifier_graph, model_yaml, sparse_bomb
 
 MIB = 1024 * 1024
 
@@ -81,20 +80,6 @@ def torch_file(pickled: bytes) -> bytes:
         archive.writestr("m/data.pkl", pickled)
         archive.writestr("m/version", "3\n")
     return made.getvalue()
-
-
-def sparse_bomb() -> bytes:
-    """A graph of some hundred bytes whose one weight, of which nearly all is zero, is 64 GiB once it is loaded."""
-    values = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], float_data=[1.0])
-    indices = TensorProto(name="i", data_type=TensorProto.INT64, dims=[1], int64_data=[5])
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "w"], ["y"])], "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
-    )  # fmt: skip
-    graph.sparse_initializer.append(SparseTensorProto(values=values, indices=indices, dims=[1 << 34]))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return bytes(model.SerializeToString())
 
 
 def source(root: Path, name: str, backend: str, content: bytes, **keys: Any) -> ModelSource:
