@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from pathlib import Path
 
 from converter.schema.settings import load_settings
@@ -47,7 +46,6 @@ def test_each_change_is_reloaded_and_the_end_does_not_wait_for_a_reload(tmp_path
             control.hold.clear()
             (models / "new").write_text("two")
             wait_until(lambda: control.did == ["folders"])
-            ends = time.monotonic()
+            # Its answer would come in ten seconds; a reload that had one would say how it went.
             watched.close()
-            assert time.monotonic() - ends < 5
     assert said.lines == [changed, said.lines[1], changed]

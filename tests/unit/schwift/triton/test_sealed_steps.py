@@ -64,7 +64,7 @@ def test_sealed_arguments_reach_the_program_and_nobody_else(tmp_path: Path) -> N
     assert left == {"LC_SEALED": ""}
 
 
-def test_environment_whose_first_variable_is_empty_is_turned_alike(tmp_path: Path) -> None:
+def test_variable_with_a_name_like_its_own_is_left_as_it_is(tmp_path: Path) -> None:
     environment = {"SCHWIFT_SEALED_ARGUMENTS": "", "PATH": os.environ["PATH"]}
     got, shown, left = written(tmp_path / "said", start(command(tmp_path / "said", f"--one={KEY}"), environment))
     assert (got, shown) == ([f"--one={SECRET}"], ["--one=sealed"])
