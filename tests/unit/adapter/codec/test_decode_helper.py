@@ -23,7 +23,6 @@ from adapter.codec.helper_messages import (
     DecodeRequest,
     hand_over,
     map_bytes,
-    new_memory,
     receive,
     write,
 )
@@ -46,10 +45,10 @@ class Helper:
     def ask(self, entry: ModelEntry, body: bytes) -> tuple[DecodedHead, bytes]:
         """What it says of a body, and the bytes of its pieces."""
         given = entry_json(entry).encode()
-        with new_memory() as memory:
-            write(memory, body)
-            write(memory, given)
-            hand_over(self.sock, DecodeRequest(len(body), len(given)), memory)
+        with open(os.memfd_create("body"), "wb", buffering=0) as memory:
+            write(memory.fileno(), body)
+            write(memory.fileno(), given)
+            hand_over(self.sock, DecodeRequest(len(body), len(given)), memory.fileno())
         received = receive(self.sock, DecodeReply)
         assert received is not None
         reply, content = received

@@ -17,6 +17,7 @@ from adapter.limits.api_keys import ApiKeys
 from adapter.telemetry.access_log import AccessLog
 from adapter.telemetry.audit import LOGGER, Audit
 from converter.keys.store import add_key
+from converter.schema.keys_file import ApiKey, hash_key, make_key
 
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
@@ -25,12 +26,11 @@ class Guarded:
     """A guard with the keys `reader`, who may read, and `scraper`, who may only see metrics."""
 
     def __init__(self, folder: Path) -> None:
-        scopes: dict[str, Any] = {"predict": False, "now": NOW}
         path = folder / "keys.yaml"
-        self.keys = {
-            "reader": add_key(path, "reader", read=True, metrics=False, **scopes),
-            "scraper": add_key(path, "scraper", read=False, metrics=True, **scopes),
-        }
+        self.keys = {"reader": make_key(), "scraper": make_key()}
+        for name, key in self.keys.items():
+            scopes = {"read": name == "reader", "metrics": name == "scraper"}
+            add_key(path, ApiKey(name=name, sha256=hash_key(key), created=NOW, **scopes))
         self.passed: list[Scope] = []
         keys = ApiKeys(path, clock=NOW.timestamp)
         self._guard = AccessGuard(self._app, keys, Audit(), AccessLog(stages=False), trusted_hops=0)

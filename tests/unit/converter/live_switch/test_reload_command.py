@@ -12,10 +12,9 @@ import pytest
 from converter.errors import NothingServed, ReloadError, RepositoryError
 from converter.live_switch.reload_command import reload
 from converter.schema.manifest import read_manifest
-from converter.schema.settings import Settings, load_settings
 from tests.support.control_socket import ScriptedControl, refuse
 from tests.support.repositories import build, whole
-from tests.support.sample_models import OPTIONS, add_joblib, add_model, model_yaml
+from tests.support.sample_models import add_joblib, add_model, model_yaml, options_of
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +40,6 @@ def control(repository: Path) -> Iterator[ScriptedControl]:
         yield one
 
 
-def settings_of(repository: Path) -> Settings:
-    return load_settings(None, repository=repository, model_directory=repository.with_name("models"))
-
-
 def change(repository: Path, name: str) -> None:
     add_model(repository.with_name("models"), name, model_yaml(name=name), {"m.joblib": b"I1\n."})
 
@@ -52,7 +47,8 @@ def change(repository: Path, name: str) -> None:
 def reloaded(repository: Path, *names: str) -> list[str]:
     """What the user is told."""
     said: list[str] = []
-    reload(settings_of(repository), OPTIONS, names, said.append)
+    options = options_of(repository=repository, model_directory=repository.with_name("models"))
+    reload(options, names, said.append)
     return said
 
 
