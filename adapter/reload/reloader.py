@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 
 from adapter import errors
 from adapter.backend.error_mapping import load_reason
+from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle import smoke_test
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.registry_sync import RegistrySync
-from adapter.reload import smoke_test
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import TRIAL_MARK, Manifest, ModelEntry, entry_json
