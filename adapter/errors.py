@@ -134,7 +134,11 @@ class DeadlineExceeded(AdapterError):
 
 
 class ModelFailed(AdapterError):
-    """The model raised an error on this input."""
+    """The model raised an error on this input; `unfit` says that no input could help it."""
+
+    def __init__(self, detail: str, inside: str = "", unfit: bool = False) -> None:
+        super().__init__(detail, inside)
+        self.unfit = unfit
 
 
 class BadModelOutput(AdapterError):
@@ -147,6 +151,10 @@ class UpstreamRefused(AdapterError):
 
 # Errors that are the model's own word, and so tell that it lives.
 ANSWERS = (ModelFailed, BadModelOutput)
+
+
+class SmokeTestFailed(Exception):
+    """A model that was loaded is not fit to be served; the sentence says what is wrong with it."""
 
 
 class ReloadFailed(Exception):

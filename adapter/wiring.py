@@ -28,6 +28,7 @@ from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
+from adapter.lifecycle.smoke_test import SmokeTest
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from adapter.limits.admission import Admission
 from adapter.limits.api_keys import ApiKeys
@@ -120,7 +121,8 @@ async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -
     settings, descriptor = parts.settings, parts.settings.supervisor_fd
     supervisor = None if descriptor is None else SupervisorPipe(descriptor)
     reaper = Reaper(parts.stubs, supervisor, settings.predict_timeout_seconds)
-    loader = ModelLoader(parts.backend, reaper, settings.model_load_timeout_seconds, supervisor)
+    smoke_test = SmokeTest(parts.backend, settings.predict_timeout_seconds)
+    loader = ModelLoader(parts.backend, reaper, smoke_test, settings.model_load_timeout_seconds, supervisor)
     reconciler = _reconciler(parts, loader, supervisor)
     adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)
     tasks = [

@@ -189,7 +189,8 @@ def _announce(
         for name, status in states.items():
             if status["state"] in _SETTLED and name not in settled:
                 settled[name] = status["state"]
-                detail = status["reason"] or f"loaded in {status['load_seconds']:.1f} s"
+                loaded = [f"loaded in {status['load_seconds']:.1f} s"] if status["state"] == "ready" else []
+                detail = "; ".join([*loaded, *filter(None, [status["reason"]])])
                 _say(f"{status['state']:<6}  {name:<{width}}  {detail}")
     ready = sum(state == "ready" for state in settled.values())
     word = "ready" if ready == len(settled) else "not ready"

@@ -13,6 +13,9 @@ from adapter.backend.protocol import LOAD_TIMEOUT
 from adapter.errors import DEADLINE, UNAVAILABLE, UNREACHABLE
 from converter.schema.wire import error_mark
 
+_RAISED_DETAIL = "The model raised an error on this input."
+# The model's code raises it whatever the input.
+_UNFIT_MARK = error_mark("model_unfit")
 # Triton's own queue gave it up.
 QUEUE_TIMEOUT = "Request timeout expired"
 
@@ -20,7 +23,8 @@ QUEUE_TIMEOUT = "Request timeout expired"
 _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
     (error_mark("bad_model_output"), errors.BadModelOutput, "The model's answer is not what its config promises."),
     (error_mark("deadline"), errors.DeadlineExceeded, DEADLINE),
-    (error_mark("model_error"), errors.ModelFailed, "The model raised an error on this input."),
+    (_UNFIT_MARK, errors.ModelFailed, _RAISED_DETAIL),
+    (error_mark("model_error"), errors.ModelFailed, _RAISED_DETAIL),
     # Before the front's own code, under which it passes this on; after the users' texts, which may say anything.
     ("is not healthy", errors.ModelProcessDead, UNAVAILABLE),
     # It stopped, or ended, while it held that.
@@ -47,6 +51,9 @@ _BY_CODE: Mapping[Any, tuple[type[errors.AdapterError], str]] = {
 
 # What the runtime writes in Triton's texts; a traceback may follow.
 _SENTENCE = re.compile(re.escape(error_mark("load_error")) + r" ([^\n]+?)(?:\s+At:|\n|$)")
+_UNFIT = re.compile(re.escape(_UNFIT_MARK) + r" ([^\n]+)")
+# A path in an exception's text, with what is around it.
+_PATH = re.compile(r"\s*[('\"]?(?<!\w)/[^\s()'\"]+[)'\"]?")
 _RAISED = re.compile(re.escape(error_mark("model_error")) + r" (\w+)")
 
 
@@ -58,13 +65,15 @@ def translate(code: Any, text: str) -> errors.AdapterError:
     for phrase, kind, detail in _BY_TEXT:
         if phrase is QUEUE_TIMEOUT and phrase in text:
             return errors.DeadlineExceeded(detail, text, queued=True)
+        if phrase is _UNFIT_MARK and phrase in text:
+            return errors.ModelFailed(detail, text, unfit=True)
         if phrase in text:
             return kind(detail, text)
     if code in _BY_CODE:
         kind, detail = _BY_CODE[code]
         return kind(detail, text)
     # A C++ backend's errors carry no code of ours.
-    return errors.ModelFailed("The model raised an error on this input.", text)
+    return errors.ModelFailed(_RAISED_DETAIL, text)
 
 
 def load_reason(text: str) -> str:
@@ -80,3 +89,15 @@ def load_reason(text: str) -> str:
     if text.startswith(LOAD_TIMEOUT):
         return text
     return "Triton could not load it: the server's log has the details"
+
+
+def unfit_reason(text: str) -> str:
+    """Return the first line of the exception that a model raises whatever its input, without paths."""
+    found = _UNFIT.search(text)
+    return _PATH.sub("", found.group(1)).strip() if found else "the server's log has the details"
+
+
+def raised_in(text: str) -> str:
+    """Return the type of the exception that a model raised; `an error` if Triton's text does not tell."""
+    found = _RAISED.search(text)
+    return found.group(1) if found else "an error"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
 from adapter.lifecycle.reaper import Reaper
+from adapter.lifecycle.smoke_test import SmokeTest
 from adapter.lifecycle.stub_processes import SupervisorPipe
 from converter.schema.manifest import ModelEntry
 
@@ -19,7 +20,8 @@ _UNLOAD_SECONDS = 5.0
 class ModelLoader:
     """Loads and unloads all Triton models of an entry, and has the processes ended that outlive that.
 
-    `timeout` is that of one load, in seconds. `_supervisor` ends processes, if Triton runs below `schwift serve`.
+    `smoke_test` is for what was loaded. `timeout` is that of one load, in seconds. `_supervisor` ends processes, if
+    Triton runs below `schwift serve`.
 
     Whoever loads or unloads a served model has its name in `taken` meanwhile. The reconciler and a reload that puts
     another version in its place would otherwise take from each other what they have just loaded; and between the switch
@@ -28,6 +30,7 @@ class ModelLoader:
 
     backend: InferenceBackend
     reaper: Reaper
+    smoke_test: SmokeTest
     timeout: float
     _supervisor: SupervisorPipe | None = None
     _clock: Callable[[], float] = time.monotonic

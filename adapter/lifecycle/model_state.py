@@ -36,7 +36,7 @@ class ModelState:
     """The state of one model, in one worker.
 
     `changed` is called after each change but those that another worker tells of. `reason` is set if the state is
-    unavailable, recovering or failed; `load_seconds` once the model was loaded.
+    unavailable, recovering or failed, and in a ready one may be a note; `load_seconds` once the model was loaded.
     """
 
     __slots__ = ("_changed", "load_seconds", "ready", "reason", "state")

@@ -195,18 +195,31 @@ class Reconciler:
                 _log.error("model %s did not load: %s", model.entry.name, error.inside)
                 model.status.become("failed", load_reason(error.inside))
                 return
+            try:
+                note = await self._loader.smoke_test.check_model(model.entry)
+            except (errors.UpstreamDown, errors.ModelUnavailable) as error:
+                self._set_unavailable(model, error.detail)
+                return
+            except errors.SmokeTestFailed as error:
+                model.status.become("failed", str(error))
+                # Triton would go on calling it ready.
+                await self._loader.unload(model.entry, force=True)
+                return
             await self._health.measure_loaded(model, again)
             # What died or failed was the one before.
             self._registry.begin_incarnation(model)
             self._breakers[model.entry.name].model.reset()
-            self._set_ready(model, seconds)
+            self._set_ready(model, seconds, note)
 
-    def _set_ready(self, model: Model, load_seconds: float | None = None) -> None:
+    def _set_ready(self, model: Model, load_seconds: float | None = None, note: str | None = None) -> None:
         if not model.ready:
             _log.info("model %s is ready", model.entry.name)
         if self._serves(model):
             self._health.liveness.watch(model)
-        model.status.become("ready", None, load_seconds)
+        if model.ready:
+            # The note of its load stays.
+            note = model.status.reason
+        model.status.become("ready", note, load_seconds)
 
     def _set_unavailable(self, model: Model, reason: str) -> None:
         _log.warning("model %s is unavailable: %s", model.entry.name, reason)

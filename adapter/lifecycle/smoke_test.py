@@ -1,7 +1,8 @@
-"""Try a model that nobody uses yet: made-up rows through each of its Triton models, and the answer's form is checked.
+"""Ask a model that was just loaded made-up rows, through each of its Triton models, and check the answers' form.
 
-The rows are valid in form, but not in meaning: a model may raise on them and be well. So an error of the model's code
-counts only if the version that is served takes the same rows and does not raise.
+It is the model's warm-up too. The rows are valid in form, but not in meaning: a model may raise on them and be well. So
+an error of the model's code counts only if no row could help it (a library of another version, a model that is not
+fitted), or, for a new version, if the version that is served takes the same rows and does not raise.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 
 from adapter import errors
+from adapter.backend.error_mapping import raised_in, unfit_reason
 from adapter.backend.protocol import InferenceBackend
 from adapter.codec.codec import Codec
 from converter.schema.manifest import ModelEntry
@@ -18,53 +20,91 @@ from converter.schema.wire import error_mark
 _log = logging.getLogger("schwift.adapter")
 
 
-async def check(backend: InferenceBackend, entry: ModelEntry, served: ModelEntry | None, timeout: float) -> str | None:
-    """Ask each Triton model of an entry a made-up row or two; return a warning for the user, or None.
+class SmokeTest:
+    """Asks made-up rows, unless a model's config says `warmup: false`; `timeout` is for each call, in seconds."""
 
-    `served` is what it would take the place of; `timeout` is for each call, in seconds.
+    def __init__(self, backend: InferenceBackend, timeout: float) -> None:
+        self._backend = backend
+        self._timeout = timeout
 
-    Raises: ReloadFailed if the model is not fit to be served.
-    """
-    try:
-        for name in entry.triton_models:
-            await _ask(backend, entry, name, timeout)
-    except errors.ModelFailed as error:
-        _log.warning("model %s raised on a made-up row: %s", entry.name, error.inside)
-        if served is not None and served.inputs == entry.inputs and await _answers(backend, served, timeout):
-            raise errors.ReloadFailed(
-                "the new version raises an error on a row that the served one answers: the server's log has the details"
-            ) from error
-        return "it raised an error on a made-up row, and nothing says that it should not"
-    except errors.AdapterError as error:
-        _log.error("model %s failed its trial: %s %s", entry.name, error.detail, error.inside)
-        raise errors.ReloadFailed(_reason(error)) from error
-    return None
+    async def check_model(self, entry: ModelEntry) -> str | None:
+        """Return a note for the user on a model that can be served; None if it answered as it should.
+
+        Raises: SmokeTestFailed if it cannot be served, UpstreamDown or ModelUnavailable if it could not be asked.
+        """
+        try:
+            await self._ask_all(entry)
+        except (errors.UpstreamDown, errors.ModelUnavailable):
+            raise
+        except (errors.BadModelOutput, errors.ModelProcessDead) as error:
+            raise _failed(entry, error, "the model") from error
+        except errors.ModelFailed as error:
+            if error.unfit:
+                raise _failed(entry, error, "the model") from error
+            _log.warning("model %s raised on a made-up row: %s", entry.name, error.inside)
+            return f"it raised {raised_in(error.inside)} on a made-up row, and nothing says that it should not"
+        except errors.AdapterError as error:
+            _log.warning("model %s was not tried: %s %s", entry.name, error.detail, error.inside)
+            return "it did not answer a made-up row in time"
+        return None
+
+    async def check_version(self, entry: ModelEntry, served: ModelEntry | None) -> str | None:
+        """Return a note for the user on a new version; None if it answered as it should.
+
+        `served` is what it would take the place of.
+
+        Raises: SmokeTestFailed if the new version is not fit to be served.
+        """
+        try:
+            await self._ask_all(entry)
+        except errors.ModelFailed as error:
+            if error.unfit:
+                raise _failed(entry, error, "the new version") from error
+            _log.warning("model %s raised on a made-up row: %s", entry.name, error.inside)
+            if served is not None and served.inputs == entry.inputs and await self._answers(served):
+                raise errors.SmokeTestFailed(
+                    "the new version raises an error on a row that the served one answers: "
+                    "the server's log has the details"
+                ) from error
+            return f"it raised {raised_in(error.inside)} on a made-up row, and nothing says that it should not"
+        except errors.AdapterError as error:
+            raise _failed(entry, error, "the new version") from error
+        return None
+
+    async def _ask_all(self, entry: ModelEntry) -> None:
+        if entry.spec.warmup:
+            for name in entry.triton_models:
+                await self._ask(entry, name)
+
+    async def _ask(self, entry: ModelEntry, triton_model: str) -> None:
+        """Make one call, with as many rows as show that rows are kept apart, and check the answer's shapes.
+
+        Raises: AdapterError, which says what went wrong with the call or its answer.
+        """
+        rows = 1 if triton_model == entry.front else min(2, entry.direct_max_rows)
+        codec = Codec(entry)
+        arrays = codec.request.example(rows)
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        outputs = await self._backend.infer(triton_model, entry.inputs, arrays, entry.outputs, deadline)
+        codec.answer.check_shapes(outputs, rows)
+
+    async def _answers(self, entry: ModelEntry) -> bool:
+        try:
+            await self._ask(entry, entry.direct)
+        except errors.AdapterError:
+            return False
+        return True
 
 
-async def _ask(backend: InferenceBackend, entry: ModelEntry, triton_model: str, timeout: float) -> None:
-    """Call with as many rows as show that they are kept apart, and check the answer's shapes; raise AdapterError."""
-    rows = 1 if triton_model == entry.front else min(2, entry.direct_max_rows)
-    codec = Codec(entry)
-    arrays = codec.request.example(rows)
-    deadline = asyncio.get_running_loop().time() + timeout
-    outputs = await backend.infer(triton_model, entry.inputs, arrays, entry.outputs, deadline)
-    codec.answer.check_shapes(outputs, rows)
-
-
-async def _answers(backend: InferenceBackend, entry: ModelEntry, timeout: float) -> bool:
-    try:
-        await _ask(backend, entry, entry.direct, timeout)
-    except errors.AdapterError:
-        return False
-    return True
-
-
-def _reason(error: errors.AdapterError) -> str:
+def _failed(entry: ModelEntry, error: errors.AdapterError, who: str) -> errors.SmokeTestFailed:
+    _log.error("model %s failed its smoke test: %s %s", entry.name, error.detail, error.inside)
+    if isinstance(error, errors.ModelFailed):
+        return errors.SmokeTestFailed(f"{who} cannot answer: {unfit_reason(error.inside)}")
     if isinstance(error, errors.BadModelOutput):
         text = error.inside.removeprefix(error_mark("bad_model_output")).strip()
-        return f"the new version's answer is not what its config promises: {text}"
+        return errors.SmokeTestFailed(f"{who}'s answer is not what its config promises: {text}")
     if isinstance(error, errors.DeadlineExceeded):
-        return "the new version did not answer a made-up row in time"
+        return errors.SmokeTestFailed(f"{who} did not answer a made-up row in time")
     if isinstance(error, errors.ModelProcessDead):
-        return "the new version's process died on a made-up row"
-    return f"the new version could not be asked: {error.detail}"
+        return errors.SmokeTestFailed(f"{who}'s process died on a made-up row (`warmup: false` sends none)")
+    return errors.SmokeTestFailed(f"{who} could not be asked: {error.detail}")

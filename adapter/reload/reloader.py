@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 
 from adapter import errors
 from adapter.backend.error_mapping import load_reason
-from adapter.backend.protocol import InferenceBackend
-from adapter.lifecycle import smoke_test
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.workers import counters
@@ -169,11 +167,11 @@ class Reloader:
         except errors.UpstreamDown as error:
             raise errors.ReloadFailed(f"{entry.name}: {error.detail}") from error
         try:
-            warning = await smoke_test.check(self._loader.backend, entry, served, self._answer_timeout)
-        except errors.ReloadFailed as error:
+            note = await self._loader.smoke_test.check_version(entry, served)
+        except errors.SmokeTestFailed as error:
             raise errors.ReloadFailed(f"{entry.name}: {error}") from error
         on_trial = " on trial" if TRIAL_MARK in entry.direct else ""
-        result = f"; {warning}" if warning else ", and answers"
+        result = f"; {note}" if note else ", and answers" if entry.spec.warmup else ""
         say(f"{entry.name}: version {entry.version} loaded{on_trial} in {seconds:.1f} s{result}")
 
     async def _replace(self, entries: Sequence[ModelEntry], removed: Sequence[str]) -> None:

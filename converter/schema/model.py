@@ -211,6 +211,7 @@ class ModelSpec(_Strict):
     rush_batch_size: BatchSize | None = None
     instances: int = Field(1, ge=1, le=64)
     max_memory_mb: int | None = Field(None, ge=1)
+    warmup: bool = True
     queue: QueueSpec = QueueSpec()
     versions: int = Field(2, ge=1, le=100)
     trusted: bool = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # How an error of a model's runtime begins in the text that Triton passes on: `[schwift:<code>] <sentence>`.
-ErrorCode = Literal["model_error", "load_error", "bad_model_output", "model_unreachable", "deadline"]
+ErrorCode = Literal["model_error", "model_unfit", "load_error", "bad_model_output", "model_unreachable", "deadline"]
 
 # The file in a front's version folder with the secret id of its wake-ups.
 WAKE_KEY_FILE = "wake_key"

@@ -15,6 +15,7 @@ from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.lifecycle.smoke_test import SmokeTest
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from adapter.limits.breakers import Breakers
 from adapter.reload.reloader import Reloader
@@ -81,7 +82,7 @@ def make_reconciler(
     liveness = ModelLiveness(SharedState(names).table, backend, DEADLINE, clock)
     return Reconciler(
         registry_sync or make_sync(registry),
-        loader or ModelLoader(backend, reaper, load_timeout, supervisor, clock),
+        loader or ModelLoader(backend, reaper, SmokeTest(backend, DEADLINE), load_timeout, supervisor, clock),
         HealthCheck(liveness, stubs, clock),
         Recovery(stubs, supervisor),
         breakers or make_breakers(names),
@@ -100,5 +101,6 @@ def make_reloader(
     reaper: Reaper | None = None,
 ) -> Reloader:
     """`tell` is called for each time that something is published."""
-    loader = ModelLoader(backend, reaper or NotedOutliving({}), 60, Killing(kill), clock)
+    smoke_test = SmokeTest(backend, answer_timeout)
+    loader = ModelLoader(backend, reaper or NotedOutliving({}), smoke_test, 60, Killing(kill), clock)
     return Reloader(ToldSync(registry, tell), loader, table, answer_timeout, clock)

@@ -13,7 +13,7 @@ from tests.support.served_models import make_registry
 
 
 def version(name: str, number: int, **spec: Any) -> ModelEntry:
-    return make_entry(name, **spec).model_copy(update={"version": number})
+    return make_entry(name, **{"warmup": True, **spec}).model_copy(update={"version": number})
 
 
 class Bench:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+_INSTALLED = {"site-packages", "dist-packages"}
+
 
 class ModelError(Exception):
     """The user's model raised, or cannot be loaded."""
@@ -10,6 +15,12 @@ class ModelError(Exception):
 
     def __str__(self) -> str:
         return f"[schwift:{self.code}] {super().__str__()}"
+
+
+class ModelUnfit(ModelError):
+    """The model raised an error that no row could help."""
+
+    code = "model_unfit"
 
 
 class LoadError(ModelError):
@@ -40,4 +51,19 @@ def as_model_error(error: BaseException) -> ModelError:
     """Any exception of a user's model as ours; the text keeps its type and message, and no traceback."""
     if isinstance(error, ModelError):
         return error
-    return ModelError(f"{type(error).__name__}: {error}")
+    text = f"{type(error).__name__}: {error}"
+    return ModelUnfit(text) if _is_unfit(error) else ModelError(text)
+
+
+def _is_unfit(error: BaseException) -> bool:
+    """Whether no row explains an error: a library is missing or of another version, or the model is not fitted."""
+    if isinstance(error, ImportError) or "NotFittedError" in (kind.__name__ for kind in type(error).__mro__):
+        return True
+    # Of an object that a library made: a pickle of another version lacks what the library's code asks for.
+    return isinstance(error, AttributeError) and _is_of_library(type(getattr(error, "obj", None)))
+
+
+def _is_of_library(kind: type) -> bool:
+    """Whether a class is of an installed library, and neither of the user's own code nor of Python's."""
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+    return not _INSTALLED.isdisjoint(Path(path).parts)

@@ -15,7 +15,7 @@ from . import triton_io
 from .batch import Arrays, call_joined, rows_of
 from .config import ModelConfig, TensorConfig
 from .deadline import CallTimeout, TimedCaller
-from .errors import BadModelOutput, DeadlineExceeded, ModelError, ModelUnreachable
+from .errors import BadModelOutput, DeadlineExceeded, ModelError, ModelUnfit, ModelUnreachable
 from .wake import CANARY_SUFFIX, WakeUp, read_key
 
 # Calls that outlived their deadline still hold a thread, until `m_direct` is unloaded. With this many, it is
@@ -127,7 +127,7 @@ def _random(item: TensorConfig) -> npt.NDArray[Any]:
 
 def passed_on(text: str) -> ModelError:
     """Give an error of `m_direct` its class back, by its code; C++ backends' have none, and are model errors."""
-    for kind in (BadModelOutput, ModelError):
+    for kind in (BadModelOutput, ModelUnfit, ModelError):
         mark = f"[schwift:{kind.code}] "
         if mark in text:
             return kind(text.split(mark, 1)[1])

@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triton_repo_template.runtime.batch import Arrays, call_joined, join, rows_of, split
-from triton_repo_template.runtime.errors import BadModelOutput, DeadlineExceeded, ModelError, ModelUnreachable
+from triton_repo_template.runtime.errors import (
+    BadModelOutput,
+    DeadlineExceeded,
+    ModelError,
+    ModelUnfit,
+    ModelUnreachable,
+    as_model_error,
+)
 
 
 def item(*values: float) -> Arrays:
@@ -86,8 +93,8 @@ def test_only_the_guilty_request_fails_and_says_why(error: BaseException, text: 
     assert listed(call_joined([item(1), item(2), item(3)], call)) == [[10], text, [30]]
 
 
-@pytest.mark.parametrize("kind", [ModelUnreachable, DeadlineExceeded])
-def test_an_unreachable_model_is_asked_once_and_is_every_items_error(kind: type[ModelError]) -> None:
+@pytest.mark.parametrize("kind", [ModelUnreachable, DeadlineExceeded, ModelUnfit])
+def test_a_model_that_no_row_could_help_is_asked_once_and_is_every_items_error(kind: type[ModelError]) -> None:
     call = Counted({1, 2, 3, 4}, lambda: kind("gone"))
     results = call_joined([item(i) for i in (1, 2, 3, 4)], call)
     assert listed(results) == [f"[schwift:{kind.code}] gone"] * 4
@@ -121,3 +128,27 @@ def test_exactly_the_guilty_fail_and_the_others_get_their_own_rows(sizes: list[i
     n, k = len(items), len(guilty & set(range(len(items))))
     assert call.calls <= 2 * k * math.ceil(math.log2(n)) + 1
     assert call.calls <= 2 * n - 1
+
+
+def test_errors_that_no_row_could_help_are_told_apart() -> None:
+    class UsersOwn:
+        pass
+
+    class NotFittedError(ValueError):
+        pass
+
+    def raised_by(act: Callable[[], object]) -> ModelError:
+        with pytest.raises(Exception) as caught:
+            act()
+        return as_model_error(caught.value)
+
+    library = np.random.RandomState(0)
+    unfit = raised_by(lambda: library.multi_class)  # type: ignore[attr-defined]
+    assert isinstance(unfit, ModelUnfit)
+    assert str(unfit).endswith("object has no attribute 'multi_class'")
+    for error in (ImportError("no x"), ModuleNotFoundError("no y"), NotFittedError("call fit")):
+        assert type(as_model_error(error)) is ModelUnfit
+    for act in (lambda: UsersOwn().x, lambda: "text".x, lambda: None.x):  # type: ignore[attr-defined]
+        assert type(raised_by(act)) is ModelError
+    assert type(as_model_error(AttributeError("without an object"))) is ModelError
+    assert type(as_model_error(ValueError("negative"))) is ModelError

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from adapter import errors
-from adapter.backend.error_mapping import load_reason, translate
+from adapter.backend.error_mapping import load_reason, raised_in, translate, unfit_reason
 
 Code = grpc.StatusCode
 MODEL_RAISED = "The model raised an error on this input."
@@ -22,6 +22,7 @@ _NO_MORE = "Triton could not load it: the server's log has the details"
         (Code.INTERNAL, "[schwift:deadline] m_direct did not answer in 15 s", errors.DeadlineExceeded),
         (Code.INTERNAL, "[schwift:model_unreachable] m_direct is not ready", errors.ModelUnavailable),
         (Code.INTERNAL, "[schwift:model_error] ValueError: no", errors.ModelFailed),
+        (Code.INTERNAL, "[schwift:model_unfit] AttributeError: no", errors.ModelFailed),
         (Code.UNAVAILABLE, "[request id: 1] Exceeds maximum queue size", errors.QueueFull),
         (Code.UNAVAILABLE, "Request timeout expired", errors.DeadlineExceeded),
         (Code.INTERNAL, "Stub process 'm_direct_0_0' is not healthy.", errors.ModelProcessDead),
@@ -77,3 +78,30 @@ def test_what_a_model_says_itself_is_not_mistaken_for_tritons_words(phrase: str)
 )  # fmt: skip
 def test_a_load_reason_is_one_line_with_nothing_of_the_users_code(text: str, reason: str) -> None:
     assert load_reason(text) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("failed: [schwift:model_unfit] AttributeError: 'Tree' object has no attribute 'a/b'\nAt: /srv/x",
+         "AttributeError: 'Tree' object has no attribute 'a/b'"),
+        ("[schwift:model_unfit] ImportError: cannot import name 'x' from 'lib.y' (/opt/v/lib/y.py)",
+         "ImportError: cannot import name 'x' from 'lib.y'"),
+        ("[schwift:model_unfit] OSError: '/opt/it is' and /opt/lib are not there",
+         "OSError: is' and are not there"),
+        ("", "the server's log has the details"),
+    ],
+)  # fmt: skip
+def test_why_a_model_cannot_answer_is_the_first_line_without_paths(text: str, reason: str) -> None:
+    assert unfit_reason(text) == reason
+
+
+def test_what_a_model_raised_is_named_by_its_type() -> None:
+    assert raised_in("failed: [schwift:model_error] ValueError: /secret") == "ValueError"
+    assert raised_in("onnx runtime error 2") == "an error"
+
+
+def test_an_error_that_no_input_could_help_says_so() -> None:
+    unfit, other = (translate(Code.INTERNAL, f"[schwift:{code}] no") for code in ("model_unfit", "model_error"))
+    assert isinstance(unfit, errors.ModelFailed) and isinstance(other, errors.ModelFailed)
+    assert (unfit.unfit, other.unfit) == (True, False)

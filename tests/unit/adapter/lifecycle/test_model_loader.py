@@ -7,6 +7,7 @@ import pytest
 from adapter import errors
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.reaper import Processes
+from adapter.lifecycle.smoke_test import SmokeTest
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.outliving import NotedOutliving
@@ -25,7 +26,14 @@ class Bench:
         self.stuck: set[str] = set()
         self.backend = _Triton(self)
         self.now = 10.0
-        self.loader = ModelLoader(self.backend, self.reaper, 60, Killing(self.killed.append), lambda: self.now)
+        self.loader = ModelLoader(
+            self.backend,
+            self.reaper,
+            SmokeTest(self.backend, 15),
+            60,
+            Killing(self.killed.append),
+            lambda: self.now,
+        )
 
 
 class _Triton(FakeBackend):

@@ -13,6 +13,7 @@ from adapter import errors
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.served_model import Model
+from adapter.lifecycle.smoke_test import SmokeTest
 from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader
 from adapter.sharing import SharedState
@@ -72,7 +73,8 @@ class Both:
         self.backend = Timed(make_manifest(OLD))
         clock = counted_loop().time
         self.registry_sync = ToldSync(self.registry, self._adopt, self.sharing.snapshot)
-        self.loader = ModelLoader(self.backend, Reaper(None, None, 1, clock), 60, None, clock)
+        reaper, smoke_test = Reaper(None, None, 1, clock), SmokeTest(self.backend, 15)
+        self.loader = ModelLoader(self.backend, reaper, smoke_test, 60, None, clock)
         self.reconciler = make_reconciler(
             self.registry, self.backend, clock=clock, registry_sync=self.registry_sync, loader=self.loader
         )

@@ -172,7 +172,7 @@ class Talk:
         return await zeros(model, arrays, outputs)
 
 
-RAISED = errors.ModelFailed("The model raised an error on this input.", "KeyError")
+RAISED = errors.ModelFailed("The model raised an error on this input.", "[schwift:model_error] KeyError: 1")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,10 @@ RAISED = errors.ModelFailed("The model raised an error on this input.", "KeyErro
             r"not what its config promises: output y is \(2, 1\)$",
         ),
         (errors.UpstreamDown("gone."), r"could not be asked: gone\."),
+        (
+            errors.ModelFailed("raised", "[schwift:model_unfit] ImportError: no module x", unfit=True),
+            "the new version cannot answer: ImportError: no module x$",
+        ),
     ],
 )
 def test_version_that_fails_its_made_up_row_is_not_taken(error: Exception, reason: str) -> None:
@@ -204,7 +208,7 @@ def test_error_of_the_models_code_is_a_warning_where_nothing_says_that_the_row_i
     if why == "no served one":
         bench.registry.models["a"].status.adopt("failed")
     asyncio.run(bench.reloader.stage([new], "~t", bench.said.append))
-    assert bench.said[0].endswith("; it raised an error on a made-up row, and nothing says that it should not")
+    assert bench.said[0].endswith("; it raised KeyError on a made-up row, and nothing says that it should not")
 
 
 def test_worker_marks_a_generation_once_nothing_of_the_one_before_is_in_flight() -> None:

@@ -1,0 +1,113 @@
+"""A model is ready once it has answered a made-up row, or nothing says that it should have."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from adapter import errors
+from adapter.backend.error_mapping import translate
+from adapter.backend.protocol import Arrays
+from adapter.lifecycle.model_state import ModelState
+from converter.schema.manifest import Tensor
+from tests.support.fakes.backend import FakeBackend, Handler, zeros
+from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.reconcilers import make_reconciler
+from tests.support.reconciling import pass_of
+from tests.support.served_models import make_registry
+
+UNFIT = translate(None, "[schwift:model_unfit] AttributeError: 'Tree' object has no attribute 'x'\nAt: /y")
+
+
+def raising(error: Exception, *of: str) -> Handler:
+    """The default answer, but for these Triton models."""
+
+    async def handler(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        if model in of:
+            raise error
+        return await zeros(model, arrays, outputs)
+
+    return handler
+
+
+def loaded(backend: FakeBackend, passes: int = 1, warmup: bool = True) -> ModelState:
+    """The state of the one model `m` after these passes of the reconciler."""
+    registry = make_registry(make_manifest(make_entry("m", warmup=warmup)))
+    reconciler = make_reconciler(registry, backend)
+
+    async def main() -> None:
+        for _ in range(passes):
+            await pass_of(reconciler)
+
+    asyncio.run(main())
+    return registry.models["m"].status
+
+
+def test_both_triton_models_are_asked_before_the_model_is_ready() -> None:
+    backend = FakeBackend()
+    status = loaded(backend, passes=3)
+    assert (status.state, status.reason) == ("ready", None)
+    assert [(call.model, call.arrays["x"].shape) for call in backend.calls] == [("m_direct", (2, 4)), ("m", (1, 4))]
+
+
+def test_without_warmup_nothing_is_asked() -> None:
+    backend = FakeBackend(raising(UNFIT, "m", "m_direct"))
+    assert (loaded(backend, warmup=False).state, backend.calls) == ("ready", [])
+
+
+@pytest.mark.parametrize("part", ["m", "m_direct"])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UNFIT, "the model cannot answer: AttributeError: 'Tree' object has no attribute 'x'"),
+        (
+            errors.BadModelOutput("no", "[schwift:bad_model_output] output y is float64"),
+            "the model's answer is not what its config promises: output y is float64",
+        ),
+        (errors.ModelProcessDead("gone"), "the model's process died on a made-up row (`warmup: false` sends none)"),
+    ],
+)
+def test_a_model_that_cannot_answer_has_failed_and_is_unloaded(part: str, error: Exception, reason: str) -> None:
+    backend = FakeBackend(raising(error, part))
+    status = loaded(backend, passes=3)
+    assert (status.state, status.reason) == ("failed", reason)
+    assert (backend.loads, backend.unloads, backend.loaded) == (["m_direct", "m"], ["m", "m_direct"], {})
+
+
+def test_an_answer_of_another_shape_has_failed_too() -> None:
+    async def short(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        return {"y": np.zeros((1, 2), np.float32)}
+
+    status = loaded(FakeBackend(short))
+    assert status.state == "failed"
+    assert status.reason is not None and status.reason.startswith(
+        "the model's answer is not what its config promises: "
+    )
+
+
+def test_another_error_leaves_it_ready_with_a_note_that_stays(caplog: pytest.LogCaptureFixture) -> None:
+    error = errors.ModelFailed("raised", "[schwift:model_error] ValueError: zero is no age")
+    with caplog.at_level(logging.WARNING, "schwift.adapter"):
+        status = loaded(FakeBackend(raising(error, "m_direct")), passes=3)
+    note = "it raised ValueError on a made-up row, and nothing says that it should not"
+    assert (status.state, status.reason) == ("ready", note)
+    assert "zero is no age" in caplog.text
+
+
+def test_one_that_is_slow_at_first_is_ready_with_a_note() -> None:
+    status = loaded(FakeBackend(raising(errors.DeadlineExceeded("late"), "m_direct")))
+    assert (status.state, status.reason) == ("ready", "it did not answer a made-up row in time")
+
+
+def test_one_that_could_not_be_asked_is_loaded_again() -> None:
+    backend = FakeBackend(raising(errors.UpstreamDown("gone"), "m"))
+    status = loaded(backend)
+    assert (status.state, status.reason) == ("unavailable", "gone")
+    backend.handler = zeros
+    backend.restart()
+    status = loaded(backend)
+    assert (status.state, status.reason) == ("ready", None)
