@@ -20,7 +20,7 @@ from tests.support.attacks.raw import (
     multiply_server,
     post,
 )
-from tests.support.http_bytes import Reader, connect
+from tests.support.http.http_bytes import Reader, connect
 from tests.support.servers import pids
 from tests.support.servers.server import Server
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.attacks.keyed import add_key
 from tests.support.attacks.many_clients import come, memory
 from tests.support.attacks.raw_request import head, post, send
-from tests.support.http_bytes import Answer
+from tests.support.http.http_bytes import Answer
 from tests.support.servers.asking import get
 from tests.support.servers.server import ROOT, Server, wait_for
 from tests.support.servers.serving import serving

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.sample_models import python_model
 from tests.support.attacks.exchange import exchange, request
-from tests.support.http_bytes import Answer, connect, parse, receive
+from tests.support.http.http_bytes import Answer, connect, parse, receive
 from tests.support.servers import pids
 from tests.support.servers.asking import get, live, metric, ready
 from tests.support.servers.server import ROOT, Server

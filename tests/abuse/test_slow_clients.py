@@ -22,7 +22,7 @@ from tests.support.attacks.raw import (
     multiply_server,
     post,
 )
-from tests.support.http_bytes import Answer, Reader, connect
+from tests.support.http.http_bytes import Answer, Reader, connect
 from tests.support.servers import pids
 from tests.support.servers.server import Server, wait_for
 

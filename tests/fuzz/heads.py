@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.fuzz.bodies import mutated
 from tests.fuzz.oracle import Wrong, check_error, strict
 from tests.support.attacks.exchange import request
-from tests.support.http_bytes import Answer, connect, parse
+from tests.support.http.http_bytes import Answer, connect, parse
 from tests.support.servers.server import Served
 
 # With so little to do an answer comes sooner; a later one is not looked at.

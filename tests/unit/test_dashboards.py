@@ -14,7 +14,7 @@ from adapter.workers import counters
 from tests.observability.dashboards import DASHBOARDS, GRAFANA, ROOT, panels, queries, read
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.served_models import make_registry
 
 # Triton 2.51's, that our /metrics ends with.
 TRITONS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.http_bytes import Answer, connect, parse, receive, send_all
+from tests.support.http.http_bytes import Answer, connect, parse, receive, send_all
 from tests.support.servers.server import Served
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.http_bytes import Answer, Reader, connect
+from tests.support.http.http_bytes import Answer, Reader, connect
 from tests.support.servers.server import ROOT, Server
 from tests.support.servers.serving import serving
 

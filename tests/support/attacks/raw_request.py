@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.support.http_bytes import Answer, connect, read_answer
+from tests.support.http.http_bytes import Answer, connect, read_answer
 
 Headers = tuple[tuple[str | bytes, str | bytes], ...]
 

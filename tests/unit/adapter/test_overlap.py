@@ -11,7 +11,7 @@ from adapter.backend.protocol import Arrays
 from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.loop import counted_loop, in_counted_time
-from tests.support.lifecycle_desk import Desk, double
+from tests.support.lifecycle.lifecycle_desk import Desk, double
 
 ONE = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], direct_max_rows=64)
 TWO = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], direct_max_rows=64, instances=2)

@@ -21,8 +21,8 @@ from converter.schema.settings import RegimeName
 from tests.support.fakes.backend import Handler
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.loop import CountedLoop, counted
-from tests.support.lifecycle_desk import Held, double
-from tests.support.predictors import WIDE, Served
+from tests.support.http.predictors import WIDE, Served
+from tests.support.lifecycle.lifecycle_desk import Held, double
 
 
 @pytest.mark.parametrize(("regime", "way"), [(None, "m_direct"), ("idle", "m_direct"), ("busy", "m")])

@@ -18,7 +18,7 @@ from converter.schema.model import Endpoint
 from converter.schema.settings import REGIMES, RegimeName
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.loop import counted, counted_loop
-from tests.support.predictors import Served
+from tests.support.http.predictors import Served
 
 REQUESTS = 300
 ROOM = 100

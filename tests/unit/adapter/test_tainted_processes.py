@@ -15,9 +15,9 @@ from adapter.lifecycle.served_model import Model
 from adapter.workers import counters
 from converter.schema.manifest import Tensor
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.lifecycle_desk import double
-from tests.support.predictors import Served
-from tests.support.served_models import make_model, make_registry
+from tests.support.http.predictors import Served
+from tests.support.lifecycle.lifecycle_desk import double
+from tests.support.lifecycle.served_models import make_model, make_registry
 
 
 def told_dead(there: bool) -> Model:

@@ -12,8 +12,8 @@ import pytest
 
 from converter.errors import ArtifactError, ConfigError, SchwiftError
 from converter.schema.manifest import read_manifest
-from tests.support.repositories import build, contents, versions, whole
-from tests.support.sample_models import add_joblib, add_model, classifier_graph, model_yaml, options_of
+from tests.support.models.repositories import build, contents, versions, whole
+from tests.support.models.sample_models import add_joblib, add_model, classifier_graph, model_yaml, options_of
 
 CLASS = b"class Model:\n    def predict(self, X):\n        return X\n"
 

@@ -14,7 +14,7 @@ from converter.schema.settings import Settings, env_name
 from schwift.cli import main
 from schwift.triton import installation
 from schwift.triton.installation import Check
-from tests.support.sample_models import add_joblib, add_model, model_yaml
+from tests.support.models.sample_models import add_joblib, add_model, model_yaml
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from converter.schema import dtypes
-from tests.support.runtime_models import config_json, init_args, make_config
+from tests.support.models.runtime_models import config_json, init_args, make_config
 from triton_repo_template.runtime.config import NUMPY_OF, TensorConfig
 from triton_repo_template.runtime.errors import LoadError
 from triton_repo_template.runtime.front import TritonPythonModel as FrontModel

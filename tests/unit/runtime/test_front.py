@@ -16,7 +16,7 @@ import pytest
 from adapter.lifecycle.liveness import canary_id
 from tests.support.fakes import triton_python_backend_utils as pb
 from tests.support.fakes.entries import make_entry
-from tests.support.runtime_models import WAKE_KEY, config_json, init_args, outcome, outcomes, request, rows
+from tests.support.models.runtime_models import WAKE_KEY, config_json, init_args, outcome, outcomes, request, rows
 from triton_repo_template.runtime.front import TritonPythonModel, passed_on
 from triton_repo_template.runtime.wake import CANARY_SUFFIX, KEY_FILE, WAKE_AFTER
 
@@ -285,7 +285,7 @@ from adapter.lifecycle.liveness import canary_id
 from tests.support.fakes import triton_python_backend_utils as pb
 from tests.support.fakes.entries import make_entry
 sys.modules["triton_python_backend_utils"] = pb
-from tests.support.runtime_models import config_json, init_args, outcomes, rows
+from tests.support.models.runtime_models import config_json, init_args, outcomes, rows
 from triton_repo_template.runtime.front import TritonPythonModel
 
 def hang(request):

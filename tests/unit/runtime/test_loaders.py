@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tests.support.runtime_models import make_config
+from tests.support.models.runtime_models import make_config
 from triton_repo_template.runtime.config import TensorConfig
 from triton_repo_template.runtime.errors import ModelError
 from triton_repo_template.runtime.loaders import choose_method, load_predictor

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.fakes import triton_python_backend_utils as pb
-from tests.support.runtime_models import TensorLike, config_json, init_args, outcomes, request, rows
+from tests.support.models.runtime_models import TensorLike, config_json, init_args, outcomes, request, rows
 from triton_repo_template.runtime import model as runtime_model
 from triton_repo_template.runtime.errors import ModelError
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.support.runtime_models import TensorLike, config_json, init_args, outcomes, request, rows
+from tests.support.models.runtime_models import TensorLike, config_json, init_args, outcomes, request, rows
 from triton_repo_template.runtime.errors import ModelError
 from triton_repo_template.runtime.onnx_model import TritonPythonModel
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from converter.schema.settings import load_settings
 from schwift.model_watcher import snapshot, watching
-from tests.support.control_socket import ScriptedControl
+from tests.support.lifecycle.control_socket import ScriptedControl
 from tests.support.processes import wait_until
 
 

@@ -18,7 +18,7 @@ from tests.support.fakes.triton_http import (
     good_answer,
     raw_answer,
 )
-from tests.support.raw_http import (
+from tests.support.http.raw_http import (
     ARRAYS,
     ask,
     infer,

@@ -17,7 +17,7 @@ from tests.support.fakes.triton_http import (
     echo,
     good_answer,
 )
-from tests.support.raw_http import (
+from tests.support.http.raw_http import (
     ARRAYS,
     GOOD,
     LABEL,

@@ -24,13 +24,13 @@ from tests.support.fakes.triton_http import (
     until,
     value_of,
 )
-from tests.support.living_objects import living
-from tests.support.raw_http import (
+from tests.support.http.raw_http import (
     GOOD,
     ask,
     infer,
     talk,
 )
+from tests.support.living_objects import living
 
 
 def test_calls_in_turn_share_a_connection() -> None:

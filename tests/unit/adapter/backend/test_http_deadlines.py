@@ -24,7 +24,7 @@ from tests.support.fakes.triton_http import (
     until,
     value_of,
 )
-from tests.support.raw_http import (
+from tests.support.http.raw_http import (
     GOOD,
     X,
     Y,

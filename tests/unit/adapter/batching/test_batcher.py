@@ -18,7 +18,7 @@ from adapter.workers import counters
 from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.triton_http import until
-from tests.support.lifecycle_desk import (
+from tests.support.lifecycle.lifecycle_desk import (
     PLAIN,
     TWICE,
     Desk,

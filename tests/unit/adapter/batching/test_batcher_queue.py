@@ -10,7 +10,7 @@ import pytest
 from adapter import errors
 from adapter.workers import counters
 from tests.support.fakes.backend import Handler
-from tests.support.lifecycle_desk import PLAIN, Desk, Held, all_of, double, fails_where, fill, let_go, turns
+from tests.support.lifecycle.lifecycle_desk import PLAIN, Desk, Held, all_of, double, fails_where, fill, let_go, turns
 from tests.support.living_objects import living
 
 

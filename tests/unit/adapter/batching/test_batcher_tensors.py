@@ -12,7 +12,7 @@ from adapter.backend.protocol import Arrays
 from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.fakes.backend import FakeBackend, Handler
 from tests.support.fakes.entries import make_entry
-from tests.support.lifecycle_desk import Desk, Results, double, rows_in
+from tests.support.lifecycle.lifecycle_desk import Desk, Results, double, rows_in
 
 
 def named(entry: ModelEntry, handler: Handler, requests: Sequence[Any]) -> tuple[Results, FakeBackend]:

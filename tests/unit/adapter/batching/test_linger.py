@@ -16,7 +16,7 @@ from adapter.batching.linger import Linger
 from converter.schema.manifest import Tensor
 from tests.support.batching import Arrivals, make_call_times
 from tests.support.fakes.loop import counted_loop, in_counted_time
-from tests.support.lifecycle_desk import Desk, all_of, double
+from tests.support.lifecycle.lifecycle_desk import Desk, all_of, double
 
 CALL = 0.008
 LONGEST = 0.006

@@ -26,7 +26,7 @@ from converter.schema.settings import REGIMES, RegimeName
 from tests.support.fakes.backend import FakeBackend, Handler
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.loop import counted, counted_loop, in_counted_time
-from tests.support.lifecycle_desk import all_of, double, rows_in, turns
+from tests.support.lifecycle.lifecycle_desk import all_of, double, rows_in, turns
 
 ONE = make_entry(inputs=[("x", "float32", (1,))], outputs=[("y", "float32", (1,))], direct_max_rows=4)
 PREDICT_ALONE = make_entry(

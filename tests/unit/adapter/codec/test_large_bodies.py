@@ -16,7 +16,7 @@ from adapter.errors import Overloaded
 from adapter.http.asgi import CLIENT_LEFT
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
-from tests.support.web_app import make_app, running
+from tests.support.http.web_app import make_app, running
 
 LIMIT = 1024 * 1024
 LARGE = b'{"features": [[1,2,3,4]]' + b" " * LARGE_BYTES + b"}"

@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from tests.support.web_app import assert_error, get, visit
+from tests.support.http.web_app import assert_error, get, visit
 
 
 def test_the_page_names_no_other_host_and_what_it_loads_is_served() -> None:

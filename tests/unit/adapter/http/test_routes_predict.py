@@ -15,7 +15,7 @@ from adapter.backend.protocol import Arrays
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
-from tests.support.web_app import assert_error, make_app, post, running, visit
+from tests.support.http.web_app import assert_error, make_app, post, running, visit
 
 ROW = [[1, 2, 3, 4]]
 ENDPOINTS = pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])

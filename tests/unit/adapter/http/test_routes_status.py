@@ -19,7 +19,7 @@ from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.codecs import Coded, rows_of
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
-from tests.support.web_app import assert_error, get, make_app, post, running, visit
+from tests.support.http.web_app import assert_error, get, make_app, post, running, visit
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
 

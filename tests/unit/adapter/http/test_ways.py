@@ -9,7 +9,7 @@ import pytest
 
 from adapter.sockets.bounded_protocol import BoundedProtocol
 from adapter.sockets.fast_protocol import PredictProtocol
-from tests.support.prediction_server import GOOD, SMALL, USUAL, Running, asked, post, serving
+from tests.support.http.prediction_server import GOOD, SMALL, USUAL, Running, asked, post, serving
 
 WAYS: dict[str, tuple[Any, bool]] = {
     "the parser's short cut alone": (PredictProtocol, False),

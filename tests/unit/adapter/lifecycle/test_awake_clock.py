@@ -15,8 +15,8 @@ from adapter.workers import counters
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.reconcilers import make_reconciler
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_reconciler
+from tests.support.lifecycle.served_models import make_registry
 
 DEADLINE = 15.0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from adapter.lifecycle.served_model import Model
 from adapter.sharing import SharedState
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.reconcilers import make_sync
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_sync
+from tests.support.lifecycle.served_models import make_registry
 
 
 class Workers:

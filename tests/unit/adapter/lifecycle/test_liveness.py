@@ -15,7 +15,7 @@ from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.served_models import make_registry
 
 DEADLINE = 15.0
 

@@ -11,7 +11,7 @@ from adapter.lifecycle.smoke_test import SmokeTest
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.outliving import NotedOutliving
-from tests.support.reconcilers import Killing
+from tests.support.lifecycle.reconcilers import Killing
 
 ENTRY = make_entry("m")
 ALL = Processes(models=(13,), fronts=(11, 12))

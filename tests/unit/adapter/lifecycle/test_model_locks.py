@@ -23,9 +23,9 @@ from converter.schema.manifest import FILENAME, Manifest, ModelEntry
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
-from tests.support.reconcilers import ToldSync, make_reconciler
-from tests.support.reload_bench import version
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import ToldSync, make_reconciler
+from tests.support.lifecycle.reload_bench import version
+from tests.support.lifecycle.served_models import make_registry
 
 OLD, NEW = version("a", 1), version("a", 2)
 NEXT = make_manifest(NEW)

@@ -11,8 +11,8 @@ import pytest
 from adapter.lifecycle.model_state import FOLLOWING, STATES, ModelState, State
 from adapter.workers.shared_snapshot import SharedSnapshot
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.reconcilers import make_sync
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_sync
+from tests.support.lifecycle.served_models import make_registry
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -18,9 +18,9 @@ from tests.support.builders import force_open, make_breakers
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
-from tests.support.reconcilers import make_reconciler, make_sync
-from tests.support.reconciling import pass_of, registry_of
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_reconciler, make_sync
+from tests.support.lifecycle.reconciling import pass_of, registry_of
+from tests.support.lifecycle.served_models import make_registry
 
 # By the clock of breakers, which stands still at 0: failures of the start count no more.
 AFTER_THE_START = 1.0

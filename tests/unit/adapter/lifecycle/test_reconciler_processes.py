@@ -13,9 +13,9 @@ from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.outliving import NotedOutliving
-from tests.support.reconcilers import make_reconciler
-from tests.support.reconciling import pass_of, registry_of
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_reconciler
+from tests.support.lifecycle.reconciling import pass_of, registry_of
+from tests.support.lifecycle.served_models import make_registry
 
 
 class Counted(StubProcesses):

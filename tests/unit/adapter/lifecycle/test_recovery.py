@@ -9,7 +9,7 @@ import pytest
 from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.loop import in_counted_time
-from tests.support.served_models import make_model
+from tests.support.lifecycle.served_models import make_model
 
 # Of a front, of the model.
 FRONTS, MODEL = (11, 12), 13

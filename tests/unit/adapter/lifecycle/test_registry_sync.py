@@ -14,8 +14,8 @@ from adapter.sharing import SharedState
 from converter.schema.settings import Settings
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.reconcilers import make_reconciler, make_sync
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_reconciler, make_sync
+from tests.support.lifecycle.served_models import make_registry
 
 MANIFEST = make_manifest(make_entry("a"))
 BODY = {"features": [[1, 2, 3, 4]]}

@@ -16,9 +16,9 @@ from adapter.lifecycle.model_state import ModelState
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, Handler, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.reconcilers import make_reconciler
-from tests.support.reconciling import pass_of
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_reconciler
+from tests.support.lifecycle.reconciling import pass_of
+from tests.support.lifecycle.served_models import make_registry
 
 UNFIT = translate(None, "[schwift:model_unfit] AttributeError: 'Tree' object has no attribute 'x'\nAt: /y")
 

@@ -23,8 +23,8 @@ from adapter.telemetry.audit import LOGGER, Audit
 from converter.keys.store import add_key, revoke_key
 from converter.schema.keys_file import ApiKey, hash_key, make_key
 from tests.support.fakes.entries import make_entry
+from tests.support.http.predictors import Served
 from tests.support.living_objects import texts_in
-from tests.support.predictors import Served
 
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 M = Need("predict", "m")

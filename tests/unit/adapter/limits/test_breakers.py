@@ -11,7 +11,7 @@ from adapter import errors
 from adapter.limits.breakers import NO_PROBES, Breakers
 from tests.support.builders import force_open, make_breakers
 from tests.support.fakes.backend import zeros
-from tests.support.predictors import Served
+from tests.support.http.predictors import Served
 
 
 def fail(

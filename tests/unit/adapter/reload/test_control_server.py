@@ -24,8 +24,8 @@ from converter.schema.control import Folders, Served
 from converter.schema.manifest import FILENAME, Manifest
 from converter.schema.settings import load_settings
 from tests.support.fakes.entries import make_manifest
-from tests.support.reconcilers import make_sync
-from tests.support.reload_bench import NEXT, Bench, version
+from tests.support.lifecycle.reconcilers import make_sync
+from tests.support.lifecycle.reload_bench import NEXT, Bench, version
 
 # One of the client's methods.
 Request = Callable[[ControlClient], object]

@@ -16,9 +16,9 @@ from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_manifest
 from tests.support.fakes.outliving import NotedOutliving
-from tests.support.reconcilers import make_reloader
-from tests.support.reload_bench import NEXT, Bench, version
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_reloader
+from tests.support.lifecycle.reload_bench import NEXT, Bench, version
+from tests.support.lifecycle.served_models import make_registry
 
 
 async def test_new_version_is_tried_then_used_on_trial_then_under_its_own_name() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.bounded_server import BoundedServer, until
+from tests.support.http.bounded_server import BoundedServer, until
 
 NOW = b"GET /now HTTP/1.1\r\nHost: x\r\n\r\n"
 GATE = b"GET /gate HTTP/1.1\r\nHost: x\r\n\r\n"

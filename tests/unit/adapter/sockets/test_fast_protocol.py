@@ -16,7 +16,7 @@ import pytest
 
 from adapter.http import predict
 from adapter.http.answer import Answer
-from tests.support.prediction_server import (
+from tests.support.http.prediction_server import (
     ENDING,
     GOOD,
     LIVE,

@@ -23,7 +23,7 @@ from adapter.sockets.graceful import GracefulServer
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.connections import WholeConnection
-from tests.support.web_app import make_app
+from tests.support.http.web_app import make_app
 
 SECONDS = 60.0
 # After so long a signal is another one.

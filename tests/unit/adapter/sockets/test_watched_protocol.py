@@ -17,7 +17,7 @@ from adapter.sockets.connection_bounds import (
     SWEEP_SECONDS,
     UNREAD_SECONDS,
 )
-from tests.support.bounded_server import BoundedServer, until
+from tests.support.http.bounded_server import BoundedServer, until
 
 # Within what a run of these lines takes of real time.
 SOON = 0.5

@@ -9,7 +9,7 @@ import pytest
 
 from adapter.telemetry.access_log import LOGGER, AccessLog, Line
 from tests.support.fakes.backend import FakeBackend
-from tests.support.web_app import get, post
+from tests.support.http.web_app import get, post
 
 ROW = [[1, 2, 3, 4]]
 TIMES = ("ms", "queue_ms", "model_ms")

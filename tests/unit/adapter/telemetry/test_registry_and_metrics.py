@@ -17,7 +17,7 @@ from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.served_models import make_registry
 
 
 def registry_of(*names: str) -> Registry:

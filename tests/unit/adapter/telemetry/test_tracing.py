@@ -23,7 +23,7 @@ from converter.errors import ConfigError
 from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
-from tests.support.web_app import make_app, running
+from tests.support.http.web_app import make_app, running
 
 ROW = [[1, 2, 3, 4]]
 

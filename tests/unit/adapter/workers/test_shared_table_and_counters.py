@@ -21,7 +21,7 @@ from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS, Endpoint
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.served_models import make_registry
 
 GAUGES = {counters.IN_FLIGHT, counters.QUEUED, counters.QUEUED_ROWS, counters.REGIME, counters.MEMORY, counters.ADOPTED}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

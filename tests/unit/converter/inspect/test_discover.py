@@ -8,7 +8,7 @@ import pytest
 
 from converter.errors import ConfigError
 from converter.inspect.discover import ModelSource, check_names, discover
-from tests.support.sample_models import add_joblib, add_model, model_yaml
+from tests.support.models.sample_models import add_joblib, add_model, model_yaml
 
 
 @pytest.fixture

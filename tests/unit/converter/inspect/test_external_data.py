@@ -11,7 +11,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, SparseTe
 from converter.errors import ArtifactError
 from converter.inspect.external_data import DamagedGraph, find_locations
 from converter.inspect.inspector import GraphTensor, ModelFacts, inspect
-from tests.support.sample_models import add_source, classifier_graph, model_yaml
+from tests.support.models.sample_models import add_source, classifier_graph, model_yaml
 
 CONFIG = "models/m/model_config.yaml"
 

@@ -14,7 +14,14 @@ from converter.errors import ArtifactError
 from converter.inspect import worker_process
 from converter.inspect.inspector import GraphTensor, ModelFacts, inspect, inspect_all
 from converter.inspect.worker_process import WorkerProcess
-from tests.support.sample_models import add_source, classifier_graph, graph, model_yaml, sparse_bomb, zipmap_graph
+from tests.support.models.sample_models import (
+    add_source,
+    classifier_graph,
+    graph,
+    model_yaml,
+    sparse_bomb,
+    zipmap_graph,
+)
 
 CONFIG = "models/m/model_config.yaml"
 

@@ -25,7 +25,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from converter.errors import ArtifactError
 from converter.inspect import pickle_reader
 from converter.inspect.inspector import ModelFacts, inspect
-from tests.support.sample_models import add_source, classifier_graph, model_yaml
+from tests.support.models.sample_models import add_source, classifier_graph, model_yaml
 
 CONFIG = "models/m/model_config.yaml"
 HERE = sklearn.__version__

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from converter.errors import ConfigError
 from converter.schema.manifest import read_manifest
 from schwift.cli import main
-from tests.support.repositories import build
-from tests.support.sample_models import add_joblib, add_model, model_yaml
+from tests.support.models.repositories import build
+from tests.support.models.sample_models import add_joblib, add_model, model_yaml
 
 CODE = b"import xgboost\n\n\nclass Model:\n    def predict(self, X):\n        return X\n"
 

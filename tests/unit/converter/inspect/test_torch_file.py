@@ -14,7 +14,7 @@ import pytest
 from converter.errors import ArtifactError
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts, inspect
-from tests.support.sample_models import add_source, model_yaml
+from tests.support.models.sample_models import add_source, model_yaml
 
 CONFIG = "models/eager/model_config.yaml"
 
@@ -167,7 +167,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from converter.errors import ArtifactError
 from converter.inspect.inspector import inspect
-from tests.support.sample_models import source_of
+from tests.support.models.sample_models import source_of
 try:
     inspect(source_of(Path(sys.argv[2])), Path(sys.argv[3]))
 except ArtifactError as error:

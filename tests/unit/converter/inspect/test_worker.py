@@ -19,7 +19,7 @@ import pytest
 from converter.inspect.discover import ModelSource
 from converter.inspect.worker import count_memory_bound
 from tests.support.forking import Fork, forked, run_as_program
-from tests.support.sample_models import add_source, classifier_graph, model_yaml, sparse_bomb
+from tests.support.models.sample_models import add_source, classifier_graph, model_yaml, sparse_bomb
 
 MIB = 1024 * 1024
 

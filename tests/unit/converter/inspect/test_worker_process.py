@@ -11,8 +11,8 @@ from pathlib import Path
 
 from converter.inspect.discover import ModelSource
 from converter.inspect.worker_process import WorkerProcess
+from tests.support.models.sample_models import add_source, model_yaml
 from tests.support.processes import alive, wait_until
-from tests.support.sample_models import add_source, model_yaml
 
 
 def source(root: Path) -> ModelSource:

@@ -12,9 +12,9 @@ import pytest
 from converter.errors import NothingServed, ReloadError, RepositoryError
 from converter.live_switch.reload_command import reload
 from converter.schema.manifest import read_manifest
-from tests.support.control_socket import ScriptedControl, refuse
-from tests.support.repositories import build, whole
-from tests.support.sample_models import add_joblib, add_model, model_yaml, options_of
+from tests.support.lifecycle.control_socket import ScriptedControl, refuse
+from tests.support.models.repositories import build, whole
+from tests.support.models.sample_models import add_joblib, add_model, model_yaml, options_of
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from converter.repository.content import Plan, join_plans
 from converter.repository.plan import BuildOptions
 from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.schema.manifest import Tensor
-from tests.support.sample_models import OPTIONS, add_source, model_yaml, options_of, plan_for
+from tests.support.models.sample_models import OPTIONS, add_source, model_yaml, options_of, plan_for
 
 RUNTIME = sorted(path.name for path in (TEMPLATE_ROOT / "runtime").glob("*.py"))
 GRAPH = ModelFacts(

@@ -22,7 +22,7 @@ from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.render import QueuePolicy, TritonModel, quote, render, set_version
 from converter.repository.tensors import TensorPlan
 from converter.schema.manifest import Tensor
-from tests.support.sample_models import OPTIONS, add_source, model_yaml, plan_for
+from tests.support.models.sample_models import OPTIONS, add_source, model_yaml, plan_for
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 

@@ -12,7 +12,7 @@ from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.tensors import TensorPlan, Tensors, resolve
 from converter.schema.manifest import Tensor
-from tests.support.sample_models import model_spec
+from tests.support.models.sample_models import model_spec
 
 FEATURES = GraphTensor("features", "tensor(float)", (None, 4))
 LABEL = GraphTensor("label", "tensor(int64)", (None,))

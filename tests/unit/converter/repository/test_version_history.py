@@ -16,8 +16,8 @@ from converter.repository.content import ModelContent
 from converter.repository.render import TritonModel, render
 from converter.repository.version_history import VersionHistory
 from converter.schema.manifest import Manifest
-from tests.support.repositories import build, contents, roll_back, versions, whole
-from tests.support.sample_models import add_joblib
+from tests.support.models.repositories import build, contents, roll_back, versions, whole
+from tests.support.models.sample_models import add_joblib
 
 
 def build_as(root: Path, version: str, **keys: object) -> Manifest:

@@ -22,8 +22,8 @@ from converter.repository.content import Plan, read_files
 from converter.repository.current import read_current
 from converter.repository.writer import commit
 from converter.schema.manifest import Manifest, read_manifest
-from tests.support.repositories import build, contents, numbers, versions, whole
-from tests.support.sample_models import add_joblib
+from tests.support.models.repositories import build, contents, numbers, versions, whole
+from tests.support.models.sample_models import add_joblib
 
 ROOT = Path(__file__).parents[4]
 
@@ -139,7 +139,7 @@ def test_failed_switch_leaves_a_plain_folder_as_it_was(
 
 def versions_found_when_killed(tmp_path: Path, *arguments: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.killed_build", str(tmp_path), *arguments],
+        [sys.executable, "-m", "tests.support.models.killed_build", str(tmp_path), *arguments],
         cwd=ROOT, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

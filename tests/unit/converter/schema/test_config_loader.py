@@ -8,7 +8,7 @@ import pytest
 
 from converter.schema.config_loader import load_spec
 from converter.schema.model import ModelSpec
-from tests.support.model_configs import ONNX, PYTHON
+from tests.support.models.model_configs import ONNX, PYTHON
 
 MODELS = Path(__file__).parents[4] / "models"
 

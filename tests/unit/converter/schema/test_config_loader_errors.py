@@ -8,7 +8,7 @@ import pytest
 
 from converter.errors import ConfigError
 from converter.schema.config_loader import load_spec
-from tests.support.model_configs import ONNX, PYTHON
+from tests.support.models.model_configs import ONNX, PYTHON
 
 NAME = "x.yaml"
 NAME_RULE = "a name is up to 128 letters, digits, dots, dashes and underscores, the first a letter or digit"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from converter.schema import dtypes
 from converter.schema.model import ModelArgs, ModelFile, QueueSpec, nearest
-from tests.support.sample_models import model_data, model_spec
+from tests.support.models.sample_models import model_data, model_spec
 
 
 def test_keys_left_out_have_their_defaults() -> None:

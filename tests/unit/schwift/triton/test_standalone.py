@@ -16,8 +16,8 @@ from schwift.triton import addresses, sealed_start
 from schwift.triton.embedded import Ports
 from schwift.triton.installation import Installation
 from schwift.triton.standalone import run_triton, standalone_command, standard_ports, triton_log
-from tests.support.repositories import build
-from tests.support.sample_models import add_joblib
+from tests.support.models.repositories import build
+from tests.support.models.sample_models import add_joblib
 
 
 class Became(Exception):

@@ -8,8 +8,8 @@ from adapter.workers import counters
 from converter.schema.manifest import Manifest, ModelEntry
 from tests.support.fakes.backend import FakeBackend, Handler, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.reconcilers import make_reloader
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.reconcilers import make_reloader
+from tests.support.lifecycle.served_models import make_registry
 
 
 def version(name: str, number: int, **spec: Any) -> ModelEntry:

@@ -1,4 +1,4 @@
-"""`python -m tests.support.killed_build FOLDER [copy]`: a build killed at every step that touches the disk.
+"""`python -m tests.support.models.killed_build FOLDER [copy]`: a build killed at every step that touches the disk.
 
 In FOLDER are made `models/` and a repository of version 1, `repo`; with `copy` that is a plain folder, and the steps
 are counted from where the new build is complete. For each n, a child builds version 2 and kills itself (SIGKILL, no
@@ -18,8 +18,8 @@ from pathlib import Path
 from converter.repository.build_plan import complete_plan
 from converter.repository.current import read_current
 from converter.repository.writer import commit
-from tests.support.repositories import versions, whole
-from tests.support.sample_models import add_joblib, plan_for, source_of
+from tests.support.models.repositories import versions, whole
+from tests.support.models.sample_models import add_joblib, plan_for, source_of
 
 _WRITES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "shutil.rmtree"}
 

@@ -11,7 +11,7 @@ from converter.repository.build_plan import BuildPlan
 from converter.repository.plan import BuildOptions
 from converter.repository.writer import commit
 from converter.schema.manifest import FILENAME, Manifest, read_manifest
-from tests.support.sample_models import OPTIONS
+from tests.support.models.sample_models import OPTIONS
 
 
 def build(

@@ -21,8 +21,8 @@ from converter.schema.settings import RegimeName
 from tests.support.builders import make_breakers
 from tests.support.fakes.backend import FakeBackend, Handler
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.lifecycle_desk import double
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.lifecycle_desk import double
+from tests.support.lifecycle.served_models import make_registry
 
 WIDE = make_entry(inputs=[("x", "float32", (2,))], outputs=[("y", "float32", (2,))], direct_max_rows=4)
 

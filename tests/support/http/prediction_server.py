@@ -24,7 +24,7 @@ from adapter.sockets.fast_protocol import PredictProtocol
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
-from tests.support.web_app import make_app
+from tests.support.http.web_app import make_app
 
 SECONDS = 10.0
 ROW = [1.0, 2.0, 3.0, 4.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.served_models import make_registry
+from tests.support.lifecycle.served_models import make_registry
 
 
 def registry_of(*names: str) -> Registry:

@@ -1,0 +1,1 @@
+"""Small models: their YAML, their folders, their repositories."""
