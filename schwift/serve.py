@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from converter.errors import ServeError
 from converter.schema.keys_file import make_key, read_keys
 from converter.schema.manifest import Manifest, read_manifest
 from converter.schema.settings import Settings, env_name
@@ -179,7 +180,14 @@ def _announce(
     width = max(len(entry.name) for entry in manifest.models)
     while len(settled) < len(manifest.models):
         _pause(stop)
-        supervisor.tick()
+        try:
+            supervisor.tick()
+        except ServeError as error:
+            # A Triton that had a model ready since the last look is one that died, and not one that cannot start.
+            if not any(status["load_seconds"] is not None for status in _states(address).values()):
+                raise
+            _say(f"{str(error).splitlines()[0]}; it is started again")
+            supervisor.triton_works()
         states = _states(address)
         if states:
             supervisor.adapter_works()

@@ -59,7 +59,7 @@ def write_class(models: Path, kind: str, name: str, more: str = "") -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("first_answer")
     models = folder / "models"
     fitted = LogisticRegression().fit(X, Y)
@@ -87,45 +87,45 @@ NOTE = "it raised ValueError on a made-up row, and nothing says that it should n
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_one_that_cannot_answer_has_failed_with_the_reason(server: Server, name: str) -> None:
-    answer = httpx.get(f"{server.url}/health")
+def test_one_that_cannot_answer_has_failed_with_the_reason(tried: Server, name: str) -> None:
+    answer = httpx.get(f"{tried.url}/health")
     status = answer.json()["models"][name]
     assert (answer.status_code, status["state"]) == (503, "failed")
     assert status["reason"].startswith(REASONS[name])
     assert "/" not in status["reason"].removeprefix(REASONS[name])
-    assert f"failed  {name:<9}  {REASONS[name]}" in server.output
-    refused = server.post("predict", name, [[1.0, 2.0]])
+    assert f"failed  {name:<9}  {REASONS[name]}" in tried.output
+    refused = tried.post("predict", name, [[1.0, 2.0]])
     assert (refused.status_code, refused.json()["code"]) == (503, "model_unavailable")
     for triton_model in (name, f"{name}_direct"):
-        assert httpx.get(f"http://{server.triton_http}/v2/models/{triton_model}/ready").status_code == 400
+        assert httpx.get(f"http://{tried.triton_http}/v2/models/{triton_model}/ready").status_code == 400
 
 
-def test_the_others_serve(server: Server) -> None:
-    assert server.post("predict_batched", "good", [[0.0, 0.0]]).json()["predictions"] == [
+def test_the_others_serve(tried: Server) -> None:
+    assert tried.post("predict_batched", "good", [[0.0, 0.0]]).json()["predictions"] == [
         pytest.approx(list(LogisticRegression().fit(X, Y).predict_proba([[0.0, 0.0]])[0]), rel=1e-9)
     ]
 
 
-def test_an_error_that_another_row_may_not_raise_is_a_note(server: Server) -> None:
-    status = httpx.get(f"{server.url}/health").json()["models"]["strict"]
+def test_an_error_that_another_row_may_not_raise_is_a_note(tried: Server) -> None:
+    status = httpx.get(f"{tried.url}/health").json()["models"]["strict"]
     assert (status["state"], status["reason"]) == ("ready", NOTE)
-    assert f"; {NOTE}" in server.output
-    assert server.post("predict", "strict", [[60.0, 70.0]]).json()["predictions"] == [[130.0]]
+    assert f"; {NOTE}" in tried.output
+    assert tried.post("predict", "strict", [[60.0, 70.0]]).json()["predictions"] == [[130.0]]
 
 
-def test_who_wants_no_made_up_row_gets_none(server: Server) -> None:
-    status = httpx.get(f"{server.url}/health").json()["models"]["not_asked"]
+def test_who_wants_no_made_up_row_gets_none(tried: Server) -> None:
+    status = httpx.get(f"{tried.url}/health").json()["models"]["not_asked"]
     assert (status["state"], status["reason"]) == ("ready", None)
-    assert server.post("predict", "not_asked", [[1.0, 2.0]]).status_code == 502
+    assert tried.post("predict", "not_asked", [[1.0, 2.0]]).status_code == 502
 
 
-def test_a_reload_does_not_take_what_cannot_answer(server: Server) -> None:
+def test_a_reload_does_not_take_what_cannot_answer(tried: Server) -> None:
     """The sentence is the same, and the version before goes on."""
-    before = json.dumps(server.post("predict", "good", [[2.0, 2.0]]).json()["predictions"])
+    before = json.dumps(tried.post("predict", "good", [[2.0, 2.0]]).json()["predictions"])
     broken = LogisticRegression().fit(X, Y)
     del broken.multi_class
-    joblib.dump(broken, server.log.parent / "models" / "good" / "model.joblib")
-    done = schwift(server, server.log.parent / "models", "reload")
+    joblib.dump(broken, tried.log.parent / "models" / "good" / "model.joblib")
+    done = schwift(tried, tried.log.parent / "models", "reload")
     assert done.returncode == 1
     assert "good: the new version cannot answer: AttributeError: 'LogisticRegression' object has" in done.stderr
-    assert json.dumps(server.post("predict", "good", [[2.0, 2.0]]).json()["predictions"]) == before
+    assert json.dumps(tried.post("predict", "good", [[2.0, 2.0]]).json()["predictions"]) == before

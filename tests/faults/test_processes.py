@@ -15,7 +15,8 @@ import pytest
 from tests.e2e import sample_models
 from tests.support.servers import pids
 from tests.support.servers.load import Load
-from tests.support.servers.server import ROOT, Server, start, stop, wait_for
+from tests.support.servers.ports import free_port
+from tests.support.servers.server import READY_SECONDS, ROOT, Server, launch, start, stop, wait_for
 from tests.support.servers.serving import serving
 
 CLIENTS = 8
@@ -83,6 +84,30 @@ def test_R1_triton_is_killed(tmp_path: Path) -> None:
         assert_serves(server)
 
 
+def test_R1_triton_is_killed_before_serve_has_seen_it_work(tmp_path: Path) -> None:
+    """Serve looks each tenth of a second; a Triton that died in between is none that cannot start."""
+    port = free_port()
+    process, log = launch(one_example(tmp_path), tmp_path, "--port", str(port))
+    server = Server(
+        process=process, url=f"http://127.0.0.1:{port}", log=log, triton_http="", triton_grpc="", triton_metrics="",
+        repository=tmp_path / "model_repository",
+    )  # fmt: skip
+    try:
+        wait_for(lambda: pids.adapters(server) and pids.tritons(server), READY_SECONDS)
+        process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: healthy(server), READY_SECONDS)
+        (triton,) = pids.tritons(server)
+        os.kill(triton, signal.SIGKILL)
+        process.send_signal(signal.SIGCONT)
+        wait_for(lambda: "ready: 1 of 1" in server.output, READY_SECONDS)
+        wait_for(lambda: said(server, "Triton was ended by signal 9 (SIGKILL)"))
+        wait_for(lambda: pids.tritons(server) not in ([], [triton]))
+        wait_for(lambda: server.post("predict", "multiply", [[1, 2, 3]]).status_code == 200)
+        assert_serves(server)
+    finally:
+        assert stop(process) == 0
+
+
 def test_R1_triton_is_killed_again_and_again(tmp_path: Path) -> None:
     """Also while it starts and while models load; each time it is said, with a longer pause."""
     with serving(one_example(tmp_path), tmp_path) as server:
@@ -124,6 +149,7 @@ def test_R2_triton_hangs_for_too_long(tmp_path: Path) -> None:
         assert_serves(server)
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(("stopped", "regime", "workers"), [
     ("multiply_direct", "busy", "1"), ("multiply_direct", "rush", "2"), ("multiply", "busy", "1"),
 ])  # fmt: skip
