@@ -93,13 +93,13 @@ def test_R1_triton_is_killed_before_serve_has_seen_it_work(tmp_path: Path) -> No
         repository=tmp_path / "model_repository",
     )  # fmt: skip
     try:
-        wait_for(lambda: pids.adapters(server) and pids.tritons(server), READY_SECONDS)
+        wait_for(lambda: pids.adapters(server) and pids.tritons(server), READY_SECONDS, pause=0.005)
         process.send_signal(signal.SIGSTOP)
         wait_for(lambda: healthy(server), READY_SECONDS)
         (triton,) = pids.tritons(server)
         os.kill(triton, signal.SIGKILL)
         process.send_signal(signal.SIGCONT)
-        wait_for(lambda: "ready: 1 of 1" in server.output, READY_SECONDS)
+        wait_for(lambda: said(server, "ready: 1 of 1") or process.poll() is not None, READY_SECONDS)
         wait_for(lambda: said(server, "Triton was ended by signal 9 (SIGKILL)"))
         wait_for(lambda: pids.tritons(server) not in ([], [triton]))
         wait_for(lambda: server.post("predict", "multiply", [[1, 2, 3]]).status_code == 200)
