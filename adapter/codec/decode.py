@@ -44,7 +44,7 @@ _STRUCT_CODES = {
 # Integers below this are the same as float64.
 _EXACT = 2.0**53
 _MOST_DETAIL = 300
-# Of a body of one row: for what is around the values, for a number with its comma and spaces, and for a text.
+# What a body of one row may have: around the values, for a number with its comma and spaces, and for a text.
 _ROW_BYTES = 64 * 1024
 _NUMBER_BYTES = 32
 _TEXT_BYTES = 256 * 1024

@@ -46,9 +46,9 @@ class _Probe:
     count: float = 0.0
     last: float = 0.0
     # The longest silence of late that ended with an answer.
-    usual: float = 0.0
-    task: asyncio.Task[None] | None = None
-    asked: float = 0.0
+    usual: float = field(default=0.0, init=False)
+    task: asyncio.Task[None] | None = field(default=None, init=False)
+    asked: float = field(default=0.0, init=False)
 
 
 @dataclass(eq=False)

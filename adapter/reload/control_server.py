@@ -124,9 +124,9 @@ class _Conversation:
     _folders: control.Folders
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
-    _tried: tuple[list[ModelEntry], str] | None = None
+    _tried: tuple[list[ModelEntry], str] | None = field(default=None, init=False)
     # It ended between the trial and the switch, before or after the repository was switched.
-    cut_off: bool = False
+    cut_off: bool = field(default=False, init=False)
 
     async def next_request(self) -> control.ControlRequest | None:
         """Return the next request that needs a turn, once those that need none are answered; None at the end."""

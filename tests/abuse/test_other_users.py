@@ -73,7 +73,7 @@ def test_A26_without_ports_triton_listens_on_none(server: Server) -> None:
 
 
 def listening_inodes() -> Iterator[str]:
-    """Of TCP sockets."""
+    """The inodes of TCP sockets."""
     for name in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{name}").read_text(encoding="ascii").splitlines()[1:]:
             fields = line.split()

@@ -23,7 +23,7 @@ QUOTA = 5
 # Nothing comes back within a test.
 PERIOD = "100000"
 CLIENTS = 20_000
-# Of a table that would remember each of them there is no trace.
+# No table remembers each of them.
 GROWTH_BYTES = 24 << 20
 
 

@@ -12,7 +12,7 @@ from tests.support.servers.server import Server
 
 CONNECTIONS = (1, 16, 64, 256)
 _MANY_ROWS, _MANY_CONNECTIONS = 256, 4
-# Of requests a second: ours to Triton's own.
+# Ratios of requests a second: ours to Triton's own.
 _RATIOS = {1: 0.6, 16: 0.85, 64: 1.3, 256: 1.1}
 _HELD = (models.LOGREG, models.MLP)
 OURS, TRITON, NAIVE, ALONE = "adapter", "Triton's own", "naive adapter", "in-process"

@@ -40,7 +40,7 @@ class Times:
             time.sleep(seconds)
         return X * {factor}
 '''
-# Of a trained model; each row's answer is further from every other one's than rounding takes it.
+# Rows for a trained model; each one's answer is further from every other one's than rounding takes it.
 _ROWS = 400
 _APART = 1e-4
 _ROUNDING = 1e-5

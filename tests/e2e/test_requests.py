@@ -46,7 +46,7 @@ def test_clients_at_once_are_batched(server: Served) -> None:
     """While the model is busy with one request, the others come together."""
 
     def counts() -> tuple[float, float]:
-        # Of the model: on the front Triton counts its wake-ups too.
+        # The model's count: on the front Triton counts its wake-ups too.
         counted = triton_counter(server, "nv_inference_count", "fussy_direct")
         return counted, triton_counter(server, "nv_inference_exec_count", "fussy_direct")
 

@@ -29,7 +29,7 @@ class Slow:
         time.sleep(float(X[0, 0]))
         return X
 """
-# Of an X-Request-Id: what is before it is the worker's own.
+# The end of an X-Request-Id: what is before it is the worker's own.
 _NUMBER_DIGITS = 8
 
 

@@ -21,7 +21,7 @@ from tests.support.servers.server import Server, environment, serving, wait_for
 SLOW, SLOWER = "time.sleep(1.5)", "time.sleep(3)"
 # Which processes have begun to load the model, by their numbers.
 NOTE = "open({path!r}, 'a').write(str(__import__('os').getpid()) + ' '); "
-# Of clients meanwhile, beside their numbers.
+# What clients may be told meanwhile, beside their numbers.
 REFUSALS = {"model_unavailable", "model_process_dead", "breaker_open", "upstream_down", "queue_full", "overloaded"}
 
 

@@ -59,7 +59,7 @@ def _is_unfit(error: BaseException) -> bool:
     """Whether no row explains an error: a library is missing or of another version, or the model is not fitted."""
     if isinstance(error, ImportError) or "NotFittedError" in (kind.__name__ for kind in type(error).__mro__):
         return True
-    # Of an object that a library made: a pickle of another version lacks what the library's code asks for.
+    # A library's object may come from a pickle of another version, and lack what the library's code asks for.
     return isinstance(error, AttributeError) and _is_of_library(type(getattr(error, "obj", None)))
 
 

@@ -20,10 +20,10 @@ from tests.images import compose
 from tests.support.compose_services import DOCKERFILE, NAMES, OURS, settings_in, stage
 from tests.support.servers.server import ROOT
 
-# Of the build, not of the programs.
+# The build takes them, not the programs.
 BUILD_ARGUMENTS = {"EXTRAS", "PIP_EXTRA_INDEX_URL", "TRITON_IMAGE"}
 
-# Of compose alone: a file on this machine that the programs do not read.
+# Compose alone takes it: a file on this machine that the programs do not read.
 COMPOSE_ONLY = {"SCHWIFT_METRICS_KEY_FILE"}
 
 

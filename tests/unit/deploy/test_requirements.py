@@ -14,7 +14,7 @@ FOLDER = ROOT / "deploy" / "requirements"
 # The images' Python.
 IMAGE = {"python_version": "3.11", "python_full_version": "3.11.0"}
 EXTRAS = {"tritonclient": "grpc", "opentelemetry-exporter-http-transport": "requests"}
-# Of ours, the extra that an image has besides.
+# The extra of ours that an image has besides.
 OUR_EXTRA = {"triton": "", "adapter": "otel"}
 # What a package imports without saying so.
 UNDECLARED = {"tritonclient": {"packaging"}}

@@ -37,7 +37,7 @@ class Sent:
         return self.happened.acquire(timeout=seconds)
 
 
-# Of those that a test began, by their names.
+# Threads that a test began, by their names.
 WAKE_UP, CALL = "wake-up", "wake-up-call"
 
 

@@ -64,7 +64,7 @@ def test_a_line_that_never_ends_is_not_kept_and_the_next_one_counts(pipe: KillPi
         assert pipe.read() == []
     kept = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, kill_pipe.__file__)])
     tracemalloc.stop()
-    # Of 400,000 bytes that were written; some thousand are the interpreter's own.
+    # A part of the 400,000 bytes that were written; some thousand are the interpreter's own.
     assert sum(trace.size for trace in kept.traces) < 16_000
     os.write(pipe.write_end, b"kill a\nkill b\n")
     assert pipe.read() == [KillModel("b")]

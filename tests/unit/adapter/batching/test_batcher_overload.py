@@ -14,7 +14,7 @@ from converter.schema.manifest import Tensor
 from tests.support.fakes.loop import in_counted_time
 from tests.support.lifecycle.lifecycle_desk import Desk, double
 
-# Of the model: 80 rows a second. Queued for longer than this, a request is late.
+# The model takes 80 rows a second. Queued for longer than this, a request is late.
 ROWS, CALL_SECONDS, TIMEOUT = 8, 0.1, 1.0
 
 

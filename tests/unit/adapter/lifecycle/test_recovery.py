@@ -11,7 +11,7 @@ from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.loop import in_counted_time
 from tests.support.lifecycle.served_models import make_model
 
-# Of a front, of the model.
+# The processes of a front, and of the model.
 FRONTS, MODEL = (11, 12), 13
 # Between the two, in which Triton notices that the model is gone; and how long each may take to end.
 NOTICE_SECONDS, KILL_SECONDS = 1.5, 2.0

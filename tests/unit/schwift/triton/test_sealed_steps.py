@@ -31,7 +31,7 @@ with open(sys.argv[1], "w") as file:
 """
 
 
-# Of <linux/ptrace.h>.
+# From <linux/ptrace.h>.
 PTRACE_CONT, PTRACE_SEIZE = 7, 0x4206
 NOTHING = ctypes.c_void_p(0)
 
