@@ -41,7 +41,7 @@ class InProcess:
         return {outputs[0].name: self._functions[model](arrays[inputs[0].name])}
 
     async def states(self, timeout: float) -> Mapping[str, str]:
-        # The folder of the first version, as in a new repository.
+        # The first version, as in a new repository.
         return {f"{name}/1": "READY" for name in self._functions}
 
     async def load(self, model: str, timeout: float) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-# What the example `multiply` takes.
+# What the example `multiply` multiplies by.
 FACTOR = 2.5
 # Between two requests of a client, and after one that was refused.
 _PAUSE_SECONDS = 0.005
