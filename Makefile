@@ -6,7 +6,7 @@
 #              (needs curl, and a JDK: default-jdk-headless)
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
 # make check   lint, types and import rules
-# make coverage  branch coverage of `make test`, with all processes that it starts (10 minutes)
+# make coverage  branch coverage of `make test` and `make test-abuse`, with all that they start (12 minutes)
 # make audit   known vulnerabilities of our dependencies, and bandit's findings in our code (needs PyPI's advisories)
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
@@ -88,7 +88,7 @@ images: venv
 coverage: venv
 	rm -f .coverage .coverage.*
 	COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q $(SIDE_BY_SIDE) $(TEST_WORKERS) \
-	  -m "not faults and not abuse and not observability"
+	  -m "not faults and not observability"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
