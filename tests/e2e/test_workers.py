@@ -97,7 +97,8 @@ def test_workers_are_one_server(tmp_path: Path) -> None:
         # The bound is that of all together: with eight places, 24 slow requests at once get eight.
         wait_for(lambda: counted(server, "schwift_in_flight") == 0)
         before = counted(server, "inference_requests_total", 'model_name="slow"')
-        got = statuses(server, 24, 1.0)
+        # Slow enough that all have come before the first is answered.
+        got = statuses(server, 24, 2.0)
         assert (got.count(200), got.count(503)) == (8, 16)
         # The metrics are those of all together, whoever is asked.
         for _ in range(2 * WORKERS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import select
+import selectors
 import socket
 
 import pytest
@@ -34,7 +34,9 @@ def test_what_the_kernel_has_taken_is_served_and_what_comes_later_is_refused_and
         accepted.sendall(b"answered")
         assert queued.recv(8) == b"answered"
         # The kernel asks again by itself.
-        assert select.select([], [late], [], 10)[1] == [late]
+        with selectors.DefaultSelector() as selector:
+            selector.register(late, selectors.EVENT_WRITE)
+            assert [key.fileobj for key, _ in selector.select(10)] == [late]
         assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address)
