@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import BadModelOutput, ModelError, ModelUnfit, ModelUnreachable, as_model_error
+from .errors import BadModelOutput, ModelError, ModelUnreachable, as_model_error
 
 # Tensors by name, each of shape (rows, ...).
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -45,13 +45,13 @@ def call_joined(items: Sequence[Arrays], call: Call) -> list[Arrays | ModelError
     """Call the model once for all items; if that fails, in halves, until only the guilty item fails.
 
     With k guilty of n items that is at most about 2·k·log2(n) + 1 calls. An error that says nothing about the
-    rows (ModelUnreachable, ModelUnfit) is every item's, at once.
+    rows (ModelUnreachable) is every item's, at once.
     """
     try:
         return list(split(call(join(items)), [rows_of(item) for item in items]))
     except (Exception, SystemExit) as error:
         ours = as_model_error(error)
-        if isinstance(ours, ModelUnreachable | ModelUnfit):
+        if isinstance(ours, ModelUnreachable):
             return [ours for _ in items]
         if len(items) == 1:
             return [ours]

@@ -153,7 +153,7 @@ def test_keys_are_made_by_the_builder_and_read_by_the_adapter(services: dict[str
 
 
 def test_prometheus_shows_the_key_of_a_file(services: dict[str, Any]) -> None:
-    """Of this machine, in the place of the one that is no key."""
+    """A file of this machine takes the place of the one that is no key."""
     target = "/etc/prometheus/metrics_key"
     mine = compose.load(dotenv={"SCHWIFT_METRICS_KEY_FILE": "./my_key"})
     for found, source in ((services, "./deploy/prometheus/metrics_key"), (mine, "./my_key")):

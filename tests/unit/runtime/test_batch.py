@@ -93,12 +93,19 @@ def test_only_the_guilty_request_fails_and_says_why(error: BaseException, text: 
     assert listed(call_joined([item(1), item(2), item(3)], call)) == [[10], text, [30]]
 
 
-@pytest.mark.parametrize("kind", [ModelUnreachable, DeadlineExceeded, ModelUnfit])
-def test_a_model_that_no_row_could_help_is_asked_once_and_is_every_items_error(kind: type[ModelError]) -> None:
+@pytest.mark.parametrize("kind", [ModelUnreachable, DeadlineExceeded])
+def test_an_unreachable_model_is_asked_once_and_is_every_items_error(kind: type[ModelError]) -> None:
     call = Counted({1, 2, 3, 4}, lambda: kind("gone"))
     results = call_joined([item(i) for i in (1, 2, 3, 4)], call)
     assert listed(results) == [f"[schwift:{kind.code}] gone"] * 4
     assert call.calls == 1
+
+
+def test_only_the_guilty_request_fails_by_an_error_that_looks_like_no_rows_fault() -> None:
+    """A model may import, or ask an array for something, for some rows alone."""
+    call = Counted({2}, lambda: ImportError("no module x"))
+    text = "[schwift:model_unfit] ImportError: no module x"
+    assert listed(call_joined([item(1), item(2), item(3)], call)) == [[10], text, [30]]
 
 
 def test_a_model_that_loses_rows_fails_for_those_it_loses_alone() -> None:

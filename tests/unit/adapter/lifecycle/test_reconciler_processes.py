@@ -19,7 +19,7 @@ from tests.support.lifecycle.served_models import make_registry
 
 
 class Counted(StubProcesses):
-    """Of the model `m`: how many there are of each Triton model, as they were when they were last looked for."""
+    """The processes of the model `m`: so many of each Triton model, as when they were last looked for."""
 
     def __init__(self, **counts: int) -> None:
         super().__init__("")

@@ -243,6 +243,6 @@ def test_the_table_is_as_large_however_many_come() -> None:
 
 
 def rss() -> int:
-    """Of this process, in bytes."""
+    """The resident memory of this process, in bytes."""
     (line,) = re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     return int(line) * 1024

@@ -23,7 +23,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, Line]]:
 
 
 def logged(caplog: pytest.LogCaptureFixture, *args: Any, **settings: Any) -> tuple[str, Line]:
-    """Of one POST."""
+    """The level and the line that one POST wrote."""
     with caplog.at_level(logging.INFO, LOGGER):
         post(*args, headers={"X-Request-Id": "id-1"}, **settings)
     (line,) = lines(caplog)
