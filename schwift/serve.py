@@ -186,7 +186,8 @@ def _announce(
             # A Triton that had a model ready since the last look is one that died, and not one that cannot start.
             if not any(status["load_seconds"] is not None for status in _states(address).values()):
                 raise
-            _say(f"{str(error).splitlines()[0]}; it is started again")
+            how, *words = str(error).splitlines()
+            _say("\n  ".join([f"{how}; it is started again", *words]))
             supervisor.triton_works()
         states = _states(address)
         if states:

@@ -167,9 +167,8 @@ class PredictEndpoint:
                     digest = headers.digest = digest_of(request.named)
                 caller = self._keys.admit_digest(digest, request.need)
             if self._quota is not None:
-                timings.account = account = self._quota.account(
-                    "" if caller is not None else self._client(request), caller
-                )
+                client = "" if caller is not None else self._client(request)
+                timings.account = account = self._quota.account(client, caller)
                 if account is not None:
                     account.take_request()
             if target is None:
@@ -177,11 +176,10 @@ class PredictEndpoint:
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
             if headers.media != b"application/json" or headers.encoding:
                 _check_media(headers)
-            if body is None or len(body) > target.most_bytes:
-                limit = min(self._limit, target.most_bytes)
-                if body is not None:
-                    raise body_too_large(limit)
-                body = await self.bodies.read(headers.length, request.receive, limit)
+            if body is None:
+                body = await self.bodies.read(headers.length, request.receive, min(self._limit, target.most_bytes))
+            elif len(body) > target.most_bytes:
+                raise body_too_large(min(self._limit, target.most_bytes))
             started = time.monotonic()
             content = await self._service.predict(target, body, timeout, timings)
         except Exception as error:
@@ -194,11 +192,10 @@ class PredictEndpoint:
             status, code = LEFT, "client_left"
         now = time.monotonic()
         # An unknown model is counted nowhere: never under a label of the client's choosing.
-        if target is not None:
-            if status == 200:
-                target.counts.answered(now - started, timings.rows, timings.queue, timings.model)
-            else:
-                target.counts.failed(code)
+        if target is not None and status == 200:
+            target.counts.answered(now - started, timings.rows, timings.queue, timings.model)
+        elif target is not None:
+            target.counts.failed(code)
         if self._access.wants(status):
             self._log_access(request, target, caller, timings, status, code, now - arrived, request_id)
         if timings.trace is not None:

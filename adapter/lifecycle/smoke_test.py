@@ -39,10 +39,7 @@ class SmokeTest:
         except (errors.BadModelOutput, errors.ModelProcessDead) as error:
             raise _failed(entry, error, "the model") from error
         except errors.ModelFailed as error:
-            if error.unfit:
-                raise _failed(entry, error, "the model") from error
-            _log.warning("model %s raised on a made-up row: %s", entry.name, error.inside)
-            return f"it raised {raised_in(error.inside)} on a made-up row, and nothing says that it should not"
+            return _note(entry, error, "the model")
         except errors.AdapterError as error:
             _log.warning("model %s was not tried: %s %s", entry.name, error.detail, error.inside)
             return "it did not answer a made-up row in time"
@@ -58,15 +55,13 @@ class SmokeTest:
         try:
             await self._ask_all(entry)
         except errors.ModelFailed as error:
-            if error.unfit:
-                raise _failed(entry, error, "the new version") from error
-            _log.warning("model %s raised on a made-up row: %s", entry.name, error.inside)
+            note = _note(entry, error, "the new version")
             if served is not None and served.inputs == entry.inputs and await self._answers(served):
                 raise errors.SmokeTestFailed(
                     "the new version raises an error on a row that the served one answers: "
                     "the server's log has the details"
                 ) from error
-            return f"it raised {raised_in(error.inside)} on a made-up row, and nothing says that it should not"
+            return note
         except errors.AdapterError as error:
             raise _failed(entry, error, "the new version") from error
         return None
@@ -94,6 +89,14 @@ class SmokeTest:
         except errors.AdapterError:
             return False
         return True
+
+
+def _note(entry: ModelEntry, error: errors.ModelFailed, who: str) -> str:
+    """Return the note on a model that raised; raise SmokeTestFailed if no row could help it."""
+    if error.unfit:
+        raise _failed(entry, error, who) from error
+    _log.warning("model %s raised on a made-up row: %s", entry.name, error.inside)
+    return f"it raised {raised_in(error.inside)} on a made-up row, and nothing says that it should not"
 
 
 def _failed(entry: ModelEntry, error: errors.AdapterError, who: str) -> errors.SmokeTestFailed:
