@@ -56,6 +56,7 @@ async def test_head_that_came_to_a_loop_that_stood_still_is_not_refused() -> Non
         one.send(b"\r\n")
         one.check(HEAD_SECONDS)
         await one.arrives(ANSWER)
+        assert len(server.begun) == 1
 
 
 async def test_A13_body_that_stops_is_a_408_and_its_application_hears_that_the_client_left() -> None:
