@@ -200,6 +200,11 @@ class Reconciler:
             except (errors.UpstreamDown, errors.ModelUnavailable) as error:
                 self._set_unavailable(model, error.detail)
                 return
+            except errors.ModelProcessDead:
+                # Whatever killed it: it is loaded again, as often as any that dies.
+                self._set_unavailable(model, "a process of the model died on a made-up row; it is loaded again")
+                model.report_dead(model.incarnation, "a made-up row")
+                return
             except errors.SmokeTestFailed as error:
                 model.status.become("failed", str(error))
                 # Triton would go on calling it ready.

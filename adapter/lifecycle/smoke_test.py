@@ -30,13 +30,14 @@ class SmokeTest:
     async def check_model(self, entry: ModelEntry) -> str | None:
         """Return a note for the user on a model that can be served; None if it answered as it should.
 
-        Raises: SmokeTestFailed if it cannot be served, UpstreamDown or ModelUnavailable if it could not be asked.
+        Raises: SmokeTestFailed if it cannot be served; ModelProcessDead, UpstreamDown or ModelUnavailable if that is
+        not known, as its process died or it could not be asked.
         """
         try:
             await self._ask_all(entry)
-        except (errors.UpstreamDown, errors.ModelUnavailable):
+        except (errors.ModelProcessDead, errors.UpstreamDown, errors.ModelUnavailable):
             raise
-        except (errors.BadModelOutput, errors.ModelProcessDead) as error:
+        except errors.BadModelOutput as error:
             raise _failed(entry, error, "the model") from error
         except errors.ModelFailed as error:
             return _note(entry, error, "the model")

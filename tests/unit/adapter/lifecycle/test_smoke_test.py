@@ -68,7 +68,6 @@ def test_without_warmup_nothing_is_asked() -> None:
             errors.BadModelOutput("no", "[schwift:bad_model_output] output y is float64"),
             "the model's answer is not what its config promises: output y is float64",
         ),
-        (errors.ModelProcessDead("gone"), "the model's process died on a made-up row (`warmup: false` sends none)"),
     ],
 )
 def test_a_model_that_cannot_answer_has_failed_and_is_unloaded(part: str, error: Exception, reason: str) -> None:
@@ -111,3 +110,14 @@ def test_one_that_could_not_be_asked_is_loaded_again() -> None:
     backend.restart()
     status = loaded(backend)
     assert (status.state, status.reason) == ("ready", None)
+
+
+def test_one_whose_process_dies_of_it_is_loaded_again_as_any_that_dies() -> None:
+    backend = FakeBackend(raising(errors.ModelProcessDead("gone"), "m_direct"))
+    status = loaded(backend)
+    assert (status.state, backend.loads) == ("unavailable", ["m_direct", "m"])
+    assert status.reason == "a process of the model died on a made-up row; it is loaded again"
+    again = FakeBackend(raising(errors.ModelProcessDead("gone"), "m_direct"))
+    status = loaded(again, passes=2)
+    assert again.loads == ["m_direct", "m"] * 2
+    assert again.unloads == ["m", "m_direct"]
