@@ -33,6 +33,7 @@ from schwift.supervisor import StopSignals, Supervisor
 from schwift.triton.addresses import Addresses
 from schwift.triton.embedded import EmbeddedTriton, bind, choose_addresses
 from schwift.triton.installation import locate
+from schwift.triton.launches import choose_launches
 from schwift.triton_liveness import TritonLiveness
 from schwift.work_folder import WorkFolder
 
@@ -56,6 +57,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
     if settings.api_keys_file is not None:
         read_keys(settings.api_keys_file)
     internal_key = make_key()
+    launches = choose_launches(settings, found, _say)
     process_tree.adopt_orphans()
     for pid in work_folder.clear_dead():
         _say(f"removed what an earlier serve left that was killed (process {pid})")
@@ -73,7 +75,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
                 return code
             manifest = read_manifest(settings.repository)
             caching = any(entry.spec.caching for entry in manifest.models)
-            triton = EmbeddedTriton(found, settings, where, work, caching)
+            triton = EmbeddedTriton(found, settings, where, work, launches, caching)
             supervisor = _supervisor(settings, triton, listener, work, internal_key, stack)
             stack.callback(supervisor.stop, listener, stop, settings.drain_seconds)
             held.close()

@@ -1,7 +1,7 @@
 """What two processes say to each other outside of HTTP: each word is written here once, for both sides.
 
 The runtime inside Triton imports nothing of ours, so it has copies: of the error codes in `runtime/errors.py`, of the
-wake key and the canary in `runtime/wake.py`. tests/unit/runtime/test_wire.py holds them equal.
+wake key and the canary in `runtime/wake.py`, of a model's environment in `runtime/environment.py`. tests/unit/runtime/test_wire.py holds them equal.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ ErrorCode = Literal["model_error", "model_unfit", "load_error", "bad_model_outpu
 WAKE_KEY_FILE = "wake_key"
 # What follows that id in the id of a canary: a row that the front answers by itself.
 CANARY_SUFFIX = "-canary"
+
+# The file in the version folder of a model with an environment of its own: its key in the first line, then what is
+# installed there. And the variable by which the launcher tells a process whose environment it has.
+ENVIRONMENT_FILE = "environment"
+ENVIRONMENT_VARIABLE = "SCHWIFT_ENVIRONMENT"
+MISSING_ENVIRONMENT = "missing"
 
 # A Triton model's name has at most 255 bytes, as a folder.
 MOST_ORDER_BYTES = 512

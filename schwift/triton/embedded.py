@@ -22,6 +22,7 @@ from schwift.process_group import ProcessGroup
 from schwift.triton import addresses, sealed_start
 from schwift.triton.addresses import Addresses
 from schwift.triton.installation import Installation
+from schwift.triton.launcher import STUB, Launches, write_launcher
 from schwift.work_folder import WorkFolder
 
 HOST = "127.0.0.1"
@@ -116,7 +117,13 @@ class EmbeddedTriton:
     """
 
     def __init__(
-        self, found: Installation, settings: Settings, where: Addresses, work: WorkFolder, caching: bool
+        self,
+        found: Installation,
+        settings: Settings,
+        where: Addresses,
+        work: WorkFolder,
+        launches: Launches,
+        caching: bool,
     ) -> None:
         # A key for each serve, unless somebody else is to know it.
         self.key_file = settings.triton_key_file or work.path / "triton.key"
@@ -126,13 +133,13 @@ class EmbeddedTriton:
         # Known to us alone, so that what a killed Triton leaves in shared memory is ours to remove.
         self._shm_prefix = f"{work.mark}-"
         backends = work.path / "backends"
-        lay_out_backends(found, backends)
+        lay_out_backends(found, backends, launches)
         log_folder = settings.log_directory if settings.debug_mode else work.path
         make_log_folder(log_folder)
         command = command_line(found, settings, backends, where, self._shm_prefix, caching)
         self._command = [sys.executable, "-I", sealed_start.__file__, str(self.key_file), *command]
         self._command.append(f"--exit-timeout-secs={EXIT_SECONDS}")
-        self._environment = process_tree.marked(environment_for(found), self._mark)
+        self._environment = process_tree.marked(environment_for_triton(), self._mark)
         self._log = log_folder / "triton.log"
         self._sweep = shared_memory.Sweep(self._shm_prefix, self._mark)
         self._cut_due = 0.0
@@ -219,19 +226,18 @@ def command_line(
     return command + trace_options(settings)
 
 
-def lay_out_backends(found: Installation, target: Path) -> None:
-    """Make a backend directory: `python` from the wheel, with the stub of this Python, and `onnxruntime` in Python.
+def lay_out_backends(found: Installation, target: Path, launches: Launches) -> None:
+    """Make a backend directory: `python` of the engine, with the launcher for its stub, and `onnxruntime` in Python.
 
-    The library is a copy, since Triton refuses one outside its backend directory; the stub is a link, since it
-    finds its own libraries relative to where it really is.
+    The library is a copy, since Triton refuses one outside its backend directory.
     """
     python = target / "python"
     python.mkdir(parents=True)
     for path in found.python_backend.iterdir():
-        if path.is_file():
+        if path.is_file() and path.name != STUB:
             shutil.copyfile(path, python / path.name)
-    (python / found.stub.name).symlink_to(found.stub)
     onnxruntime = target / "onnxruntime"
+    write_launcher(python, found.stubs, launches, onnxruntime)
     onnxruntime.mkdir()
     shutil.copyfile(TEMPLATE_ROOT / "backends" / "onnxruntime" / "model.py", onnxruntime / "model.py")
     shutil.copytree(
@@ -239,13 +245,7 @@ def lay_out_backends(found: Installation, target: Path) -> None:
     )
 
 
-def environment_for(found: Installation) -> dict[str, str]:
-    """Return our environment with what the stubs need: this Python first on PATH, and its shared library."""
-    environment = dict(os.environ)
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
-    if found.libpython is not None:
-        known = environment.get("LD_LIBRARY_PATH")
-        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(found.libpython), known]))
+def environment_for_triton() -> dict[str, str]:
+    """Return our environment for Triton; what a stub needs beyond it, the launcher sets."""
     # The fronts need no threads; a model's runtime sets its own number.
-    environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
-    return environment
+    return {"PATH": os.defpath, **os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -53,7 +53,7 @@ def write_all(models: Path) -> None:
     python_model(models, "short_queue", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  queue: {timeout_ms: 100}\n")
     python_model(models, "direct_only", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  endpoints: [predict]\n")
     _pairs(models)
-    _onnx_strings(models)
+    onnx_strings(models)
     _onnx_label(models)
     _busy_poll(models)
 
@@ -96,7 +96,7 @@ def _pairs(models: Path) -> None:
     (path / "model.py").write_text(PAIRS, encoding="utf-8")
 
 
-def _onnx_strings(models: Path) -> None:
+def onnx_strings(models: Path) -> None:
     """Strings in and out, and a second input of its own type."""
     path = folder(
         models,

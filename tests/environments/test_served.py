@@ -1,0 +1,139 @@
+"""One server, models of four environments and of every backend: each answer is the original's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+
+from converter.schema import dtypes
+from converter.schema.manifest import Tensor, read_manifest
+from converter.schema.packed_strings import pack
+from tests.e2e import sample_models
+from tests.e2e.originals import EXAMPLES, ROWS, expected
+from tests.environments import venvs
+from tests.environments.trained import KINDS, Trained, train, write_models
+from tests.support.servers.server import ROOT, Server, serving
+
+_OLD_NUMPY = '  python: "3.11"\n  requirements: [scikit-learn==1.7.*, numpy==1.26.*]\n'
+_TODAY_313 = '  python: "3.13"\n  requirements: [scikit-learn, numpy>=2]\n'
+# What schwift's own environment has, that of the pickle alone, and those that the models' configs name.
+_ENVIRONMENTS = ("today311", "old311", "today313", "old13")
+_NAMES = [f"{environment}_{kind}" for environment in _ENVIRONMENTS for kind in KINDS] + EXAMPLES
+
+
+@dataclass(frozen=True)
+class House:
+    """A server whose own environment has numpy 2, and the models that it serves."""
+
+    server: Server
+    models: Mapping[str, Trained]
+    own: Path
+
+
+@pytest.fixture(scope="module")
+def house(
+    settings: Mapping[str, str], today_311: Path, today_313: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    own = venvs.make_venv("3.11", folder / "own", "scikit-learn", "torch==2.13.0")
+    venvs.install(own, f"{venvs.copy_clone(folder / 'clone')}[onnx,numba,sklearn]")
+    old = venvs.make_venv("3.11", folder / "old311", "scikit-learn==1.7.*", "numpy==1.26.*")
+    oldest = venvs.make_venv("3.10", folder / "old13", "scikit-learn==1.3.2")
+    models = folder / "models"
+    # The examples' pickles are of scikit-learn 1.7 and numpy 1: their environment is made because of what is in them.
+    shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("__pycache__"))
+    sample_models.onnx_strings(models)
+    trained = [
+        *write_models(train(today_311, folder / "t1"), models, "today311"),
+        *write_models(train(old, folder / "t2"), models, "old311", _OLD_NUMPY),
+        *write_models(train(today_313, folder / "t3"), models, "today313", _TODAY_313),
+        *write_models(train(oldest, folder / "t4"), models, "old13"),
+        *(Trained(name, ROWS[name].tolist(), expected(name)) for name in EXAMPLES),
+    ]
+    with serving(models, folder / "served", python=str(own / "bin" / "python"), **settings) as server:
+        yield House(server, {item.name: item for item in trained}, own)
+
+
+def test_schwifts_own_environment_has_numpy_2(house: House) -> None:
+    found = venvs.versions(house.own)
+    assert found["numpy"].startswith("2.") and found["scikit-learn"] >= "1.9"
+    assert "numpy 2" not in house.server.output
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_predict_answers_as_the_original(house: House, name: str) -> None:
+    model = house.models[name]
+    response = house.server.post("predict", name, model.features)
+    assert response.status_code == 200, response.text
+    assert_same(response.json()["predictions"], model.predictions)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_predict_batched_answers_as_the_original(house: House, name: str) -> None:
+    model = house.models[name]
+    for row, wanted in list(zip(model.features, model.predictions, strict=True))[:8]:
+        response = house.server.post("predict_batched", name, [row])
+        assert response.status_code == 200, response.text
+        assert_same(response.json()["predictions"], [wanted])
+
+
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("client", ["http", "grpc"])
+@pytest.mark.parametrize("suffix", ["", "_direct"])
+def test_tritons_own_clients_get_the_same(house: House, name: str, client: str, suffix: str) -> None:
+    model = house.models[name]
+    entry = read_manifest(house.server.repository).model(name)
+    assert entry is not None
+    rows = np.array(model.features[:16])
+    source, target = entry.inputs[0], entry.outputs[0]
+    arrays = {source.name: encoded(rows, source)}
+    if suffix and source.dtype == "string":
+        arrays = dict(pack(source.name, arrays[source.name]))
+    library: Any = tritonclient.http if client == "http" else tritonclient.grpc
+    address = house.server.triton_http if client == "http" else house.server.triton_grpc
+    with library.InferenceServerClient(address) as triton:
+        answer = triton.infer(name + suffix, [to_triton(library, *item) for item in arrays.items()])
+    if suffix and target.dtype == "string":
+        lengths, raw = answer.as_numpy(f"{target.name}.lengths"), answer.as_numpy(f"{target.name}.bytes")
+        ends = np.cumsum(lengths.ravel())
+        said = [raw.tobytes()[end - size : end].decode() for end, size in zip(ends, lengths.ravel(), strict=True)]
+        found = [[word] for word in said]
+    else:
+        found = answer.as_numpy(target.name)
+        found = np.vectorize(bytes.decode)(found) if target.dtype == "string" else found
+    assert_same(found, model.predictions[:16])
+
+
+@pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
+def test_strings_of_onnx_graphs_come_back(house: House, endpoint: str) -> None:
+    answer = house.server.post(endpoint, "onnx_strings", {"word": [["größe"]], "flag": [[True]]})
+    assert answer.json() == {"model": "onnx_strings", "predictions": {"same": [["größe"]], "negated": [[False]]}}
+
+
+def encoded(rows: Any, tensor: Tensor) -> Any:
+    if tensor.dtype == "string":
+        return np.array([[text.encode() for text in row] for row in rows.tolist()], dtype=np.object_)
+    return rows.astype(dtypes.by_name(tensor.dtype).numpy)
+
+
+def to_triton(library: Any, name: str, array: Any) -> Any:
+    datatype = next(dtype.triton for dtype in dtypes.DTYPES if dtype.numpy == array.dtype)
+    tensor = library.InferInput(name, list(array.shape), datatype)
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+def assert_same(found: Any, wanted: list[list[Any]]) -> None:
+    assert np.shape(found) == np.shape(wanted)
+    if isinstance(wanted[0][0], str):
+        assert np.array(found).tolist() == wanted
+    else:
+        np.testing.assert_allclose(np.array(found, dtype=float), np.array(wanted), rtol=1e-6, atol=1e-12)
