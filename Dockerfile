@@ -1,7 +1,7 @@
 # The images of docker-compose.yml: targets builder, triton, triton-nvidia and adapter.
 # `make images` builds them without a docker engine, and runs the contract tests against them.
 
-# A Python 3.10 to 3.12 with its shared library and venv, on glibc 2.35 or newer.
+# A Python 3.10 to 3.12 (this Triton needs numpy 1.26, which has no wheel for 3.13) with its shared library and venv, on glibc 2.35 or newer.
 ARG BASE=python:3.11-slim-bookworm
 # 26.08 or newer: the security bulletins of 2026 are complete from 26.07 on, 26.08 cures a leak of counts in queues with a
 # policy, which slowed them down over minutes, and 26.11 a use after free in the dynamic batcher.
@@ -22,6 +22,7 @@ COPY constraints.txt ./
 COPY deploy/requirements deploy/slim.sh ./
 
 FROM tools AS triton-packages
+RUN /opt/pip/bin/pip download --no-cache-dir --no-deps -c constraints.txt nvidia-pytriton
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps \
       -c constraints.txt -r models.txt -r triton.txt \
     && sh slim.sh /opt/schwift
@@ -32,7 +33,10 @@ RUN for package in ${EXTRAS}; do \
       /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir -c constraints.txt "${package}" || exit 1; \
     done
 COPY . /build/source
-RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps ./source
+# Triton is unpacked here, since nothing is written there at run time.
+RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps ./source \
+    && SCHWIFT_CACHE=/build/cache /opt/schwift/bin/schwift engine install --wheel nvidia_pytriton-*.whl \
+    && mv /build/cache/engine/2.* /opt/schwift/engine
 
 FROM tools AS adapter-packages
 # Byte code is written for what the adapter imports, and for nothing else: half of it is never read.
@@ -75,6 +79,7 @@ WORKDIR /srv
 USER 10001:10001
 
 FROM runtime AS triton
+ENV SCHWIFT_ENGINE=/opt/schwift/engine
 COPY --from=triton-packages /opt/schwift /opt/schwift
 EXPOSE 8000 8001 8002
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["python", "-c", \

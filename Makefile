@@ -25,8 +25,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 # The first of these that runs and is a version the project takes; name another with PYTHON=...
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 MINUTES ?= 5
 SEED ?= 1
 BAR ?= 0.98
@@ -131,9 +131,10 @@ chaos: venv
 venv: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "error: no Python from 3.10 to 3.12 found: install one, or name it: make PYTHON=..."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: no Python from 3.10 to 3.13 found: install one, or name it: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,examples,otel,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all,torch,examples,otel,dev]'
+	$(BIN)/schwift engine install
 	@touch $@
 
 clean:

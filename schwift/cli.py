@@ -65,7 +65,40 @@ def doctor() -> None:
     """Say whether this machine can run Triton from the wheel, and what is to be known of it; starts no Triton."""
     from schwift.triton.installation import examine
 
-    checks = examine()
+    checks = examine(load_settings())
     for check in checks:
         click.echo(f"{'FAIL' if not check.ok else 'note' if check.note else 'ok  '}  {check.what}: {check.said}")
     sys.exit(0 if all(check.ok for check in checks) else 1)
+
+
+@main.group(cls=converter_cli.CommandGroup)
+def engine() -> None:
+    """Install, show or remove Triton's binaries, which `schwift serve` installs by itself.
+
+    They are kept in ~/.cache/schwift (SCHWIFT_CACHE). SCHWIFT_ENGINE names another folder that has a Triton.
+    """
+
+
+@engine.command()
+@click.option("--wheel", type=_FILE, help="The downloaded wheel, for a machine without a network.")
+def install(wheel: Path | None) -> None:
+    """Install Triton's binaries into the cache, from a wheel that pip downloads."""
+    from schwift.engine_commands import install_engine
+
+    install_engine(load_settings(), wheel)
+
+
+@engine.command()
+def show() -> None:
+    """Show Triton's version, folder and size, and the Pythons that models can run in; exit code 1 if there is none."""
+    from schwift.engine_commands import show_engine
+
+    sys.exit(show_engine(load_settings()))
+
+
+@engine.command()
+def remove() -> None:
+    """Remove Triton's binaries from the cache."""
+    from schwift.engine_commands import remove_engine
+
+    remove_engine(load_settings())

@@ -51,7 +51,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
 
     Raises SchwiftError if something is missing, a port is taken, or Triton or the adapter cannot start.
     """
-    found = locate()
+    found = locate(settings)
     # What is wrong with these is said before anything is built.
     tls = server_context(settings)
     if settings.api_keys_file is not None:

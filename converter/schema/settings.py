@@ -129,6 +129,13 @@ class Settings(BaseSettings):
     regime: RegimeName | None = Field(
         None, description="one regime whatever the load, for measuring; chosen by load unless set"
     )
+    cache: AbsolutePath | None = Field(
+        None,
+        description="the folder of what is downloaded once; $XDG_CACHE_HOME/schwift or ~/.cache/schwift unless set",
+    )
+    engine: AbsolutePath | None = Field(
+        None, description="a folder with a Triton, such as a copy or a build of yours; the cache has one unless set"
+    )
     model_links: AbsolutePath | None = Field(
         None, description="the folder outside of MODEL_DIRECTORY that links in it may point into; none unless set"
     )
@@ -172,6 +179,22 @@ class Settings(BaseSettings):
     def access_lines(self) -> Literal["off", "errors", "all"]:
         """`access_log`, with its default: off, and all with DEBUG_MODE."""
         return self.access_log or ("all" if self.debug_mode else "off")
+
+    @property
+    def cache_directory(self) -> Path:
+        """Where Triton's binaries and models' environments are kept. Raises ConfigError if no home is known."""
+        if self.cache is not None:
+            return self.cache
+        # What is relative there is to be ignored, says the XDG base directory specification.
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        if base.is_absolute():
+            return base / "schwift"
+        try:
+            return Path.home() / ".cache" / "schwift"
+        except RuntimeError as error:
+            raise ConfigError(
+                "SCHWIFT_CACHE: this user's home is not known: name a folder to keep things in"
+            ) from error
 
     @property
     def control_path(self) -> Path:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import platform
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+from converter.environments import engine_wheel
+from converter.environments.engine import Engine, ensure_engine, find_engine
 from converter.errors import RuntimeMissing
 from converter.schema import triton_key
+from converter.schema.settings import Settings
 from schwift.triton import sealed_start
 
 _GLIBC = (2, 35)
 _SHM_BYTES = 64 * 1024 * 1024
-# Version and release that nvidia-pytriton 0.7.0 brings.
-NEWEST_TRITON = "2.51.0", "24.10"
+# Version and release that the wheel brings.
+NEWEST_TRITON = engine_wheel.VERSION, "24.10"
+# Libraries that models may need, by their distribution, with the extra of ours that brings each.
+_LIBRARIES = {
+    "scikit-learn": "sklearn",
+    "joblib": "sklearn",
+    "onnxruntime": "onnx",
+    "numba": "numba",
+    "torch": "torch",
+}
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PROBE_SECONDS = 30
 # Says whether it does not show its key, and whether its memory stays its own.
@@ -49,40 +59,63 @@ class Check:
 
 @dataclass(frozen=True)
 class Installation:
-    """Where the parts of the embedded Triton are. `libpython` is None if the loader finds it by itself."""
+    """Where the parts of the embedded Triton are.
+
+    `stub` and `libpython` are for this interpreter; `libpython` is None if the loader finds it by itself. `stubs` has
+    the stub of each Python ("3.12"), and `libraries` is the folder of what the wheel's files are linked with.
+    """
 
     server: Path
     python_backend: Path
     stub: Path
     caches: Path
     libpython: Path | None
+    stubs: Mapping[str, Path]
+    libraries: Path | None
 
 
-def locate() -> Installation:
-    """Find the parts of the embedded Triton. Raises RuntimeMissing with one sentence and its remedy."""
+def say_on_stdout(text: str) -> None:
+    """Print a line of progress at once."""
+    print(text, flush=True)
+
+
+def locate(settings: Settings) -> Installation:
+    """Find the parts of the embedded Triton, which is installed now if there is none.
+
+    Raises RuntimeMissing with one sentence and its remedy.
+    """
     _glibc()
-    root = _wheel()
+    engine = ensure_engine(settings, say_on_stdout)
     return Installation(
-        server=root / "bin" / "tritonserver",
-        python_backend=root / "backends" / "python",
-        stub=_stub(root),
-        caches=root / "caches",
+        server=engine.triton / "bin" / "tritonserver",
+        python_backend=engine.triton / "backends" / "python",
+        stub=_stub(engine),
+        caches=engine.triton / "caches",
         libpython=_libpython(),
+        stubs=engine.stubs,
+        libraries=engine.libraries,
     )
 
 
-def examine() -> list[Check]:
-    """Make every check, whether or not an earlier one failed."""
-    checks: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("glibc", _glibc),
-        ("Triton's wheel", _wheel),
-        ("Python stub", lambda: _stub(_wheel())),
-        ("libpython", lambda: _libpython() or "found by the system's loader"),
-        ("numpy", _numpy),
-        ("onnxruntime", lambda: _version("onnxruntime")),
-        ("shared memory", _shared_memory),
-    )
-    return [*(_run(what, check) for what, check in checks), _age(), _sealing()]
+def examine(settings: Settings) -> list[Check]:
+    """Make every check, whether or not an earlier one failed; installs nothing."""
+    try:
+        engine = find_engine(settings)
+        about_engine = [_engine(settings, engine)]
+    except RuntimeMissing as error:
+        engine, about_engine = None, [Check("engine", False, str(error))]
+    if engine is not None:
+        about_engine.append(_run("Python stub", lambda: _stub(engine)))
+    return [
+        _run("glibc", _glibc),
+        *about_engine,
+        _run("libpython", lambda: _libpython() or "found by the system's loader"),
+        _run("numpy", lambda: _version("numpy")),
+        *(_library(name, extra) for name, extra in _LIBRARIES.items()),
+        _run("shared memory", _shared_memory),
+        *([_age()] if engine is None or engine.version == engine_wheel.VERSION else []),
+        _sealing(),
+    ]
 
 
 class Sealing(NamedTuple):
@@ -149,21 +182,30 @@ def _glibc() -> str:
     return parts[1]
 
 
-def _wheel() -> Path:
-    # Not imported: the package pulls in much that is not needed here.
-    spec = importlib.util.find_spec("pytriton")
-    root = Path(spec.origin).parent / "tritonserver" if spec and spec.origin else None
-    if root is None or not (root / "bin" / "tritonserver").is_file():
-        raise RuntimeMissing("Triton's wheel is not installed: pip install nvidia-pytriton==0.7.0")
-    return root
+def _engine(settings: Settings, engine: Engine | None) -> Check:
+    if engine is None:
+        return Check(
+            "engine", True,
+            f"Triton {engine_wheel.VERSION} is not in {settings.cache_directory} yet: `schwift serve` installs it at "
+            "first, and `schwift engine install` does so now",
+            note=True,
+        )  # fmt: skip
+    return Check("engine", True, f"Triton {engine.version} in {engine.folder}")
 
 
-def _stub(root: Path) -> Path:
-    stub = root / "python_backend_stubs" / _PYTHON / "triton_python_backend_stub"
-    if not stub.is_file():
-        there = ", ".join(sorted(path.name for path in stub.parent.parent.glob("*"))) or "none"
+def _stub(engine: Engine) -> Path:
+    stub = engine.stubs.get(_PYTHON)
+    if stub is None:
+        there = ", ".join(engine.stubs) or "none"
         raise RuntimeMissing(f"Triton has no stub for Python {_PYTHON}, only for {there}: use one of these")
     return stub
+
+
+def _library(name: str, extra: str) -> Check:
+    try:
+        return Check(name, True, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, True, f"not installed; models that need it: pip install 'schwift[{extra}]'", note=True)
 
 
 def _libpython() -> Path | None:
@@ -181,13 +223,6 @@ def _libpython() -> Path | None:
             "Python with --enable-shared"
         ) from error
     return None
-
-
-def _numpy() -> str:
-    version = _version("numpy")
-    if int(version.split(".")[0]) >= 2:
-        raise RuntimeMissing(f"numpy is {version}, with which this Triton corrupts tensors: pip install 'numpy<2'")
-    return version
 
 
 def _version(package: str) -> str:

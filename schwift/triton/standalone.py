@@ -26,7 +26,7 @@ _LOG_UMASK = 0o022
 
 def run_triton(settings: Settings, host: str) -> NoReturn:
     """Become a tritonserver without models; its container supervises it. Raises SchwiftError if that cannot be."""
-    found = locate()
+    found = locate(settings)
     caching = any(entry.spec.caching for entry in read_manifest(settings.repository).models)
     ports = standard_ports(settings)
     for name, port in (("HTTP", ports.http), ("GRPC", ports.grpc), ("METRICS", ports.metrics)):

@@ -6,8 +6,8 @@ FROM ${TRITON} AS triton
 FROM ${BASE}
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-pip
 ARG PACKAGES=/opt/schwift/lib/python3.11/site-packages
-COPY --from=triton ${PACKAGES}/nvidia_pytriton.libs /nvidia_pytriton.libs
-COPY --from=triton ${PACKAGES}/pytriton/tritonserver /opt/tritonserver
+COPY --from=triton /opt/schwift/engine/nvidia_pytriton.libs /nvidia_pytriton.libs
+COPY --from=triton /opt/schwift/engine/pytriton/tritonserver /opt/tritonserver
 COPY --from=triton ${PACKAGES}/onnxruntime /usr/local/lib/python3.11/dist-packages/onnxruntime
 COPY triton_repo_template/backends/onnxruntime /opt/tritonserver/backends/onnxruntime
 COPY triton_repo_template/runtime /opt/tritonserver/backends/onnxruntime/schwift_runtime

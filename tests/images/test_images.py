@@ -92,7 +92,15 @@ def test_the_adapters_image_has_no_library_of_models(images: dict[str, Image]) -
     packages = site_packages(images["schwift-adapter"])
     assert {"adapter", "converter", "numpy", "fastapi", "opentelemetry"} <= packages
     assert packages & {"torch", "sklearn", "onnxruntime", "scipy", "numba", "pytriton", "pip"} == set()
-    assert {"sklearn", "onnxruntime", "numba", "joblib", "pytriton"} <= site_packages(images["schwift-triton"])
+    assert {"sklearn", "onnxruntime", "numba", "joblib"} <= site_packages(images["schwift-triton"])
+
+
+def test_the_engine_is_in_tritons_image_and_its_wheel_is_not(images: dict[str, Image]) -> None:
+    triton = images["schwift-triton"]
+    engine = triton.root / triton.environment["SCHWIFT_ENGINE"].lstrip("/")
+    assert {path.name for path in engine.iterdir()} == {"pytriton", "nvidia_pytriton.libs"}
+    assert not list(triton.root.glob("**/nvidia_pytriton*.whl")) and "pytriton" not in site_packages(triton)
+    assert not (images["schwift-adapter"].root / "opt/schwift/engine").exists()
 
 
 def test_the_adapters_image_has_the_byte_code_of_what_the_adapter_loads(images: dict[str, Image]) -> None:

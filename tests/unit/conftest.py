@@ -30,6 +30,7 @@ SLOW_FILES = (
     "tests/unit/adapter/test_predictor_faults.py",
     "tests/unit/adapter/test_predictor_storm.py",
     "tests/unit/adapter/workers/test_shared_table_and_counters.py",
+    "tests/unit/converter/environments/test_engine_wheel.py",
     "tests/unit/converter/inspect/test_inspector.py",
     "tests/unit/converter/inspect/test_model_files.py",
     "tests/unit/converter/inspect/test_requirements.py",

@@ -39,6 +39,7 @@ ADAPTER = (
 CONVERTER = (
     ("errors", "table"),
     ("schema",),
+    ("environments",),
     ("inspect", "keys"),
     ("repository",),
     ("build",),

@@ -223,7 +223,7 @@ def test_version_is_the_packages() -> None:
 @pytest.mark.parametrize(("good", "code"), [(True, 0), (False, 1)])
 def test_doctor_prints_a_line_for_each_check(monkeypatch: pytest.MonkeyPatch, good: bool, code: int) -> None:
     checks = [Check("glibc", True, "2.36"), Check("numpy", good, "a remedy")]
-    monkeypatch.setattr(installation, "examine", lambda: checks)
+    monkeypatch.setattr(installation, "examine", lambda settings: checks)
     result = run("doctor")
     assert result.exit_code == code
     assert result.stdout.splitlines() == ["ok    glibc: 2.36", f"{'ok  ' if good else 'FAIL'}  numpy: a remedy"]

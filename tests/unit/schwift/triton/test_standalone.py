@@ -39,6 +39,8 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
         tmp_path / "wheel" / "stub",
         tmp_path / "wheel" / "caches",
         None,
+        {},
+        None,
     )
 
     def become(command: list[str], environment: Mapping[str, str], key: str) -> None:
@@ -46,7 +48,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
         raise Became(command, environment)
 
     monkeypatch.setattr(sealed_start, "start", become)
-    monkeypatch.setattr("schwift.triton.standalone.locate", lambda: installation)
+    monkeypatch.setattr("schwift.triton.standalone.locate", lambda settings: installation)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return installation
 
