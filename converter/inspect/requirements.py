@@ -13,8 +13,16 @@ from converter.inspect import pickle_reader
 from converter.inspect.discover import ModelSource
 
 _BACKENDS = {"sklearn": "sklearn", "joblib": "joblib", "onnx": "onnxruntime", "torch": "torch"}
-# Packages that are not called as they are imported.
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "torch": "'schwift[torch]'", "cv2": "opencv-python", "PIL": "pillow"}
+# What pip is told for packages that an extra of ours brings, or that are not called as they are imported.
+_DISTRIBUTIONS = {
+    "sklearn": "'schwift[sklearn]'",
+    "joblib": "'schwift[sklearn]'",
+    "onnxruntime": "'schwift[onnx]'",
+    "numba": "'schwift[numba]'",
+    "torch": "'schwift[torch]'",
+    "cv2": "opencv-python",
+    "PIL": "pillow",
+}
 
 
 def check_pickle(source: ModelSource, path: Path) -> tuple[str, ...]:

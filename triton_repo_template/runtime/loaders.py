@@ -15,6 +15,8 @@ from .config import ModelConfig, TensorConfig
 from .errors import LoadError
 
 Predictor = Callable[[Arrays], Any]
+# The extra that brings a library, where one does.
+_EXTRAS = {"sklearn": "sklearn", "joblib": "sklearn", "numba": "numba", "torch": "torch"}
 
 
 def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
@@ -35,7 +37,7 @@ def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
         missing = (error.name or "").split(".")[0]
         if not missing or missing in sys.modules:
             raise
-        package = {"sklearn": "scikit-learn", "torch": "'schwift[torch]'"}.get(missing, missing)
+        package = f"'schwift[{_EXTRAS[missing]}]'" if missing in _EXTRAS else missing
         raise LoadError(f"the model needs {missing}, which is not installed: pip install {package}") from error
 
 

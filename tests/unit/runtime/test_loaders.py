@@ -160,7 +160,7 @@ def test_a_class_that_cannot_serve_is_refused_in_one_sentence(tmp_path: Path, te
 
 
 @pytest.mark.parametrize(
-    ("name", "package"), [("sklearn", "scikit-learn"), ("torch", "'schwift[torch]'"), ("users_lib", "users_lib")]
+    ("name", "package"), [("sklearn", "'schwift[sklearn]'"), ("torch", "'schwift[torch]'"), ("users_lib", "users_lib")]
 )
 def test_a_missing_library_is_named_as_pip_knows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str
