@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -23,7 +23,7 @@ from adapter.backend.overdue_calls import OverdueCalls
 from adapter.backend.protocol import Arrays
 from adapter.backend.raw_tensors import from_raw, promised
 from adapter.deadline_timer import DeadlineTimer
-from converter.schema.manifest import Tensor
+from converter.schema.manifest import ModelEntry
 
 # Until a connection that was refused is tried again.
 _RECONNECT_SECONDS = 0.02
@@ -104,9 +104,8 @@ class HttpInference:
     async def infer(
         self,
         model: str,
-        inputs: Sequence[Tensor],
+        entry: ModelEntry,
         arrays: Arrays,
-        outputs: Sequence[Tensor],
         deadline: float,
         queued: bool = False,
         request_id: str = "",
@@ -117,8 +116,8 @@ class HttpInference:
         if left <= 0:
             raise errors.DeadlineExceeded(errors.DEADLINE)
         form = self._forms.get(model)
-        if form is None or form.inputs is not inputs or form.outputs is not outputs:
-            form = self._forms[model] = InferRequest(model, self._address, inputs, outputs)
+        if form is None or form.entry is not entry:
+            form = self._forms[model] = InferRequest(model, self._address, entry)
         more_head = b"" if self._call_headers is None else self._call_headers()
         request = form.fill(arrays, left if queued else None, more_head, request_id)
         self._retry_budget.note()
@@ -139,7 +138,7 @@ class HttpInference:
         self._idle.release(connection)
         if response.status != 200:
             raise _error(response)
-        return _read(response, outputs)
+        return _read(response, form)
 
     def forget(self, model: str) -> None:
         """Drop the overdue calls of an unloaded model."""
@@ -254,8 +253,7 @@ def _error(response: Response) -> errors.AdapterError:
     return translate(_CODE_OF.get(response.status), text)
 
 
-def _read(response: Response, outputs: Sequence[Tensor]) -> Arrays:
-    wanted: Mapping[str, Tensor] = {tensor.name: tensor for tensor in outputs}
+def _read(response: Response, form: InferRequest) -> Arrays:
     arrays: dict[str, Any] = {}
     position = response.json_length
     try:
@@ -264,7 +262,7 @@ def _read(response: Response, outputs: Sequence[Tensor]) -> Arrays:
             if len(raw) != item.parameters.binary_data_size:
                 raise ValueError(f"output {item.name} is cut short")
             position += len(raw)
-            arrays[item.name] = from_raw(raw, promised(wanted[item.name], item.datatype), tuple(item.shape))
+            arrays[item.name] = from_raw(raw, promised(form.outputs[item.name], item.datatype), tuple(item.shape))
+        return form.unpack(arrays) if form.packed else arrays
     except (ValueError, KeyError) as error:
         raise errors.BadModelOutput("The model's answer is not what its config promises.", str(error)) from error
-    return arrays

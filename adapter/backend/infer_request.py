@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import orjson
 
 from adapter.backend.protocol import Arrays
-from adapter.backend.raw_tensors import to_raw
+from adapter.backend.raw_tensors import pack_tensors, to_raw, unpack_tensors
 from converter.schema import dtypes
-from converter.schema.manifest import Tensor
+from converter.schema.manifest import ModelEntry
 
 _HEAD = b"POST /v2/models/%b/infer HTTP/1.1\r\nHost: %b\r\nInference-Header-Content-Length: "
 # Shapes whose text is kept; a model takes up to some hundred rows a call.
@@ -17,11 +17,19 @@ _MOST_KNOWN = 1024
 
 
 class InferRequest:
-    """Write the requests for calls of one Triton model; `address` is what their Host header says."""
+    """Write the requests for calls of one Triton model of an entry; `address` is what their Host header says.
 
-    def __init__(self, model: str, address: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        self.inputs = inputs
-        self.outputs = outputs
+    `outputs` has what Triton answers with, by name. With `packed` that is to be unpacked.
+    """
+
+    def __init__(self, model: str, address: bytes, entry: ModelEntry) -> None:
+        self.entry = entry
+        self.packed = entry.packs_strings and model == entry.direct
+        inputs, outputs = (
+            [wire for tensor in tensors for wire in (tensor.pack() if self.packed else (tensor,))]
+            for tensors in (entry.inputs, entry.outputs)
+        )
+        self.outputs = {tensor.name: tensor for tensor in outputs}
         self._names = [tensor.name for tensor in inputs]
         # A model's name is letters, digits, dots, dashes and underscores: nothing to escape.
         self._head = _HEAD % (model.encode(), address)
@@ -51,9 +59,15 @@ class InferRequest:
                     self._known.clear()
                 text = self._known[array.shape] = self._text([(array.shape, len(raw))], None, b"", "")
             return text + raw
+        if self.packed:
+            arrays = pack_tensors(self.entry.inputs, arrays)
         raws = [to_raw(arrays[name]) for name in self._names]
         shapes = [(arrays[name].shape, len(raw)) for name, raw in zip(self._names, raws, strict=True)]
         return self._text(shapes, queue_timeout, more_head, request_id) + b"".join(raws)
+
+    def unpack(self, arrays: Arrays) -> Arrays:
+        """Return the outputs of an answer with packed strings. Raises ValueError, KeyError if they are not whole."""
+        return unpack_tensors(self.entry.outputs, arrays)
 
     def _text(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from converter.schema.manifest import Tensor
+from converter.schema.manifest import ModelEntry
 
 # How `inside` begins where a load took too long.
 LOAD_TIMEOUT = "loading took over"
@@ -24,17 +24,16 @@ class InferenceBackend(Protocol):
     async def infer(
         self,
         model: str,
-        inputs: Sequence[Tensor],
+        entry: ModelEntry,
         arrays: Arrays,
-        outputs: Sequence[Tensor],
         deadline: float,
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:
         """Make one call, and return the output tensors by name, each (rows, *dims).
 
-        `deadline` is a time of the running loop. `queued` says that the model has a queue, which is to drop the call
-        then. `request_id` is what the model sees as the call's id.
+        `model` is one of the two of its entry. `deadline` is a time of the running loop. `queued` says that the model
+        has a queue, which is to drop the call then. `request_id` is what the model sees as the call's id.
         """
 
     async def states(self, timeout: float) -> Mapping[str, str]:

@@ -1,14 +1,17 @@
-"""Triton's raw tensors: arrays to bytes and back."""
+"""Triton's raw tensors: arrays to bytes and back, and strings as the tensors that they are packed into."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from adapter.backend.protocol import Arrays
 from converter.schema import dtypes
 from converter.schema.manifest import Tensor
+from converter.schema.packed_strings import pack_strings, unpack_strings
 
 
 def to_raw(array: npt.NDArray[Any]) -> bytes:
@@ -48,3 +51,22 @@ def from_raw(raw: bytes, dtype: dtypes.DType, shape: tuple[int, ...]) -> npt.NDA
     array = np.empty(len(items), dtype=np.object_)
     array[:] = items
     return array.reshape(shape)
+
+
+def pack_tensors(tensors: Sequence[Tensor], arrays: Arrays) -> Arrays:
+    """Return what crosses in place of these tensors' arrays where strings are packed."""
+    packed: dict[str, npt.NDArray[Any]] = {}
+    for tensor in tensors:
+        array = arrays[tensor.name]
+        values = pack_strings(array) if tensor.dtype == "string" else (array,)
+        packed |= {wire.name: value for wire, value in zip(tensor.pack(), values, strict=True)}
+    return packed
+
+
+def unpack_tensors(tensors: Sequence[Tensor], arrays: Arrays) -> Arrays:
+    """Undo `pack_tensors`. Raises ValueError or KeyError if what came is not whole."""
+    unpacked: dict[str, npt.NDArray[Any]] = {}
+    for tensor in tensors:
+        values = [arrays[wire.name] for wire in tensor.pack()]
+        unpacked[tensor.name] = unpack_strings(*values) if tensor.dtype == "string" else values[0]
+    return unpacked

@@ -42,10 +42,10 @@ class ModelCalls:
         arrays = codec.request.to_arrays(features)
         trace = timings[0].trace
         if trace is None:
-            outputs = await self._backend.infer(model, entry.inputs, arrays, entry.outputs, deadline, queued)
+            outputs = await self._backend.infer(model, entry, arrays, deadline, queued)
         else:
             joined = [item.trace for item in timings if item.trace is not None]
             with trace.call(joined, model, sum(rows)):
-                outputs = await self._backend.infer(model, entry.inputs, arrays, entry.outputs, deadline, queued)
+                outputs = await self._backend.infer(model, entry, arrays, deadline, queued)
         codec.answer.check_shapes(outputs, sum(rows))
         return codec.answer.texts(outputs, rows)

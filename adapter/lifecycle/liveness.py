@@ -112,11 +112,8 @@ class ModelLiveness:
     async def _ask(self, model: Model, probe: _Probe) -> None:
         entry, incarnation = model.entry, model.incarnation
         try:
-            await self._backend.infer(
-                probe.name, entry.inputs, self._row(model, probe), entry.outputs,
-                asyncio.get_running_loop().time() + _CANARY_DEADLINES * self._deadline,
-                request_id=probe.request_id,
-            )  # fmt: skip
+            deadline = asyncio.get_running_loop().time() + _CANARY_DEADLINES * self._deadline
+            await self._backend.infer(probe.name, entry, self._row(model, probe), deadline, request_id=probe.request_id)
         except errors.ModelProcessDead:
             model.report_dead(incarnation, "a probe")
             return

@@ -81,7 +81,7 @@ class SmokeTest:
         codec = Codec(entry)
         arrays = codec.request.example(rows)
         deadline = asyncio.get_running_loop().time() + self._timeout
-        outputs = await self._backend.infer(triton_model, entry.inputs, arrays, entry.outputs, deadline)
+        outputs = await self._backend.infer(triton_model, entry, arrays, deadline)
         codec.answer.check_shapes(outputs, rows)
 
     async def _answers(self, entry: ModelEntry) -> bool:

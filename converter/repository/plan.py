@@ -42,7 +42,7 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
     files = _list_direct_files(direct, source, facts)
     front = None
     if "predict_batched" in spec.endpoints:
-        front = _make_front(source, direct, preferred, queue_size, options)
+        front = _make_front(source, tensors, preferred, queue_size, options)
         configs[front.name] = render(front)
         files |= _list_front_files(front, wake_key)
     entry = ModelEntry(
@@ -54,12 +54,13 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
         outputs=tuple(plan.tensor for plan in tensors.outputs),
         direct_max_rows=direct_rows,
         queue_size=queue_size,
+        packs_strings=tensors.has_strings,
     )
     return ModelContent(entry, configs, read_files(files))
 
 
 def _make_front(
-    source: ModelSource, direct: TritonModel, preferred: Sequence[int], queue_size: int, options: BuildOptions
+    source: ModelSource, tensors: Tensors, preferred: Sequence[int], queue_size: int, options: BuildOptions
 ) -> TritonModel:
     spec = source.spec
     timeout_us = round(1e3 * (spec.queue.timeout_ms or options.settings.predict_timeout_seconds * 1e3))
@@ -68,11 +69,11 @@ def _make_front(
         backend="python",
         max_batch_size=max(preferred),
         # The front speaks the clients' shapes: only the model's own backend knows a graph's [N].
-        inputs=tuple(replace(plan, scalar=False) for plan in direct.inputs),
-        outputs=tuple(replace(plan, scalar=False) for plan in direct.outputs),
+        inputs=tuple(replace(plan, scalar=False) for plan in tensors.inputs),
+        outputs=tuple(replace(plan, scalar=False) for plan in tensors.outputs),
         instances=spec.front_instances,
         parameters={
-            "direct_model": direct.name,
+            "direct_model": spec.name + DIRECT_SUFFIX,
             "timeout_ms": str(round(1e3 * options.settings.predict_timeout_seconds)),
             "caching": str(int(spec.caching)),
             "debug": str(int(options.settings.debug_model)),
@@ -89,12 +90,13 @@ def _make_direct(
 ) -> TritonModel:
     spec, args = source.spec, source.spec.model_args
     folder = f"{_SOURCE}/{facts.package}/{source.folder.name}"
+    packed = tensors.pack()
     direct = TritonModel(
         name=spec.name + DIRECT_SUFFIX,
         backend="python",
         max_batch_size=rows,
-        inputs=tensors.inputs,
-        outputs=tensors.outputs,
+        inputs=packed.inputs,
+        outputs=packed.outputs,
         instances=spec.instances,
         parameters={
             "kind": spec.backend,
@@ -106,9 +108,10 @@ def _make_direct(
             "instances": str(spec.instances),
             "max_workers": str(options.settings.max_ml_workers),
             "debug": str(int(options.settings.debug_model)),
+            **_name_strings(tensors),
         },
     )
-    if spec.backend != "onnx":
+    if spec.backend != "onnx" or tensors.has_strings:
         return direct
     # Triton's C++ backend reads the threads from here, so they are of the machine that builds.
     threads = max(1, min(options.settings.max_ml_workers, options.cores) // spec.instances)
@@ -118,6 +121,12 @@ def _make_direct(
         parameters={"intra_op_thread_count": str(threads), "inter_op_thread_count": "1"},
         default_model_filename=args.model_file,
     )
+
+
+def _name_strings(tensors: Tensors) -> dict[str, str]:
+    """Tell the runtime which of its tensors are packed strings; those of a user may be called alike."""
+    names = {plan.tensor.name for plan in (*tensors.inputs, *tensors.outputs) if plan.tensor.dtype == "string"}
+    return {"strings": json.dumps(sorted(names))} if names else {}
 
 
 def _list_front_files(front: TritonModel, wake_key: str) -> dict[str, bytes | Path]:

@@ -114,6 +114,7 @@ def _check(model: TritonModel, text: str) -> None:
             [model_config_pb2.DataType.Name(tensor.data_type) for tensor in tensors],
             [dtypes.by_name(plan.tensor.dtype).config for plan in plans],
         ),
+        ([tensor.allow_ragged_batch for tensor in parsed.input], [plan.ragged for plan in model.inputs]),
         ([group.count for group in parsed.instance_group], [model.instances]),
         strict=True,
     )

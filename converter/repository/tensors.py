@@ -17,10 +17,21 @@ OUTPUT_NAME = "predictions"
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """A tensor as clients see it; `scalar` if the graph has shape [N] and clients see [N, 1]."""
+    """A tensor as clients see it; `scalar` if the graph has shape [N] and clients see [N, 1].
+
+    `ragged` if Triton is to join requests although their sizes differ.
+    """
 
     tensor: Tensor
     scalar: bool = False
+    ragged: bool = False
+
+    def pack(self) -> tuple[TensorPlan, ...]:
+        """Plan the tensors that cross in its place where strings are packed."""
+        if self.tensor.dtype != "string":
+            return (self,)
+        packed, lengths = self.tensor.pack()
+        return TensorPlan(packed, ragged=True), TensorPlan(lengths, scalar=self.scalar)
 
 
 @dataclass(frozen=True)
@@ -30,9 +41,35 @@ class Tensors:
     inputs: tuple[TensorPlan, ...]
     outputs: tuple[TensorPlan, ...]
 
+    @property
+    def has_strings(self) -> bool:
+        """Whether any of them is of strings."""
+        return any(plan.tensor.dtype == "string" for plan in (*self.inputs, *self.outputs))
+
+    def pack(self) -> Tensors:
+        """Plan the tensors of a model that takes and gives packed strings."""
+        return Tensors(
+            tuple(packed for plan in self.inputs for packed in plan.pack()),
+            tuple(packed for plan in self.outputs for packed in plan.pack()),
+        )
+
 
 def resolve(source: ModelSource, facts: ModelFacts) -> Tensors:
     """Find a model's tensors. Raises ArtifactError with the config's key and the remedy."""
+    tensors = _find(source, facts)
+    plans = (*tensors.inputs, *tensors.outputs)
+    names = {plan.tensor.name for plan in plans}
+    for plan in plans:
+        taken = [item.tensor.name for item in plan.pack() if item.tensor.name in names - {plan.tensor.name}]
+        if taken:
+            raise ArtifactError(
+                f"{source.config}: model: the strings of tensor {plan.tensor.name} cross to the model as {taken[0]}, "
+                "which is the name of another tensor: rename one of the two"
+            )
+    return tensors
+
+
+def _find(source: ModelSource, facts: ModelFacts) -> Tensors:
     spec = source.spec
     if spec.backend != "onnx":
         return Tensors(

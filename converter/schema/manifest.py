@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from converter.errors import RepositoryError
 from converter.schema.model import Endpoint, ModelSpec
+from converter.schema.packed_strings import BYTES_SUFFIX, LENGTHS_SUFFIX
 
 FILENAME = "schwift.json"
 # Every source model `m` has its backend under this name; `m` itself is the front.
@@ -29,12 +30,22 @@ class Tensor(_Frozen):
     dtype: str
     dims: tuple[int, ...]
 
+    def pack(self) -> tuple[Tensor, ...]:
+        """Return the tensors that cross in its place where strings are packed: itself, if it is none of strings."""
+        if self.dtype != "string":
+            return (self,)
+        return (
+            Tensor(name=self.name + BYTES_SUFFIX, dtype="uint8", dims=(-1,)),
+            Tensor(name=self.name + LENGTHS_SUFFIX, dtype="int32", dims=self.dims),
+        )
+
 
 class ModelEntry(_Frozen):
     """One source model and the Triton models made of it.
 
     `front` is None where the model serves `/predict` alone. `version` is the number of its folder, which the build
-    counts; `spec.version` is the user's own. Sizes are in rows, `queue_size` in requests.
+    counts; `spec.version` is the user's own. Sizes are in rows, `queue_size` in requests. `packs_strings` says that
+    the direct model takes and gives packed strings; those of older releases, and all fronts, have Triton's own.
     """
 
     spec: ModelSpec
@@ -45,6 +56,7 @@ class ModelEntry(_Frozen):
     outputs: tuple[Tensor, ...]
     direct_max_rows: int
     queue_size: int
+    packs_strings: bool = False
 
     @property
     def name(self) -> str:

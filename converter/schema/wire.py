@@ -1,7 +1,8 @@
 """What two processes say to each other outside of HTTP: each word is written here once, for both sides.
 
 The runtime inside Triton imports nothing of ours, so it has copies: of the error codes in `runtime/errors.py`, of the
-wake key and the canary in `runtime/wake.py`, of a model's environment in `runtime/environment.py`. tests/unit/runtime/test_wire.py holds them equal.
+wake key and the canary in `runtime/wake.py`, of a model's environment in `runtime/loaders.py`.
+tests/unit/runtime/test_wire.py holds them equal.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def test_a_canary_of_a_front_is_answered_by_it_and_costs_the_model_nothing(serve
         try:
             arrays = {entry.inputs[0].name: np.array([[1, 2, 3]], np.float32)}
             deadline = asyncio.get_running_loop().time() + 10
-            found = await backend.infer(front, entry.inputs, arrays, entry.outputs, deadline, request_id=request_id)
+            found = await backend.infer(front, entry, arrays, deadline, request_id=request_id)
             answer: list[list[float]] = found[entry.outputs[0].name].tolist()
             return answer
         finally:

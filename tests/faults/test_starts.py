@@ -79,7 +79,10 @@ def test_R15_a_model_that_does_not_load_is_said_and_the_others_serve(tmp_path: P
         assert "not ready: 1 of 3 models" in server.output
         health = httpx.get(f"{server.url}/health")
         assert health.status_code == 503
-        reason = "the model needs no_such_package, which is not installed: pip install no_such_package"
+        reason = (
+            "the model needs no_such_package, which is not installed in the model's environment: "
+            "pip install no_such_package"
+        )
         broken = {"state": "failed", "reason": reason, "load_seconds": None, "regime": "idle", "breaker": "closed"}
         assert health.json()["models"]["broken"] == broken
         raised = "the model's code raised RuntimeError while it was loaded: the server's log has the details"

@@ -4,5 +4,6 @@
     model.py        the model `m_direct`: loads the user's model and calls it
     onnx_model.py   `m_direct` of an ONNX graph, for the embedded Triton's backend `onnxruntime`
 
-It imports nothing of SchwiftServe's other packages, and loads heavy libraries only where a model needs them.
+It needs numpy, 1.26 or 2, and a front that takes strings 1.26. It imports nothing of SchwiftServe's other packages, and
+loads heavy libraries only where a model needs them.
 """

@@ -41,6 +41,13 @@ def split(outputs: Arrays, rows: Sequence[int]) -> list[Arrays]:
     return parts
 
 
+def call_each(items: Sequence[Arrays | ModelError], call: Call) -> list[Arrays | ModelError]:
+    """Call the model once for all items, as `call_joined`; an item that is an error already stays one."""
+    good = [item for item in items if not isinstance(item, ModelError)]
+    results = iter(call_joined(good, call) if good else ())
+    return [item if isinstance(item, ModelError) else next(results) for item in items]
+
+
 def call_joined(items: Sequence[Arrays], call: Call) -> list[Arrays | ModelError]:
     """Call the model once for all items; if that fails, in halves, until only the guilty item fails.
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from . import triton_io
 from .batch import Arrays, call_joined, rows_of
-from .config import ModelConfig, TensorConfig
+from .config import ModelConfig, TensorConfig, pack_strings_of
 from .deadline import CallTimeout, TimedCaller
-from .errors import BadModelOutput, DeadlineExceeded, ModelError, ModelUnfit, ModelUnreachable
+from .errors import BadModelOutput, DeadlineExceeded, LoadError, ModelError, ModelUnfit, ModelUnreachable
 from .wake import CANARY_SUFFIX, WakeUp, read_key
 
 # Calls that outlived their deadline still hold a thread, until `m_direct` is unloaded. With this many, it is
@@ -40,8 +40,12 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
-        self._config = ModelConfig.parse(args["model_config"])
-        parameters = self._config.parameters
+        config = ModelConfig.parse(args["model_config"])
+        parameters = config.parameters
+        if triton_io.NEEDS_DLPACK and any(item.dtype == "object" for item in (*config.inputs, *config.outputs)):
+            # This Triton would end the process at the first string.
+            raise LoadError("strings of clients need numpy 1.26 where fronts run: install numpy<2 there")
+        self._config, self._direct_config = config, pack_strings_of(config)
         self._name = args["model_name"]
         self._direct = parameters["direct_model"]
         self._timeout = int(parameters["timeout_ms"]) / 1e3
@@ -58,7 +62,7 @@ class TritonPythonModel:
         deadline = time.monotonic() + self._timeout
         ids = [request.request_id() for request in requests]
         real = [request for request, known_as in zip(requests, ids, strict=True) if known_as not in self._ours]
-        items = [triton_io.read(request, self._config.inputs) for request in real]
+        items = [triton_io.read(request, self._config) for request in real]
         results = call_joined(items, lambda arrays: self._call(arrays, deadline)) if items else []
         if self._debug:
             rows = sum(rows_of(item) for item in items)
@@ -99,7 +103,7 @@ class TritonPythonModel:
 
     def _infer(self, arrays: Arrays) -> Arrays:
         try:
-            return triton_io.infer(self._direct, arrays, self._config.outputs)
+            return triton_io.infer(self._direct, arrays, self._direct_config)
         except ModelError as error:
             # args[0] is Triton's own text; what m_direct's runtime said has its code in it already.
             text = str(error.args[0])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import pickle
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +17,36 @@ from .config import ModelConfig, TensorConfig
 from .errors import LoadError
 
 Predictor = Callable[[Arrays], Any]
-# The extra that brings a library, where one does.
-_EXTRAS = {"sklearn": "sklearn", "joblib": "sklearn", "numba": "numba", "torch": "torch"}
+
+ENVIRONMENT_FILE = "environment"
+# What the launcher of the process says that it runs in.
+ENVIRONMENT_VARIABLE = "SCHWIFT_ENVIRONMENT"
+MISSING_ENVIRONMENT = "missing"
 
 
-def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
-    """Load the model of a version folder as the config says. Raises LoadError if the file or a library is missing."""
+def check_environment(version_folder: Path) -> None:
+    """Raise LoadError if this process does not run in the environment of the model.
+
+    If that is one of the model's own, its key stands in the first line of the file `environment`.
+    """
+    file = version_folder / ENVIRONMENT_FILE
+    here = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if file.exists():
+        if here != file.read_text(encoding="utf-8").partition("\n")[0]:
+            raise LoadError(
+                "the model needs an environment of its own, which is not here: `schwift env build` makes it, but not "
+                "for NVIDIA's image, which runs its own Python only"
+            )
+    elif here == MISSING_ENVIRONMENT:
+        raise LoadError("the environment for models is not here, or does not start: `schwift doctor` looks at it")
+
+
+def load_predictor(version_folder: Path, config: ModelConfig, threads: int = 1) -> Predictor:
+    """Load the model of a version folder as the config says; `threads` are an ONNX graph's.
+
+    Raises LoadError if the file, a library or the model's environment is missing.
+    """
+    check_environment(version_folder)
     parameters = config.parameters
     roots = [str(version_folder / root) for root in json.loads(parameters["import_roots"])]
     # In front, so that a user's `model.py` wins over the one of this version folder.
@@ -32,13 +58,19 @@ def load_predictor(version_folder: Path, config: ModelConfig) -> Predictor:
         path = version_folder / parameters["model_file"]
         if kind == "torch":
             return _load_torchscript(path, config.inputs)
+        if kind == "onnx":
+            return _load_onnx(path, config, threads)
         return _load_joblib(path, parameters["method"], config)
     except ImportError as error:
         missing = (error.name or "").split(".")[0]
         if not missing or missing in sys.modules:
             raise
-        package = f"'schwift[{_EXTRAS[missing]}]'" if missing in _EXTRAS else missing
-        raise LoadError(f"the model needs {missing}, which is not installed: pip install {package}") from error
+        package = {"sklearn": "scikit-learn"}.get(missing, missing)
+        own = (version_folder / ENVIRONMENT_FILE).exists()
+        remedy = f"add {package} to its requirements" if own else f"pip install {package}"
+        raise LoadError(
+            f"the model needs {missing}, which is not installed in the model's environment: {remedy}"
+        ) from error
 
 
 def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> str:
@@ -63,10 +95,17 @@ def read_joblib(path: Path) -> Any:
     """Load the object in a joblib file, the arrays of an uncompressed one mapped from the disk.
 
     So they are in memory once for all instances, and only where they are used. A model that writes into them gets its
-    own copy of that page, and the file stays as it is.
+    own copy of that page, and the file stays as it is. A plain pickle loads without joblib too.
     """
-    import joblib
-
+    try:
+        import joblib
+    except ImportError as error:
+        try:
+            with path.open("rb") as file:
+                return pickle.load(file)
+        except pickle.UnpicklingError:
+            # It is compressed by joblib.
+            raise error from None
     with warnings.catch_warnings():
         # joblib before 1.2 wrote arrays where libraries may stumble over them; compressed files cannot be mapped.
         warnings.filterwarnings("error", message=".* is not byte aligned", category=UserWarning)
@@ -117,6 +156,12 @@ def _load_torchscript(path: Path, inputs: Sequence[TensorConfig]) -> Predictor:
             return module(*(torch.from_numpy(arrays[item.name].copy()) for item in inputs))
 
     return predict
+
+
+def _load_onnx(path: Path, config: ModelConfig, threads: int) -> Predictor:
+    from .onnx_model import load_graph
+
+    return load_graph(path, config, threads)
 
 
 def _on_inputs(method: Callable[..., Any], inputs: Sequence[TensorConfig]) -> Predictor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import triton_io
-from .batch import Arrays, call_joined, rows_of
+from .batch import Arrays, call_each, rows_of
 from .config import ModelConfig
 from .conform import conform, decode_inputs
 from .errors import as_model_error
@@ -30,7 +30,8 @@ class TritonPythonModel:
         threads = threads_per_instance(int(parameters["instances"]), int(parameters["max_workers"]), available_cores())
         limit_environment(threads)
         try:
-            self._predict = load_predictor(Path(args["model_repository"]) / args["model_version"], self._config)
+            folder = Path(args["model_repository"]) / args["model_version"]
+            self._predict = load_predictor(folder, self._config, threads)
         except (Exception, SystemExit) as error:
             triton_io.log_error(f"{self._name}: {traceback.format_exc()}")
             # Triton shows this text as the reason why the model is not loaded.
@@ -39,8 +40,9 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """All requests of a batch in one call of the model."""
-        items = [triton_io.read(request, self._config.inputs) for request in requests]
-        return [triton_io.response(result) for result in call_joined(items, self._call)]
+        items = [triton_io.try_read(request, self._config) for request in requests]
+        packed = self._config.packed_outputs
+        return [triton_io.response(result, packed) for result in call_each(items, self._call)]
 
     def finalize(self) -> None:
         """Let the process end quickly: Python's last collections go through all objects of the model's libraries."""

@@ -1,10 +1,13 @@
-"""The backend `onnxruntime` of the embedded Triton, in Python; it reads the config.pbtxt of NVIDIA's C++ one."""
+"""ONNX graphs: the backend `onnxruntime` of the embedded Triton, in Python, and those that model.py serves.
+
+The first reads the config.pbtxt of NVIDIA's C++ backend. The second have strings, which reach them packed.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 
 from . import triton_io
-from .batch import Arrays, call_joined, rows_of
+from .batch import Arrays, call_each, rows_of
 from .config import ModelConfig
 from .conform import conform, decode_inputs
 from .errors import BadModelOutput, LoadError
@@ -37,27 +40,41 @@ class TritonPythonModel:
             min(available_cores(), int(self._config.parameters.get(name, "1")))
             for name in ("intra_op_thread_count", "inter_op_thread_count")
         )
-        try:
-            self._session = _open(path, intra, inter)
-            if intra > 1 and not _takes_long(self._session, self._config):
-                self._session = _open(path, 1, inter)
-        except Exception as error:
-            triton_io.log_error(f"{args['model_name']}: {error}")
-            raise LoadError(f"ONNX Runtime cannot load {path.name}: the server's log has the details") from None
-        self._outputs = [item.name for item in self._config.outputs]
+        self._predict = load_graph(path, self._config, intra, inter)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """All requests of a batch in one run of the graph."""
-        items = [triton_io.read(request, self._config.inputs) for request in requests]
-        return [triton_io.response(result) for result in call_joined(items, self._call)]
+        items = [triton_io.try_read(request, self._config) for request in requests]
+        return [triton_io.response(result) for result in call_each(items, self._call)]
 
     def _call(self, arrays: Arrays) -> Arrays:
-        results = self._session.run(self._outputs, decode_inputs(arrays, self._config.inputs))
-        for item, result in zip(self._config.outputs, results, strict=True):
+        results = self._predict(decode_inputs(arrays, self._config.inputs))
+        return conform(results, self._config.outputs, rows_of(arrays))
+
+
+def load_graph(path: Path, config: ModelConfig, intra: int, inter: int = 1) -> Callable[[Arrays], Arrays]:
+    """Load a graph, and return what runs it, with so many threads or, if its calls are short, one.
+
+    Raises LoadError; ONNX Runtime's own text is in the log.
+    """
+    try:
+        session = _open(path, intra, inter)
+        if intra > 1 and not _takes_long(session, config):
+            session = _open(path, 1, inter)
+    except Exception as error:
+        triton_io.log_error(f"{path.name}: {error}")
+        raise LoadError(f"ONNX Runtime cannot load {path.name}: the server's log has the details") from None
+    names = [item.name for item in config.outputs]
+
+    def run(arrays: Arrays) -> Arrays:
+        results = session.run(names, arrays)
+        for item, result in zip(config.outputs, results, strict=True):
             # As the C++ backend does: a graph's types are its own, nothing is cast.
             if item.dtype != "object" and result.dtype != item.dtype:
                 raise BadModelOutput(f"output {item.name} is {result.dtype}, and the config says {item.dtype}")
-        return conform(dict(zip(self._outputs, results, strict=True)), self._config.outputs, rows_of(arrays))
+        return dict(zip(names, results, strict=True))
+
+    return run
 
 
 def _open(path: Path, intra: int, inter: int) -> ort.InferenceSession:

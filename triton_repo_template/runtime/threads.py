@@ -5,6 +5,7 @@ Call `limit_environment` before a model's libraries are imported, `limit_loaded`
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import MutableMapping
@@ -42,14 +43,15 @@ def limit_environment(threads: int, environment: MutableMapping[str, str] | None
 
 
 def limit_loaded(threads: int) -> None:
-    """Limit libraries that are imported already (numpy's BLAS always is)."""
-    import threadpoolctl
-
+    """Limit libraries that are imported already; numpy's BLAS always is, and only threadpoolctl reaches it."""
     numba = sys.modules.get("numba")
     if numba is not None:
         # First: it starts its own pool, and sets OpenMP's threads to NUMBA_NUM_THREADS meanwhile.
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    threadpoolctl.threadpool_limits(limits=threads)
+    with contextlib.suppress(ImportError):
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(limits=threads)
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)

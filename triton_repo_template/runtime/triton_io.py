@@ -2,31 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from .batch import Arrays
-from .config import TensorConfig
+from .config import ModelConfig, TensorConfig
 from .errors import ModelError
+from .packed_strings import BYTES_SUFFIX, LENGTHS_SUFFIX, pack_strings, unpack_strings
+
+Array = npt.NDArray[Any]
+
+# This Triton's backend is made for numpy 1: from 2 on, arrays have to cross by DLPack.
+NEEDS_DLPACK = int(np.__version__.split(".")[0]) > 1
+# Where devices are of no interest: DLPack's number of the CPU, and the first one.
+_CPU = (1, 0)
 
 
-def read(request: Any, inputs: Sequence[TensorConfig]) -> Arrays:
-    """Read the input tensors of a request, by name."""
-    return {item.name: pb_utils.get_input_tensor_by_name(request, item.name).as_numpy() for item in inputs}
+class _Source:
+    """A tensor of Triton's, as numpy asks for it: with keywords of newer DLPacks, which Triton does not know."""
+
+    __slots__ = ("_tensor",)
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        return self._tensor.__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return _CPU
 
 
-def tensors(arrays: Arrays) -> list[Any]:
-    """Make Triton's tensors of arrays."""
-    return [pb_utils.Tensor(name, array) for name, array in arrays.items()]
+class _Target:
+    """An array, as Triton asks for it.
+
+    Triton gives a capsule that it has taken another name than DLPack says, over which numpy's destructor of capsules
+    stumbles. That one has nothing left to do then: the array is let go by the deleter in the capsule.
+    """
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: Array) -> None:
+        # Of what is read-only or has gaps, a copy.
+        self._array = array if array.flags.carray else array.copy()
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        capsule = self._array.__dlpack__()
+        _set_destructor(capsule, None)
+        return capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return _CPU
 
 
-def response(result: Arrays | ModelError) -> Any:
+_set_destructor = ctypes.pythonapi.PyCapsule_SetDestructor
+_set_destructor.argtypes = [ctypes.py_object, ctypes.c_void_p]
+
+
+if NEEDS_DLPACK:
+
+    def _to_array(tensor: Any) -> Array:
+        return np.from_dlpack(_Source(tensor))
+
+    def _to_tensor(name: str, array: Array) -> Any:
+        return pb_utils.Tensor.from_dlpack(name, _Target(array))
+
+else:
+
+    def _to_array(tensor: Any) -> Array:
+        array: Array = tensor.as_numpy()
+        return array
+
+    def _to_tensor(name: str, array: Array) -> Any:
+        return pb_utils.Tensor(name, array)
+
+
+def read(request: Any, config: ModelConfig) -> Arrays:
+    """Read the input tensors of a request, by name. Raises ModelError if a client packed its strings wrongly."""
+    return _read(request, pb_utils.get_input_tensor_by_name, config.inputs, config.packed_inputs)
+
+
+def try_read(request: Any, config: ModelConfig) -> Arrays | ModelError:
+    """Read as `read` does, and return its error."""
+    try:
+        return read(request, config)
+    except ModelError as error:
+        return error
+
+
+def _read(
+    holder: Any, get: Callable[[Any, str], Any], items: Sequence[TensorConfig], packed: Collection[str]
+) -> Arrays:
+    if not packed:
+        return {item.name: _to_array(get(holder, item.name)) for item in items}
+    arrays = {}
+    for item in items:
+        values = [_to_array(get(holder, name)) for name in _wire_names(item.name, packed)]
+        try:
+            arrays[item.name] = unpack_strings(*values) if item.name in packed else values[0]
+        except ValueError as error:
+            raise ModelError(f"tensor {item.name} cannot be read: {error}") from error
+    return arrays
+
+
+def tensors(arrays: Arrays, packed: Collection[str] = ()) -> list[Any]:
+    """Make Triton's tensors of arrays, two of each in `packed`."""
+    if not packed:
+        return [_to_tensor(name, array) for name, array in arrays.items()]
+    made = []
+    for name, array in arrays.items():
+        values = pack_strings(array) if name in packed else (array,)
+        made += [_to_tensor(wire, value) for wire, value in zip(_wire_names(name, packed), values, strict=True)]
+    return made
+
+
+def _wire_names(name: str, packed: Collection[str]) -> tuple[str, ...]:
+    return (name + BYTES_SUFFIX, name + LENGTHS_SUFFIX) if name in packed else (name,)
+
+
+def response(result: Arrays | ModelError, packed: Collection[str] = ()) -> Any:
     """Make an answer, or an error with its code in the text."""
     if isinstance(result, ModelError):
         return pb_utils.InferenceResponse(output_tensors=[], error=pb_utils.TritonError(str(result)))
-    return pb_utils.InferenceResponse(output_tensors=tensors(result))
+    return pb_utils.InferenceResponse(output_tensors=tensors(result, packed))
 
 
 def log(message: str) -> None:
@@ -49,12 +152,19 @@ def enqueue(model: str, request_id: str, arrays: Arrays, outputs: Sequence[Tenso
     ).exec()
 
 
-def infer(model: str, arrays: Arrays, outputs: Sequence[TensorConfig]) -> Arrays:
-    """Call another model of this Triton (BLS), without a limit of time. Raises ModelError with Triton's text."""
+def infer(model: str, arrays: Arrays, config: ModelConfig) -> Arrays:
+    """Call another model of this Triton (BLS), without a limit of time; `config` is that model's.
+
+    Raises ModelError with Triton's text.
+    """
+    outputs, packed = config.outputs, config.packed_outputs
+    names = [item.name for item in outputs]
+    if packed:
+        names = [wire for name in names for wire in _wire_names(name, packed)]
     request = pb_utils.InferenceRequest(
-        model_name=model, requested_output_names=[item.name for item in outputs], inputs=tensors(arrays)
+        model_name=model, requested_output_names=names, inputs=tensors(arrays, config.packed_inputs)
     )
     answer = request.exec()
     if answer.has_error():
         raise ModelError(answer.error().message())
-    return {item.name: pb_utils.get_output_tensor_by_name(answer, item.name).as_numpy() for item in outputs}
+    return _read(answer, pb_utils.get_output_tensor_by_name, outputs, packed)

@@ -15,7 +15,7 @@ import uvicorn
 from adapter.app import create_app
 from adapter.backend.protocol import Arrays
 from adapter.sharing import SharedState
-from converter.schema.manifest import Tensor, read_manifest
+from converter.schema.manifest import ModelEntry, read_manifest
 from converter.schema.settings import load_settings
 from tests.bench.rig.models import BenchModel, known
 
@@ -31,14 +31,13 @@ class InProcess:
     async def infer(
         self,
         model: str,
-        inputs: Sequence[Tensor],
+        entry: ModelEntry,
         arrays: Arrays,
-        outputs: Sequence[Tensor],
         deadline: float,
         queued: bool = False,
         request_id: str = "",
     ) -> Arrays:
-        return {outputs[0].name: self._functions[model](arrays[inputs[0].name])}
+        return {entry.outputs[0].name: self._functions[model](arrays[entry.inputs[0].name])}
 
     async def states(self, timeout: float) -> Mapping[str, str]:
         # The first version, as in a new repository.

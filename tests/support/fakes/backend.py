@@ -11,7 +11,7 @@ import numpy as np
 from adapter import errors
 from adapter.backend.protocol import Arrays
 from converter.schema import dtypes
-from converter.schema.manifest import Tensor
+from converter.schema.manifest import ModelEntry, Tensor
 
 Handler = Callable[[str, Arrays, Sequence[Tensor]], Awaitable[Arrays]]
 
@@ -56,9 +56,8 @@ class FakeBackend:
     async def infer(
         self,
         model: str,
-        inputs: Sequence[Tensor],
+        entry: ModelEntry,
         arrays: Arrays,
-        outputs: Sequence[Tensor],
         deadline: float,
         queued: bool = False,
         request_id: str = "",
@@ -69,7 +68,7 @@ class FakeBackend:
         if timeout <= 0:
             raise errors.DeadlineExceeded("The request did not finish within its deadline.")
         try:
-            return await asyncio.wait_for(self.handler(model, arrays, outputs), timeout)
+            return await asyncio.wait_for(self.handler(model, arrays, entry.outputs), timeout)
         except asyncio.TimeoutError as error:
             raise errors.DeadlineExceeded("The request did not finish within its deadline.") from error
 

@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from adapter.backend.http_client import HttpInference
-from tests.support.fakes.entries import tensor
+from tests.support.fakes.entries import make_entry
 from tests.support.fakes.triton_http import FakeTritonHttp, good_answer
 
 T = TypeVar("T")
-X, TEXT = tensor(("x", "float32", (2,))), tensor(("text", "string", (1,)))
-Y, LABEL = tensor(("y", "float32", (2,))), tensor(("label", "string", (1,)))
+_X, _TEXT = ("x", "float32", (2,)), ("text", "string", (1,))
+_Y, _LABEL = ("y", "float32", (2,)), ("label", "string", (1,))
+NUMBERS = make_entry(inputs=[_X], outputs=[_Y])
+STRINGS = make_entry(inputs=[_TEXT], outputs=[_LABEL])
+BOTH = make_entry(inputs=[_X, _TEXT], outputs=[_Y, _LABEL])
 ARRAYS = {"x": np.array([[1, 2], [3, 4]], np.float32), "text": np.array([[b"a"], [b"bc"]], object)}
 Y_OUTPUT = ("y", "FP32", ARRAYS["x"] * 2)
 LABEL_OUTPUT = ("label", "BYTES", np.array([[b"\xc3\xa9"], [b""]], object))
@@ -48,12 +51,12 @@ def within(seconds: float) -> float:
 
 
 async def infer(backend: HttpInference, timeout: float = 5.0) -> Any:
-    return await backend.infer("m_direct", (X, TEXT), ARRAYS, (Y, LABEL), within(timeout))
+    return await backend.infer("m_direct", BOTH, ARRAYS, within(timeout))
 
 
 async def ask(backend: HttpInference, value: float, timeout: float = 5.0) -> float:
     """One number there and back."""
-    outputs = await backend.infer("m_direct", (X,), {"x": np.array([[value, 0]], np.float32)}, (Y,), within(timeout))
+    outputs = await backend.infer("m_direct", NUMBERS, {"x": np.array([[value, 0]], np.float32)}, within(timeout))
     return float(outputs["y"][0, 0])
 
 

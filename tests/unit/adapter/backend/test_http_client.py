@@ -20,12 +20,10 @@ from tests.support.fakes.triton_http import (
 from tests.support.http.raw_http import (
     ARRAYS,
     GOOD,
-    LABEL,
     LABEL_OUTPUT,
-    TEXT,
+    NUMBERS,
+    STRINGS,
     Y_OUTPUT,
-    X,
-    Y,
     ask,
     assert_good,
     infer,
@@ -113,7 +111,7 @@ def test_strings_of_any_bytes_come_back_whole() -> None:
     label = np.array([[text] for text in texts], object)
 
     async def use(backend: HttpInference) -> Any:
-        return await backend.infer("m_direct", (TEXT,), {"text": label}, (LABEL,), within(5))
+        return await backend.infer("m_direct", STRINGS, {"text": label}, within(5))
 
     fake = FakeTritonHttp(always(good_answer([("label", "BYTES", label)])))
     assert talk(fake, use)["label"].tolist() == label.tolist()
@@ -129,6 +127,6 @@ def test_a_large_tensor_there_and_back() -> None:
         writer.write(good_answer([("y", "FP32", array)]))
 
     async def use(backend: HttpInference) -> Any:
-        return await backend.infer("m_direct", (X,), {"x": values}, (Y,), within(5))
+        return await backend.infer("m_direct", NUMBERS, {"x": values}, within(5))
 
     assert np.array_equal(talk(FakeTritonHttp(mirror), use)["y"], values)

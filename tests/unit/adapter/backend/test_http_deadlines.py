@@ -26,8 +26,7 @@ from tests.support.fakes.triton_http import (
 )
 from tests.support.http.raw_http import (
     GOOD,
-    X,
-    Y,
+    NUMBERS,
     ask,
     infer,
     talk,
@@ -90,7 +89,7 @@ def test_calls_that_are_late_keep_others_of_their_model_waiting_from_the_fourth_
         await asyncio.sleep(0.02)
         assert len(fake.requests) == 4
         arrays = {"x": np.array([[5, 0]], np.float32)}
-        assert (await backend.infer("other_direct", (X,), arrays, (Y,), within(5)))["y"][0, 0] == 5
+        assert (await backend.infer("other_direct", NUMBERS, arrays, within(5)))["y"][0, 0] == 5
         gate.set()
         assert await waits == 3
 
@@ -153,7 +152,7 @@ def test_calls_of_a_model_whose_processes_were_ended_are_given_up_and_no_others(
             await ask(backend, 2, 0.02)
         lost = [asyncio.create_task(ask(backend, 1)) for _ in range(3)]
         arrays = {"x": np.array([[5, 0]], np.float32)}
-        other = asyncio.create_task(backend.infer("other_direct", (X,), arrays, (Y,), within(5)))
+        other = asyncio.create_task(backend.infer("other_direct", NUMBERS, arrays, within(5)))
         await until(lambda: len(fake.requests) == 5)
         backend.abandon("m_direct")
         for error in await asyncio.gather(*lost, return_exceptions=True):
@@ -198,7 +197,7 @@ def test_a_deadline_in_the_past_is_not_sent(timeout: float) -> None:
 
 @pytest.mark.parametrize(("seconds", "microseconds"), [(1.5, 1_500_000), (2.0000004, 2_000_000), (1e-9, 1)])
 def test_the_time_in_a_queue_is_a_positive_integer_of_microseconds(seconds: float, microseconds: int) -> None:
-    request = InferRequest("m", b"host", (X,), (Y,)).fill({"x": np.array([[1, 0]], np.float32)}, seconds, b"", "")
+    request = InferRequest("m", b"host", NUMBERS).fill({"x": np.array([[1, 0]], np.float32)}, seconds, b"", "")
     assert b'"parameters":{"timeout":%d},"inputs"' % microseconds in request
 
 
@@ -209,7 +208,7 @@ def test_what_has_a_queue_is_told_how_long_it_may_keep_the_call() -> None:
     async def use(backend: HttpInference) -> None:
         for timeout in (1.5, 2.0000004):
             arrays = {"x": np.array([[1, 0]], np.float32)}
-            await backend.infer("m", (X,), arrays, (Y,), within(timeout), queued=True)
+            await backend.infer("m", NUMBERS, arrays, within(timeout), queued=True)
 
     talk(fake, use)
     heads = [json.loads(request.body[: request.body.rindex(b"}") + 1]) for request in fake.requests]
@@ -226,7 +225,7 @@ def test_a_call_has_the_id_that_it_was_given_and_else_none() -> None:
     async def use(backend: HttpInference) -> None:
         arrays = {"x": np.array([[1, 0]], np.float32)}
         for request_id in ("", 'a "key"-canary', ""):
-            await backend.infer("m", (X,), arrays, (Y,), within(1), request_id=request_id)
+            await backend.infer("m", NUMBERS, arrays, within(1), request_id=request_id)
 
     talk(fake, use)
     heads = [json.loads(request.body[: request.body.rindex(b"}") + 1]) for request in fake.requests]

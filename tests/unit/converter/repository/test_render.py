@@ -157,9 +157,13 @@ def test_front_with_all_options_reads_back_field_by_field(rendered: Mapping[str,
 def test_direct_with_all_options_reads_back_field_by_field(rendered: Mapping[str, bytes]) -> None:
     config = parse(rendered["all_options_direct"])
     assert (config.name, config.backend, config.max_batch_size) == ("all_options_direct", "python", 256)
-    front = parse(rendered["all_options"])
-    assert tensors_of(config.input) == tensors_of(front.input)
-    assert tensors_of(config.output) == tensors_of(front.output)
+    assert tensors_of(config.input) == [
+        tensor("numbers", "TYPE_FP64", [4]),
+        tensor("words.bytes", "TYPE_UINT8", [-1]),
+        tensor("words.lengths", "TYPE_INT32", [2, -1]),
+    ]
+    assert [item.allow_ragged_batch for item in config.input] == [False, True, False]
+    assert tensors_of(config.output) == tensors_of(parse(rendered["all_options"]).output)
     assert [(group.kind, group.count) for group in config.instance_group] == [
         (model_config_pb2.ModelInstanceGroup.KIND_CPU, 3)
     ]
