@@ -164,9 +164,14 @@ def _control(parts: Components, loader: ModelLoader) -> ControlServer:
     settings = parts.settings
     reloader = Reloader(parts.registry_sync, loader, parts.sharing.table, settings.predict_timeout_seconds)
     # Beside an adapter in a container of its own, the folders may have other names.
-    folders = (
-        Folders(models=settings.model_directory, repository=settings.repository) if settings.embedded else Folders()
-    )
+    folders = Folders()
+    if settings.embedded:
+        folders = Folders(
+            models=settings.model_directory,
+            repository=settings.repository,
+            model_env=settings.model_env,
+            cache=settings.cache_directory,
+        )
     return ControlServer(reloader, parts.registry_sync, settings.control_path, settings.repository, folders)
 
 

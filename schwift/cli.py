@@ -32,6 +32,12 @@ for _command in converter_cli.main.commands.values():
 @main.command()
 @click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
 @click.option("--repository", type=_FOLDER, help="Where the repository goes. [env: SCHWIFT_REPOSITORY]")
+@click.option(
+    "--env",
+    "model_env",
+    type=_FOLDER,
+    help="The venv or conda environment that models run in. [env: SCHWIFT_MODEL_ENV; schwift's own]",
+)
 @click.option("--host", help="The address to listen on. [env: SCHWIFT_HOST; 127.0.0.1]")
 @click.option("--port", type=_PORT, help="The port to listen on; 0 takes a free one. [env: PORT; 8005]")
 @click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; a free one]")

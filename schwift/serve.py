@@ -144,7 +144,8 @@ def _build(settings: Settings, work: WorkFolder, stop: StopSignals) -> int:
     """Build in a process of its own, as isolated as the adapter: what the build imports is not kept while serving."""
     command = [sys.executable, "-I", "-m", "converter", "build-repo"]
     command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
-    environment = process_tree.marked({**os.environ, "TMPDIR": str(work.path)}, f"{work.mark}/build")
+    variables = {**os.environ, **_environment_settings(settings), "TMPDIR": str(work.path)}
+    environment = process_tree.marked(variables, f"{work.mark}/build")
     build = ProcessGroup("the build", command, environment)
     try:
         while (code := build.exit_code()) is None:
@@ -246,6 +247,7 @@ def _adapter_environment(
     return {
         **os.environ,
         **files,
+        **_environment_settings(settings),
         "SCHWIFT_INTERNAL_KEY": internal_key,
         "MODEL_DIRECTORY": str(settings.model_directory),
         "SCHWIFT_HOST": settings.host,
@@ -257,6 +259,12 @@ def _adapter_environment(
         "SCHWIFT_TRITON_GRPC": triton.where.grpc,
         "SCHWIFT_TRITON_METRICS": triton.where.metrics,
     }
+
+
+def _environment_settings(settings: Settings) -> dict[str, str]:
+    """Return the variables that say where models run, which an option may have decided, and where that is kept."""
+    paths = {"model_env": settings.model_env, "cache": settings.cache_directory}
+    return {env_name(field): str(path) for field, path in paths.items() if path is not None}
 
 
 def _say(text: str) -> None:

@@ -90,10 +90,15 @@ class Done(Message):
 
 
 class Folders(Done):
-    """Where the served models and their repository are; None if the server may see them under other names."""
+    """Where the served models and their repository are; None if the server may see them under other names.
+
+    So are the environment that models run in, if one was named, and the cache, which has those that models have alone.
+    """
 
     models: Path | None = None
     repository: Path | None = None
+    model_env: Path | None = None
+    cache: Path | None = None
 
 
 class Served(Done):

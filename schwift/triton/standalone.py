@@ -13,8 +13,9 @@ from converter.schema.manifest import read_manifest
 from converter.schema.settings import Settings
 from schwift import log_rotation
 from schwift.triton import addresses, sealed_start
-from schwift.triton.embedded import Ports, bind, command_line, environment_for, lay_out_backends, make_log_folder
-from schwift.triton.installation import Installation, locate
+from schwift.triton.embedded import Ports, bind, command_line, environment_for_triton, lay_out_backends, make_log_folder
+from schwift.triton.installation import Installation, locate, say_on_stdout
+from schwift.triton.launches import choose_launches
 
 # A container is given 20 s to stop (docker-compose.yml), and the processes of many models end one after another.
 EXIT_SECONDS = 15
@@ -27,13 +28,14 @@ _LOG_UMASK = 0o022
 def run_triton(settings: Settings, host: str) -> NoReturn:
     """Become a tritonserver without models; its container supervises it. Raises SchwiftError if that cannot be."""
     found = locate(settings)
+    launches = choose_launches(settings, found, say_on_stdout)
     caching = any(entry.spec.caching for entry in read_manifest(settings.repository).models)
     ports = standard_ports(settings)
     for name, port in (("HTTP", ports.http), ("GRPC", ports.grpc), ("METRICS", ports.metrics)):
         bind(host, port, f"SCHWIFT_TRITON_{name}_PORT").close()
     backends = Path(tempfile.mkdtemp(prefix="schwift-backends-"))
     command = standalone_command(found, settings, backends, host, ports, caching)
-    lay_out_backends(found, backends)
+    lay_out_backends(found, backends, launches)
     key = triton_key.ensure(settings.triton_key_path)
     if settings.debug_mode:
         os.umask(_LOG_UMASK)
@@ -41,7 +43,7 @@ def run_triton(settings: Settings, host: str) -> NoReturn:
         log_rotation.set_aside(triton_log(settings))
         triton_log(settings).touch()
         log_rotation.keep_cutting(triton_log(settings))
-    sealed_start.start(command, environment_for(found), key)
+    sealed_start.start(command, environment_for_triton(), key)
 
 
 def standard_ports(settings: Settings) -> Ports:
