@@ -6,6 +6,7 @@ import contextlib
 import math
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from converter.errors import ConfigError, RepositoryError
 from converter.inspect.discover import ModelSource, check_names, discover
 from converter.inspect.inspector import ModelFacts, inspect_all
+from converter.inspect.model_environments import ModelEnvironments
 from converter.inspect.model_folder import check_unchanged
 from converter.repository.build_plan import BuildPlan, complete_plan
 from converter.repository.content import Plan
@@ -29,10 +31,14 @@ _DOCKER_REMEDY = "(with docker: EXTRAS=<package> docker compose up --build)"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The path of a repository that nobody else changes meanwhile, and a folder for what is compiled."""
+    """The path of a repository that nobody else changes meanwhile, and a folder for what is compiled.
+
+    With `read_only` nothing is written beside the models either.
+    """
 
     output: Path
     scratch: Path
+    read_only: bool = False
 
 
 @contextlib.contextmanager
@@ -43,7 +49,7 @@ def open_workspace(output: Path, read_only: bool = False) -> Iterator[Workspace]
     """
     if read_only:
         with lock_for_reading(output), tempfile.TemporaryDirectory(prefix="schwift-build-") as made:
-            yield Workspace(output, Path(made))
+            yield Workspace(output, Path(made), read_only=True)
         return
     with lock_repository(output, tidy=True) as builds:
         # Beside the builds, where the next one removes it if this one is killed.
@@ -61,7 +67,9 @@ def open_workspace(output: Path, read_only: bool = False) -> Iterator[Workspace]
 def plan_repository(
     models: Path, options: BuildOptions, old: Workspace, names: Sequence[str] = (), skip_missing: bool = False
 ) -> BuildPlan:
-    """Plan the repository of `models` in place of the old one; nothing is written but what is compiled.
+    """Plan the repository of `models` in place of the old one; nothing is written there but what is compiled.
+
+    Environments that models need are made in the cache.
 
     With `names`, the other models stay in the repository as they were built before. With `skip_missing`, a model whose
     library is not installed is left out, and a note says so. Raises ConfigError and RepositoryError.
@@ -74,7 +82,9 @@ def plan_repository(
     carried = [_carry_others_over(before, root, names)] if names else []
     notes = [*discovery.passed_over, *(note for source in sources for note in _compare_with_settings(source, options))]
     missing: list[str] = []
-    facts = inspect_all(sources, old.scratch, options.cores, missing if skip_missing else None)
+    environments = ModelEnvironments(options.settings, print_progress, not old.read_only)
+    sources = environments.prepare(sources)
+    facts = inspect_all(sources, old.scratch, options.cores, environments, missing if skip_missing else None)
     if not facts:
         raise ConfigError(missing)
     notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in missing]
@@ -100,6 +110,11 @@ def plan_rollback(name: str, old: Workspace) -> BuildPlan:
     others = [entry.name for entry in manifest.models if entry.name != name]
     plans = [restore_version(name, manifest, root), carry_over(manifest, root, others)]
     return complete_plan(old.output, plans, manifest, [name])
+
+
+def print_progress(text: str) -> None:
+    """Say how far a build is, where its result is not."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _plan_versions(

@@ -2,8 +2,9 @@
 
 SchwiftError            anything said to the user in one sentence; exit 1
 ├── ConfigError         a bad model_config.yaml, .env or option; exit 2
-├── ArtifactError       a model file that cannot be served as it is; exit 2
-│   └── MissingLibrary  what a model needs is not installed; exit 2
+│   ├── ArtifactError       a model file that cannot be served as it is
+│   │   └── MissingLibrary  what a model needs is not installed
+│   └── EnvironmentProblem  a Python or packages that models cannot run in, or that cannot be made
 ├── RepositoryError     the repository cannot be read or written
 ├── ReloadError         the server did not take a new version, and serves what it served
 │   └── NothingServed   there is no server
@@ -39,6 +40,10 @@ class ArtifactError(ConfigError):
 
 class MissingLibrary(ArtifactError):
     """A library that a model needs is not installed here."""
+
+
+class EnvironmentProblem(ConfigError):
+    """A Python or its packages that models cannot run in, or an environment that cannot be made."""
 
 
 class RepositoryError(SchwiftError):

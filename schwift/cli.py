@@ -66,6 +66,44 @@ def triton(host: str, **options: Any) -> None:
     run_triton(load_settings(**options), host)
 
 
+@main.group()
+def env() -> None:
+    """Make, list and remove the environments that models have of their own."""
+
+
+@env.command("build")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+def env_build(models: Path | None) -> None:
+    """Make every environment that the models need, and write nothing else."""
+    from schwift.environment_commands import build_environments
+
+    click.echo(build_environments(load_settings(model_directory=models)))
+
+
+@env.command("list")
+@click.option("--repository", type=_FOLDER, help="The repository whose models are named. [env: SCHWIFT_REPOSITORY]")
+def env_list(repository: Path | None) -> None:
+    """List the environments that are there, and which models of the repository use them."""
+    from schwift.environment_commands import list_environments
+
+    click.echo(list_environments(load_settings(repository=repository)))
+
+
+@env.command("prune")
+@click.option(
+    "--repository",
+    "repositories",
+    type=_FOLDER,
+    multiple=True,
+    help="A repository whose environments are kept; may be repeated. [env: SCHWIFT_REPOSITORY]",
+)
+def env_prune(repositories: tuple[Path, ...]) -> None:
+    """Remove the environments that no version of a model uses."""
+    from schwift.environment_commands import prune_environments
+
+    click.echo(prune_environments(load_settings(), repositories))
+
+
 @main.command()
 def doctor() -> None:
     """Say whether this machine can run Triton from the wheel, and what is to be known of it; starts no Triton."""

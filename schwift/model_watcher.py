@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from converter.schema.model import LOCK_FILES
 from converter.schema.settings import Settings
 from schwift.process_group import ProcessGroup
 
@@ -30,6 +31,9 @@ def snapshot(folder: Path) -> Snapshot:
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _PASSED_OVER]
         for name in files:
+            # A build writes it, and reads it for a model whose environment is not made yet.
+            if name in LOCK_FILES:
+                continue
             path = os.path.join(where, name)
             with contextlib.suppress(OSError):
                 stat = os.stat(path)

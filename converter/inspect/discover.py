@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from converter.environments.model_environment import ModelEnvironment
 from converter.errors import ConfigError
 from converter.inspect.model_folder import LEFT_OUT, SourceFile, list_files
 from converter.schema.config_loader import load_spec
@@ -19,7 +20,8 @@ CONFIG_NAME = "model_config.yaml"
 class ModelSource:
     """A model's folder: `config` is the YAML's path as users see it, `files` are relative to it and sorted.
 
-    `originals` are the files as they were found, where links end.
+    `originals` are the files as they were found, where links end. `environment` is where the model runs, as far as its
+    config alone says.
     """
 
     spec: ModelSpec
@@ -27,6 +29,7 @@ class ModelSource:
     folder: Path
     files: tuple[str, ...]
     originals: Mapping[str, SourceFile] = field(default_factory=dict, compare=False)
+    environment: ModelEnvironment | None = field(default=None, compare=False)
 
     def path_of(self, name: str) -> Path:
         """Return where a file of the model really is, links followed."""

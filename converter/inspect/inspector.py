@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pydantic import TypeAdapter
 
+from converter.environments.model_environment import ModelEnvironment
 from converter.errors import ArtifactError, MissingLibrary
 from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
+from converter.inspect.model_environments import ModelEnvironments
+from converter.inspect.pickle_reader import Contents
 from converter.inspect.python_source import find_package
-from converter.inspect.requirements import check_backend, check_pickle
+from converter.inspect.requirements import check_backend, check_pickle, read_pickle
 from converter.inspect.torch_file import compile_eager
-from converter.schema.model import nearest
+from converter.schema.model import PICKLES, nearest
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class ModelFacts:
     """What the plan needs beyond the spec.
 
     `compiled` is the TorchScript file made of an eager module, which takes the model file's place.
-    `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`. `notes` are for the
+    `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`. `contents` are what a
+    pickle names, until its environment is found; `environment` is that, or the one of the config. `notes` are for the
     user.
     """
 
@@ -39,6 +43,8 @@ class ModelFacts:
     outputs: tuple[GraphTensor, ...] = ()
     compiled: Path | None = None
     package: str = "models"
+    contents: Contents | None = None
+    environment: ModelEnvironment | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -47,9 +53,13 @@ FACTS = TypeAdapter(ModelFacts)
 
 
 def inspect_all(
-    sources: tuple[ModelSource, ...], scratch: Path, jobs: int, left_out: list[str] | None = None
+    sources: tuple[ModelSource, ...],
+    scratch: Path,
+    jobs: int,
+    environments: ModelEnvironments,
+    left_out: list[str] | None = None,
 ) -> dict[str, ModelFacts]:
-    """Find the facts of each model, by name. Raises ArtifactError with the problems of all.
+    """Find the facts of each model, by name, and where it runs. Raises ArtifactError with the problems of all.
 
     With `left_out`, a model whose library is not installed has no facts, and its problem goes there.
     """
@@ -68,9 +78,10 @@ def inspect_all(
     for source in sources:
         name = source.spec.name
         try:
-            # Said in the place of what its file is: without its library nobody knows.
-            check_backend(source)
-            facts[name] = _read_facts(*said[name])
+            if source.spec.backend not in PICKLES:
+                # Said in the place of what its file is: without its library nobody knows.
+                check_backend(source)
+            facts[name] = settle(source, _read_facts(*said[name]), environments)
         except MissingLibrary as error:
             (problems if left_out is None else left_out).extend(error.problems)
         except ArtifactError as error:
@@ -78,6 +89,17 @@ def inspect_all(
     if problems:
         raise ArtifactError(problems)
     return facts
+
+
+def settle(source: ModelSource, facts: ModelFacts, environments: ModelEnvironments) -> ModelFacts:
+    """Add where a model runs to its facts. Raises ArtifactError if nothing here has what its pickle needs."""
+    if facts.contents is None:
+        return replace(facts, environment=source.environment)
+    environment, notes = environments.settle(source, facts.contents)
+    source = replace(source, environment=environment)
+    check_backend(source)
+    check_pickle(source, facts.contents)
+    return replace(facts, contents=None, environment=environment, notes=(*facts.notes, *notes))
 
 
 def _read_facts(source: ModelSource, answer: worker_process.Answer) -> ModelFacts:
@@ -106,7 +128,8 @@ def _read_facts(source: ModelSource, answer: worker_process.Answer) -> ModelFact
 
 def inspect(source: ModelSource, scratch: Path) -> ModelFacts:
     """Find the facts of one model; what is compiled is written to `scratch`. Raises ArtifactError with the remedy."""
-    check_backend(source)
+    if source.spec.backend not in PICKLES:
+        check_backend(source)
     if source.spec.backend == "python":
         return ModelFacts(package=find_package(source))
     name = source.spec.model_args.model_file or ""
@@ -121,7 +144,7 @@ def inspect(source: ModelSource, scratch: Path) -> ModelFacts:
         return _read_graph(source, path)
     if source.spec.backend == "torch":
         return ModelFacts(compiled=compile_eager(source, path, scratch), package=source.models_name)
-    return ModelFacts(package=source.models_name, notes=check_pickle(source, path))
+    return ModelFacts(package=source.models_name, contents=read_pickle(source, path))
 
 
 def _read_graph(source: ModelSource, path: Path) -> ModelFacts:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from converter.errors import ConfigError
+from converter.schema.model import LOCK_FILES
 
 LEFT_OUT = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
 # All files of a model together: more is not a lite model, but a data set or a file with holes.
@@ -46,7 +47,7 @@ def list_files(folder: Path, allowed: Sequence[Path]) -> dict[str, SourceFile]:
         if len(Path(where).relative_to(folder).parts) > _MOST_DEPTH:
             raise ConfigError(f"{folder}: folders in folders, over {_MOST_DEPTH} deep: remove them")
         for name in sorted(files):
-            if name in LEFT_OUT or name.endswith((".pyc", ".pyo")):
+            if (name in LOCK_FILES and Path(where) == folder) or name in LEFT_OUT or name.endswith((".pyc", ".pyo")):
                 continue
             path = Path(where, name)
             file = _check_file(path, allowed)

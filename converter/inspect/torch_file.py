@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import ArtifactError
-from converter.inspect import pickle_reader
+from converter.inspect import pickle_reader, probe
 from converter.inspect.discover import ModelSource
 
 # What a state dict's pickle refers to; a whole module refers to its own class too.
@@ -64,10 +64,18 @@ def compile_eager(source: ModelSource, path: Path, scratch: Path) -> Path | None
 def _run_probe(source: ModelSource, *arguments: str) -> None:
     """Have a process of its own compile the model's file. Raises ArtifactError if it cannot."""
     name = source.spec.model_args.model_file
+    python = str(source.environment.interpreter.executable) if source.environment else sys.executable
     try:
         done = subprocess.run(
-            [sys.executable, *(["-s"] if sys.flags.isolated else []), "-m", "converter.inspect.probe", *arguments],
-            # Modules in the current folder must not stand in for ours.
+            # As text, for a Python that has nothing of ours.
+            [
+                python,
+                *(["-s"] if sys.flags.isolated else []),
+                "-c",
+                Path(probe.__file__).read_text("utf-8"),
+                *arguments,
+            ],
+            # Modules in the current folder must not stand in for what it imports.
             cwd="/",
             capture_output=True,
             text=True,

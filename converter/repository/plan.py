@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converter.environments.model_environment import ENVIRONMENT_FILE
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
 from converter.repository.content import ModelContent, read_files
@@ -141,6 +142,8 @@ def _list_direct_files(direct: TritonModel, source: ModelSource, facts: ModelFac
     if direct.backend != "onnxruntime":
         files = {"model.py": find_entry_point("model"), **list_runtime_files()}
         prefix = f"{_SOURCE}/{facts.package}/{source.folder.name}/"
+        if facts.environment is not None and facts.environment.key is not None:
+            files[ENVIRONMENT_FILE] = facts.environment.to_file()
     # External data lies beside a graph, so there the folder is the version folder.
     files |= {f"{prefix}{name}": source.path_of(name) for name in source.files}
     if facts.compiled is not None:

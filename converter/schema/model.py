@@ -13,12 +13,22 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from converter.schema import dtypes
+from converter.schema.requirement import check_requirement
 
 Backend = Literal["sklearn", "joblib", "onnx", "python", "torch"]
 Endpoint = Literal["predict", "predict_batched"]
 Method = Literal["predict", "predict_proba", "decision_function", "transform"]
 
+# The Pythons that Triton has a stub for, and we take.
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+# What the build writes beside a model, of the packages that an environment was made of.
+LOCK_NAME = "requirements.lock"
+# With the name that it has while it is written; neither is a file of the model.
+LOCK_FILES = (LOCK_NAME, f"{LOCK_NAME}.new")
+
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+# Those whose file is a pickle, which says what it was made with.
+PICKLES: tuple[Backend, ...] = ("sklearn", "joblib")
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 
 # A model's name becomes a folder, a URL segment and a metric label.
@@ -155,6 +165,41 @@ class QueueSpec(_Strict):
     timeout_ms: int | None = Field(None, ge=1, le=3_600_000)
 
 
+def _known_python(value: Any) -> Any:
+    if isinstance(value, float):
+        written = "3.10" if value == 3.1 else str(value)
+        raise ValueError(f'a number in YAML, where 3.10 is 3.1: write it in quotes: "{written}"')
+    if isinstance(value, str) and value not in PYTHONS:
+        found = re.fullmatch(r"3\.(\d{1,3})", value)
+        if found and int(found[1]) > 13:
+            raise ValueError(f"{value!r} is not served yet: use a 3.13 environment")
+        if found and int(found[1]) < 10:
+            raise ValueError(f"{value!r} is not served: the oldest is 3.10")
+        raise ValueError(f"{value!r} is not one of {', '.join(PYTHONS)}")
+    return value
+
+
+def _file_or_lines(value: Any) -> Any:
+    """Check the requirements of an environment: lines, or the name of the file that has them."""
+    if isinstance(value, str):
+        if not re.fullmatch(r"[\w./-]*[A-Za-z_]", value):
+            raise ValueError(f"{value!r} is not the name of a file beside this one: write requirements as a list")
+        if _local_file(value) == LOCK_NAME:
+            raise ValueError(f"{LOCK_NAME} is what the build writes: give the file of requirements another name")
+        return value
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("write a list of requirements, as in [scikit-learn==1.7.2], or the name of a file of them")
+    lines = []
+    for number, line in enumerate(value):
+        try:
+            if not isinstance(line, str):
+                raise ValueError(f"{line!r} is no text: write it as in scikit-learn==1.7.2")
+            lines.append(check_requirement(line))
+        except ValueError as error:
+            raise MisplacedError((number,), str(error)) from error
+    return tuple(lines)
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict | TensorSpec) else value
 
@@ -217,6 +262,10 @@ class ModelSpec(_Strict):
     trusted: bool = False
     endpoints: Annotated[tuple[Endpoint, ...], BeforeValidator(_some_endpoint)] = ENDPOINTS
     non_finite: Literal["error"] | None = "error"
+    requirements: Annotated[str | tuple[str, ...] | None, BeforeValidator(_file_or_lines)] = None
+    python: Annotated[str, BeforeValidator(_known_python)] | None = None
+    environment: Literal["auto", "serving"] = "auto"
+    accept_skew: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -253,6 +302,17 @@ class ModelSpec(_Strict):
             raise _at(key, "is for backend python: remove it")
         if args.method is not None and self.backend in ("onnx", "torch"):
             raise _at("method", "is for sklearn and joblib models: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _what_its_environment_may_be(self) -> ModelSpec:
+        own = next((key for key in ("requirements", "python") if getattr(self, key) is not None), None)
+        if own and self.backend == "onnx":
+            raise MisplacedError((own,), "has no meaning for backend onnx, which runs no Python of yours: remove it")
+        if own and self.environment == "serving":
+            raise MisplacedError(("environment",), f"serving is no environment of its own, which {own} asks for")
+        if self.accept_skew and self.backend not in PICKLES:
+            raise MisplacedError(("accept_skew",), "is for sklearn and joblib models: remove it")
         return self
 
     @model_validator(mode="after")

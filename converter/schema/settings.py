@@ -136,6 +136,12 @@ class Settings(BaseSettings):
     engine: AbsolutePath | None = Field(
         None, description="a folder with a Triton, such as a copy or a build of yours; the cache has one unless set"
     )
+    model_env: AbsolutePath | None = Field(
+        None, description="the venv or conda environment that models run in; schwift's own unless set"
+    )
+    environments: Literal["on", "off"] = Field(
+        "on", description="off: no environment is made for a model; those that are there are used"
+    )
     model_links: AbsolutePath | None = Field(
         None, description="the folder outside of MODEL_DIRECTORY that links in it may point into; none unless set"
     )

@@ -39,8 +39,8 @@ ADAPTER = (
 CONVERTER = (
     ("errors", "table"),
     ("schema",),
-    ("environments",),
-    ("inspect", "keys"),
+    ("environments", "keys"),
+    ("inspect",),
     ("repository",),
     ("build",),
     ("live_switch", "report"),

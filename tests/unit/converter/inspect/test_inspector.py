@@ -14,6 +14,7 @@ from converter.errors import ArtifactError
 from converter.inspect import worker_process
 from converter.inspect.inspector import GraphTensor, ModelFacts, inspect, inspect_all
 from converter.inspect.worker_process import WorkerProcess
+from tests.support.models.environments import environments_in
 from tests.support.models.sample_models import (
     add_source,
     classifier_graph,
@@ -189,19 +190,20 @@ def test_problems_of_all_models_are_said_at_once(tmp_path: Path) -> None:
         add_source(models, "c", model_yaml(name="c"), {"zz": b"x"}),
     )
     with pytest.raises(ArtifactError) as caught:
-        inspect_all(sources, tmp_path, jobs=2)
+        inspect_all(sources, tmp_path, jobs=2, environments=environments_in(tmp_path))
     assert caught.value.problems == (
         "models/a/model_config.yaml: m.joblib is empty: write the model's file again",
         "models/c/model_config.yaml: model.model_args.model_file: m.joblib is not beside this file",
     )
-    assert inspect_all(sources[1:2], tmp_path, jobs=0) == {"b": ModelFacts(package="models")}
+    assert list(inspect_all(sources[1:2], tmp_path, jobs=0, environments=environments_in(tmp_path))) == ["b"]
 
 
 def problem_of_all(tmp_path: Path, content: bytes = b"") -> str:
     """What is said of one model that a process of its own looked at."""
     files = {"m.onnx": content or classifier_graph()}
     with pytest.raises(ArtifactError) as caught:
-        inspect_all((add_source(tmp_path / "models", "m", model_yaml("onnx"), files),), tmp_path, jobs=1)
+        source = add_source(tmp_path / "models", "m", model_yaml("onnx"), files)
+        inspect_all((source,), tmp_path, jobs=1, environments=environments_in(tmp_path))
     (problem,) = caught.value.problems
     return problem
 
@@ -231,8 +233,8 @@ def test_model_whose_process_ends_is_damaged(tmp_path: Path, monkeypatch: pytest
 def test_library_that_a_model_lacks_leaves_it_out_if_that_is_wanted(tmp_path: Path) -> None:
     one = add_source(tmp_path / "models", "m", model_yaml(), {"m.joblib": b"cnot_here_01\nC\n."})
     left_out: list[str] = []
-    assert inspect_all((one,), tmp_path, jobs=1, left_out=left_out) == {}
+    assert inspect_all((one,), tmp_path, jobs=1, environments=environments_in(tmp_path), left_out=left_out) == {}
     (problem,) = left_out
     assert problem.startswith(f"{CONFIG}: m.joblib needs not_here_01")
     with pytest.raises(ArtifactError, match="needs not_here_01"):
-        inspect_all((one,), tmp_path, jobs=1)
+        inspect_all((one,), tmp_path, jobs=1, environments=environments_in(tmp_path))

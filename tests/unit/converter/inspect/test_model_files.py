@@ -24,7 +24,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from converter.errors import ArtifactError
 from converter.inspect import pickle_reader
-from converter.inspect.inspector import ModelFacts, inspect
+from converter.inspect.inspector import ModelFacts
+from tests.support.models.environments import inspect_whole
 from tests.support.models.sample_models import add_source, classifier_graph, model_yaml
 
 CONFIG = "models/m/model_config.yaml"
@@ -36,7 +37,8 @@ Y = np.array([0, 0, 1, 1])
 def facts_of(root: Path, files: dict[str, bytes], backend: str = "sklearn", **keys: Any) -> ModelFacts:
     if backend == "sklearn":
         keys.setdefault("model_args", {"model_file": "m.joblib"})
-    return inspect(add_source(root / "models", "m", model_yaml(backend, **keys), files), root)
+    # None is made here: tests of environments do that.
+    return inspect_whole(add_source(root / "models", "m", model_yaml(backend, **keys), files), root, environments="off")
 
 
 def problem_of(root: Path, files: dict[str, bytes], backend: str = "sklearn", **keys: Any) -> str:
@@ -71,7 +73,7 @@ def test_good_pickles_pass_however_they_were_written(tmp_path: Path, name: str) 
     files = [pickle.dumps(model, protocol) for protocol in (0, 2, 5)]
     files += [dumped(tmp_path, model, compress) for compress in (0, 3, ("gzip", 1), ("bz2", 1), ("xz", 1), ("lzma", 1))]
     for content in files:
-        assert facts_of(tmp_path, {"m.joblib": content}) == ModelFacts()
+        assert facts_of(tmp_path, {"m.joblib": content}).notes == ()
 
 
 def test_reading_runs_nothing_of_the_file(tmp_path: Path) -> None:
@@ -165,9 +167,17 @@ def test_R30_pickle_of_another_sklearn_is_said_with_both_versions_and_the_remedy
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     monkeypatch.setattr(sklearn.base, "__version__", written)
-    assert facts_of(tmp_path, {"m.joblib": dumped(tmp_path, forest())}).notes == (
-        f"{CONFIG}: m.joblib was saved by scikit-learn {written}, and {HERE} is here: its answers may differ, or it "
-        f"may not load: save the model anew, or pip install scikit-learn=={written}",
+    content = dumped(tmp_path, forest())
+    lines = '"joblib", "numpy<2", "scikit-learn~=0.24.2"' if written == "0.24.2" else '"joblib", "scikit-learn~=9.1.0"'
+    assert problem_of(tmp_path, {"m.joblib": content}) == (
+        f"{CONFIG}: m.joblib was made for scikit-learn {written}, and the serving environment has scikit-learn {HERE}; "
+        "no environment was made for it: it is not there, and SCHWIFT_ENVIRONMENTS=off makes none: write "
+        f"`requirements: [{lines}]` into the config, or convert the model to ONNX where it was trained, or write "
+        "`accept_skew: true` to have it served as it is"
+    )
+    assert facts_of(tmp_path, {"m.joblib": content}, accept_skew=True).notes == (
+        f"m: made for scikit-learn {written}, and served with scikit-learn {HERE} as accept_skew says: its answers may "
+        "differ",
     )
 
 
@@ -179,17 +189,18 @@ def test_R30_patch_release_is_no_news(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_R30_module_that_this_sklearn_does_not_have_is_an_error(tmp_path: Path) -> None:
     content = pickle.dumps(forest(), 0).replace(b"sklearn.ensemble._forest", b"sklearn.ensemble.forest")
     assert problem_of(tmp_path, {"m.joblib": content}) == (
-        f"{CONFIG}: m.joblib was saved by scikit-learn {HERE} and needs sklearn.ensemble.forest, which {HERE} here "
-        "does not have: install that version, or save the model anew"
+        f"{CONFIG}: m.joblib was saved by scikit-learn {HERE} and needs sklearn.ensemble.forest, which {HERE} does not "
+        "have: name that version in model.requirements, or save the model anew"
     )
 
 
 def test_R30_pickle_of_numpy_2_is_said(tmp_path: Path) -> None:
     content = pickle.dumps(X, 0).replace(b"numpy.core.multiarray", b"numpy._core.multiarray")
-    assert facts_of(tmp_path, {"m.joblib": content}).notes == (
-        f"{CONFIG}: m.joblib was saved with numpy 2 or newer, and {np.__version__} is here, which this Triton needs: "
-        "it may not load: save the model anew with numpy<2",
+    problem = problem_of(tmp_path, {"m.joblib": content})
+    assert problem.startswith(
+        f"{CONFIG}: m.joblib was made for numpy 2, and the serving environment has numpy {np.__version__}; no "
     )
+    assert '`requirements: ["joblib", "numpy>=2"]`' in problem
 
 
 def pickle_of(module: str, monkeypatch: pytest.MonkeyPatch) -> bytes:
@@ -209,7 +220,7 @@ def test_R17_missing_library_of_a_pickle_is_named_with_the_remedy(
         f"{CONFIG}: m.joblib needs boosted_trees, which is not installed: pip install boosted_trees"
     )
     # A module beside the file goes along into the repository.
-    assert facts_of(tmp_path, {"m.joblib": content, "boosted_trees.py": b""}) == ModelFacts()
+    assert facts_of(tmp_path, {"m.joblib": content, "boosted_trees.py": b""}).notes == ()
 
 
 def test_R17_class_of_the_script_that_saved_it_is_refused(tmp_path: Path) -> None:
@@ -227,7 +238,7 @@ def test_R17_missing_library_of_a_python_model_is_named_with_its_line(tmp_path: 
         "m/helper.py:2: the model needs cv2, which is not installed: pip install opencv-python"
     )
     optional = b"try:\n    import cv2\nexcept ImportError:\n    cv2 = None\n"
-    assert facts_of(tmp_path, {**files, "helper.py": optional}, "python", **keys) == ModelFacts()
+    assert facts_of(tmp_path, {**files, "helper.py": optional}, "python", **keys).notes == ()
 
 
 def test_a_pickle_that_claims_more_bytes_than_it_has_is_damaged(tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from converter.environments import model_environment
+from converter.environments.interpreter import own_interpreter
 from converter.errors import ConfigError
 from converter.schema.manifest import read_manifest
 from schwift.cli import main
@@ -21,9 +21,9 @@ CODE = b"import xgboost\n\n\nclass Model:\n    def predict(self, X):\n        re
 
 @pytest.fixture(autouse=True)
 def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    find: Callable[..., Any] = importlib.util.find_spec
-    gone = ("torch", "xgboost")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name in gone else find(name, *more))
+    here = own_interpreter()
+    there = dataclasses.replace(here, modules=here.modules - {"torch", "xgboost"})
+    monkeypatch.setattr(model_environment, "own_interpreter", lambda: there)
 
 
 def test_a_model_whose_library_is_missing_is_left_out_and_named(tmp_path: Path) -> None:

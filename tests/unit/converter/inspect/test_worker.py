@@ -91,7 +91,10 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-FACTS: dict[str, Any] = {"inputs": [], "outputs": [], "compiled": None, "package": "models", "notes": []}
+FACTS: dict[str, Any] = {
+    "inputs": [], "outputs": [], "compiled": None, "package": "models", "notes": [], "environment": None,
+    "contents": {"names": [], "sklearn": []},
+}  # fmt: skip
 
 
 def test_models_are_answered_one_after_the_other_and_it_ends_with_its_input(worker: Worker, tmp_path: Path) -> None:
@@ -109,7 +112,9 @@ def test_models_are_answered_one_after_the_other_and_it_ends_with_its_input(work
 
 
 def test_library_that_is_not_here_is_told_from_other_problems(worker: Worker, tmp_path: Path) -> None:
-    (problem,) = worker.ask(source(tmp_path, "m", "joblib", b"cnot_here_01\nC\n."))["missing"]
+    code = b"import not_here_01\n\n\nclass Model:\n    pass\n"
+    one = add_source(tmp_path / "models", "m", model_yaml("python"), {"model.py": code})
+    (problem,) = worker.ask(one)["missing"]
     assert "not_here_01" in problem
 
 

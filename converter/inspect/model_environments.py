@@ -1,0 +1,199 @@
+"""Where each model of a build runs: `requirements` and `python` first, then what its pickle was made with.
+
+Environments are made here, in the build's own process, one after the other. A pickle is served in the serving
+environment if that has the versions which made it, else in an environment that the pickle names.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from converter.environments.interpreter import examine_interpreter, find_pythons
+from converter.environments.lock_file import hash_request, read_lock, write_lock
+from converter.environments.model_environment import ModelEnvironment, find_serving_environment, format_packages
+from converter.environments.pip_install import PipFailed
+from converter.environments.requirement_lines import read_requirements
+from converter.environments.store import EnvironmentStore
+from converter.errors import ArtifactError, ConfigError, EnvironmentProblem
+from converter.inspect.discover import ModelSource
+from converter.inspect.pickle_reader import Contents
+from converter.inspect.pickle_versions import UnknownPackage, describe_origin, find_skew, name_requirements
+from converter.inspect.requirements import list_own_modules
+from converter.schema.model import LOCK_NAME, PICKLES, nearest
+from converter.schema.requirement import name_of
+from converter.schema.settings import Settings
+
+Say = Callable[[str], None]
+
+
+class _CannotMake(Exception):
+    """No environment could be made, for a reason that is said."""
+
+
+class ModelEnvironments:
+    """The environments of one build's models; with `write_locks` the packages are noted beside each model."""
+
+    def __init__(self, settings: Settings, say: Say, write_locks: bool = True) -> None:
+        self._settings = settings
+        self._say = say
+        self._write_locks = write_locks
+        self._store = EnvironmentStore(settings.cache_directory / "environments")
+
+    @functools.cached_property
+    def serving(self) -> ModelEnvironment:
+        """Where models run that have no environment of their own."""
+        return find_serving_environment(self._settings)
+
+    @functools.cached_property
+    def _pythons(self) -> Mapping[str, Path]:
+        serving = self.serving.interpreter
+        return {serving.version: serving.executable, **find_pythons()}
+
+    def prepare(self, sources: Sequence[ModelSource]) -> tuple[ModelSource, ...]:
+        """Give each model the environment that its config asks for, or the serving one. Raises ConfigError."""
+        problems: list[str] = []
+        prepared = []
+        for source in sources:
+            try:
+                prepared.append(self._prepare(source))
+            except ConfigError as error:
+                problems.extend(error.problems)
+        if problems:
+            raise ConfigError(problems)
+        return tuple(prepared)
+
+    def settle(self, source: ModelSource, contents: Contents) -> tuple[ModelEnvironment, tuple[str, ...]]:
+        """Find where a pickle runs, and say what is to be known of it. Raises ArtifactError if it may not be served."""
+        spec = source.spec
+        environment = source.environment or self.serving
+        skew = find_skew(contents, environment)
+        name, origin = spec.name, describe_origin(contents)
+        if not skew and spec.python in (None, environment.interpreter.version):
+            return environment, ()
+        if spec.accept_skew and spec.python in (None, environment.interpreter.version):
+            there = " and ".join(skew)
+            return environment, (
+                f"{name}: made for {origin}, and served with {there} as accept_skew says: its answers may differ",
+            )
+        if spec.environment == "serving" or environment.key is not None:
+            self._refuse_skew(source, contents, skew, "")
+        try:
+            environment = self._make_for_pickle(source, contents)
+        except _CannotMake as error:
+            self._refuse_skew(source, contents, skew, str(error))
+        packages = format_packages(environment, ("scikit-learn", "numpy"))
+        made = f"made for {origin}: " if origin else ""
+        return environment, (f"{name}: {made}served in an environment of its own ({packages})",)
+
+    def _prepare(self, source: ModelSource) -> ModelSource:
+        spec = source.spec
+        if spec.backend == "onnx":
+            return source
+        lines = self._read_requirements(source)
+        version = self._check_python(source)
+        if lines is None and (spec.backend in PICKLES or version == self.serving.interpreter.version):
+            return replace(source, environment=self.serving)
+        wanted = list(lines or ())
+        if spec.backend in PICKLES and "joblib" not in map(name_of, wanted):
+            # What reads the file.
+            wanted.append("joblib")
+        try:
+            return replace(source, environment=self._make(source, tuple(wanted), version))
+        except _CannotMake as error:
+            key = "python" if lines is None else "requirements"
+            raise EnvironmentProblem(
+                f"{source.config}: model.{key}: {error}: change it, or name another Python ({self._list_pythons()})"
+            ) from error
+
+    def _read_requirements(self, source: ModelSource) -> tuple[str, ...] | None:
+        wanted = source.spec.requirements
+        if not isinstance(wanted, str):
+            return wanted
+        if wanted not in source.files:
+            raise ConfigError(
+                f"{source.config}: model.requirements: {wanted} is not beside this file{nearest(wanted, source.files)}:"
+                f" name a file of this folder, or write a list, as in [{wanted}]"
+            )
+        return read_requirements(source.path_of(wanted), f"{source.folder.name}/{wanted}")
+
+    def _check_python(self, source: ModelSource) -> str:
+        """Return the Python that a config asks for, else that of the serving environment."""
+        version = source.spec.python or self.serving.interpreter.version
+        if source.spec.python and version not in self._pythons:
+            raise EnvironmentProblem(
+                f"{source.config}: model.python: there is no Python {version} here with venv and libpython, only "
+                f"{self._list_pythons()}: install it (apt-get install python{version}-venv libpython{version}, or "
+                f"pyenv install {version} with PYTHON_CONFIGURE_OPTS=--enable-shared), or name one of these"
+            )
+        return version
+
+    def _list_pythons(self) -> str:
+        return ", ".join(sorted(self._pythons, key=_number))
+
+    def _make_for_pickle(self, source: ModelSource, contents: Contents) -> ModelEnvironment:
+        """Make the environment that a pickle names, of the newest Python that has all of it as wheels."""
+        try:
+            lines = name_requirements(contents, self.serving, list_own_modules(source))
+        except UnknownPackage as error:
+            raise _CannotMake(f"which package has the module {error} is not known") from error
+        versions = [source.spec.python] if source.spec.python else sorted(self._pythons, key=_number, reverse=True)
+        locks = {version: read_lock(source.folder, hash_request(lines, version)) for version in versions}
+        locked = [version for version in versions if locks[version]]
+        made = [version for version in versions if self._store.look_up(lines, version, locks[version])]
+        reasons: list[str] = []
+        for version in locked or made or versions:
+            try:
+                return self._make(source, lines, version)
+            except _CannotMake as error:
+                reasons.append(str(error))
+                if not isinstance(error.__cause__, PipFailed) or error.__cause__.reason != "versions":
+                    break
+        raise _CannotMake(reasons[-1])
+
+    def _make(self, source: ModelSource, lines: tuple[str, ...], version: str) -> ModelEnvironment:
+        """Find an environment, or make it. Raises _CannotMake with the reason."""
+        request = hash_request(lines, version)
+        lock = read_lock(source.folder, request)
+        key = self._store.look_up(lines, version, lock)
+        if key is None:
+            if self._settings.environments == "off":
+                raise _CannotMake("it is not there, and SCHWIFT_ENVIRONMENTS=off makes none")
+            said = ", ".join(lines) or "numpy"
+            self._say(f"{source.spec.name}: making an environment of Python {version} with {said}")
+            try:
+                key, lock = self._store.build(lines, (version, self._pythons[version]), lock, self._say)
+            except PipFailed as error:
+                hint = f" (of {LOCK_NAME}, which may be removed)" if lock else ""
+                raise _CannotMake(f"{error}{hint}, Python {version}") from error
+            except EnvironmentProblem as error:
+                raise _CannotMake(str(error)) from error
+        lock = self._store.read_lock(key)
+        if self._write_locks:
+            write_lock(source.folder, request, lock)
+        return ModelEnvironment(examine_interpreter(self._store.root / key), key, lock)
+
+    def _refuse_skew(self, source: ModelSource, contents: Contents, skew: Sequence[str], reason: str) -> NoReturn:
+        """Say what a pickle was made with, why it is not served so, and what can be done."""
+        environment = source.environment or self.serving
+        where = "the serving environment has" if environment.key is None else "model.requirements bring"
+        there = " and ".join(skew) or f"Python {environment.interpreter.version}"
+        why = f"; no environment was made for it: {reason}" if reason else ""
+        try:
+            lines = ", ".join(
+                f'"{line}"' for line in name_requirements(contents, self.serving, list_own_modules(source))
+            )
+        except UnknownPackage:
+            lines = ", ".join(f'"scikit-learn=={version}"' for version in sorted(contents.sklearn)) + ", …"
+        raise ArtifactError(
+            f"{source.config}: {source.spec.model_args.model_file} was made for {describe_origin(contents)}, and "
+            f"{where} {there}{why}: write `requirements: [{lines}]` into the config, or convert the model to ONNX "
+            "where it was trained, or write `accept_skew: true` to have it served as it is"
+        )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))

@@ -1,0 +1,97 @@
+"""Which packages a pickle was made with, by its own marks, and whether an environment has such."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+
+from packaging.version import InvalidVersion, Version
+
+from converter.environments.model_environment import ModelEnvironment
+from converter.inspect.pickle_reader import Contents
+
+# Modules of models, and the packages that bring them. Of what a pickle names, only these are installed unasked: anybody
+# can register a package by the name of somebody else's private module.
+PACKAGES: Mapping[str, str] = {
+    "catboost": "catboost", "category_encoders": "category-encoders", "cloudpickle": "cloudpickle",
+    "cv2": "opencv-python", "feature_engine": "feature-engine", "imblearn": "imbalanced-learn", "joblib": "joblib",
+    "lightgbm": "lightgbm", "nltk": "nltk", "numba": "numba", "numpy": "numpy", "pandas": "pandas", "PIL": "pillow",
+    "polars": "polars", "pyarrow": "pyarrow", "scipy": "scipy", "sklearn": "scikit-learn", "sklearn_pandas":
+    "sklearn-pandas", "statsmodels": "statsmodels", "torch": "torch", "xgboost": "xgboost", "yaml": "pyyaml",
+}  # fmt: skip
+# The first scikit-learn whose metadata say which numpy it can be imported with.
+_BOUNDED = Version("1.3.1")
+
+
+class UnknownPackage(Exception):
+    """A pickle names a module, and nobody knows which package has it."""
+
+
+def describe_origin(contents: Contents) -> str:
+    """Say what a pickle was made with: "scikit-learn 1.3.2 and numpy 2"."""
+    newest = max(contents.sklearn, key=_parse, default=None)
+    return " and ".join(
+        [*([f"scikit-learn {newest}"] if newest else []), *(["numpy 2"] if needs_numpy_2(contents) else [])]
+    )
+
+
+def find_skew(contents: Contents, environment: ModelEnvironment) -> list[str]:
+    """List what an environment has in another version than the pickle was made with; a patch release is none."""
+    found = []
+    there = environment.find_version("scikit-learn")
+    if any(there is None or _minor(version) != _minor(there) for version in contents.sklearn):
+        found.append(f"scikit-learn {there}" if there else "no scikit-learn")
+    numpy = environment.find_version("numpy")
+    if needs_numpy_2(contents) and (numpy is None or _parse(numpy) < Version("2.0.dev0")):
+        found.append(f"numpy {numpy}")
+    return found
+
+
+def needs_numpy_2(contents: Contents) -> bool:
+    """Tell whether numpy 2 wrote the arrays of a pickle."""
+    return any(module.split(".")[:2] == ["numpy", "_core"] for module, _ in contents.names)
+
+
+def name_requirements(contents: Contents, known: ModelEnvironment, own: frozenset[str]) -> tuple[str, ...]:
+    """Name what a pickle needs: the minor release of scikit-learn that made it, and what else it imports.
+
+    `own` are the modules beside the file. Packages that `known` has are known by their own names. Raises UnknownPackage
+    with a module's name.
+    """
+    lines = set(_name_pinned(contents))
+    for top in sorted({module.split(".")[0] for module, _ in contents.names} - own):
+        package = PACKAGES.get(top, top.replace("_", "-").lower())
+        # Some compiled modules of sklearn go by their last name alone.
+        if top in sys.stdlib_module_names or top.startswith("_") or package in ("scikit-learn", "numpy"):
+            continue
+        if top not in PACKAGES and package not in known.interpreter.packages:
+            raise UnknownPackage(top)
+        lines.add(package)
+    # What reads the file.
+    return tuple(sorted({*lines, "joblib"}))
+
+
+def _name_pinned(contents: Contents) -> Iterator[str]:
+    made = max(map(_parse, contents.sklearn), default=None)
+    if made is not None:
+        minor = f"{made.major}.{made.minor}"
+        # Of a release that was not out, all that came of it.
+        yield f"scikit-learn=={minor}.*" if made.is_prerelease else f"scikit-learn~={minor}.{made.micro}"
+    elif any(module.split(".")[0] == "sklearn" for module, _ in contents.names):
+        yield "scikit-learn"
+    if needs_numpy_2(contents):
+        yield "numpy>=2"
+    elif made is not None and made < _BOUNDED:
+        yield "numpy<2"
+
+
+def _minor(version: str) -> tuple[int, int]:
+    parsed = _parse(version)
+    return parsed.major, parsed.minor
+
+
+def _parse(version: str) -> Version:
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return Version("0")
