@@ -16,7 +16,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils && 
 RUN python3 -m venv /opt/pip \
     && python3 -m venv --without-pip /opt/schwift \
     && mkdir -p /srv/skeleton/models /srv/skeleton/repository /srv/skeleton/logs /srv/skeleton/control \
-      /srv/skeleton/keys /srv/skeleton/api-keys
+      /srv/skeleton/keys /srv/skeleton/api-keys /srv/skeleton/cache/environments
 WORKDIR /build
 COPY constraints.txt ./
 COPY deploy/requirements deploy/slim.sh ./
@@ -68,6 +68,7 @@ ENV PATH=/opt/schwift/bin:${PATH} \
     HOME=/tmp \
     USER=schwift \
     NUMBA_CACHE_DIR=/tmp/numba \
+    PIP_NO_CACHE_DIR=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     MODEL_DIRECTORY=/srv/models \

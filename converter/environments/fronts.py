@@ -1,4 +1,4 @@
-"""Where fronts run: this Triton can hand strings to a Python model under numpy 1 alone, and native clients send them."""
+"""Where fronts run: this Triton hands strings, which native clients send, to Python under numpy 1 alone."""
 
 from __future__ import annotations
 

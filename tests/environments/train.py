@@ -20,7 +20,7 @@ ROWS = 40
 WORDS = ["grün", "salt", "sea", "tea", "wind", "ash"]
 
 
-def main(folder):
+def main(folder: str) -> None:
     random = np.random.RandomState(7)
     numbers = random.normal(size=(400, 4))
     labels = (numbers[:, 0] + numbers[:, 1] ** 2 > 0.4).astype(int) + (numbers[:, 2] > 1)

@@ -12,7 +12,7 @@ from tests.support.servers.server import ROOT
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
-OURS = ("logs", "builder", "triton", "adapter")
+OURS = ("logs", "environments", "builder", "triton", "adapter")
 
 
 NAMES = {env_name(field): field for field in Settings.model_fields}

@@ -113,11 +113,14 @@ def test_the_adapter_asks_triton_where_it_listens(services: dict[str, Any]) -> N
 
 def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -> None:
     done, healthy = {"condition": "service_completed_successfully"}, {"condition": "service_healthy"}
+    assert services["builder"]["depends_on"] == {"environments": done}
     assert services["triton"]["depends_on"] == {"logs": done, "builder": done}
     assert services["adapter"]["depends_on"] == {"triton": healthy}
     targets = {name: services[name]["build"]["target"] for name in OURS}
     assert len({services[name]["image"] for name in OURS}) == len(OURS)
-    assert targets == {"logs": "adapter", "builder": "builder", "triton": "triton", "adapter": "adapter"}
+    assert targets == {
+        "logs": "adapter", "environments": "builder", "builder": "builder", "triton": "triton", "adapter": "adapter",
+    }  # fmt: skip
     assert stage("triton").count("HEALTHCHECK --interval") == 1 and "'/v2/health/live'" in stage("triton")
     assert stage("adapter").count("HEALTHCHECK --interval") == 1 and "'/health/ready'" in stage("adapter")
     assert "8005" in stage("adapter") and "HEALTHCHECK NONE" in stage("builder")
@@ -152,6 +155,24 @@ def test_keys_are_made_by_the_builder_and_read_by_the_adapter(services: dict[str
         )
     assert "/srv/skeleton/api-keys" in DOCKERFILE
     assert not [name for name in ("logs", "triton") if "api-keys" in str(services[name]["volumes"])]
+
+
+def test_environments_are_made_with_a_network_and_read_without_one(services: dict[str, Any]) -> None:
+    made = services["environments"]
+    assert "network_mode" not in made and services["builder"]["network_mode"] == "none"
+    assert made["command"] == ["schwift", "env", "build"]
+    assert compose.Mount("./models", "/srv/models", True) in compose.mounts(made)
+    folder = str(settings_in(made).cache_directory / "environments")
+    mounted = {
+        name: mount.read_only
+        for name in services
+        for mount in compose.mounts(services[name])
+        if (mount.source, mount.target) == ("environments", folder)
+    }
+    assert mounted == {"environments": False, "builder": True, "triton": True}
+    assert "/srv/skeleton/cache/environments" in DOCKERFILE
+    # A folder of this machine means nothing there.
+    assert compose.environment(made, {"SCHWIFT_MODEL_ENV": "/home/me/venv"})["SCHWIFT_MODEL_ENV"] == ""
 
 
 def test_prometheus_shows_the_key_of_a_file(services: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def test_a_dotenv_is_read_where_there_is_one(services: dict[str, Any], name: str
 def test_build_arguments_come_from_the_dotenv(name: str) -> None:
     given = {"EXTRAS": "torch xgboost", "PIP_EXTRA_INDEX_URL": "https://example.org/whl"}
     assert compose.load(dotenv=given)[name]["build"] == {
-        "context": ".", "args": given, "target": "adapter" if name == "logs" else name,
+        "context": ".", "args": given, "target": {"logs": "adapter", "environments": "builder"}.get(name, name),
     }  # fmt: skip
 
 
