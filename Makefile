@@ -5,6 +5,7 @@
 # make test-abuse    hostile input, sent to a real server: malformed, oversized, from other users of this machine
 #              (needs curl, and a JDK: default-jdk-headless)
 # make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
+# make test-environments   models of several Pythons and libraries, each in its environment (needs PyPI, Python 3.10 to 3.13)
 # make check   lint, types and import rules
 # make coverage  branch coverage of `make test` and `make test-abuse`, with all that they start (12 minutes)
 # make audit   known vulnerabilities of our dependencies, and bandit's findings in our code (needs PyPI's advisories)
@@ -38,7 +39,7 @@ ABUSE_WORKERS ?= 2
 SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
-.PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability check images
+.PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability test-environments check images
 .PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
@@ -49,7 +50,7 @@ unit: venv
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(TEST_WORKERS) --quick tests/unit
 
 test: venv
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TEST_WORKERS) -m "not faults and not abuse and not observability"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TEST_WORKERS) -m "not faults and not abuse and not observability and not environments"
 
 test-faults: test-faults-untimed
 	$(BIN)/python -m pytest -m timed tests/faults
@@ -71,6 +72,9 @@ test-timed: venv
 test-observability: venv
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) 2 tests/observability
 
+test-environments: venv
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) 2 tests/environments
+
 check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -88,7 +92,7 @@ images: venv
 coverage: venv
 	rm -f .coverage .coverage.*
 	COVERAGE_FILE=$(CURDIR)/.coverage $(BIN)/coverage run -m pytest -q $(SIDE_BY_SIDE) $(TEST_WORKERS) \
-	  -m "not faults and not observability"
+	  -m "not faults and not observability and not environments"
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from converter.environments import engine
+from converter.environments import engine, fronts
 from converter.environments.engine import Engine
 from converter.schema.settings import Settings
 from schwift.triton.installation import say_on_stdout
 
 
 def install_engine(settings: Settings, wheel: Path | None) -> None:
-    """Install the engine, or say that it is there. Raises RuntimeMissing with one sentence and its remedy."""
+    """Install the engine, or say that it is there; and what fronts need beside it.
+
+    Raises RuntimeMissing with one sentence and its remedy.
+    """
     found = engine.find_engine(settings)
     if found is None:
         engine.ensure_engine(settings, say_on_stdout, wheel)
     else:
         say_on_stdout(f"Triton {found.version} is there already: {found.folder}")
+    if not fronts.is_own_enough():
+        fronts.ensure_fronts(settings, say_on_stdout)
 
 
 def show_engine(settings: Settings) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from converter.build import print_progress
+from converter.environments.fronts import find_fronts
 from converter.environments.model_environment import list_used_keys
 from converter.environments.store import EnvironmentStore, StoredEnvironment
 from converter.errors import ConfigError
@@ -43,7 +44,7 @@ def build_environments(settings: Settings) -> str:
 
 def list_environments(settings: Settings) -> str:
     """Format a table of the environments that are there."""
-    users = _find_users([settings.repository])
+    users = _find_users(settings, [settings.repository])
     rows = [
         [
             each.key,
@@ -64,7 +65,7 @@ def prune_environments(settings: Settings, repositories: Sequence[Path]) -> str:
     absent = [path for path in asked if not path.is_dir()]
     if absent:
         raise ConfigError(f"{absent[0]}: no such repository: name with --repository each whose environments are kept")
-    removed = _open_store(settings).prune(_find_users(asked), print_progress)
+    removed = _open_store(settings).prune(_find_users(settings, asked), print_progress)
     return "\n".join([*map(_describe, removed), f"removed {len(removed)}, {_count_mib(removed)} MiB"])
 
 
@@ -77,8 +78,10 @@ def _count_mib(environments: Iterable[StoredEnvironment]) -> int:
     return sum(each.size for each in environments) // _MIB
 
 
-def _find_users(repositories: Iterable[Path]) -> Mapping[str, set[str]]:
+def _find_users(settings: Settings, repositories: Iterable[Path]) -> Mapping[str, set[str]]:
     users: dict[str, set[str]] = defaultdict(set)
+    if (prefix := find_fronts(settings)) is not None:
+        users[prefix.name].add("(fronts)")
     for repository in repositories:
         for key, model in list_used_keys(repository):
             users[key].add(model.removesuffix(DIRECT_SUFFIX))
