@@ -64,9 +64,11 @@ def pack_tensors(tensors: Sequence[Tensor], arrays: Arrays) -> Arrays:
 
 
 def unpack_tensors(tensors: Sequence[Tensor], arrays: Arrays) -> Arrays:
-    """Undo `pack_tensors`. Raises ValueError or KeyError if what came is not whole."""
+    """Undo `pack_tensors`. Raises ValueError or KeyError if what came is not whole, or a string is None."""
     unpacked: dict[str, npt.NDArray[Any]] = {}
     for tensor in tensors:
         values = [arrays[wire.name] for wire in tensor.pack()]
         unpacked[tensor.name] = unpack_strings(*values) if tensor.dtype == "string" else values[0]
+        if tensor.dtype == "string" and (values[1] < 0).any():
+            raise ValueError(f"{tensor.name} holds None")
     return unpacked

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from converter.errors import RepositoryError
 from converter.schema.model import Endpoint, ModelSpec
-from converter.schema.packed_strings import BYTES_SUFFIX, LENGTHS_SUFFIX
+from converter.schema.wire import BYTES_SUFFIX, LENGTHS_SUFFIX
 
 FILENAME = "schwift.json"
 # Every source model `m` has its backend under this name; `m` itself is the front.

@@ -1,8 +1,8 @@
 """What two processes say to each other outside of HTTP: each word is written here once, for both sides.
 
 The runtime inside Triton imports nothing of ours, so it has copies: of the error codes in `runtime/errors.py`, of the
-wake key and the canary in `runtime/wake.py`, of a model's environment in `runtime/loaders.py`.
-tests/unit/runtime/test_wire.py holds them equal.
+wake key and the canary in `runtime/wake.py`, of a model's environment in `runtime/loaders.py`, of the names of packed
+strings in `runtime/config.py`. tests/unit/runtime/test_wire.py holds them equal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ ErrorCode = Literal["model_error", "model_unfit", "load_error", "bad_model_outpu
 WAKE_KEY_FILE = "wake_key"
 # What follows that id in the id of a canary: a row that the front answers by itself.
 CANARY_SUFFIX = "-canary"
+
+# What follows a string tensor's name in those of the two that cross in its place (packed_strings.py).
+BYTES_SUFFIX = ".bytes"
+LENGTHS_SUFFIX = ".lengths"
 
 # The file in the version folder of a model with an environment of its own: its key in the first line, then what is
 # installed there. And the variable by which the launcher tells a process whose environment it has.

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import LoadError
-from .packed_strings import BYTES_SUFFIX, LENGTHS_SUFFIX
 
 # Triton's names in config.pbtxt → numpy's. Strings are objects in object arrays.
 NUMPY_OF = {
@@ -17,6 +16,10 @@ NUMPY_OF = {
     "TYPE_BOOL": "bool",
     "TYPE_STRING": "object",
 }
+
+# What follows a string tensor's name in those of the two that cross in its place (packed_strings.py).
+BYTES_SUFFIX = ".bytes"
+LENGTHS_SUFFIX = ".lengths"
 
 
 class _Parameters(dict[str, str]):

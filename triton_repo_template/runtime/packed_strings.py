@@ -13,9 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BYTES_SUFFIX = ".bytes"
-LENGTHS_SUFFIX = ".lengths"
-
 Array = npt.NDArray[Any]
 
 

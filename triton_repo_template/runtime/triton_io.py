@@ -11,9 +11,9 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from .batch import Arrays
-from .config import ModelConfig, TensorConfig
+from .config import BYTES_SUFFIX, LENGTHS_SUFFIX, ModelConfig, TensorConfig
 from .errors import ModelError
-from .packed_strings import BYTES_SUFFIX, LENGTHS_SUFFIX, pack_strings, unpack_strings
+from .packed_strings import pack_strings, unpack_strings
 
 Array = npt.NDArray[Any]
 
@@ -84,7 +84,10 @@ else:
 
 def read(request: Any, config: ModelConfig) -> Arrays:
     """Read the input tensors of a request, by name. Raises ModelError if a client packed its strings wrongly."""
-    return _read(request, pb_utils.get_input_tensor_by_name, config.inputs, config.packed_inputs)
+    get = pb_utils.get_input_tensor_by_name
+    if config.packed_inputs:
+        return _read_packed(request, get, config.inputs, config.packed_inputs)
+    return {item.name: _to_array(get(request, item.name)) for item in config.inputs}
 
 
 def try_read(request: Any, config: ModelConfig) -> Arrays | ModelError:
@@ -95,11 +98,9 @@ def try_read(request: Any, config: ModelConfig) -> Arrays | ModelError:
         return error
 
 
-def _read(
+def _read_packed(
     holder: Any, get: Callable[[Any, str], Any], items: Sequence[TensorConfig], packed: Collection[str]
 ) -> Arrays:
-    if not packed:
-        return {item.name: _to_array(get(holder, item.name)) for item in items}
     arrays = {}
     for item in items:
         values = [_to_array(get(holder, name)) for name in _wire_names(item.name, packed)]
@@ -157,8 +158,8 @@ def infer(model: str, arrays: Arrays, config: ModelConfig) -> Arrays:
 
     Raises ModelError with Triton's text.
     """
-    outputs, packed = config.outputs, config.packed_outputs
-    names = [item.name for item in outputs]
+    packed = config.packed_outputs
+    names = [item.name for item in config.outputs]
     if packed:
         names = [wire for name in names for wire in _wire_names(name, packed)]
     request = pb_utils.InferenceRequest(
@@ -167,4 +168,7 @@ def infer(model: str, arrays: Arrays, config: ModelConfig) -> Arrays:
     answer = request.exec()
     if answer.has_error():
         raise ModelError(answer.error().message())
-    return _read(answer, pb_utils.get_output_tensor_by_name, outputs, packed)
+    get = pb_utils.get_output_tensor_by_name
+    if packed:
+        return _read_packed(answer, get, config.outputs, packed)
+    return {item.name: _to_array(get(answer, item.name)) for item in config.outputs}

@@ -93,3 +93,18 @@ print(torch.get_num_threads(), numba.get_num_threads(), pools)
 def test_libraries_that_are_there_already_are_limited() -> None:
     done = subprocess.run([sys.executable, "-c", _LIMITED], capture_output=True, text=True, check=True)
     assert done.stdout == "1 1 {1}\n"
+
+
+_WITHOUT = """
+import sys, torch
+sys.modules["threadpoolctl"] = None
+from triton_repo_template.runtime.threads import limit_loaded
+
+limit_loaded(1)
+print(torch.get_num_threads())
+"""
+
+
+def test_without_threadpoolctl_the_rest_is_limited() -> None:
+    done = subprocess.run([sys.executable, "-c", _WITHOUT], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

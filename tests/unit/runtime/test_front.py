@@ -104,6 +104,23 @@ def test_a_bad_row_is_its_own_requests_error_alone(direct: Direct, make_front: M
     ]  # fmt: skip
 
 
+def test_strings_are_bytes_for_clients_and_packed_for_the_model(direct: Direct, make_front: MakeFront) -> None:
+    def echo(request: pb.InferenceRequest) -> pb.InferenceResponse:
+        values = {tensor.name().replace("x", "y"): tensor.as_numpy() for tensor in request.tensors}
+        return pb.InferenceResponse([pb.Tensor(name, array) for name, array in values.items()])
+
+    direct.answer = echo
+    front = make_front(inputs=[("x", "object", (1,)), ("n", "int64", (1,))], outputs=[("y", "object", (1,))])
+    numbers = np.array([[1]])
+    first, second = (request(x=np.array([[text]], object), n=numbers) for text in ("é".encode(), b"longer"))
+    assert outcomes(front.execute([first, second])) == [{"y": [["é".encode()]]}, {"y": [[b"longer"]]}]
+    (call,) = direct.calls
+    assert call.requested_output_names == ["y.bytes", "y.lengths"]
+    assert {tensor.name(): tensor.as_numpy().tolist() for tensor in call.tensors} == {
+        "x.bytes": [list("élo".encode()), list(b"nger")], "x.lengths": [[2], [6]], "n": [[1], [1]],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from sklearn.svm import SVC
 
 from tests.support.models.runtime_models import make_config
 from triton_repo_template.runtime.config import TensorConfig
-from triton_repo_template.runtime.errors import ModelError
+from triton_repo_template.runtime.errors import LoadError, ModelError
 from triton_repo_template.runtime.loaders import choose_method, load_predictor
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -176,6 +177,51 @@ def test_a_missing_library_is_named_as_pip_knows_it(
         f"[schwift:load_error] the model needs {name}, which is not installed in the model's environment: "
         f"pip install {package}"
     )
+
+
+def test_a_missing_library_is_for_the_requirements_of_an_environment_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "users_e.py", "import users_lib\n")
+    write(tmp_path / "environment", "the-key\nnumpy==2.4.6\n")
+    monkeypatch.setenv("SCHWIFT_ENVIRONMENT", "the-key")
+    with pytest.raises(ModelError, match=r"in the model's environment: add users_lib to its requirements$"):
+        predictor(tmp_path, kind="python", kwargs="{}", import_roots='["."]', **{"class": "users_e:C"})
+
+
+@pytest.mark.parametrize("here", [None, "", "missing", "another-key", "the-ke"])
+def test_a_model_with_an_environment_loads_in_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str | None
+) -> None:
+    write(tmp_path / "environment", "the-key\nnumpy==2.4.6\n")
+    if here is None:
+        monkeypatch.delenv("SCHWIFT_ENVIRONMENT", raising=False)
+    else:
+        monkeypatch.setenv("SCHWIFT_ENVIRONMENT", here)
+    with pytest.raises(LoadError, match="the model needs an environment of its own, which is not here: `schwift env"):
+        predictor(tmp_path, kind="joblib", model_file="m.joblib")
+
+
+def test_a_model_without_one_does_not_load_where_that_for_all_models_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joblib.dump(classifier(), tmp_path / "m.joblib")
+    monkeypatch.setenv("SCHWIFT_ENVIRONMENT", "missing")
+    with pytest.raises(LoadError, match="the environment for models is not here, or does not start"):
+        predictor(tmp_path, kind="joblib", model_file="m.joblib")
+    monkeypatch.setenv("SCHWIFT_ENVIRONMENT", "")
+    assert predictor(tmp_path, kind="joblib", model_file="m.joblib")({"x": X}).tolist() == [0, 0, 1, 1]
+
+
+def test_without_joblib_a_plain_pickle_loads_and_what_joblib_wrote_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(classifier()))
+    joblib.dump(classifier(), tmp_path / "m.joblib", compress=3)
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    assert predictor(tmp_path, kind="joblib", model_file="m.pkl")({"x": X}).tolist() == [0, 0, 1, 1]
+    with pytest.raises(ImportError, match="joblib"):
+        predictor(tmp_path, kind="joblib", model_file="m.joblib")
 
 
 def test_a_name_that_an_installed_library_lacks_is_not_called_missing(tmp_path: Path) -> None:

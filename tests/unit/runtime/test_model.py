@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.support.fakes import triton_python_backend_utils as pb
 from tests.support.models.runtime_models import TensorLike, config_json, init_args, outcomes, request, rows
 from triton_repo_template.runtime import model as runtime_model
 from triton_repo_template.runtime.errors import ModelError
+from triton_repo_template.runtime.packed_strings import pack_strings, unpack_strings
 
 SCRIPT = """
 import numpy as np
@@ -37,6 +39,14 @@ class Upper:
         assert X.dtype == object and isinstance(X[0, 0], str)
         return [[text.upper() + "\\u00e9" for text in row] for row in X]
 
+class SaysNone:
+    def predict(self, X):
+        return [[repr(text) if text is not None else "None" for text in row] for row in X]
+
+class Keys:
+    def predict(self, X):
+        return [[float(len(X))]]
+
 class Broken:
     def __init__(self):
         raise OSError("/srv/secret is not there")
@@ -58,7 +68,12 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("users_script", None)
 
 
-TEXT = (("x", "object", (2,)),), (("y", "object", (2,)),)
+# What Triton has in place of an input x and an output y of two strings a row.
+TEXT = (
+    (("x.bytes", "uint8", (-1,)), ("x.lengths", "int32", (2,))),
+    (("y.bytes", "uint8", (-1,)), ("y.lengths", "int32", (2,))),
+)
+STRINGS = '["x", "y"]'
 
 
 def load(
@@ -108,18 +123,51 @@ def test_debug_logs_the_traceback_and_a_line_a_call(tmp_path: Path) -> None:
     assert line.startswith("m: 1 rows in ")
 
 
-def test_strings_are_text_for_the_model_and_bytes_for_triton(tmp_path: Path) -> None:
-    model = load(tmp_path, "Upper", *TEXT)
-    array = np.array([["ä".encode(), b"b"]], dtype=object)
-    assert outcomes(model.execute([request(x=array)])) == [{"y": [["Äé".encode(), "Bé".encode()]]}]
+def texts(*rows: Sequence[bytes | None]) -> pb.InferenceRequest:
+    """A request of these rows for the input x."""
+    packed, lengths = pack_strings(np.array(rows, object))
+    return request("", **{"x.bytes": packed, "x.lengths": lengths})
+
+
+def answered(outputs: Mapping[str, Any]) -> Any:
+    """The strings of the output y."""
+    assert list(outputs) == ["y.bytes", "y.lengths"]
+    packed, lengths = np.array(outputs["y.bytes"], np.uint8), np.array(outputs["y.lengths"], np.int32)
+    return [[item.decode() for item in row] for row in unpack_strings(packed, lengths).tolist()]
+
+
+def test_strings_are_text_for_the_model_and_packed_for_triton(tmp_path: Path) -> None:
+    model = load(tmp_path, "Upper", *TEXT, strings=STRINGS)
+    # Joined for the model, although their widths differ, and apart again.
+    first, second = outcomes(model.execute([texts(["ä".encode(), b"b"]), texts([b"a longer one", b""], [b"c", b"d"])]))
+    assert answered(first) == [["Äé", "Bé"]]
+    assert answered(second) == [["A LONGER ONEé", "é"], ["Cé", "Dé"]]
+
+
+def test_a_model_may_be_given_none(tmp_path: Path) -> None:
+    model = load(tmp_path, "SaysNone", *TEXT, strings=STRINGS)
+    (outcome,) = outcomes(model.execute([texts([None, b""])]))
+    assert answered(outcome) == [["None", "''"]]
+
+
+def test_names_that_are_not_packed_strings_are_tensors_of_their_own(tmp_path: Path) -> None:
+    model = load(tmp_path, "Keys", TEXT[0])
+    arrays: dict[str, Any] = {"x.bytes": np.zeros((1, 5), np.uint8), "x.lengths": np.zeros((1, 2), np.int32)}
+    assert outcomes(model.execute([request("", **arrays)])) == [{"y": [[2.0]]}]
 
 
 def test_a_native_client_with_bad_text_gets_a_models_error(tmp_path: Path) -> None:
-    model = load(tmp_path, "Upper", *TEXT)
-    good, bad = np.array([[b"a", b"b"]], object), np.array([[b"a", b"\xff"]], object)
-    first, second = outcomes(model.execute([request(x=good), request(x=bad)]))
-    assert first == {"y": [["Aé".encode(), "Bé".encode()]]}
-    assert second.startswith("[schwift:model_error] UnicodeDecodeError")
+    model = load(tmp_path, "Upper", *TEXT, strings=STRINGS)
+    damaged = texts([b"a", b"b"])
+    damaged.tensors[1] = pb.Tensor("x.lengths", np.array([[1, 5]], np.int32))
+    good, bad = texts([b"a", b"b"]), texts([b"a", b"\xff"])
+    first, second, third, fourth = outcomes(model.execute([good, damaged, bad, good]))
+    assert answered(first) == answered(fourth) == [["Aé", "Bé"]]
+    assert second == (
+        "[schwift:model_error] tensor x cannot be read: the lengths of its strings do not fit its 2 bytes"
+    )
+    assert third.startswith("[schwift:model_error] UnicodeDecodeError")
+    assert outcomes(model.execute([damaged])) == [second]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from onnx import TensorProto, helper
 
 from tests.support.models.runtime_models import TensorLike, config_json, init_args, outcomes, request, rows
 from triton_repo_template.runtime.errors import ModelError
+from triton_repo_template.runtime.model import TritonPythonModel as PythonModel
 from triton_repo_template.runtime.onnx_model import TritonPythonModel
+from triton_repo_template.runtime.packed_strings import pack_strings
 
 FLOAT, TEXT, INT64 = TensorProto.FLOAT, TensorProto.STRING, TensorProto.INT64
 
@@ -70,6 +73,31 @@ def test_strings_pass_through_a_graph(tmp_path: Path) -> None:
     first, second = np.array([["é☃".encode(), b""]], object), np.array([[b"a", b"b"]], object)
     responses = model.execute([request(x=first), request(x=second)])
     assert outcomes(responses) == [{"y": [["é☃".encode(), b""]]}, {"y": [[b"a", b"b"]]}]
+
+
+def test_a_graph_with_strings_is_served_by_the_python_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Cast", ["n"], ["z"], to=FLOAT)]
+    inputs, outputs = [("x", TEXT, ["N", 1]), ("n", INT64, ["N", 1])], [("y", TEXT, ["N", 1]), ("z", FLOAT, ["N", 1])]
+    save(tmp_path / "1" / "sub" / "graph.onnx", nodes, inputs, outputs)
+    packed_x = [("x.bytes", "uint8", (-1,)), ("x.lengths", "int32", (1,))]
+    packed_y = [("y.bytes", "uint8", (-1,)), ("y.lengths", "int32", (1,))]
+
+    def served(dtype: str) -> PythonModel:
+        model = PythonModel()
+        config = config_json([*packed_x, ("n", "int64", (1,))], [*packed_y, ("z", dtype, (1,))], strings='["x", "y"]',
+                             kind="onnx", model_file="sub/graph.onnx")  # fmt: skip
+        model.initialize(init_args(tmp_path, config))
+        return model
+
+    packed, lengths = pack_strings(np.array([["é".encode()], [b"b"]], object))
+    asked = request("", **{"x.bytes": packed, "x.lengths": lengths, "n": np.array([[3], [4]])})
+    assert outcomes(served("float32").execute([asked])) == [
+        {"y.bytes": packed.tolist(), "y.lengths": lengths.tolist(), "z": [[3.0], [4.0]]}
+    ]
+    assert outcomes(served("float64").execute([asked])) == [
+        "[schwift:bad_model_output] output z is float32, and the config says float64"
+    ]
 
 
 def test_several_inputs_and_outputs_go_by_name(tmp_path: Path) -> None:

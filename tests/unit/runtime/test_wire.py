@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from converter.schema import wire
-from triton_repo_template.runtime import errors, wake
+from triton_repo_template.runtime import config, errors, loaders, wake
 
 
 def error_classes(kind: type[errors.ModelError]) -> list[type[errors.ModelError]]:
@@ -26,3 +26,12 @@ def test_errors_of_the_runtime_begin_with_the_mark(code: wire.ErrorCode) -> None
 
 def test_wake_key_and_canary() -> None:
     assert (wake.KEY_FILE, wake.CANARY_SUFFIX) == (wire.WAKE_KEY_FILE, wire.CANARY_SUFFIX)
+
+
+def test_names_of_packed_strings() -> None:
+    assert (config.BYTES_SUFFIX, config.LENGTHS_SUFFIX) == (wire.BYTES_SUFFIX, wire.LENGTHS_SUFFIX)
+
+
+def test_how_a_process_knows_its_environment() -> None:
+    runtimes = (loaders.ENVIRONMENT_FILE, loaders.ENVIRONMENT_VARIABLE, loaders.MISSING_ENVIRONMENT)
+    assert runtimes == (wire.ENVIRONMENT_FILE, wire.ENVIRONMENT_VARIABLE, wire.MISSING_ENVIRONMENT)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adapter import errors
 from adapter.backend.http_client import HttpInference
 from tests.support.fakes.triton_http import (
     FakeTritonHttp,
+    Output,
     Request,
     always,
     echo,
@@ -117,6 +119,34 @@ def test_strings_of_any_bytes_come_back_whole() -> None:
     assert talk(fake, use)["label"].tolist() == label.tolist()
     raw = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
     assert fake.requests[0].body.endswith(b"}" + raw)
+
+
+def test_a_direct_model_that_packs_strings_gets_them_packed_and_its_front_as_bytes() -> None:
+    entry = STRINGS.model_copy(update={"packs_strings": True})
+    text = {"text": np.array([["é".encode()], [b"b"]], object)}
+    packed: list[Output] = [("label.lengths", "INT32", np.array([[0], [3]], np.int32)),
+              ("label.bytes", "UINT8", np.array([[97, 98], [99, 0]], np.uint8))]  # fmt: skip
+    fake = FakeTritonHttp(always(good_answer(packed)))
+
+    async def use(backend: HttpInference) -> None:
+        answer = await backend.infer("m_direct", entry, text, within(5))
+        assert {name: array.tolist() for name, array in answer.items()} == {"label": [[b""], [b"abc"]]}
+        fake.reply = always(good_answer([("label", "BYTES", text["text"])]))
+        assert (await backend.infer("m", entry, text, within(5)))["label"].tolist() == text["text"].tolist()
+        fake.reply = always(good_answer(packed[:1]))
+        with pytest.raises(errors.BadModelOutput):
+            await backend.infer("m_direct", entry, text, within(5))
+
+    talk(fake, use)
+    first, second = (request.body for request in fake.requests[:2])
+    raws = b"\xc3\xa9b\0" + np.array([2, 1], np.int32).tobytes()
+    assert first.endswith(b"}" + raws)
+    head = json.loads(first.removesuffix(raws))
+    assert [(item["name"], item["datatype"], item["shape"]) for item in head["inputs"]] == [
+        ("text.bytes", "UINT8", [2, 2]), ("text.lengths", "INT32", [2, 1]),
+    ]  # fmt: skip
+    assert [item["name"] for item in head["outputs"]] == ["label.bytes", "label.lengths"]
+    assert second.endswith(b"}" + b"\x02\0\0\0\xc3\xa9\x01\0\0\0b")
 
 
 def test_a_large_tensor_there_and_back() -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from adapter.backend.raw_tensors import from_raw, to_raw
+from adapter.backend.raw_tensors import from_raw, pack_tensors, to_raw, unpack_tensors
 from converter.schema import dtypes
+from tests.support.fakes.entries import tensor
 
 
 def text_array(items: list[bytes], shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -67,3 +68,25 @@ def test_a_part_of_an_array_is_sent_alone() -> None:
 def test_bytes_that_do_not_fill_the_shape_are_a_value_error(raw: bytes, name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         from_raw(raw, dtypes.by_name(name), shape)
+
+
+TENSORS = (tensor(("x", "float32", (1,))), tensor(("text", "string", (1,))))
+ARRAYS = {"x": np.ones((2, 1), np.float32), "text": text_array([b"abc", b""], (2, 1))}
+
+
+def test_strings_are_packed_and_the_rest_is_as_it_was() -> None:
+    packed = pack_tensors(TENSORS, ARRAYS)
+    assert list(packed) == ["x", "text.bytes", "text.lengths"]
+    assert packed["x"] is ARRAYS["x"]
+    assert packed["text.bytes"].tolist() == [[97, 98], [99, 0]]
+    assert packed["text.lengths"].tolist() == [[3], [0]]
+    assert unpack_tensors(TENSORS, packed)["text"].tolist() == [[b"abc"], [b""]]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "said"), [([[3], [-1]], "text holds None"), ([[3], [2]], "do not fit its 4 bytes")]
+)
+def test_strings_that_are_not_whole_are_a_value_error(lengths: list[list[int]], said: str) -> None:
+    packed = {**pack_tensors(TENSORS, ARRAYS), "text.lengths": np.array(lengths, np.int32)}
+    with pytest.raises(ValueError, match=said):
+        unpack_tensors(TENSORS, packed)

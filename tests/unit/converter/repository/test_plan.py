@@ -62,6 +62,24 @@ def test_onnx_folder_lies_in_the_version_folder_without_the_runtime(tmp_path: Pa
     ]  # fmt: skip
 
 
+def test_onnx_model_with_strings_is_served_by_the_python_backend(tmp_path: Path) -> None:
+    word = GraphTensor("word", "tensor(string)", (None, 1))
+    graph = ModelFacts((word,), (GraphTensor("Y", "tensor(float)", (None, 3)),), package="models")
+    plan = plan_of(tmp_path, "onnx", graph, files=("m.onnx",), input={"shape": [-1, 1], "dtype": "string"})
+    source = "m_direct/1/source/models/folder"
+    assert {f"{source}/m.onnx", "m_direct/1/model.py"} <= set(plan.files)
+    front, direct = config_of(plan, "m"), config_of(plan, "m_direct")
+    assert direct.backend == "python"
+    parameters = {key: value.string_value for key, value in direct.parameters.items()}
+    assert (parameters["kind"], parameters["strings"]) == ("onnx", '["word"]')
+    assert parameters["model_file"] == "source/models/folder/m.onnx"
+    assert [item.name for item in direct.input] == ["word.bytes", "word.lengths"]
+    assert [item.name for item in front.input] == ["word"]
+    (entry,) = plan.entries
+    assert entry.packs_strings
+    assert [item.name for item in entry.inputs] == ["word"]
+
+
 def test_package_above_the_models_folder_names_the_copy(tmp_path: Path) -> None:
     plan = plan_of(
         tmp_path, "python", ModelFacts(package="backends"), files=("model.py",),

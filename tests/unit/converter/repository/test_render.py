@@ -180,6 +180,7 @@ def test_direct_with_all_options_reads_back_field_by_field(rendered: Mapping[str
         "instances": "3",
         "max_workers": "4",
         "debug": "0",
+        "strings": '["words"]',
     }
 
 

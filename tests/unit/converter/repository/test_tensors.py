@@ -186,3 +186,29 @@ def test_inputs_that_are_not_written_are_listed() -> None:
         "models/m/model_config.yaml: model.input: the graph has 2 inputs (features tensor(float) [?, 4], mask "
         "tensor(bool) [?, ?]), and 1 are written here: name each"
     )
+
+
+def test_strings_are_packed_into_two_tensors_and_the_rest_stays() -> None:
+    word = GraphTensor("word", "tensor(string)", (None,))
+    found = resolved(facts(LABEL, inputs=(word,)), input=tensor([-1], "string"), output=tensor([-1], "int64"))
+    assert found.has_strings
+    packed = found.pack()
+    assert packed.inputs == (
+        TensorPlan(Tensor(name="word.bytes", dtype="uint8", dims=(-1,)), ragged=True),
+        TensorPlan(Tensor(name="word.lengths", dtype="int32", dims=(1,)), scalar=True),
+    )
+    assert packed.outputs == found.outputs
+    assert not resolved(facts(PROBABILITIES)).has_strings
+
+
+@pytest.mark.parametrize("taken", ["words.bytes", "words.lengths"])
+def test_a_name_that_packed_strings_take_is_refused(taken: str) -> None:
+    words = tensor([-1], "string", "words")
+    with pytest.raises(ArtifactError) as caught:
+        resolve(source("python", input=[words, tensor([-1], "int32", taken)]), ModelFacts())
+    assert caught.value.problems == (
+        f"models/m/model_config.yaml: model: the strings of tensor words cross to the model as {taken}, which is the "
+        "name of another tensor: rename one of the two",
+    )
+    numbers = tensor([-1], "float32", "words")
+    assert not resolve(source("python", input=[numbers, tensor([-1], "int32", taken)]), ModelFacts()).has_strings
