@@ -39,8 +39,8 @@ def build_all(engine: Buildah) -> dict[str, Image]:
     """By the name that compose gives them."""
     names = ("builder", "triton", "adapter")
     built = {f"schwift-{name}": engine.build(f"localhost/schwift-{name}", name, BASE=_BASE) for name in names}
-    # The same target under another name.
-    return built | {"schwift-logs": built["schwift-adapter"]}
+    # The same targets under other names.
+    return built | {"schwift-logs": built["schwift-adapter"], "schwift-environments": built["schwift-builder"]}
 
 
 def build_with_torch(engine: Buildah) -> dict[str, Image]:

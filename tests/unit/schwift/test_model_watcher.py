@@ -39,6 +39,8 @@ def test_snapshot_sees_new_changed_and_removed_files_and_no_caches(tmp_path: Pat
     assert all(before != after for before, after in itertools.pairwise(seen))
     assert snapshot(tmp_path) == seen[0] == {}
     (tmp_path / "m" / "__pycache__" / "a.pyc").write_text("x")
+    # What a build writes itself.
+    (tmp_path / "m" / "requirements.lock").write_text("x")
     (tmp_path / "m" / "link").symlink_to("nowhere")
     assert snapshot(tmp_path) == {}
     assert snapshot(tmp_path / "gone") == {}
