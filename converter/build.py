@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converter.environments import fronts
 from converter.errors import ConfigError, RepositoryError
 from converter.inspect.discover import ModelSource, check_names, discover
 from converter.inspect.inspector import ModelFacts, inspect_all
@@ -81,6 +82,8 @@ def plan_repository(
     before, root = manifest or Manifest(models=()), old.output.resolve()
     carried = [_carry_others_over(before, root, names)] if names else []
     notes = [*discovery.passed_over, *(note for source in sources for note in _compare_with_settings(source, options))]
+    if any(source.spec.takes_strings_by_front for source in sources) and not fronts.can_be_had(options.settings):
+        notes.append(fronts.WITHOUT_STRINGS)
     missing: list[str] = []
     environments = ModelEnvironments(options.settings, print_progress, not old.read_only)
     sources = environments.prepare(sources)

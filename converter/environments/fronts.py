@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from converter.environments.interpreter import find_pythons
+from converter.environments.pip_install import PipFailed
 from converter.environments.store import EnvironmentStore
 from converter.errors import ConfigError
 from converter.schema.settings import Settings
@@ -17,8 +18,8 @@ _REQUIREMENTS = ("numpy==1.26.4",)
 _OWN = "{}.{}".format(*sys.version_info[:2])
 _PYTHONS = tuple(sorted(("3.12", "3.11", "3.10"), key=lambda version: version != _OWN))
 WITHOUT_STRINGS = (
-    "fronts run without strings: they need numpy 1, which is not here, and runs on Python 3.10 to 3.12: install one of "
-    "these and run `schwift engine install`"
+    "strings of Triton's own clients need numpy 1 where fronts run, which runs on Python 3.10 to 3.12: install one of "
+    "these and run `schwift engine install`, or write `endpoints: [predict]` into the configs of models with strings"
 )
 
 
@@ -34,20 +35,31 @@ def find_fronts(settings: Settings) -> Path | None:
     return next((store.find(key) for key in keys if key is not None), None)
 
 
+def can_be_had(settings: Settings) -> bool:
+    """Return whether fronts have numpy 1 or will have it from the first serve on; starts Pythons to find out."""
+    return is_own_enough() or find_fronts(settings) is not None or _choose_python(settings) is not None
+
+
 def ensure_fronts(settings: Settings, say: Callable[[str], None]) -> Path | None:
     """Find the environment for fronts, and make it if there is none; None if it cannot be made, which is said."""
     found = find_fronts(settings)
     if found is not None:
         return found
-    pythons = find_pythons() if settings.environments == "on" else {}
-    version = next((version for version in _PYTHONS if version in pythons), None)
-    if version is not None:
-        store = EnvironmentStore(settings.cache_directory / "environments")
-        say(f"fronts: numpy 1 for Triton's own clients' strings (Python {version})")
-        try:
-            key, _ = store.build(_REQUIREMENTS, (version, pythons[version]), (), say)
-            return store.find(key)
-        except ConfigError as error:
-            say(f"fronts: {error}")
-    say(f"note: {WITHOUT_STRINGS}")
-    return None
+    python = _choose_python(settings)
+    if python is None:
+        say(f"note: {WITHOUT_STRINGS}")
+        return None
+    say(f"fronts: making an environment of Python {python[0]} with numpy 1, for strings of Triton's own clients")
+    store = EnvironmentStore(settings.cache_directory / "environments")
+    try:
+        key, _ = store.build(_REQUIREMENTS, python, (), say)
+    except (ConfigError, PipFailed) as error:
+        say(f"note: fronts have no environment of their own, and take no strings: {error}")
+        return None
+    return store.find(key)
+
+
+def _choose_python(settings: Settings) -> tuple[str, Path] | None:
+    """Choose the Python of an environment for fronts; None if none may be made."""
+    found = find_pythons() if settings.environments == "on" else {}
+    return next(((version, found[version]) for version in _PYTHONS if version in found), None)

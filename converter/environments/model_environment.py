@@ -10,9 +10,8 @@ from pathlib import Path
 from converter.environments.interpreter import Interpreter, examine_interpreter, own_interpreter
 from converter.errors import EnvironmentProblem
 from converter.schema.settings import Settings
+from converter.schema.wire import ENVIRONMENT_FILE
 
-# A file in the version folder of a model with an environment of its own: its key, and its packages as `name==version`.
-ENVIRONMENT_FILE = "environment"
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from converter.environments.model_environment import ENVIRONMENT_FILE
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
 from converter.repository.content import ModelContent, read_files
@@ -16,7 +15,7 @@ from converter.repository.runtime_files import find_entry_point, list_runtime_fi
 from converter.repository.tensors import Tensors, resolve
 from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry
 from converter.schema.settings import Settings
-from converter.schema.wire import WAKE_KEY_FILE
+from converter.schema.wire import ENVIRONMENT_FILE, WAKE_KEY_FILE
 
 # The place of a Python model's folder inside its version folder: the root of `import models.x.y`.
 _SOURCE = "source"

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from converter.environments import engine_wheel
+from converter.environments import engine_wheel, fronts
 from converter.environments.engine import Engine, ensure_engine, find_engine
 from converter.errors import RuntimeMissing
 from converter.schema import triton_key
@@ -111,11 +111,23 @@ def examine(settings: Settings) -> list[Check]:
         *about_engine,
         _run("libpython", lambda: _libpython() or "found by the system's loader"),
         _run("numpy", lambda: _version("numpy")),
+        *_fronts(settings),
         *(_library(name, extra) for name, extra in _LIBRARIES.items()),
         _run("shared memory", _shared_memory),
         *([_age()] if engine is None or engine.version == engine_wheel.VERSION else []),
         _sealing(),
     ]
+
+
+def _fronts(settings: Settings) -> list[Check]:
+    """Look at where fronts run, if that is not schwift's own environment."""
+    if fronts.is_own_enough():
+        return []
+    found = fronts.find_fronts(settings)
+    if found is not None:
+        return [Check("fronts", True, f"run in {found}")]
+    later = "an environment with numpy 1 is made at the first serve, or by `schwift engine install`"
+    return [Check("fronts", True, later if fronts.can_be_had(settings) else fronts.WITHOUT_STRINGS, note=True)]
 
 
 class Sealing(NamedTuple):

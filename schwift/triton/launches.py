@@ -8,7 +8,8 @@ from importlib import util
 from pathlib import Path
 
 from converter.environments import fronts
-from converter.environments.interpreter import examine_interpreter
+from converter.environments.interpreter import Interpreter, examine_interpreter
+from converter.environments.model_environment import find_serving_environment
 from converter.environments.store import EnvironmentStore
 from converter.schema.settings import Settings
 from schwift.triton.installation import Installation
@@ -21,17 +22,16 @@ def choose_launches(settings: Settings, found: Installation, say: Callable[[str]
     Raises EnvironmentProblem if the one that SCHWIFT_MODEL_ENV or `--env` names cannot run models.
     """
     usual = Launch("{}.{}".format(*sys.version_info[:2]), Path(sys.prefix), found.libpython)
-    models = usual if settings.model_env is None else _examine(settings.model_env)
+    models = usual if settings.model_env is None else _launch(find_serving_environment(settings).interpreter)
     prefix = None if fronts.is_own_enough() else fronts.ensure_fronts(settings, say)
     return Launches(
         usual,
         models,
-        fronts=usual if prefix is None else _examine(prefix),
+        fronts=usual if prefix is None else _launch(examine_interpreter(prefix)),
         onnx=usual if util.find_spec("onnxruntime") else models,
         store=EnvironmentStore(settings.cache_directory / "environments").root,
     )
 
 
-def _examine(prefix: Path) -> Launch:
-    found = examine_interpreter(prefix)
+def _launch(found: Interpreter) -> Launch:
     return Launch(found.version, found.prefix, found.libpython)

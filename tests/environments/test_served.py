@@ -15,7 +15,7 @@ import tritonclient.http
 
 from converter.schema import dtypes
 from converter.schema.manifest import Tensor, read_manifest
-from converter.schema.packed_strings import BYTES_SUFFIX, LENGTHS_SUFFIX, pack_strings
+from converter.schema.packed_strings import pack_strings
 from tests.e2e import sample_models
 from tests.e2e.originals import EXAMPLES, ROWS, expected
 from tests.environments import venvs
@@ -96,7 +96,7 @@ def test_tritons_own_clients_get_the_same(house: House, name: str, client: str, 
     source, target = entry.inputs[0], entry.outputs[0]
     arrays = {source.name: encoded(rows, source)}
     if suffix and source.dtype == "string":
-        names = (source.name + BYTES_SUFFIX, source.name + LENGTHS_SUFFIX)
+        names = (f"{source.name}.bytes", f"{source.name}.lengths")
         arrays = dict(zip(names, pack_strings(arrays[source.name]), strict=True))
     library: Any = tritonclient.http if client == "http" else tritonclient.grpc
     address = house.server.triton_http if client == "http" else house.server.triton_grpc

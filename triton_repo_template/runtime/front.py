@@ -44,7 +44,9 @@ class TritonPythonModel:
         parameters = config.parameters
         if triton_io.NEEDS_DLPACK and any(item.dtype == "object" for item in (*config.inputs, *config.outputs)):
             # This Triton would end the process at the first string.
-            raise LoadError("strings of clients need numpy 1.26 where fronts run: install numpy<2 there")
+            raise LoadError(
+                "strings of Triton's own clients need numpy 1 where fronts run: `schwift doctor` says how to have it"
+            )
         self._config, self._direct_config = config, pack_strings_of(config)
         self._name = args["model_name"]
         self._direct = parameters["direct_model"]
