@@ -23,7 +23,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """A cache of the tests' own, and the engine that is there."""
     engine = find_engine(load_settings(env_file=None))
     assert engine is not None, "Triton is not there: make venv"
-    return {"SCHWIFT_CACHE": str(tmp_path_factory.mktemp("cache")), "SCHWIFT_ENGINE": str(engine)}
+    return {"SCHWIFT_CACHE": str(tmp_path_factory.mktemp("cache")), "SCHWIFT_ENGINE": str(engine.folder)}
 
 
 @pytest.fixture(scope="session")
