@@ -83,7 +83,8 @@ class Reconciler:
     async def wait_idle(self) -> None:
         """Wait for the loads that the passes have begun."""
         while self._work:
-            await asyncio.gather(*self._work.values())
+            # Not gather, which from Python 3.12 on returns at once if all are done, before their callbacks ran.
+            await asyncio.wait(self._work.values())
 
     async def _look(self) -> None:
         # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.

@@ -357,13 +357,18 @@ def test_death_of_a_replaced_models_process_is_not_the_new_ones() -> None:
 def test_deadlines_that_passed_while_our_own_loop_stood_still_open_no_breaker() -> None:
     """Of 30 requests, each a fault of the model's otherwise."""
 
+    async def fail(model: str, arrays: Arrays, promised: Sequence[Tensor]) -> Arrays:
+        # A call takes a moment, in which the others are admitted.
+        await asyncio.sleep(0)
+        raise errors.DeadlineExceeded(errors.DEADLINE)
+
     async def all_of(served: Served) -> None:
         asked = [served.ask([[1, 2]]) for _ in range(30)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert {type(answer) for answer in answers} == {errors.DeadlineExceeded}
 
     for slept, state in ((True, "closed"), (False, "open")):
-        served = Served(fails_with(errors.DeadlineExceeded(errors.DEADLINE)), limit=100)
+        served = Served(fail, limit=100)
         served.slept = slept
         served.service = served.make_service()
         asyncio.run(all_of(served))

@@ -237,7 +237,7 @@ class Affine(torch.nn.Module):  # type: ignore[misc]  # mypy does not follow tor
 
 
 # TorchScript is what the contract serves; torch would rather have us use torch.export.
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_a_torchscript_file_gets_its_inputs_in_the_configs_order(tmp_path: Path) -> None:
     torch.jit.script(Affine()).save(str(tmp_path / "m.pt"))
     inputs = [("x", "float32", (2,)), ("y", "float32", (2,))]
@@ -250,7 +250,7 @@ def test_a_torchscript_file_gets_its_inputs_in_the_configs_order(tmp_path: Path)
     assert result.numpy().tolist() == (2 * X + 1).tolist()
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_a_torchscript_model_runs_in_evaluation_mode(tmp_path: Path) -> None:
     dropout = torch.nn.Sequential(torch.nn.Dropout(0.999)).train()
     torch.jit.script(dropout).save(str(tmp_path / "m.pt"))

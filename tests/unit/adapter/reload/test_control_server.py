@@ -68,6 +68,8 @@ def with_control(
             bench.reloader, make_sync(bench.registry), place.socket, place.link, folders or place.folders
         )
         task = asyncio.create_task(control.run())
+        # It binds in its first step; the socket of one that was killed may be there before.
+        await asyncio.sleep(0)
         while not place.socket.exists():
             await asyncio.sleep(0)
 
@@ -281,6 +283,8 @@ def test_worker_that_takes_the_lead_ends_what_the_one_before_it_began(tmp_path: 
         registry_sync = make_sync(bench.registry, snapshot)
         control = ControlServer(bench.reloader, registry_sync, place.socket, place.link, place.folders)
         task = asyncio.create_task(control.run())
+        # It binds in its first step; the socket of one that was killed may be there before.
+        await asyncio.sleep(0)
         while not place.socket.exists():
             await asyncio.sleep(0)
         assert (bench.directs()["a"], bench.reloader.served()) == ("a_direct", {"a": 2, "b": 1})
