@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from converter.environments import engine_wheel
 from converter.schema.settings import Settings
 from schwift.triton.standalone import standard_ports
 from tests.images import compose
@@ -97,6 +98,13 @@ def test_paths_inside_are_where_the_volumes_are(services: dict[str, Any]) -> Non
         assert line in DOCKERFILE
     nvidia = (ROOT / "deploy" / "nvidia.sh").read_text(encoding="utf-8")
     assert "SCHWIFT_REPOSITORY:-/srv/repository/current" in nvidia and "LOG_DIRECTORY:-/srv/logs" in nvidia
+
+
+def test_triton_is_unpacked_where_it_is_looked_for(services: dict[str, Any]) -> None:
+    """A user's .env may name another folder, of this machine."""
+    engine = settings_in(services["triton"], SCHWIFT_ENGINE="/opt/tritonserver").engine
+    assert f"mv /build/cache/engine/{engine_wheel.VERSION[0]}.* {engine}\n" in stage("triton-packages")
+    assert f"ENV SCHWIFT_ENGINE={engine}\n" in stage("triton")
 
 
 def test_the_adapter_asks_triton_where_it_listens(services: dict[str, Any]) -> None:

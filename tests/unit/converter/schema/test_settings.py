@@ -187,6 +187,38 @@ def test_paths_are_absolute_and_a_tilde_is_the_home(tmp_path: Path, monkeypatch:
     assert settings.log_directory == Path(os.path.abspath(tmp_path.parent / "logs"))
 
 
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({}, "/home/ada/.cache/schwift"),
+        ({"XDG_CACHE_HOME": "/var/cache/ada"}, "/var/cache/ada/schwift"),
+        ({"XDG_CACHE_HOME": "cache"}, "/home/ada/.cache/schwift"),
+        ({"XDG_CACHE_HOME": "/var/cache/ada", "SCHWIFT_CACHE": "~/kept"}, "/home/ada/kept"),
+    ],
+)
+def test_the_cache_is_where_other_programs_have_theirs(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/ada")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(None).cache_directory == Path(folder)
+
+
+def test_a_cache_without_a_home_is_a_sentence_and_settings_are_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", fail)
+    settings = load_settings(None)
+    with pytest.raises(ConfigError, match=r"^SCHWIFT_CACHE: this user's home is not known: name a folder"):
+        _ = settings.cache_directory
+
+
 def test_env_names_are_the_users_or_have_our_prefix() -> None:
     assert (env_name("max_batch_size"), env_name("repository")) == ("MAX_BATCH_SIZE", "SCHWIFT_REPOSITORY")
 
