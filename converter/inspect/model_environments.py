@@ -136,23 +136,25 @@ class ModelEnvironments:
 
     def _make_for_pickle(self, source: ModelSource, contents: Contents) -> ModelEnvironment:
         """Make the environment that a pickle names, of the newest Python that has all of it as wheels."""
+        own = list_own_modules(source)
         try:
-            lines = name_requirements(contents, self.serving, list_own_modules(source))
+            wanted = [name_requirements(contents, self.serving, own, exact) for exact in (True, False)]
         except UnknownPackage as error:
             raise _CannotMake(f"which package has the module {error} is not known") from error
         versions = [source.spec.python] if source.spec.python else sorted(self._pythons, key=_number, reverse=True)
-        locks = {version: read_lock(source.folder, hash_request(lines, version)) for version in versions}
-        locked = [version for version in versions if locks[version]]
-        made = [version for version in versions if self._store.look_up(lines, version, locks[version])]
-        reasons: list[str] = []
-        for version in locked or made or versions:
+        choices = [(lines, version) for lines in dict.fromkeys(wanted) for version in versions]
+        locks = {choice: read_lock(source.folder, hash_request(*choice)) for choice in choices}
+        locked = [choice for choice in choices if locks[choice]]
+        made = [choice for choice in choices if self._store.look_up(*choice, locks[choice])]
+        reason = ""
+        for lines, version in locked or made or choices:
             try:
                 return self._make(source, lines, version)
             except _CannotMake as error:
-                reasons.append(str(error))
+                reason = str(error)
                 if not isinstance(error.__cause__, PipFailed) or error.__cause__.reason != "versions":
                     break
-        raise _CannotMake(reasons[-1])
+        raise _CannotMake(reason)
 
     def _make(self, source: ModelSource, lines: tuple[str, ...], version: str) -> ModelEnvironment:
         """Find an environment, or make it. Raises _CannotMake with the reason."""

@@ -52,13 +52,16 @@ def needs_numpy_2(contents: Contents) -> bool:
     return any(module.split(".")[:2] == ["numpy", "_core"] for module, _ in contents.names)
 
 
-def name_requirements(contents: Contents, known: ModelEnvironment, own: frozenset[str]) -> tuple[str, ...]:
-    """Name what a pickle needs: the minor release of scikit-learn that made it, and what else it imports.
+def name_requirements(
+    contents: Contents, known: ModelEnvironment, own: frozenset[str], exact: bool = True
+) -> tuple[str, ...]:
+    """Name what a pickle needs: the scikit-learn that made it, and what else it imports.
 
-    `own` are the modules beside the file. Packages that `known` has are known by their own names. Raises UnknownPackage
-    with a module's name.
+    Without `exact` a later patch release will do, which reads nearly every file: gradient boosting of 1.3.0 fails in
+    1.3.2. `own` are the modules beside the file. Packages that `known` has are known by their own names. Raises
+    UnknownPackage with a module's name.
     """
-    lines = set(_name_pinned(contents))
+    lines = set(_name_pinned(contents, exact))
     for top in sorted({module.split(".")[0] for module, _ in contents.names} - own):
         package = PACKAGES.get(top, top.replace("_", "-").lower())
         # Some compiled modules of sklearn go by their last name alone.
@@ -71,12 +74,13 @@ def name_requirements(contents: Contents, known: ModelEnvironment, own: frozense
     return tuple(sorted({*lines, "joblib"}))
 
 
-def _name_pinned(contents: Contents) -> Iterator[str]:
+def _name_pinned(contents: Contents, exact: bool) -> Iterator[str]:
     made = max(map(_parse, contents.sklearn), default=None)
     if made is not None:
         minor = f"{made.major}.{made.minor}"
         # Of a release that was not out, all that came of it.
-        yield f"scikit-learn=={minor}.*" if made.is_prerelease else f"scikit-learn~={minor}.{made.micro}"
+        later = f"scikit-learn=={minor}.*" if made.is_prerelease else f"scikit-learn~={minor}.{made.micro}"
+        yield f"scikit-learn=={made.public}" if exact else later
     elif any(module.split(".")[0] == "sklearn" for module, _ in contents.names):
         yield "scikit-learn"
     if needs_numpy_2(contents):

@@ -184,9 +184,10 @@ def _file_or_lines(value: Any) -> Any:
     if isinstance(value, str):
         if not re.fullmatch(r"[\w./-]*[A-Za-z_]", value):
             raise ValueError(f"{value!r} is not the name of a file beside this one: write requirements as a list")
-        if _local_file(value) == LOCK_NAME:
-            raise ValueError(f"{LOCK_NAME} is what the build writes: give the file of requirements another name")
-        return value
+        name = _local_file(value)
+        if name in LOCK_FILES:
+            raise ValueError(f"{name} is what the build writes: give the file of requirements another name")
+        return name
     if not isinstance(value, list | tuple) or not value:
         raise ValueError("write a list of requirements, as in [scikit-learn==1.7.2], or the name of a file of them")
     lines = []
@@ -316,7 +317,8 @@ class ModelSpec(_Strict):
         if own and self.backend == "onnx":
             raise MisplacedError((own,), "has no meaning for backend onnx, which runs no Python of yours: remove it")
         if own and self.environment == "serving":
-            raise MisplacedError(("environment",), f"serving is no environment of its own, which {own} asks for")
+            message = f"serving is no environment of its own, which {own} asks for: remove one of the two"
+            raise MisplacedError(("environment",), message)
         if self.accept_skew and self.backend not in PICKLES:
             raise MisplacedError(("accept_skew",), "is for sklearn and joblib models: remove it")
         return self

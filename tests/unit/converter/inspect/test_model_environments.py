@@ -26,7 +26,8 @@ from tests.support.models.wheels import add_wheel, ask_folder
 
 CONFIG = "models/m/model_config.yaml"
 OWN = own_interpreter().version
-OLD = "1.3.0"
+# Of which the index has a later patch release alone.
+OLD = "1.3.1"
 CODE = b"import trees\n\n\nclass Model:\n    def predict(self, X):\n        return X\n"
 
 
@@ -90,6 +91,10 @@ def test_a_pickle_of_another_release_has_an_environment_made_for_it(
     assert facts_of(tmp_path, model(OLD), {"environments": "off"}).environment == facts.environment
 
 
+def test_the_very_release_is_taken_if_there_is_one(tmp_path: Path, model: Callable[[str], bytes]) -> None:
+    assert "scikit-learn==1.3.0" in packages_of(facts_of(tmp_path, model("1.3.0")))
+
+
 def test_its_lock_holds_where_the_environment_is_made_again(
     tmp_path: Path, model: Callable[[str], bytes], wheels: Path
 ) -> None:
@@ -112,13 +117,13 @@ def test_the_newest_python_that_has_wheels_is_taken(
 
     def only_own(store: Any, lines: Any, python: tuple[str, Path], lock: Any, say: Any) -> Any:
         tried.append(python[0])
-        if python[0] in others:
+        if python[0] in others or "scikit-learn==1.3.1" in lines:
             raise PipFailed("versions", "no wheel")
         return build(store, lines, python, lock, say)
 
     monkeypatch.setattr(EnvironmentStore, "build", only_own)
     facts = facts_of(tmp_path, model(OLD))
-    assert tried == [*others[::-1], OWN]
+    assert tried == [*PYTHONS[::-1], *others[::-1], OWN]
     assert facts.environment is not None and facts.environment.interpreter.version == OWN
     # An index that cannot be reached cannot be reached for another Python either.
     tried.clear()
@@ -137,7 +142,7 @@ def test_what_cannot_be_made_is_refused_with_three_ways_out(
 ) -> None:
     here = own_interpreter().packages["scikit-learn"]
     ways = (
-        'write `requirements: ["joblib", "scikit-learn~=9.0.0"]` into the config, or convert the model to ONNX where '
+        'write `requirements: ["joblib", "scikit-learn==9.0.0"]` into the config, or convert the model to ONNX where '
         "it was trained, or write `accept_skew: true` to have it served as it is"
     )
     start = f"{CONFIG}: m.joblib was made for scikit-learn 9.0.0, and the serving environment has scikit-learn {here}"

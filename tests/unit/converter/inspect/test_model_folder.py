@@ -30,12 +30,20 @@ def test_files_are_listed_by_their_path_and_what_is_nobodys_business_is_left_out
     for name in ("__pycache__/a.pyc", ".git/HEAD", "below/.ipynb_checkpoints/x", ".DS_Store", "code.pyc", "code.pyo"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
+    # What a build writes.
+    for name in ("requirements.lock", "requirements.lock.new"):
+        (folder / name).write_bytes(b"x")
     found = list_files(folder, [])
     assert {name: file.path for name, file in found.items()} == {
         "m.joblib": folder / "m.joblib",
         "below/data": folder / "below" / "data",
     }
     check_unchanged(found)
+
+
+def test_a_lock_below_the_folder_is_a_file_of_the_users(folder: Path) -> None:
+    (folder / "below" / "requirements.lock").write_bytes(b"x")
+    assert "below/requirements.lock" in list_files(folder, [])
 
 
 @pytest.mark.parametrize("target", ["m.joblib", "../shared", "../../elsewhere/secret"])

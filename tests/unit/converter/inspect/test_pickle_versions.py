@@ -57,12 +57,12 @@ def test_an_environment_without_scikit_learn_has_skew_only_if_the_file_says_a_ve
 @pytest.mark.parametrize(
     ("contents", "lines"),
     [
-        (Contents({FOREST, NUMPY_2}, {"1.7.2"}), ("joblib", "numpy>=2", "scikit-learn~=1.7.2")),
+        (Contents({FOREST, NUMPY_2}, {"1.7.2"}), ("joblib", "numpy>=2", "scikit-learn==1.7.2")),
         # Its metadata take any numpy, and it is made for numpy 1 alone.
-        (Contents({FOREST, NUMPY_1}, {"1.2.1"}), ("joblib", "numpy<2", "scikit-learn~=1.2.1")),
-        (Contents({FOREST, NUMPY_1}, {"1.4.0"}), ("joblib", "scikit-learn~=1.4.0")),
-        (Contents({FOREST}, {"1.9.0", "1.10.1"}), ("joblib", "scikit-learn~=1.10.1")),
-        (Contents({FOREST}, {"1.8.dev0"}), ("joblib", "scikit-learn==1.8.*")),
+        (Contents({FOREST, NUMPY_1}, {"1.2.1"}), ("joblib", "numpy<2", "scikit-learn==1.2.1")),
+        (Contents({FOREST, NUMPY_1}, {"1.4.0"}), ("joblib", "scikit-learn==1.4.0")),
+        (Contents({FOREST}, {"1.9.0", "1.10.1"}), ("joblib", "scikit-learn==1.10.1")),
+        (Contents({FOREST}, {"1.8.0+local"}), ("joblib", "scikit-learn==1.8.0")),
         (Contents({FOREST}), ("joblib", "scikit-learn")),
         (
             Contents({("imblearn.pipeline", "Pipeline"), ("pandas", "DataFrame"), ("collections", "OrderedDict")}),
@@ -74,6 +74,15 @@ def test_an_environment_without_scikit_learn_has_skew_only_if_the_file_says_a_ve
 )
 def test_requirements_are_those_that_the_file_names(contents: Contents, lines: tuple[str, ...]) -> None:
     assert name_requirements(contents, environment(my_package="1.0"), frozenset({"helper"})) == lines
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [("1.7.2", "scikit-learn~=1.7.2"), ("1.8.dev0", "scikit-learn==1.8.*"), ("1.4.1.post1", "scikit-learn~=1.4.1")],
+)
+def test_a_later_patch_release_is_second_best(written: str, line: str) -> None:
+    found = name_requirements(Contents({FOREST}, {written}), environment(), frozenset(), exact=False)
+    assert found == ("joblib", line)
 
 
 def test_a_module_that_could_be_anybodys_package_is_not_guessed() -> None:
