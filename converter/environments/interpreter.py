@@ -56,8 +56,8 @@ class Interpreter:
 def examine_interpreter(prefix: Path) -> Interpreter:
     """Ask the Python of a venv or a conda environment what it has. Raises EnvironmentProblem with the remedy."""
     prefix = Path(os.path.abspath(prefix))
-    executable = next((path for name in ("python3", "python") if (path := prefix / "bin" / name).exists()), None)
-    if executable is None:
+    executable = prefix / "bin" / "python3"
+    if not executable.exists():
         raise EnvironmentProblem(
             f"{prefix}: no Python environment, since it has no bin/python3: name the folder of a venv or of a conda "
             "environment"
@@ -65,12 +65,13 @@ def examine_interpreter(prefix: Path) -> Interpreter:
     said = _ask(str(executable))
     if said is None:
         raise EnvironmentProblem(f"{executable} does not run: make the environment anew, or name another")
+    _check_python(prefix, said)
     return _make_interpreter(prefix, said)
 
 
 @functools.cache
 def own_interpreter() -> Interpreter:
-    """Describe this process's own Python, without starting another. Raises EnvironmentProblem as for others."""
+    """Describe this process's own Python, without starting another; whether it can serve is not asked."""
     return _make_interpreter(Path(sys.prefix), describe_python.describe())
 
 
@@ -93,7 +94,7 @@ def _list_candidates() -> Iterator[tuple[str, str]]:
             program = shutil.which(f"python{version}", path=folder)
             if program is not None:
                 yield version, program
-    root = Path(os.environ.get("PYENV_ROOT") or Path("~/.pyenv").expanduser())
+    root = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))
     for version in PYTHONS:
         for prefix in sorted(root.glob(f"versions/{version}.*"), reverse=True):
             yield version, str(prefix / "bin" / "python3")
@@ -113,7 +114,8 @@ def _ask(executable: str) -> dict[str, Any] | None:
     return said
 
 
-def _make_interpreter(prefix: Path, said: Mapping[str, Any]) -> Interpreter:
+def _check_python(prefix: Path, said: Mapping[str, Any]) -> None:
+    """Raise EnvironmentProblem if Triton could not run this Python."""
     version = said["version"]
     if version not in PYTHONS:
         remedy = "use a 3.13 environment" if int(version.split(".")[1]) > 13 else "the oldest is 3.10: use a newer one"
@@ -123,9 +125,12 @@ def _make_interpreter(prefix: Path, said: Mapping[str, Any]) -> Interpreter:
             f"{prefix}: libpython{version}.so.1.0 is missing, and Triton's Python models need it: apt-get install "
             f"libpython{version}, or build Python with --enable-shared"
         )
+
+
+def _make_interpreter(prefix: Path, said: Mapping[str, Any]) -> Interpreter:
     return Interpreter(
         prefix=prefix,
-        version=version,
+        version=said["version"],
         libpython=Path(said["libpython"]) if said["libpython"] else None,
         packages=said["packages"],
         modules=frozenset(said["modules"]),

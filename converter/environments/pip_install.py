@@ -113,7 +113,9 @@ def _explain(said: Sequence[str]) -> tuple[Reason, str]:
     """Find what matters to the user in pip's words."""
     errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
     if any(word in line for line in said for word in _NETWORK):
-        return "network", "the index of packages cannot be reached"
+        return "network", (
+            "the index of packages cannot be reached: build where it can, or let PIP_FIND_LINKS name a folder of wheels"
+        )
     if any("conflicting dependencies" in line for line in errors):
         causes = [line.strip() for line in said if re.match(r" {4}\S.* depends on | {4}The user requested", line)]
         return "versions", f"the requirements contradict each other ({'; '.join(causes[:_MOST_LINES])})"

@@ -105,9 +105,8 @@ class ModelEnvironments:
             return replace(source, environment=self._make(source, tuple(wanted), version))
         except _CannotMake as error:
             key = "python" if lines is None else "requirements"
-            raise EnvironmentProblem(
-                f"{source.config}: model.{key}: {error}: change it, or name another Python ({self._list_pythons()})"
-            ) from error
+            hint = f": change it, or name another Python ({self._list_pythons()})" if _lacks_wheels(error) else ""
+            raise EnvironmentProblem(f"{source.config}: model.{key}: {error}{hint}") from error
 
     def _read_requirements(self, source: ModelSource) -> tuple[str, ...] | None:
         wanted = source.spec.requirements
@@ -152,7 +151,7 @@ class ModelEnvironments:
                 return self._make(source, lines, version)
             except _CannotMake as error:
                 reason = str(error)
-                if not isinstance(error.__cause__, PipFailed) or error.__cause__.reason != "versions":
+                if not _lacks_wheels(error):
                     break
         raise _CannotMake(reason)
 
@@ -163,14 +162,14 @@ class ModelEnvironments:
         key = self._store.look_up(lines, version, lock)
         if key is None:
             if self._settings.environments == "off":
-                raise _CannotMake("it is not there, and SCHWIFT_ENVIRONMENTS=off makes none")
+                raise _CannotMake("it is not there, and SCHWIFT_ENVIRONMENTS=off makes none: set it to on")
             said = ", ".join(lines) or "numpy"
             self._say(f"{source.spec.name}: making an environment of Python {version} with {said}")
             try:
                 key, lock = self._store.build(lines, (version, self._pythons[version]), lock, self._say)
             except PipFailed as error:
                 hint = f" (of {LOCK_NAME}, which may be removed)" if lock else ""
-                raise _CannotMake(f"{error}{hint}, Python {version}") from error
+                raise _CannotMake(f"Python {version}: {error}{hint}") from error
             except EnvironmentProblem as error:
                 raise _CannotMake(str(error)) from error
         lock = self._store.read_lock(key)
@@ -195,6 +194,11 @@ class ModelEnvironments:
             f"{where} {there}{why}: write `requirements: [{lines}]` into the config, or convert the model to ONNX "
             "where it was trained, or write `accept_skew: true` to have it served as it is"
         )
+
+
+def _lacks_wheels(error: _CannotMake) -> bool:
+    """Tell whether another Python or other versions could help."""
+    return isinstance(error.__cause__, PipFailed) and error.__cause__.reason == "versions"
 
 
 def _number(version: str) -> tuple[int, ...]:

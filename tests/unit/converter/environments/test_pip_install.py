@@ -60,7 +60,10 @@ def test_an_index_that_cannot_be_reached_is_said_so(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     error = failure_of(tmp_path, "trees")
-    assert (error.reason, str(error)) == ("network", "the index of packages cannot be reached")
+    assert (error.reason, str(error)) == (
+        "network",
+        "the index of packages cannot be reached: build where it can, or let PIP_FIND_LINKS name a folder of wheels",
+    )
 
 
 def test_a_damaged_wheel_is_said_with_pips_own_words(wheels: Path, tmp_path: Path) -> None:

@@ -147,10 +147,10 @@ def test_what_cannot_be_made_is_refused_with_three_ways_out(
     )
     start = f"{CONFIG}: m.joblib was made for scikit-learn 9.0.0, and the serving environment has scikit-learn {here}"
     assert refusal_of(tmp_path, model("9.0.0")) == (
-        f"{start}; no environment was made for it: the index has no wheel of scikit-learn~=9.0.0 for this Python (the "
-        f"newest that there are: 1.3.0, 1.3.2, 1.4.0), Python {OWN}: {ways}"
+        f"{start}; no environment was made for it: Python {OWN}: the index has no wheel of scikit-learn~=9.0.0 for "
+        f"this Python (the newest that there are: 1.3.0, 1.3.2, 1.4.0): {ways}"
     )
-    off = "it is not there, and SCHWIFT_ENVIRONMENTS=off makes none"
+    off = "it is not there, and SCHWIFT_ENVIRONMENTS=off makes none: set it to on"
     assert refusal_of(tmp_path, model("9.0.0"), {"environments": "off"}) == (
         f"{start}; no environment was made for it: {off}: {ways}"
     )
@@ -175,8 +175,8 @@ def test_requirements_of_the_config_are_taken_as_they_are(tmp_path: Path, model:
 
 def test_requirements_that_cannot_be_had_name_the_key(tmp_path: Path, model: Callable[[str], bytes]) -> None:
     assert refusal_of(tmp_path, model(OLD), requirements=["trees==7"]) == (
-        f"{CONFIG}: model.requirements: the index has no wheel of trees==7 for this Python (the newest that there are: "
-        f"1.0), Python {OWN}: change it, or name another Python ({OWN})"
+        f"{CONFIG}: model.requirements: Python {OWN}: the index has no wheel of trees==7 for this Python (the newest "
+        f"that there are: 1.0): change it, or name another Python ({OWN})"
     )
 
 

@@ -171,7 +171,7 @@ def test_R30_pickle_of_another_sklearn_is_said_with_both_versions_and_the_remedy
     lines = '"joblib", "numpy<2", "scikit-learn==0.24.2"' if written == "0.24.2" else '"joblib", "scikit-learn==9.1.0"'
     assert problem_of(tmp_path, {"m.joblib": content}) == (
         f"{CONFIG}: m.joblib was made for scikit-learn {written}, and the serving environment has scikit-learn {HERE}; "
-        "no environment was made for it: it is not there, and SCHWIFT_ENVIRONMENTS=off makes none: write "
+        "no environment was made for it: it is not there, and SCHWIFT_ENVIRONMENTS=off makes none: set it to on: write "
         f"`requirements: [{lines}]` into the config, or convert the model to ONNX where it was trained, or write "
         "`accept_skew: true` to have it served as it is"
     )
