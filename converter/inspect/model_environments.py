@@ -84,6 +84,8 @@ class ModelEnvironments:
         try:
             environment = self._make_for_pickle(source, contents)
         except _CannotMake as error:
+            if not skew:
+                raise ArtifactError(f"{source.config}: model.python: {error}") from error
             self._refuse_skew(source, contents, skew, str(error))
         packages = format_packages(environment, ("scikit-learn", "numpy"))
         made = f"made for {origin}: " if origin else ""
@@ -139,7 +141,9 @@ class ModelEnvironments:
         try:
             wanted = [name_requirements(contents, self.serving, own, exact) for exact in (True, False)]
         except UnknownPackage as error:
-            raise _CannotMake(f"which package has the module {error} is not known") from error
+            raise _CannotMake(
+                f"which package has the module {error} is not known: name it in model.requirements"
+            ) from error
         versions = [source.spec.python] if source.spec.python else sorted(self._pythons, key=_number, reverse=True)
         choices = [(lines, version) for lines in dict.fromkeys(wanted) for version in versions]
         locks = {choice: read_lock(source.folder, hash_request(*choice)) for choice in choices}
@@ -181,7 +185,7 @@ class ModelEnvironments:
         """Say what a pickle was made with, why it is not served so, and what can be done."""
         environment = source.environment or self.serving
         where = "the serving environment has" if environment.key is None else "model.requirements bring"
-        there = " and ".join(skew) or f"Python {environment.interpreter.version}"
+        there = " and ".join(skew)
         why = f"; no environment was made for it: {reason}" if reason else ""
         try:
             lines = ", ".join(

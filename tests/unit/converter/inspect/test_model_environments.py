@@ -214,6 +214,27 @@ def test_the_python_of_the_serving_environment_needs_no_other(tmp_path: Path, mo
     )
 
 
+def test_a_python_alone_has_an_environment_of_what_the_pickle_names(
+    tmp_path: Path, model: Callable[[str], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    build = EnvironmentStore.build
+
+    def note(store: Any, lines: Any, python: tuple[str, Path], lock: Any, say: Any) -> Any:
+        asked.append(python[0])
+        return build(store, lines, python, lock, say)
+
+    other = next(version for version in PYTHONS if version != OWN)
+    monkeypatch.setattr(model_environments, "find_pythons", lambda: {other: Path(sys.executable)})
+    monkeypatch.setattr(EnvironmentStore, "build", note)
+    facts = facts_of(tmp_path, model("1.3.2"), python=other)
+    assert packages_of(facts) == ("joblib==1.4", "numpy==1.26.4", "scikit-learn==1.3.2")
+    assert asked == [other]
+    assert refusal_of(tmp_path, b"cnot_known\nModel\n.", python=other) == (
+        f"{CONFIG}: model.python: which package has the module not_known is not known: name it in model.requirements"
+    )
+
+
 def test_a_named_serving_environment_is_what_pickles_are_compared_with(
     tmp_path: Path, model: Callable[[str], bytes]
 ) -> None:
