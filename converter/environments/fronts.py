@@ -25,7 +25,11 @@ WITHOUT_STRINGS = (
 
 def is_own_enough() -> bool:
     """Return whether fronts can run in schwift's own environment."""
-    return metadata.version("numpy").startswith("1.")
+    try:
+        return metadata.version("numpy").startswith("1.")
+    except metadata.PackageNotFoundError:
+        # Another environment would not help: schwift needs it too.
+        return True
 
 
 def find_fronts(settings: Settings) -> Path | None:

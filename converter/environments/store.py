@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from converter.environments.folder_lock import lock_folder
 from converter.environments.interpreter import examine_interpreter
 from converter.environments.lock_file import hash_lock, hash_request
@@ -66,6 +68,19 @@ class EnvironmentStore:
         noted = _read_lines(self.root / _INDEX / hash_request(lock or lines, python))
         keys = [hash_lock(lock, python), *noted] if lock else noted
         return next((key for key in keys if self.find(key) is not None), None)
+
+    def find_fitting(self, lines: Sequence[str], python: str) -> str | None:
+        """Return the key of a usable environment that has what these requirements name, whatever it was made for."""
+        wanted = [Requirement(line) for line in lines]
+        for key in sorted(path.name for path in self._folders()):
+            packages = dict(line.split("==", 1) for line in self.read_lock(key))
+            fits = all(
+                (version := packages.get(name_of(str(each)))) is not None and each.specifier.contains(version)
+                for each in wanted
+            )
+            if fits and _read_lines(self.root / key / "launch")[:1] == (python,) and self.find(key) is not None:
+                return key
+        return None
 
     def read_lock(self, key: str) -> tuple[str, ...]:
         """Return the packages of an environment, as `name==version`."""

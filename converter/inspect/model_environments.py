@@ -148,22 +148,29 @@ class ModelEnvironments:
         choices = [(lines, version) for lines in dict.fromkeys(wanted) for version in versions]
         locks = {choice: read_lock(source.folder, hash_request(*choice)) for choice in choices}
         locked = [choice for choice in choices if locks[choice]]
-        made = [choice for choice in choices if self._store.look_up(*choice, locks[choice])]
+        made = [c for c in choices if self._store.look_up(*c, locks[c]) or self._store.find_fitting(*c)]
         reason = ""
         for lines, version in locked or made or choices:
             try:
-                return self._make(source, lines, version)
+                return self._make(source, lines, version, fitting=True)
             except _CannotMake as error:
                 reason = str(error)
                 if not _lacks_wheels(error):
                     break
         raise _CannotMake(reason)
 
-    def _make(self, source: ModelSource, lines: tuple[str, ...], version: str) -> ModelEnvironment:
-        """Find an environment, or make it. Raises _CannotMake with the reason."""
+    def _make(
+        self, source: ModelSource, lines: tuple[str, ...], version: str, fitting: bool = False
+    ) -> ModelEnvironment:
+        """Find an environment, or make it. Raises _CannotMake with the reason.
+
+        With `fitting`, one that was made for other requirements does, unless there is a lock.
+        """
         request = hash_request(lines, version)
         lock = read_lock(source.folder, request)
         key = self._store.look_up(lines, version, lock)
+        if key is None and fitting and not lock:
+            key = self._store.find_fitting(lines, version)
         if key is None:
             if self._settings.environments == "off":
                 raise _CannotMake("it is not there, and SCHWIFT_ENVIRONMENTS=off makes none: set it to on")

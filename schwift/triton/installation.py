@@ -61,17 +61,15 @@ class Check:
 class Installation:
     """Where the parts of the embedded Triton are.
 
-    `stub` and `libpython` are for this interpreter; `libpython` is None if the loader finds it by itself. `stubs` has
-    the stub of each Python ("3.12"), and `libraries` is the folder of what the wheel's files are linked with.
+    `libpython` is this interpreter's, None if the loader finds it by itself. `stubs` has the stub of each Python
+    ("3.12").
     """
 
     server: Path
     python_backend: Path
-    stub: Path
     caches: Path
     libpython: Path | None
     stubs: Mapping[str, Path]
-    libraries: Path | None
 
 
 def say_on_stdout(text: str) -> None:
@@ -86,14 +84,13 @@ def locate(settings: Settings) -> Installation:
     """
     _glibc()
     engine = ensure_engine(settings, say_on_stdout)
+    _stub(engine)
     return Installation(
         server=engine.triton / "bin" / "tritonserver",
         python_backend=engine.triton / "backends" / "python",
-        stub=_stub(engine),
         caches=engine.triton / "caches",
         libpython=_libpython(),
         stubs=engine.stubs,
-        libraries=engine.libraries,
     )
 
 

@@ -50,7 +50,7 @@ def told(folder: Path, **settings: str) -> list[str]:
 
 
 def told_by_us(folder: Path, settings: Settings) -> list[str]:
-    wheel = Installation(folder / "tritonserver", folder, folder, folder, None, {}, None)
+    wheel = Installation(folder / "tritonserver", folder, folder, None, {})
     command = standalone_command(wheel, settings, folder, "0.0.0.0", standard_ports(settings), caching=True)
     return [option for option in command[1:] if not option.startswith(OF_THE_WHEEL)]
 

@@ -151,3 +151,12 @@ def test_a_folder_that_cannot_be_written_is_said_with_the_remedy(wheels: Path, t
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentProblem, match=r"cannot be written.*SCHWIFT_CACHE.*run --rm environments"):
         make(EnvironmentStore(tmp_path / "file" / "environments"), ["trees"])
+
+
+def test_one_that_fits_is_found_whatever_it_was_made_for(wheels: Path, store: EnvironmentStore) -> None:
+    assert store.find_fitting(["trees"], VERSION) is None
+    key, _, _ = make(store, ["trees"])
+    assert store.find_fitting(["leaves>=2", "numpy"], VERSION) == key
+    assert store.find_fitting(["leaves>=3"], VERSION) is None
+    assert store.find_fitting(["leaves>=2", "roots"], VERSION) is None
+    assert store.find_fitting(["trees"], "3.9") is None

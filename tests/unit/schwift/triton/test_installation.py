@@ -25,7 +25,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 VERSIONS = {
-    "numpy": "2.4.6", "scikit-learn": "1.9.1", "joblib": "1.6.0", "onnxruntime": "1.23.2", "numba": "0.68.1",
+    "numpy": "1.26.4", "scikit-learn": "1.9.1", "joblib": "1.6.0", "onnxruntime": "1.23.2", "numba": "0.68.1",
     "torch": "2.13.0",
 }  # fmt: skip
 
@@ -91,9 +91,8 @@ def test_parts_are_located(machine: Path, tmp_path: Path) -> None:
     triton = machine / "pytriton" / "tritonserver"
     assert found.server == triton / "bin" / "tritonserver"
     assert found.python_backend == triton / "backends" / "python"
-    assert (found.stub, found.stubs) == (stub_of(machine, PYTHON), {PYTHON: stub_of(machine, PYTHON)})
+    assert found.stubs == {PYTHON: stub_of(machine, PYTHON)}
     assert (found.caches, found.libpython) == (triton / "caches", tmp_path / "lib")
-    assert found.libraries == machine / "nvidia_pytriton.libs"
 
 
 def test_an_engine_that_is_not_there_yet_is_a_note(tmp_path: Path, machine: Path) -> None:
@@ -240,3 +239,21 @@ def test_nothing_is_started(machine: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("subprocess.Popen", _raise(AssertionError("a process was started")))
     monkeypatch.setattr(os, "posix_spawn", _raise(AssertionError("a process was started")))
     assert all(check.ok for check in examine(settings(tmp_path)))
+
+
+def test_where_fronts_run_is_said_if_numpy_is_2(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> tuple[str, bool]:
+        (check,) = (check for check in examine(settings(tmp_path)) if check.what == "fronts")
+        assert check.ok
+        return check.said, check.note
+
+    monkeypatch.setattr(metadata, "version", (VERSIONS | {"numpy": "2.4.6"}).__getitem__)
+    monkeypatch.setattr("converter.environments.fronts.find_pythons", lambda: {"3.12": Path("/usr/bin/python3.12")})
+    assert said() == (
+        "an environment with numpy 1 is made at the first serve, or by `schwift engine install`", True,
+    )  # fmt: skip
+    monkeypatch.setattr("converter.environments.fronts.find_pythons", lambda: {"3.13": Path("/usr/bin/python3.13")})
+    sentence, note = said()
+    assert note and "Python 3.10 to 3.12" in sentence and "endpoints: [predict]" in sentence
+    monkeypatch.setattr("converter.environments.fronts.find_fronts", lambda settings: tmp_path / "made")
+    assert said() == (f"run in {tmp_path / 'made'}", False)

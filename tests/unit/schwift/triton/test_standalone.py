@@ -36,11 +36,9 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     installation = Installation(
         tmp_path / "wheel" / "tritonserver",
         tmp_path / "wheel" / "python",
-        tmp_path / "wheel" / "stub",
         tmp_path / "wheel" / "caches",
         None,
-        {},
-        None,
+        {"3.11": tmp_path / "wheel" / "stub"},
     )
 
     def become(command: list[str], environment: Mapping[str, str], key: str) -> None:
@@ -85,7 +83,8 @@ def test_it_becomes_a_triton_without_models(found: Installation, tmp_path: Path,
     assert ("--cache-directory=" + str(found.caches) in command) is caching
     backends = Path(next(one for one in command if one.startswith("--backend-directory=")).partition("=")[2])
     assert sorted(path.name for path in backends.iterdir()) == ["onnxruntime", "python"]
-    assert (backends / "python" / "stub").resolve() == found.stub
+    (stub,) = (backends / "python" / "stubs").glob("*/triton_python_backend_stub")
+    assert (stub.parent.name, stub.resolve()) == ("3.11", found.stubs["3.11"])
     assert became.value.environment["OMP_NUM_THREADS"] == "1"
 
 
