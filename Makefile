@@ -17,6 +17,7 @@
 # make bench-overload  what becomes of requests when five times as many come as are answered (2 minutes)
 # make bench-abuse   what good requests see beside 16 abusive connections, and what those leave behind (4 minutes)
 # make bench-pair BEFORE=main   is this version slower than a commit? (needs wrk, takes 25 minutes; docs/performance.md)
+# make bench-environments BEFORE=main   what environments cost to make, in memory, and at a start (needs PyPI, 8 minutes)
 # make fuzz    generated requests, bodies and heads, sent and decoded by the ten thousand (15 minutes)
 # make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
 # make clean   remove what the above made
@@ -40,7 +41,7 @@ SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
 .PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability test-environments check images
-.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair fuzz chaos clean venv
+.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -125,6 +126,9 @@ bench-pair: venv
 	@test -n "$(BEFORE)" || { echo "error: name the commit to compare with: make bench-pair BEFORE=main"; exit 2; }
 	$(BIN)/python -m tests.bench.pair $(BEFORE) --bar $(BAR) --settings '$(AFTER_SETTINGS)' \
 		$(if $(AFTER_HEADER),--header '$(AFTER_HEADER)') $(PAIR_OPTIONS)
+
+bench-environments: venv
+	$(BIN)/python -m tests.bench.environments $(if $(BEFORE),--before $(BEFORE))
 
 fuzz: venv
 	$(BIN)/python -m tests.fuzz

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -33,8 +34,8 @@ def memory(folder: Path, results: Results) -> None:
                     answer = server.post(endpoint, name, [models.row()])
                     if answer.status_code != 200:
                         raise SystemExit(f"error: {name}: {answer.text}")
-        costs = {pid: _pss_mb(pid) for pid in _tree(server.process.pid)}
-        rows = [[_what(pid), f"{cost:.1f}"] for pid, cost in sorted(costs.items(), key=lambda item: -item[1])]
+        costs = {pid: pss_mb(pid) for pid in tree(server.process.pid)}
+        rows = [[what(pid), f"{cost:.1f}"] for pid, cost in sorted(costs.items(), key=lambda item: -item[1])]
     total = sum(costs.values())
     results.table("Memory, three models", ("process", "PSS MB"), [*rows, ["all", f"{total:.1f}"]])
     results.bars.append(Bar("PSS MB of the whole tree, three models", total, _MEMORY_MB, False))
@@ -43,18 +44,19 @@ def memory(folder: Path, results: Results) -> None:
 
 def cold_start(folder: Path, rounds: int, results: Results) -> None:
     """From `schwift serve` to the first 200, with the six examples, nothing built before."""
-    seconds = [_start(folder / str(i)) for i in range(rounds)]
+    seconds = [start(folder / str(i)) for i in range(rounds)]
     shown = ", ".join(f"{value:.1f}" for value in seconds)
     results.table("Cold start, six models", ("rounds, s", "median"), [[shown, f"{median(seconds):.1f}"]])
     results.bars.append(Bar("cold start to the first 200, s", median(seconds), _COLD_START_SECONDS, False))
     results.raw["cold_start_seconds"] = seconds
 
 
-def _start(folder: Path) -> float:
+def start(folder: Path, python: str = sys.executable) -> float:
+    """Start the six examples, with nothing built before, until each answers; the seconds that it took."""
     copy = folder / "models"
     shutil.copytree(ROOT / "models", copy, ignore=shutil.ignore_patterns("__pycache__"))
     started = time.monotonic()
-    process, log = launch(copy, folder)
+    process, log = launch(copy, folder, python=python)
     try:
         while True:
             if process.poll() is not None or time.monotonic() > started + 120:
@@ -77,7 +79,7 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _tree(root: int) -> list[int]:
+def tree(root: int) -> list[int]:
     """The process and all that descend from it."""
     parents = {}
     for path in Path("/proc").iterdir():
@@ -92,12 +94,12 @@ def _tree(root: int) -> list[int]:
     return found
 
 
-def _pss_mb(pid: int) -> float:
+def pss_mb(pid: int) -> float:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(re.search(r"^Pss:\s+(\d+)", text, re.MULTILINE)[1]) / 1024  # type: ignore[index]  # always there
 
 
-def _what(pid: int) -> str:
+def what(pid: int) -> str:
     """A process in words."""
     words = [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
     command = " ".join(words)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tests.support.servers.server import ROOT
 
+# No tomllib, which Python 3.10 has not.
+_DEPENDENCIES = re.compile(r"^dependencies = \[\n(.*?)^\]", re.MULTILINE | re.DOTALL)
+_NAMED = re.compile(r'^  "([A-Za-z0-9._-]+)', re.MULTILINE)
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 
 
@@ -47,8 +50,11 @@ def interpreter(tree: Path, folder: Path) -> str:
 
 
 def _differs(tree: Path) -> bool:
-    """Whether a package that is installed here is pinned otherwise there."""
+    """Whether a package that is installed here is pinned otherwise there, or one that it needs is not here."""
     pins = dict(_PIN.findall((tree / "constraints.txt").read_text(encoding="utf-8")))
+    needed = _DEPENDENCIES.search((tree / "pyproject.toml").read_text(encoding="utf-8"))
+    if needed is None or not all(map(_is_here, _NAMED.findall(needed[1]))):
+        return True
     for name, version in pins.items():
         try:
             # Less what an index adds, as in 2.13.0+cpu.
@@ -57,6 +63,14 @@ def _differs(tree: Path) -> bool:
         except metadata.PackageNotFoundError:
             continue
     return False
+
+
+def _is_here(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _run(command: list[str]) -> bytes:
