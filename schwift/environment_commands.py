@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from converter.build import print_progress
+from converter.environments.environment_store import EnvironmentStore, StoredEnvironment
 from converter.environments.fronts import find_fronts
 from converter.environments.model_environment import list_used_keys
-from converter.environments.store import EnvironmentStore, StoredEnvironment
 from converter.errors import ConfigError
 from converter.inspect.discover import discover
 from converter.inspect.inspector import inspect_all

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import find_pythons
 from converter.environments.pip_install import PipFailed
-from converter.environments.store import EnvironmentStore
 from converter.errors import ConfigError
 from converter.schema.settings import Settings
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import examine_interpreter, find_pythons
 from converter.environments.lock_file import hash_request, read_lock, write_lock
 from converter.environments.model_environment import ModelEnvironment, find_serving_environment, format_packages
 from converter.environments.pip_install import PipFailed
 from converter.environments.requirement_lines import read_requirements
-from converter.environments.store import EnvironmentStore
 from converter.errors import ArtifactError, ConfigError, EnvironmentProblem
 from converter.inspect.discover import ModelSource
 from converter.inspect.pickle_reader import Contents

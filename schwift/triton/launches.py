@@ -8,9 +8,9 @@ from importlib import util
 from pathlib import Path
 
 from converter.environments import fronts
+from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import Interpreter, examine_interpreter
 from converter.environments.model_environment import find_serving_environment
-from converter.environments.store import EnvironmentStore
 from converter.schema.settings import Settings
 from schwift.triton.installation import Installation
 from schwift.triton.launcher import Launch, Launches

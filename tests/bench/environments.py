@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from converter.environments.engine import ensure_engine
+from converter.environments.environment_store import EnvironmentStore
 from converter.environments.fronts import ensure_fronts
 from converter.environments.interpreter import find_pythons
-from converter.environments.store import EnvironmentStore
 from converter.schema.settings import load_settings
 from tests.bench import footprint
 from tests.bench.rig import another_version

@@ -69,7 +69,7 @@ def test_schwifts_own_environment_has_numpy_2(house: House) -> None:
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_predict_answers_as_the_original(house: House, name: str) -> None:
+def test_R30_predict_answers_as_the_original(house: House, name: str) -> None:
     model = house.models[name]
     response = house.server.post("predict", name, model.features)
     assert response.status_code == 200, response.text

@@ -34,7 +34,7 @@ SLOW_FILES = (
     "tests/unit/converter/environments/test_interpreter.py",
     "tests/unit/converter/environments/test_model_environment.py",
     "tests/unit/converter/environments/test_pip_install.py",
-    "tests/unit/converter/environments/test_store.py",
+    "tests/unit/converter/environments/test_environment_store.py",
     "tests/unit/converter/inspect/test_inspector.py",
     "tests/unit/converter/inspect/test_model_environments.py",
     "tests/unit/converter/inspect/test_model_files.py",

@@ -78,5 +78,6 @@ def test_another_model_is_called_so_too() -> None:
 
 def test_a_front_refuses_strings_which_would_end_its_process(tmp_path: Path) -> None:
     assert run(_FRONT, str(tmp_path)) == (
-        "[schwift:load_error] strings of clients need numpy 1.26 where fronts run: install numpy<2 there"
+        "[schwift:load_error] strings of Triton's own clients need numpy 1 where fronts run: "
+        "`schwift doctor` says how to have it"
     )

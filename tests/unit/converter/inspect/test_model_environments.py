@@ -13,9 +13,9 @@ import pytest
 import sklearn.base
 from sklearn.linear_model import LogisticRegression
 
+from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import own_interpreter
 from converter.environments.pip_install import PipFailed
-from converter.environments.store import EnvironmentStore
 from converter.errors import ArtifactError, ConfigError, MissingLibrary
 from converter.inspect import model_environments
 from converter.inspect.inspector import ModelFacts
@@ -137,7 +137,7 @@ def test_the_newest_python_that_has_wheels_is_taken(
     assert tried == [PYTHONS[-1]]
 
 
-def test_what_cannot_be_made_is_refused_with_three_ways_out(
+def test_R30_what_cannot_be_made_is_refused_with_three_ways_out(
     tmp_path: Path, model: Callable[[str], bytes], wheels: Path
 ) -> None:
     here = own_interpreter().packages["scikit-learn"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import own_interpreter
-from converter.environments.store import EnvironmentStore
 from converter.errors import EnvironmentProblem
 from tests.support.models.wheels import add_wheel, ask_folder
 
@@ -102,7 +102,7 @@ def test_a_build_that_was_killed_leaves_nothing_that_looks_whole(
     wheels: Path, store: EnvironmentStore, tmp_path: Path
 ) -> None:
     program = (
-        "import sys; from pathlib import Path; from converter.environments.store import EnvironmentStore\n"
+        "import sys; from pathlib import Path; from converter.environments.environment_store import EnvironmentStore\n"
         "EnvironmentStore(Path(sys.argv[1])).build(['trees'], (sys.argv[2], Path(sys.executable)), (), print)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(store.root), VERSION]) as killed:
