@@ -21,6 +21,7 @@ from converter.inspect.discover import ModelSource
 SECONDS = 120.0
 _BYTES_A_SECOND = 20 * 1024 * 1024
 _MOST_ANSWER = 16 * 1024 * 1024
+_FIXED = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 
 # What a worker says: `facts`, `problems`, `missing` or `memory`; or, of its end, `ended` with its code or `seconds`.
 Answer = dict[str, Any]
@@ -81,7 +82,8 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             # One thread each: every one reserves memory. TorchScript writes constants in the order of a set.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
+            # ONNX Runtime from 1.30 on tells its maker of its use, unless it is told not to.
+            env={"ORT_DISABLE_TELEMETRY": "1", **os.environ, **_FIXED},
             start_new_session=True,
         )
         return self._process

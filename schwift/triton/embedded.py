@@ -247,5 +247,7 @@ def lay_out_backends(found: Installation, target: Path, launches: Launches) -> N
 
 def environment_for_triton() -> dict[str, str]:
     """Return our environment for Triton; what a stub needs beyond it, the launcher sets."""
+    # ONNX Runtime from 1.30 on tells its maker of its use, unless it is told not to.
+    unless_set = {"PATH": os.defpath, "ORT_DISABLE_TELEMETRY": "1"}
     # The fronts need no threads; a model's runtime sets its own number.
-    return {"PATH": os.defpath, **os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return {**unless_set, **os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

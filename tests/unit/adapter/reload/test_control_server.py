@@ -43,7 +43,9 @@ class Place:
         self.builds = self.folder / ".repo.builds"
         self.link = self.folder / "repo"
         self.socket = self.folder / ".repo.sock"
-        self.folders = Folders(models=root / "models", repository=self.link)
+        self.folders = Folders(
+            models=root / "models", repository=self.link, model_env=root / "venv", cache=root / "cache"
+        )
         for name, manifest in (("000001", OLD), ("000002", NEXT)):
             self.write(name, manifest)
         self.link.symlink_to(".repo.builds/000001")
@@ -144,6 +146,7 @@ def test_reload_follows_the_servers_folders_and_its_own_options(tmp_path: Path) 
         mine = load_settings(None, control_socket=place.socket)
         followed = await asyncio.to_thread(follow_server, mine)
         assert (followed.model_directory, followed.repository) == (place.folders.models, place.link)
+        assert (followed.model_env, followed.cache) == (place.folders.model_env, place.folders.cache)
         assert followed.control_path == place.socket
         followed = await asyncio.to_thread(follow_server, mine, tmp_path / "mine", tmp_path / "other")
         assert (followed.model_directory, followed.repository) == (tmp_path / "mine", tmp_path / "other")
