@@ -74,7 +74,7 @@ test-observability: venv
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) 2 tests/observability
 
 test-environments: venv
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) 2 tests/environments
+	$(BIN)/python -m pytest tests/environments
 
 check: venv
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from converter.repository.runtime_files import find_entry_point, list_runtime_fi
 from converter.repository.tensors import Tensors, resolve
 from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry
 from converter.schema.settings import Settings
-from converter.schema.wire import ENVIRONMENT_FILE, WAKE_KEY_FILE
+from converter.schema.wire import ENVIRONMENT_FILE, OWN_ENVIRONMENT, WAKE_KEY_FILE
 
 # The place of a Python model's folder inside its version folder: the root of `import models.x.y`.
 _SOURCE = "source"
@@ -141,7 +141,10 @@ def _list_direct_files(direct: TritonModel, source: ModelSource, facts: ModelFac
     if direct.backend != "onnxruntime":
         files = {"model.py": find_entry_point("model"), **list_runtime_files()}
         prefix = f"{_SOURCE}/{facts.package}/{source.folder.name}/"
-        if facts.environment is not None and facts.environment.key is not None:
+        if source.spec.backend == "onnx":
+            # As other graphs do, it runs in the ONNX Runtime that read it.
+            files[ENVIRONMENT_FILE] = f"{OWN_ENVIRONMENT}\n".encode()
+        elif facts.environment is not None and facts.environment.key is not None:
             files[ENVIRONMENT_FILE] = facts.environment.to_file()
     # External data lies beside a graph, so there the folder is the version folder.
     files |= {f"{prefix}{name}": source.path_of(name) for name in source.files}

@@ -28,6 +28,8 @@ LENGTHS_SUFFIX = ".lengths"
 ENVIRONMENT_FILE = "environment"
 ENVIRONMENT_VARIABLE = "SCHWIFT_ENVIRONMENT"
 MISSING_ENVIRONMENT = "missing"
+# In the place of a key: schwift's own environment, whatever the others run in.
+OWN_ENVIRONMENT = "schwift"
 
 # A Triton model's name has at most 255 bytes, as a folder.
 MOST_ORDER_BYTES = 512

@@ -13,7 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from converter.schema.wire import ENVIRONMENT_FILE, ENVIRONMENT_VARIABLE, MISSING_ENVIRONMENT, WAKE_KEY_FILE
+from converter.schema.wire import (
+    ENVIRONMENT_FILE,
+    ENVIRONMENT_VARIABLE,
+    MISSING_ENVIRONMENT,
+    OWN_ENVIRONMENT,
+    WAKE_KEY_FILE,
+)
 
 STUB = "triton_python_backend_stub"
 _SCRIPT = """#!/bin/sh
@@ -23,7 +29,7 @@ here={here}
 kind=models
 if [ -f "$folder/{environment}" ]; then kind=own
 elif [ -f "$folder/{wake_key}" ]; then kind=fronts
-elif [ "$folder" = {onnx} ]; then kind=onnx
+elif [ "$folder" = {onnx} ]; then kind=usual
 fi
 
 # Set what the stub of an environment needs; false where that is not there, or does not start.
@@ -43,7 +49,10 @@ prepare() {{
 launch=$here/launch/$kind
 if [ $kind = own ]; then
   read -r {variable} <"$folder/{environment}"
-  launch={store}/${variable}/launch
+  case ${variable} in
+    {own}) launch=$here/launch/usual ;;
+    *) launch={store}/${variable}/launch ;;
+  esac
 fi
 if ! prepare "$launch" 2>/dev/null; then
   {variable}={missing}
@@ -75,14 +84,13 @@ class Launch:
 class Launches:
     """Where processes run if their model has no environment of its own.
 
-    `usual` is schwift's own environment, `models` that of the models, `fronts` one whose numpy can read strings, `onnx`
-    one with ONNX Runtime. `store` has the environments of single models.
+    `usual` is schwift's own environment, where ONNX graphs run, `models` that of the models, `fronts` one whose numpy
+    can read strings. `store` has the environments of single models.
     """
 
     usual: Launch
     models: Launch
     fronts: Launch
-    onnx: Launch
     store: Path
 
 
@@ -93,7 +101,7 @@ def write_launcher(folder: Path, stubs: Mapping[str, Path], launches: Launches, 
         link.parent.mkdir(parents=True)
         link.symlink_to(stub)
     (folder / "launch").mkdir()
-    for kind in ("usual", "models", "fronts", "onnx"):
+    for kind in ("usual", "models", "fronts"):
         launch: Launch = getattr(launches, kind)
         (folder / "launch" / kind).write_text(launch.to_text(), encoding="utf-8")
     script = _SCRIPT.format(
@@ -105,6 +113,7 @@ def write_launcher(folder: Path, stubs: Mapping[str, Path], launches: Launches, 
         variable=ENVIRONMENT_VARIABLE,
         store=shlex.quote(str(launches.store)),
         missing=MISSING_ENVIRONMENT,
+        own=OWN_ENVIRONMENT,
         keep_foreign=_KEEP_FOREIGN if launches.models != launches.usual else "",
     )
     launcher = folder / STUB

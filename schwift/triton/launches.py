@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib import util
 from pathlib import Path
 
 from converter.environments import fronts
@@ -17,7 +16,7 @@ from schwift.triton.launcher import Launch, Launches
 
 
 def choose_launches(settings: Settings, found: Installation, say: Callable[[str], None]) -> Launches:
-    """Choose where models, fronts and ONNX graphs run; an environment for fronts is made if they need one.
+    """Choose where models and fronts run; an environment for fronts is made if they need one.
 
     Raises EnvironmentProblem if the one that SCHWIFT_MODEL_ENV or `--env` names cannot run models.
     """
@@ -28,7 +27,6 @@ def choose_launches(settings: Settings, found: Installation, say: Callable[[str]
         usual,
         models,
         fronts=usual if prefix is None else _launch(examine_interpreter(prefix)),
-        onnx=usual if util.find_spec("onnxruntime") else models,
         store=EnvironmentStore(settings.cache_directory / "environments").root,
     )
 

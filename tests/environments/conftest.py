@@ -10,6 +10,7 @@ import pytest
 from converter.environments.engine import find_engine
 from converter.schema.settings import load_settings
 from tests.environments import venvs
+from tests.environments.trained import train
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,12 +28,19 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="session")
-def today_311(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's environment of today: the newest scikit-learn and numpy on Python 3.11."""
-    return venvs.make_venv("3.11", tmp_path_factory.mktemp("today") / "py311", "scikit-learn")
+def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's environment of today: the newest scikit-learn and numpy on Python 3.13."""
+    return venvs.make_venv("3.13", tmp_path_factory.mktemp("today") / "venv", "scikit-learn")
 
 
 @pytest.fixture(scope="session")
-def today_313(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same on Python 3.13."""
-    return venvs.make_venv("3.13", tmp_path_factory.mktemp("today") / "py313", "scikit-learn")
+def trained_today(today: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What was trained there."""
+    return train(today, tmp_path_factory.mktemp("today") / "trained")
+
+
+@pytest.fixture(scope="session")
+def trained_long_ago(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What was trained with scikit-learn 1.3 on Python 3.10."""
+    folder = tmp_path_factory.mktemp("long_ago")
+    return train(venvs.make_venv("3.10", folder / "venv", "scikit-learn==1.3.2"), folder / "trained")

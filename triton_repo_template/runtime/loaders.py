@@ -22,6 +22,7 @@ ENVIRONMENT_FILE = "environment"
 # What the launcher of the process says that it runs in.
 ENVIRONMENT_VARIABLE = "SCHWIFT_ENVIRONMENT"
 MISSING_ENVIRONMENT = "missing"
+OWN_ENVIRONMENT = "schwift"
 
 
 def check_environment(version_folder: Path) -> None:
@@ -32,7 +33,8 @@ def check_environment(version_folder: Path) -> None:
     file = version_folder / ENVIRONMENT_FILE
     here = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if file.exists():
-        if here != file.read_text(encoding="utf-8").partition("\n")[0]:
+        key = file.read_text(encoding="utf-8").partition("\n")[0]
+        if key not in (here, OWN_ENVIRONMENT):
             raise LoadError(
                 "the model needs an environment of its own, which is not here: `schwift env build` makes it, but not "
                 "for NVIDIA's image, which runs its own Python only"

@@ -202,6 +202,16 @@ def test_a_model_with_an_environment_loads_in_no_other(
         predictor(tmp_path, kind="joblib", model_file="m.joblib")
 
 
+def test_a_model_of_schwifts_own_environment_loads_wherever_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a graph with strings does, in NVIDIA's image too, which tells nothing of environments."""
+    joblib.dump(classifier(), tmp_path / "m.joblib")
+    write(tmp_path / "environment", "schwift\n")
+    monkeypatch.delenv("SCHWIFT_ENVIRONMENT", raising=False)
+    assert predictor(tmp_path, kind="joblib", model_file="m.joblib")({"x": X}).tolist() == [0, 0, 1, 1]
+
+
 def test_a_model_without_one_does_not_load_where_that_for_all_models_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,5 +33,5 @@ def test_names_of_packed_strings() -> None:
 
 
 def test_how_a_process_knows_its_environment() -> None:
-    runtimes = (loaders.ENVIRONMENT_FILE, loaders.ENVIRONMENT_VARIABLE, loaders.MISSING_ENVIRONMENT)
-    assert runtimes == (wire.ENVIRONMENT_FILE, wire.ENVIRONMENT_VARIABLE, wire.MISSING_ENVIRONMENT)
+    for name in ("ENVIRONMENT_FILE", "ENVIRONMENT_VARIABLE", "MISSING_ENVIRONMENT", "OWN_ENVIRONMENT"):
+        assert getattr(loaders, name) == getattr(wire, name)

@@ -59,12 +59,11 @@ class Ground:
     def write(self, models: Launch | None = None) -> None:
         usual = Launch("3.11", self.environment("usual"), None)
         fronts = Launch("3.12", self.environment("fronts"), self.root / "lib312")
-        onnx = Launch("3.10", self.environment("onnx"), None)
         (self.backends / "python").mkdir(parents=True)
         write_launcher(
             self.backends / "python",
             self.stubs,
-            Launches(usual, models or usual, fronts, onnx, self.store),
+            Launches(usual, models or usual, fronts, self.store),
             self.backends / "onnxruntime",
         )
 
@@ -114,12 +113,16 @@ def test_models_run_in_the_users_environment_and_write_nothing_there(ground: Gro
     assert (started.libraries, started.keeps_files) == (f"{ground.root}/lib313:/others", True)
 
 
-def test_a_front_and_an_onnx_graph_have_their_own(ground: Ground) -> None:
+def test_a_front_has_its_own_and_graphs_run_in_the_usual_one(ground: Ground) -> None:
     ground.write(Launch("3.13", ground.environment("users"), None))
     front = ground.start(ground.version_folder(wake_key="x"))
     assert (front.python, front.libraries, front.keeps_files) == ("3.12", f"{ground.root}/lib312", False)
     (ground.backends / "onnxruntime").mkdir()
-    assert ground.start(ground.backends / "onnxruntime").python == "3.10"
+    assert ground.start(ground.backends / "onnxruntime").python == "3.11"
+    (front_folder := ground.root / "repo" / "m_direct" / "1" / "wake_key").unlink()
+    (front_folder.parent / "environment").write_text("schwift\n")
+    graph = ground.start(front_folder.parent)
+    assert (graph.python, graph.environment, graph.keeps_files) == ("3.11", "schwift", False)
 
 
 def test_a_model_with_an_environment_runs_there(ground: Ground) -> None:

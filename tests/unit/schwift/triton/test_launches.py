@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import util
 from pathlib import Path
 
 import pytest
@@ -27,25 +26,19 @@ def choose(settings: Settings) -> Launches:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of a machine whose own environment has numpy 1 and ONNX Runtime."""
+    """Settings of a machine whose own environment has numpy 1."""
     monkeypatch.setattr(fronts, "is_own_enough", lambda: True)
-    monkeypatch.setattr(util, "find_spec", lambda name: name == "onnxruntime")
     return load_settings(env_file=None, cache=tmp_path)
 
 
 def test_everything_runs_in_our_own_environment(settings: Settings, tmp_path: Path) -> None:
-    assert choose(settings) == Launches(USUAL, USUAL, USUAL, USUAL, tmp_path / "environments")
+    assert choose(settings) == Launches(USUAL, USUAL, USUAL, tmp_path / "environments")
 
 
-def test_models_run_in_the_one_that_is_named_and_graphs_where_their_library_is(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    named = settings.model_copy(update={"model_env": Path(sys.prefix)})
+def test_models_run_in_the_one_that_is_named(settings: Settings) -> None:
+    chosen = choose(settings.model_copy(update={"model_env": Path(sys.prefix)}))
     users = Launch(OWN.version, Path(sys.prefix), OWN.libpython)
-    chosen = choose(named)
-    assert (chosen.usual, chosen.models, chosen.onnx) == (USUAL, users, USUAL)
-    monkeypatch.setattr(util, "find_spec", lambda name: None)
-    assert choose(named).onnx == users
+    assert (chosen.usual, chosen.models, chosen.fronts) == (USUAL, users, USUAL)
 
 
 def test_a_folder_that_is_no_environment_is_refused(settings: Settings, tmp_path: Path) -> None:
