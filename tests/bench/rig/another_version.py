@@ -9,12 +9,14 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from tests.support.servers.server import ROOT
 
 # No tomllib, which Python 3.10 has not.
 _DEPENDENCIES = re.compile(r"^dependencies = \[\n(.*?)^\]", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r'^  "([A-Za-z0-9._-]+)', re.MULTILINE)
-_PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
+_PIN = re.compile(r"^[A-Za-z0-9._-]+==.*$", re.MULTILINE)
 
 
 def check_out(commit: str, folder: Path) -> tuple[Path, str]:
@@ -40,7 +42,8 @@ def interpreter(tree: Path, folder: Path) -> str:
     python = folder / "bin" / "python"
     if _differs(tree):
         pinned = ["-c", str(tree / "constraints.txt")]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *pinned, "-e", str(tree)], check=True)
+        # Before there was `all`, everything in it was always installed.
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *pinned, "-e", f"{tree}[all]"], check=True)
         return str(python)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     # What is on a path that a .pth file names is found, but no .pth file there is read: not that of this very project.
@@ -51,18 +54,15 @@ def interpreter(tree: Path, folder: Path) -> str:
 
 def _differs(tree: Path) -> bool:
     """Whether a package that is installed here is pinned otherwise there, or one that it needs is not here."""
-    pins = dict(_PIN.findall((tree / "constraints.txt").read_text(encoding="utf-8")))
+    pins = map(Requirement, _PIN.findall((tree / "constraints.txt").read_text(encoding="utf-8")))
     needed = _DEPENDENCIES.search((tree / "pyproject.toml").read_text(encoding="utf-8"))
     if needed is None or not all(map(_is_here, _NAMED.findall(needed[1]))):
         return True
-    for name, version in pins.items():
-        try:
-            # Less what an index adds, as in 2.13.0+cpu.
-            if metadata.version(name).partition("+")[0] != version:
-                return True
-        except metadata.PackageNotFoundError:
-            continue
-    return False
+    return any(
+        _is_here(pin.name) and not pin.specifier.contains(metadata.version(pin.name))
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate()
+    )
 
 
 def _is_here(distribution: str) -> bool:
