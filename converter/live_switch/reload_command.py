@@ -29,7 +29,8 @@ def follow_server(settings: Settings, models: Path | None = None, repository: Pa
             "control_socket": settings.control_path,
             "model_directory": models or served.models or settings.model_directory,
             "repository": repository or served.repository or settings.repository,
-            "model_env": served.model_env or settings.model_env,
+            # Where the server says nothing of its folders, its environment is known here alone.
+            "model_env": served.model_env if served.models else settings.model_env,
             "cache": served.cache or settings.cache,
         }
     )

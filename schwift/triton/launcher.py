@@ -26,15 +26,15 @@ _SCRIPT = """#!/bin/sh
 # Triton's arguments: the model's entry point, in the folder of its version, and more that only the stub knows.
 folder=${{1%/*}}
 here={here}
-kind=models
+kind={models}
 if [ -f "$folder/{environment}" ]; then kind=own
-elif [ -f "$folder/{wake_key}" ]; then kind=fronts
+elif [ -f "$folder/{wake_key}" ]; then kind={fronts}
 elif [ "$folder" = {onnx} ]; then kind=usual
 fi
 
 # Set what the stub of an environment needs; false where that is not there, or does not start.
 prepare() {{
-  {{ read -r python; read -r prefix; read -r libraries; }} <"$1" || return 1
+  {{ IFS= read -r python; IFS= read -r prefix; IFS= read -r libraries; }} <"$1" || return 1
   stub=$here/stubs/$python/{stub}
   path=$prefix/bin:$PATH
   # No empty part: that would be the current folder.
@@ -50,21 +50,26 @@ launch=$here/launch/$kind
 if [ $kind = own ]; then
   read -r {variable} <"$folder/{environment}"
   case ${variable} in
-    {own}) launch=$here/launch/usual ;;
+    {own}) kind=usual launch=$here/launch/usual ;;
+    *[!0-9a-f]*) launch= ;;
     *) launch={store}/${variable}/launch ;;
   esac
 fi
 if ! prepare "$launch" 2>/dev/null; then
-  {variable}={missing}
+  {variable}={missing} kind=usual
   prepare "$here/launch/usual"
 fi
 export {variable}
 export PATH=$path LD_LIBRARY_PATH=$libraries
-{keep_foreign}
+if [ $kind != usual ]; then
+  # Its Python is to see what the build saw of it.
+  unset PYTHONPATH PYTHONHOME
+  export PYTHONNOUSERSITE=1
+fi
+# Nothing is written into an environment that is not ours.
+[ $kind != models ] || export PYTHONDONTWRITEBYTECODE=1
 exec "$stub" "$@"
 """
-# Nothing is written into an environment that is not ours.
-_KEEP_FOREIGN = "[ $kind = models ] && export PYTHONDONTWRITEBYTECODE=1"
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,17 @@ def write_launcher(folder: Path, stubs: Mapping[str, Path], launches: Launches, 
         onnx=shlex.quote(str(onnx_backend)),
         stub=STUB,
         variable=ENVIRONMENT_VARIABLE,
+        models=_name(launches, "models"),
+        fronts=_name(launches, "fronts"),
         store=shlex.quote(str(launches.store)),
         missing=MISSING_ENVIRONMENT,
         own=OWN_ENVIRONMENT,
-        keep_foreign=_KEEP_FOREIGN if launches.models != launches.usual else "",
     )
     launcher = folder / STUB
     launcher.write_text(script, encoding="utf-8")
     launcher.chmod(0o755)
+
+
+def _name(launches: Launches, kind: str) -> str:
+    """Name what is like the usual one so."""
+    return "usual" if getattr(launches, kind) == launches.usual else kind

@@ -19,7 +19,6 @@ from .batch import Arrays, call_each, rows_of
 from .config import ModelConfig
 from .conform import conform, decode_inputs
 from .errors import BadModelOutput, LoadError
-from .loaders import check_environment
 from .threads import available_cores
 
 # A call that is shorter is over before a second thread has woken, whose core another process can use.
@@ -36,7 +35,6 @@ class TritonPythonModel:
         """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
         self._config = ModelConfig.parse(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
-        check_environment(folder)
         path = folder / (self._config.default_model_filename or "model.onnx")
         intra, inter = (
             min(available_cores(), int(self._config.parameters.get(name, "1")))

@@ -20,6 +20,7 @@ echo "$PATH"
 echo "$LD_LIBRARY_PATH"
 echo "$SCHWIFT_ENVIRONMENT"
 echo "${PYTHONDONTWRITEBYTECODE-unset}"
+echo "${PYTHONPATH-unset} ${PYTHONNOUSERSITE-unset}"
 """
 
 
@@ -33,6 +34,7 @@ class Started:
     libraries: str
     environment: str
     keeps_files: bool
+    sees_only_its_own: bool
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,19 @@ class Ground:
         (self.store / key / "launch").write_text(launch.to_text(), encoding="utf-8")
 
     def start(self, folder: Path, libraries: str = "") -> Started:
-        environment = {"PATH": os.defpath, **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
+        environment = {
+            "PATH": os.defpath,
+            "PYTHONPATH": "/more",
+            **({"LD_LIBRARY_PATH": libraries} if libraries else {}),
+        }
         command = [str(self.backends / "python" / STUB), f"{folder}/model.py", "region"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
-        stub, arguments, path, found, key, keeps = done.stdout.splitlines()
+        stub, arguments, path, found, key, keeps, sees = done.stdout.splitlines()
         assert arguments == f"{folder}/model.py region"
-        return Started(Path(stub).parent.name, arguments, path.split(":")[0], found, key, keeps == "1")
+        assert sees in ("unset 1", "/more unset")
+        return Started(
+            Path(stub).parent.name, arguments, path.split(":")[0], found, key, keeps == "1", sees == "unset 1"
+        )
 
 
 @pytest.fixture
@@ -104,6 +113,7 @@ def test_a_model_without_an_environment_runs_in_the_usual_one(ground: Ground) ->
     started = ground.start(ground.version_folder())
     assert (started.python, started.prefix) == ("3.11", f"{ground.root}/usual/bin")
     assert (started.libraries, started.environment, started.keeps_files) == ("", "", False)
+    assert not started.sees_only_its_own
 
 
 def test_models_run_in_the_users_environment_and_write_nothing_there(ground: Ground) -> None:
@@ -111,6 +121,7 @@ def test_models_run_in_the_users_environment_and_write_nothing_there(ground: Gro
     started = ground.start(ground.version_folder(), libraries="/others")
     assert (started.python, started.prefix) == ("3.13", f"{ground.root}/the user's/bin")
     assert (started.libraries, started.keeps_files) == (f"{ground.root}/lib313:/others", True)
+    assert started.sees_only_its_own
 
 
 def test_a_front_has_its_own_and_graphs_run_in_the_usual_one(ground: Ground) -> None:
@@ -130,7 +141,7 @@ def test_a_model_with_an_environment_runs_there(ground: Ground) -> None:
     ground.keep("0a1b", Launch("3.13", ground.environment("made"), None))
     started = ground.start(ground.version_folder(environment="0a1b\nnumpy==2.4\n"), libraries="/others")
     assert (started.python, started.prefix, started.environment) == ("3.13", f"{ground.root}/made/bin", "0a1b")
-    assert (started.libraries, started.keeps_files) == ("/others", False)
+    assert (started.libraries, started.keeps_files, started.sees_only_its_own) == ("/others", False, True)
 
 
 @pytest.mark.parametrize("fault", ["not there", "no python", "no stub", "stub cannot start"])
@@ -145,3 +156,12 @@ def test_a_missing_environment_is_told_to_the_usual_stub(ground: Ground, fault: 
         ground.keep("0a1b", Launch("3.13", prefix, None))
     started = ground.start(ground.version_folder(environment="0a1b\n"))
     assert (started.python, started.prefix, started.environment) == ("3.11", f"{ground.root}/usual/bin", "missing")
+
+
+@pytest.mark.parametrize("key", ["../outside", "0a1b/../../outside", "0A1B", ""])
+def test_a_key_that_is_none_leads_nowhere(ground: Ground, key: str) -> None:
+    ground.write()
+    (ground.root / "outside").mkdir()
+    (ground.root / "outside" / "launch").write_text(Launch("3.13", ground.environment("made"), None).to_text())
+    ground.keep("0a1b", Launch("3.13", ground.root / "made", None))
+    assert ground.start(ground.version_folder(environment=f"{key}\n")).environment == "missing"
