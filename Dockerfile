@@ -68,7 +68,6 @@ ENV PATH=/opt/schwift/bin:${PATH} \
     HOME=/tmp \
     USER=schwift \
     NUMBA_CACHE_DIR=/tmp/numba \
-    PIP_NO_CACHE_DIR=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     MODEL_DIRECTORY=/srv/models \

@@ -82,8 +82,6 @@ def plan_repository(
     before, root = manifest or Manifest(models=()), old.output.resolve()
     carried = [_carry_others_over(before, root, names)] if names else []
     notes = [*discovery.passed_over, *(note for source in sources for note in _compare_with_settings(source, options))]
-    if any(source.spec.takes_strings_by_front for source in sources) and not fronts.can_be_had(options.settings):
-        notes.append(fronts.WITHOUT_STRINGS)
     missing: list[str] = []
     environments = ModelEnvironments(options.settings, print_progress, not old.read_only)
     sources = environments.prepare(sources)
@@ -98,6 +96,9 @@ def plan_repository(
         plan, said = _plan_versions(source, facts[source.spec.name], options, before, root)
         plans.append(plan)
         notes += said
+    packed = any(entry.packs_strings and entry.front for plan in plans for entry in plan.entries)
+    if packed and not fronts.can_be_had(options.settings):
+        notes.append(fronts.WITHOUT_STRINGS)
     whole = complete_plan(old.output, [*plans, *carried], manifest, names, notes)
     for source in sources:
         check_unchanged(source.originals)

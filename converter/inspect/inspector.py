@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from pydantic import TypeAdapter
@@ -14,6 +15,7 @@ from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
 from converter.inspect.model_environments import ModelEnvironments
 from converter.inspect.pickle_reader import Contents
+from converter.inspect.pickle_versions import list_releases
 from converter.inspect.python_source import find_package
 from converter.inspect.requirements import check_backend, check_pickle, read_pickle
 from converter.inspect.torch_file import compile_eager
@@ -35,8 +37,8 @@ class ModelFacts:
 
     `compiled` is the TorchScript file made of an eager module, which takes the model file's place.
     `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`. `contents` are what a
-    pickle names, until its environment is found; `environment` is that, or the one of the config. `notes` are for the
-    user.
+    pickle names, until its environment is found; `environment` is that, or the one of the config. `made_for` has the
+    release of each package that a pickle is right with alone. `notes` are for the user.
     """
 
     inputs: tuple[GraphTensor, ...] = ()
@@ -45,6 +47,7 @@ class ModelFacts:
     package: str = "models"
     contents: Contents | None = None
     environment: ModelEnvironment | None = None
+    made_for: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -99,7 +102,8 @@ def settle(source: ModelSource, facts: ModelFacts, environments: ModelEnvironmen
     source = replace(source, environment=environment)
     check_backend(source)
     check_pickle(source, facts.contents)
-    return replace(facts, contents=None, environment=environment, notes=(*facts.notes, *notes))
+    made_for = {} if source.spec.accept_skew else list_releases(facts.contents)
+    return replace(facts, contents=None, environment=environment, made_for=made_for, notes=(*facts.notes, *notes))
 
 
 def _read_facts(source: ModelSource, answer: worker_process.Answer) -> ModelFacts:

@@ -47,6 +47,12 @@ def find_skew(contents: Contents, environment: ModelEnvironment) -> list[str]:
     return found
 
 
+def list_releases(contents: Contents) -> dict[str, str]:
+    """List the release of each package that a pickle is right with alone: `1.7` of scikit-learn."""
+    minors = {".".join(map(str, _minor(version))) for version in contents.sklearn}
+    return {"scikit-learn": minors.pop()} if len(minors) == 1 else {}
+
+
 def needs_numpy_2(contents: Contents) -> bool:
     """Tell whether numpy 2 wrote the arrays of a pickle."""
     return any(module.split(".")[:2] == ["numpy", "_core"] for module, _ in contents.names)

@@ -109,6 +109,7 @@ def _make_direct(
             "max_workers": str(options.settings.max_ml_workers),
             "debug": str(int(options.settings.debug_model)),
             **_name_strings(tensors),
+            **({"made_for": json.dumps(dict(facts.made_for))} if facts.made_for else {}),
         },
     )
     if spec.backend != "onnx" or tensors.has_strings:

@@ -281,12 +281,6 @@ class ModelSpec(_Strict):
         """How many instances the front has: two keep the batcher awake, one more than the model has keeps that busy."""
         return max(2, self.instances + 1)
 
-    @property
-    def takes_strings_by_front(self) -> bool:
-        """Return whether the model has a front, and strings cross it."""
-        tensors = (*self.input, *self.output)
-        return "predict_batched" in self.endpoints and any(tensor.dtype == "string" for tensor in tensors)
-
     @model_validator(mode="after")
     def _what_the_backend_needs(self) -> ModelSpec:
         args = self.model_args

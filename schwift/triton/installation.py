@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from converter.environments import engine_wheel, fronts
 from converter.environments.engine import Engine, ensure_engine, find_engine
-from converter.errors import RuntimeMissing
+from converter.environments.model_environment import find_serving_environment, format_packages
+from converter.errors import EnvironmentProblem, RuntimeMissing
 from converter.schema import triton_key
 from converter.schema.settings import Settings
 from schwift.triton import sealed_start
@@ -109,11 +110,17 @@ def examine(settings: Settings) -> list[Check]:
         _run("libpython", lambda: _libpython() or "found by the system's loader"),
         _run("numpy", lambda: _version("numpy")),
         *_fronts(settings),
+        *([_run("models' environment", lambda: _model_env(settings))] if settings.model_env else []),
         *(_library(name, extra) for name, extra in _LIBRARIES.items()),
         _run("shared memory", _shared_memory),
         *([_age()] if engine is None or engine.version == engine_wheel.VERSION else []),
         _sealing(),
     ]
+
+
+def _model_env(settings: Settings) -> str:
+    found = find_serving_environment(settings)
+    return f"{found.interpreter.prefix}, {format_packages(found, ('numpy', 'scikit-learn'))}"
 
 
 def _fronts(settings: Settings) -> list[Check]:
@@ -149,7 +156,7 @@ def probe_sealing() -> Sealing:
 def _run(what: str, check: Callable[[], object]) -> Check:
     try:
         return Check(what, True, str(check()))
-    except RuntimeMissing as error:
+    except (RuntimeMissing, EnvironmentProblem) as error:
         return Check(what, False, str(error))
 
 

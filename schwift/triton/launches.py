@@ -10,6 +10,7 @@ from converter.environments import fronts
 from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import Interpreter, examine_interpreter
 from converter.environments.model_environment import find_serving_environment
+from converter.errors import EnvironmentProblem
 from converter.schema.settings import Settings
 from schwift.triton.installation import Installation
 from schwift.triton.launcher import Launch, Launches
@@ -18,10 +19,16 @@ from schwift.triton.launcher import Launch, Launches
 def choose_launches(settings: Settings, found: Installation, say: Callable[[str], None]) -> Launches:
     """Choose where models and fronts run; an environment for fronts is made if they need one.
 
-    Raises EnvironmentProblem if the one that SCHWIFT_MODEL_ENV or `--env` names cannot run models.
+    Raises EnvironmentProblem if the one that SCHWIFT_MODEL_ENV or `--env` names cannot run models here.
     """
     usual = Launch("{}.{}".format(*sys.version_info[:2]), Path(sys.prefix), found.libpython)
     models = usual if settings.model_env is None else _launch(find_serving_environment(settings).interpreter)
+    if models.python not in found.stubs:
+        there = ", ".join(found.stubs) or "none"
+        raise EnvironmentProblem(
+            f"{models.prefix}: Python {models.python}, and this Triton runs models under {there} alone: name another "
+            "environment, or unset SCHWIFT_ENGINE"
+        )
     prefix = None if fronts.is_own_enough() else fronts.ensure_fronts(settings, say)
     return Launches(
         usual,

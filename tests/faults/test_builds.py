@@ -60,7 +60,8 @@ def test_R17_library_that_is_missing_at_serve_fails_that_model_alone(tmp_path: P
         health = httpx.get(f"{server.url}/health")
         assert (health.status_code, health.json()["models"]["times"]["state"]) == (503, "ready")
         assert health.json()["models"]["needy"]["reason"] == (
-            "the model needs no_such_library, which is not installed: pip install no_such_library"
+            "the model needs no_such_library, which is not installed in the model's environment: pip install "
+            "no_such_library"
         )
 
 

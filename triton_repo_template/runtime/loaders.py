@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -9,6 +10,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,18 @@ def check_environment(version_folder: Path) -> None:
         raise LoadError("the environment for models is not here, or does not start: `schwift doctor` looks at it")
 
 
+def check_releases(made_for: Mapping[str, str]) -> None:
+    """Raise LoadError if a package is here in another release than a pickle was made for: `1.7` is any 1.7."""
+    for name, release in made_for.items():
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            there = metadata.version(name)
+            if there.split(".")[: release.count(".") + 1] != release.split("."):
+                raise LoadError(
+                    f"the model was made for {name} {release}, and is served with {there}: "
+                    "build it again where it is served, or write `accept_skew: true`"
+                )
+
+
 def load_predictor(version_folder: Path, config: ModelConfig, threads: int = 1) -> Predictor:
     """Load the model of a version folder as the config says; `threads` are an ONNX graph's.
 
@@ -62,6 +76,7 @@ def load_predictor(version_folder: Path, config: ModelConfig, threads: int = 1) 
             return _load_torchscript(path, config.inputs)
         if kind == "onnx":
             return _load_onnx(path, config, threads)
+        check_releases(json.loads(parameters.get("made_for", "{}")))
         return _load_joblib(path, parameters["method"], config)
     except ImportError as error:
         missing = (error.name or "").split(".")[0]

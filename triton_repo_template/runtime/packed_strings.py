@@ -25,7 +25,7 @@ def pack_strings(array: Array) -> tuple[Array, Array]:
     rows = len(array)
     # As many bytes a row as the joined ones fill, rounded up.
     width = max(1, -(-len(joined) // rows)) if rows else 1
-    # Of a bytearray, since numpy 2 hands on no array that cannot be written to.
+    # A bytearray, since numpy 2 hands on no array that cannot be written to.
     filled = bytearray(rows * width)
     filled[: len(joined)] = joined
     return np.frombuffer(filled, np.uint8).reshape(rows, width), lengths.reshape(array.shape)

@@ -48,7 +48,7 @@ class _Target:
     __slots__ = ("_array",)
 
     def __init__(self, array: Array) -> None:
-        # Of what is read-only or has gaps, a copy.
+        # A copy of what is read-only or has gaps.
         self._array = array if array.flags.carray else array.copy()
 
     def __dlpack__(self, **keywords: Any) -> Any:

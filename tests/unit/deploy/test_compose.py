@@ -168,7 +168,7 @@ def test_keys_are_made_by_the_builder_and_read_by_the_adapter(services: dict[str
 def test_environments_are_made_with_a_network_and_read_without_one(services: dict[str, Any]) -> None:
     made = services["environments"]
     assert "network_mode" not in made and services["builder"]["network_mode"] == "none"
-    assert made["command"] == ["schwift", "env", "build"]
+    assert made["command"] == ["env", "PIP_NO_CACHE_DIR=1", "schwift", "env", "build"]
     assert compose.Mount("./models", "/srv/models", True) in compose.mounts(made)
     folder = str(settings_in(made).cache_directory / "environments")
     mounted = {

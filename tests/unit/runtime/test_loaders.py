@@ -6,6 +6,7 @@ import json
 import pickle
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,23 @@ def test_a_model_of_schwifts_own_environment_loads_wherever_there_is_one(
     write(tmp_path / "environment", "schwift\n")
     monkeypatch.delenv("SCHWIFT_ENVIRONMENT", raising=False)
     assert predictor(tmp_path, kind="joblib", model_file="m.joblib")({"x": X}).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("there", "refused"), [("1.7.0", False), ("1.7.2", False), ("1.70.1", True), ("1.9.1", True), ("0.24.2", True)]
+)
+def test_a_pickle_of_another_release_than_is_here_does_not_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str, refused: bool
+) -> None:
+    """Whichever way it came here: by a rollback, or with a repository that was built elsewhere."""
+    joblib.dump(classifier(), tmp_path / "m.joblib")
+    monkeypatch.setattr(metadata, "version", {"scikit-learn": there}.__getitem__)
+    made_for = {"kind": "joblib", "model_file": "m.joblib", "made_for": '{"scikit-learn": "1.7"}'}
+    if not refused:
+        assert predictor(tmp_path, **made_for)({"x": X}).tolist() == [0, 0, 1, 1]
+        return
+    with pytest.raises(LoadError, match=f"the model was made for scikit-learn 1.7, and is served with {there}: build"):
+        predictor(tmp_path, **made_for)
 
 
 def test_a_model_without_one_does_not_load_where_that_for_all_models_is_missing(

@@ -82,6 +82,7 @@ def test_a_pickle_of_another_release_has_an_environment_made_for_it(
 ) -> None:
     facts = facts_of(tmp_path, model(OLD))
     assert packages_of(facts) == ("joblib==1.4", "numpy==1.26.4", "scikit-learn==1.3.2")
+    assert facts.made_for == {"scikit-learn": "1.3"}
     assert facts.notes == (
         f"m: made for scikit-learn {OLD}: served in an environment of its own (Python {OWN}, scikit-learn 1.3.2, numpy "
         "1.26.4)",
@@ -166,6 +167,7 @@ def test_requirements_of_the_config_are_taken_as_they_are(tmp_path: Path, model:
     problem = refusal_of(tmp_path, model(OLD), requirements=["scikit-learn==1.4.0"])
     assert "model.requirements bring scikit-learn 1.4.0: write `requirements: " in problem
     skewed = facts_of(tmp_path, model(OLD), requirements=["scikit-learn==1.4.0"], accept_skew=True)
+    assert skewed.made_for == {}
     assert "scikit-learn==1.4.0" in packages_of(skewed)
     assert skewed.notes == (
         f"m: made for scikit-learn {OLD}, and served with scikit-learn 1.4.0 as accept_skew says: its answers may "

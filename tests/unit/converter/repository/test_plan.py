@@ -55,6 +55,11 @@ def test_joblib_model_is_a_front_and_a_model_with_its_whole_folder(tmp_path: Pat
     assert plan.files[f"{source}/m.joblib"].content == tmp_path / "models" / "folder" / "m.joblib"
 
 
+def test_the_release_that_a_pickle_is_right_with_is_known_where_it_is_loaded(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, facts=ModelFacts(made_for={"scikit-learn": "1.7"}), files=("m.joblib",))
+    assert config_of(plan, "m_direct").parameters["made_for"].string_value == '{"scikit-learn": "1.7"}'
+
+
 def test_onnx_folder_lies_in_the_version_folder_without_the_runtime(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "onnx", GRAPH, files=("m.onnx", "weights.bin"))
     assert sorted(name for name in plan.files if name.startswith("m_direct/")) == [
@@ -73,6 +78,7 @@ def test_onnx_model_with_strings_is_served_by_the_python_backend(tmp_path: Path)
     parameters = {key: value.string_value for key, value in direct.parameters.items()}
     assert (parameters["kind"], parameters["strings"]) == ("onnx", '["word"]')
     assert parameters["model_file"] == "source/models/folder/m.onnx"
+    assert plan.files["m_direct/1/environment"].content == b"schwift\n"
     assert [item.name for item in direct.input] == ["word.bytes", "word.lengths"]
     assert [item.name for item in front.input] == ["word"]
     (entry,) = plan.entries

@@ -257,3 +257,12 @@ def test_where_fronts_run_is_said_if_numpy_is_2(machine: Path, tmp_path: Path, m
     assert note and "Python 3.10 to 3.12" in sentence and "endpoints: [predict]" in sentence
     monkeypatch.setattr("converter.environments.fronts.find_fronts", lambda settings: tmp_path / "made")
     assert said() == (f"run in {tmp_path / 'made'}", False)
+
+
+def test_the_models_environment_is_looked_at_if_one_is_named(machine: Path, tmp_path: Path) -> None:
+    (tmp_path / "venv").mkdir()
+    said = failures(tmp_path, SCHWIFT_MODEL_ENV=tmp_path / "venv")
+    assert said["models' environment"].startswith(f"{tmp_path / 'venv'}: no Python environment, since it has no bin/")
+    checks = examine(settings(tmp_path, SCHWIFT_MODEL_ENV=sys.prefix))
+    (said_of_it,) = (check.said for check in checks if check.what == "models' environment")
+    assert said_of_it.startswith(f"{sys.prefix}, Python {PYTHON}, numpy ")

@@ -19,8 +19,8 @@ OWN = own_interpreter()
 USUAL = Launch(OWN.version, Path(sys.prefix), None)
 
 
-def choose(settings: Settings) -> Launches:
-    found = Installation(Path("server"), Path("backend"), Path("caches"), None, {})
+def choose(settings: Settings, version: str = OWN.version) -> Launches:
+    found = Installation(Path("server"), Path("backend"), Path("caches"), None, {version: Path("stub")})
     return launches.choose_launches(settings, found, lambda text: None)
 
 
@@ -39,6 +39,13 @@ def test_models_run_in_the_one_that_is_named(settings: Settings) -> None:
     chosen = choose(settings.model_copy(update={"model_env": Path(sys.prefix)}))
     users = Launch(OWN.version, Path(sys.prefix), OWN.libpython)
     assert (chosen.usual, chosen.models, chosen.fronts) == (USUAL, users, USUAL)
+
+
+def test_a_python_that_this_triton_does_not_run_is_refused(settings: Settings) -> None:
+    with pytest.raises(
+        EnvironmentProblem, match=rf"Python {OWN.version}, and this Triton runs models under 3\.8 alone"
+    ):
+        choose(settings, "3.8")
 
 
 def test_a_folder_that_is_no_environment_is_refused(settings: Settings, tmp_path: Path) -> None:
