@@ -21,11 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 from converter.environments.folder_lock import lock_folder
 from converter.environments.interpreter import examine_interpreter
-from converter.environments.lock_file import hash_lock, hash_request
+from converter.environments.lock_file import hash_lock, hash_request, list_lacking
 from converter.environments.pip_install import install, make_venv
 from converter.errors import EnvironmentProblem, RuntimeMissing
 from converter.schema.requirement import name_of
@@ -71,13 +69,8 @@ class EnvironmentStore:
 
     def find_fitting(self, lines: Sequence[str], python: str) -> str | None:
         """Return the key of a usable environment that has what these requirements name, whatever it was made for."""
-        wanted = [Requirement(line) for line in lines]
         for key in sorted(path.name for path in self._folders()):
-            packages = dict(line.split("==", 1) for line in self.read_lock(key))
-            fits = all(
-                (version := packages.get(name_of(str(each)))) is not None and each.specifier.contains(version)
-                for each in wanted
-            )
+            fits = not list_lacking(lines, self.read_lock(key))
             if fits and _read_lines(self.root / key / "launch")[:1] == (python,) and self.find(key) is not None:
                 return key
         return None

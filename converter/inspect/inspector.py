@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import TypeAdapter
 
 from converter.environments.model_environment import ModelEnvironment
-from converter.errors import ArtifactError, MissingLibrary
+from converter.errors import ArtifactError, ConfigError, MissingLibrary
 from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
 from converter.inspect.model_environments import ModelEnvironments
@@ -87,7 +87,7 @@ def inspect_all(
             facts[name] = settle(source, _read_facts(*said[name]), environments)
         except MissingLibrary as error:
             (problems if left_out is None else left_out).extend(error.problems)
-        except ArtifactError as error:
+        except ConfigError as error:
             problems.extend(error.problems)
     if problems:
         raise ArtifactError(problems)

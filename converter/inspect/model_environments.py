@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import examine_interpreter, find_pythons
-from converter.environments.lock_file import hash_request, read_lock, write_lock
+from converter.environments.lock_file import hash_request, list_lacking, read_lock, write_lock
 from converter.environments.model_environment import ModelEnvironment, find_serving_environment, format_packages
 from converter.environments.pip_install import PipFailed
 from converter.environments.requirement_lines import read_requirements
@@ -139,7 +139,7 @@ class ModelEnvironments:
         """Make the environment that a pickle names, of the newest Python that has all of it as wheels."""
         own = list_own_modules(source)
         try:
-            wanted = [name_requirements(contents, self.serving, own, exact) for exact in (True, False)]
+            wanted = [name_requirements(contents, own, exact) for exact in (True, False)]
         except UnknownPackage as error:
             raise _CannotMake(
                 f"which package has the module {error} is not known: name it in model.requirements"
@@ -164,10 +164,16 @@ class ModelEnvironments:
     ) -> ModelEnvironment:
         """Find an environment, or make it. Raises _CannotMake with the reason.
 
-        With `fitting`, one that was made for other requirements does, unless there is a lock.
+        With `fitting`, one that was made for other requirements does, unless there is a lock. Raises ConfigError for a
+        lock of other packages.
         """
         request = hash_request(lines, version)
         lock = read_lock(source.folder, request)
+        if lock and (lacking := list_lacking(lines, lock)):
+            raise EnvironmentProblem(
+                f"{source.folder.name}/{LOCK_NAME}: it does not have {', '.join(lacking)}, which it is said to be of: "
+                "remove it, and the build makes it anew"
+            )
         key = self._store.look_up(lines, version, lock)
         if key is None and fitting and not lock:
             key = self._store.find_fitting(lines, version)
@@ -195,9 +201,7 @@ class ModelEnvironments:
         there = " and ".join(skew)
         why = f"; no environment was made for it: {reason}" if reason else ""
         try:
-            lines = ", ".join(
-                f'"{line}"' for line in name_requirements(contents, self.serving, list_own_modules(source))
-            )
+            lines = ", ".join(f'"{line}"' for line in name_requirements(contents, list_own_modules(source)))
         except UnknownPackage:
             lines = ", ".join(f'"scikit-learn=={version}"' for version in sorted(contents.sklearn)) + ", …"
         raise ArtifactError(

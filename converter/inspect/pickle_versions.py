@@ -10,8 +10,8 @@ from packaging.version import InvalidVersion, Version
 from converter.environments.model_environment import ModelEnvironment
 from converter.inspect.pickle_reader import Contents
 
-# Modules of models, and the packages that bring them. Of what a pickle names, only these are installed unasked: anybody
-# can register a package by the name of somebody else's private module.
+# Modules of models, and the packages that bring them. A pickle has only these installed unasked: anybody can register a
+# package by the name of somebody else's private module.
 PACKAGES: Mapping[str, str] = {
     "catboost": "catboost", "category_encoders": "category-encoders", "cloudpickle": "cloudpickle",
     "cv2": "opencv-python", "feature_engine": "feature-engine", "imblearn": "imbalanced-learn", "joblib": "joblib",
@@ -58,24 +58,21 @@ def needs_numpy_2(contents: Contents) -> bool:
     return any(module.split(".")[:2] == ["numpy", "_core"] for module, _ in contents.names)
 
 
-def name_requirements(
-    contents: Contents, known: ModelEnvironment, own: frozenset[str], exact: bool = True
-) -> tuple[str, ...]:
+def name_requirements(contents: Contents, own: frozenset[str], exact: bool = True) -> tuple[str, ...]:
     """Name what a pickle needs: the scikit-learn that made it, and what else it imports.
 
     Without `exact` a later patch release will do, which reads nearly every file: gradient boosting of 1.3.0 fails in
-    1.3.2. `own` are the modules beside the file. Packages that `known` has are known by their own names. Raises
-    UnknownPackage with a module's name.
+    1.3.2. `own` are the modules beside the file. Raises UnknownPackage with the name of a module that is neither one of
+    these nor of a well-known package.
     """
     lines = set(_name_pinned(contents, exact))
     for top in sorted({module.split(".")[0] for module, _ in contents.names} - own):
-        package = PACKAGES.get(top, top.replace("_", "-").lower())
         # Some compiled modules of sklearn go by their last name alone.
-        if top in sys.stdlib_module_names or top.startswith("_") or package in ("scikit-learn", "numpy"):
+        if top in sys.stdlib_module_names or top.startswith("_") or top in ("sklearn", "numpy"):
             continue
-        if top not in PACKAGES and package not in known.interpreter.packages:
+        if top not in PACKAGES:
             raise UnknownPackage(top)
-        lines.add(package)
+        lines.add(PACKAGES[top])
     # What reads the file.
     return tuple(sorted({*lines, "joblib"}))
 
@@ -84,7 +81,7 @@ def _name_pinned(contents: Contents, exact: bool) -> Iterator[str]:
     made = max(map(_parse, contents.sklearn), default=None)
     if made is not None:
         minor = f"{made.major}.{made.minor}"
-        # Of a release that was not out, all that came of it.
+        # A release that was not out: all that came of it.
         later = f"scikit-learn=={minor}.*" if made.is_prerelease else f"scikit-learn~={minor}.{made.micro}"
         yield f"scikit-learn=={made.public}" if exact else later
     elif any(module.split(".")[0] == "sklearn" for module, _ in contents.names):

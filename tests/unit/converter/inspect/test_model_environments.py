@@ -26,7 +26,7 @@ from tests.support.models.wheels import add_wheel, ask_folder
 
 CONFIG = "models/m/model_config.yaml"
 OWN = own_interpreter().version
-# Of which the index has a later patch release alone.
+# The index has a later patch release of it alone.
 OLD = "1.3.1"
 CODE = b"import trees\n\n\nclass Model:\n    def predict(self, X):\n        return X\n"
 
@@ -106,6 +106,20 @@ def test_its_lock_holds_where_the_environment_is_made_again(
     (tmp_path / "models" / "m" / "requirements.lock").unlink()
     (tmp_path / "cache").rename(tmp_path / "gone too")
     assert "scikit-learn==1.3.9" in packages_of(facts_of(tmp_path, model(OLD)))
+
+
+@pytest.mark.parametrize("pins", ["joblib==1.4\nnumpy==1.26.4\nscikit-learn==1.4.0\n", "joblib==1.4\n"])
+def test_a_lock_of_other_versions_than_made_the_pickle_is_refused(
+    tmp_path: Path, model: Callable[[str], bytes], pins: str
+) -> None:
+    facts_of(tmp_path, model("1.3.2"))
+    lock = tmp_path / "models" / "m" / "requirements.lock"
+    header = "".join(line for line in lock.read_text().splitlines(keepends=True) if line.startswith("#"))
+    lock.write_text(header + pins)
+    assert refusal_of(tmp_path, model("1.3.2")) == (
+        "m/requirements.lock: it does not have scikit-learn==1.3.2, which it is said to be of: remove it, and the "
+        "build makes it anew"
+    )
 
 
 def test_the_newest_python_that_has_wheels_is_taken(
