@@ -31,8 +31,8 @@ def snapshot(folder: Path) -> Snapshot:
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _PASSED_OVER]
         for name in files:
-            # A build writes it, and reads it for a model whose environment is not made yet.
-            if name in LOCK_FILES:
+            # A build writes it beside a model's config.
+            if name in LOCK_FILES and os.path.dirname(where) == os.fspath(folder):
                 continue
             path = os.path.join(where, name)
             with contextlib.suppress(OSError):

@@ -44,3 +44,7 @@ def test_snapshot_sees_new_changed_and_removed_files_and_no_caches(tmp_path: Pat
     (tmp_path / "m" / "link").symlink_to("nowhere")
     assert snapshot(tmp_path) == {}
     assert snapshot(tmp_path / "gone") == {}
+    # What a user wrote.
+    (tmp_path / "m" / "below").mkdir()
+    (tmp_path / "m" / "below" / "requirements.lock").write_text("x")
+    assert list(snapshot(tmp_path)) == [str(tmp_path / "m" / "below" / "requirements.lock")]
