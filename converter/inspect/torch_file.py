@@ -70,6 +70,7 @@ def _run_probe(source: ModelSource, *arguments: str) -> None:
             # As text, for a Python that has nothing of ours.
             [
                 python,
+                "-B",
                 *(["-s"] if sys.flags.isolated else []),
                 "-c",
                 Path(probe.__file__).read_text("utf-8"),

@@ -64,6 +64,7 @@ def test_trusted_module_is_compiled_with_the_code_of_its_folder(
     assert facts.compiled == scratch / "m.pt"
     with zipfile.ZipFile(scratch / "m.pt") as archive:
         assert "archive/constants.pkl" in archive.namelist(), "only TorchScript has constants"
+    assert not list((tmp_path / "models").rglob("__pycache__"))
 
 
 @pytest.mark.parametrize(
