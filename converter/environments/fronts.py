@@ -34,7 +34,7 @@ def is_own_enough() -> bool:
 
 def find_fronts(settings: Settings) -> Path | None:
     """Find the environment that was made for fronts; None if there is none."""
-    store = EnvironmentStore(settings.cache_directory / "environments")
+    store = EnvironmentStore(settings.environments_directory)
     keys = (store.look_up(_REQUIREMENTS, version, ()) for version in _PYTHONS)
     return next((store.find(key) for key in keys if key is not None), None)
 
@@ -54,7 +54,7 @@ def ensure_fronts(settings: Settings, say: Callable[[str], None]) -> Path | None
         say(f"note: {WITHOUT_STRINGS}")
         return None
     say(f"fronts: making an environment of Python {python[0]} with numpy 1, for strings of Triton's own clients")
-    store = EnvironmentStore(settings.cache_directory / "environments")
+    store = EnvironmentStore(settings.environments_directory)
     try:
         key, _ = store.build(_REQUIREMENTS, python, (), say)
     except (ConfigError, PipFailed) as error:

@@ -203,6 +203,11 @@ class Settings(BaseSettings):
             ) from error
 
     @property
+    def environments_directory(self) -> Path:
+        """Where models' environments are kept. Raises ConfigError if no home is known."""
+        return self.cache_directory / "environments"
+
+    @property
     def control_path(self) -> Path:
         """Where the socket is that `schwift reload` speaks over."""
         return self.control_socket or self.repository.with_name(f".{self.repository.name}.sock")
