@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections import defaultdict
@@ -16,6 +17,7 @@ from converter.errors import ConfigError
 from converter.inspect.discover import discover
 from converter.inspect.inspector import inspect_all
 from converter.inspect.model_environments import ModelEnvironments
+from converter.repository.lock import lock_for_reading
 from converter.schema.manifest import DIRECT_SUFFIX
 from converter.schema.model import PICKLES
 from converter.schema.settings import Settings
@@ -60,12 +62,19 @@ def list_environments(settings: Settings) -> str:
 
 
 def prune_environments(settings: Settings, repositories: Sequence[Path]) -> str:
-    """Remove the environments that these repositories do not use, by default the served one. Raises ConfigError."""
+    """Remove the environments that these repositories do not use, by default the served one.
+
+    Raises ConfigError, and RepositoryError if a build of one of them does not end.
+    """
     asked = [Path(os.path.abspath(path)) for path in repositories] or [settings.repository]
     absent = [path for path in asked if not path.is_dir()]
     if absent:
         raise ConfigError(f"{absent[0]}: no such repository: name with --repository each whose environments are kept")
-    removed = _open_store(settings).prune(_find_users(settings, asked), print_progress)
+    with contextlib.ExitStack() as builds:
+        # A build makes its environments first, and writes last that it uses them.
+        for path in asked:
+            builds.enter_context(lock_for_reading(path, print_progress))
+        removed = _open_store(settings).prune(lambda: _find_users(settings, asked), print_progress)
     return "\n".join([*map(_describe, removed), f"removed {len(removed)}, {_count_mib(removed)} MiB"])
 
 
@@ -89,4 +98,4 @@ def _find_users(settings: Settings, repositories: Iterable[Path]) -> Mapping[str
 
 
 def _open_store(settings: Settings) -> EnvironmentStore:
-    return EnvironmentStore(settings.cache_directory / "environments")
+    return EnvironmentStore(settings.environments_directory)

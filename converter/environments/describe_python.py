@@ -1,4 +1,7 @@
-"""Says what a Python is and has, as JSON; runs in any Python, so it is nothing but the standard library's, and old."""
+"""Says what a Python is and has, as JSON; runs in any Python, so it is nothing but the standard library's, and old.
+
+Its arguments are folders of packages that the Python would not look into by itself.
+"""
 
 import ctypes
 import importlib.util
@@ -15,7 +18,7 @@ def describe() -> "dict[str, object]":
     modules = {*sys.builtin_module_names, *getattr(sys, "stdlib_module_names", ())}
     for found in metadata.distributions():
         name = found.metadata["Name"]
-        # Of two the first one counts, as with imports. A damaged folder has no name.
+        # The first of two counts, as with imports. A damaged folder has no name.
         if name:
             packages.setdefault(name.lower().replace("_", "-").replace(".", "-"), found.version)
             modules.update((found.read_text("top_level.txt") or name.replace("-", "_")).split())
@@ -48,4 +51,5 @@ def _find_libpython() -> "str | None":
 
 
 if __name__ == "__main__":
+    sys.path += sys.argv[1:]
     print(json.dumps(describe()))

@@ -12,25 +12,23 @@ An environment is made in a folder of another name and renamed, so that one that
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from converter.environments.folder_lock import lock_folder
 from converter.environments.interpreter import examine_interpreter
-from converter.environments.lock_file import hash_lock, hash_request, list_lacking
+from converter.environments.lock_file import hash_lock, hash_request, is_key, list_lacking
 from converter.environments.pip_install import install, make_venv
 from converter.errors import EnvironmentProblem, RuntimeMissing
 from converter.schema.requirement import name_of
 
 Say = Callable[[str], None]
 
-_KEY = re.compile(r"[0-9a-f]{32}")
 _MAKING = ".making-"
 _INDEX = "index"
 _MIB = 1024 * 1024
@@ -54,12 +52,15 @@ class EnvironmentStore:
         self.root = root
 
     def find(self, key: str) -> Path | None:
-        """Return the prefix of an environment; None if there is none, or the Python that it was made of is gone."""
+        """Return the prefix of an environment; None if there is none, it was moved, or its Python is gone."""
         prefix = self.root / key
-        if not _KEY.fullmatch(key) or not os.access(prefix / "bin" / "python3", os.X_OK):
+        if not is_key(key) or not os.access(prefix / "bin" / "python3", os.X_OK):
             return None
         said = _read_lines(prefix / "launch")
-        return prefix if len(said) == 3 and (not said[2] or Path(said[2]).is_dir()) else None
+        if len(said) != 3 or (said[2] and not Path(said[2]).is_dir()):
+            return None
+        # The launcher goes by what is written there.
+        return prefix if Path(said[1]).is_dir() and prefix.samefile(said[1]) else None
 
     def look_up(self, lines: Sequence[str], python: str, lock: Sequence[str]) -> str | None:
         """Return the key of what was made of such a request, or of this lock, if it is usable; starts nothing."""
@@ -103,10 +104,14 @@ class EnvironmentStore:
             usable = self.find(key) is not None
             yield StoredEnvironment(key, python, _read_lines(folder / "requirements.txt"), _measure(folder), usable)
 
-    def prune(self, used: Mapping[str, object], say: Say) -> list[StoredEnvironment]:
-        """Remove the environments whose keys are not among the used ones, and return them."""
-        unused = [environment for environment in self.list_all() if environment.key not in used]
+    def prune(self, find_used: Callable[[], Container[str]], say: Say) -> list[StoredEnvironment]:
+        """Remove the environments whose keys are not among the used ones, and return them.
+
+        `find_used` is asked while nobody makes another environment.
+        """
         with self._change(say):
+            used = find_used()
+            unused = [environment for environment in self.list_all() if environment.key not in used]
             for environment in unused:
                 self._remove(environment.key)
             for noted in (self.root / _INDEX).glob("*"):
@@ -115,7 +120,7 @@ class EnvironmentStore:
         return unused
 
     def _folders(self) -> list[Path]:
-        return [path for path in self.root.glob("*") if _KEY.fullmatch(path.name)]
+        return [path for path in self.root.glob("*") if is_key(path.name)]
 
     @contextmanager
     def _change(self, say: Say) -> Iterator[None]:
@@ -140,14 +145,16 @@ class EnvironmentStore:
             wanted = [*lines, *([] if "numpy" in map(name_of, lines) else ["numpy"])]
             # A lock is whole: what its packages ask for is in it.
             install(lock or wanted, venv, executable, Path(making), ["--no-deps"] if lock else [], say)
-            found = examine_interpreter(venv)
+            found = examine_interpreter(venv, bare=True)
             resolved = tuple(sorted(f"{name}=={number}" for name, number in found.packages.items()))
             key = hash_lock(resolved, version)
             _write_lines(venv / "requirements.lock", resolved)
             _write_lines(venv / "requirements.txt", lines)
             _write_lines(venv / "launch", (version, str(self.root / key), str(found.libpython or "")))
-            self._remove(key)
-            venv.rename(self.root / key)
+            # Equal packages may have been made for others, who use them.
+            if self.find(key) is None:
+                self._remove(key)
+                venv.rename(self.root / key)
         (self.root / _INDEX).mkdir(exist_ok=True)
         for request in (lines, *([lock] if lock else [])):
             _write_lines(self.root / _INDEX / hash_request(request, version), (key,))

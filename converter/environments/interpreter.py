@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,11 @@ class Interpreter:
         return any(place.is_dir() or any(place.parent.glob(f"{place.name}.*")) for place in places)
 
 
-def examine_interpreter(prefix: Path) -> Interpreter:
-    """Ask the Python of a venv or a conda environment what it has. Raises EnvironmentProblem with the remedy."""
+def examine_interpreter(prefix: Path, bare: bool = False) -> Interpreter:
+    """Ask the Python of a venv or a conda environment what it has. Raises EnvironmentProblem with the remedy.
+
+    With `bare`, which takes a plain venv, nothing runs that its packages brought, as `.pth` files do at each start.
+    """
     prefix = Path(os.path.abspath(prefix))
     executable = prefix / "bin" / "python3"
     if not executable.exists():
@@ -62,7 +65,7 @@ def examine_interpreter(prefix: Path) -> Interpreter:
             f"{prefix}: no Python environment, since it has no bin/python3: name the folder of a venv or of a conda "
             "environment"
         )
-    said = _ask(str(executable))
+    said = _ask(str(executable), list(prefix.glob("lib/python3.*/site-packages")) if bare else None)
     if said is None:
         raise EnvironmentProblem(f"{executable} does not run: make the environment anew, or name another")
     _check_python(prefix, said)
@@ -100,12 +103,13 @@ def _list_candidates() -> Iterator[tuple[str, str]]:
             yield version, str(prefix / "bin" / "python3")
 
 
-def _ask(executable: str) -> dict[str, Any] | None:
-    """Have a Python describe itself; None if it does not run."""
+def _ask(executable: str, packages: Sequence[Path] | None = None) -> dict[str, Any] | None:
+    """Have a Python describe itself, with these folders in the place of its own packages; None if it does not run."""
     program = Path(describe_python.__file__).read_text(encoding="utf-8")
+    options = ["-I", "-B", *(["-S"] if packages is not None else [])]
     try:
         done = subprocess.run(
-            [executable, "-I", "-c", program],
+            [executable, *options, "-c", program, *map(str, packages or ())],
             capture_output=True, text=True, timeout=_SECONDS, stdin=subprocess.DEVNULL, cwd="/",
         )  # fmt: skip
         said: dict[str, Any] = json.loads(done.stdout)

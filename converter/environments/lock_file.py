@@ -26,6 +26,7 @@ _HEADER = """\
 """
 _MARK = "# of: "
 _MOST_BYTES = 1024 * 1024
+_KEY = re.compile(r"[0-9a-f]{32}")
 # A package and its version, in the plain form of a requirement.
 _PIN = re.compile(r"[\w.-]+==[\w.!+-]+")
 
@@ -39,6 +40,11 @@ def hash_request(lines: Sequence[str], python: str) -> str:
 def hash_lock(lock: Sequence[str], python: str) -> str:
     """Return the key of an environment."""
     return hash_request(lock, python)
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a text can be the key of an environment."""
+    return _KEY.fullmatch(text) is not None
 
 
 def read_lock(folder: Path, request: str) -> tuple[str, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from converter.environments.interpreter import Interpreter, examine_interpreter, own_interpreter
+from converter.environments.lock_file import is_key
 from converter.errors import EnvironmentProblem
 from converter.schema.settings import Settings
 from converter.schema.wire import ENVIRONMENT_FILE
-
-_KEY = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def list_used_keys(repository: Path) -> Iterator[tuple[str, str]]:
     """List the keys of a repository's environments, each with the model whose version it is; older versions too."""
     for file in sorted(repository.glob(f"*/*/{ENVIRONMENT_FILE}")):
         key = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-        if _KEY.fullmatch(key):
+        if is_key(key):
             yield key, file.parent.parent.name
 
 

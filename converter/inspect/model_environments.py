@@ -41,7 +41,7 @@ class ModelEnvironments:
         self._settings = settings
         self._say = say
         self._write_locks = write_locks
-        self._store = EnvironmentStore(settings.cache_directory / "environments")
+        self._store = EnvironmentStore(settings.environments_directory)
 
     @functools.cached_property
     def serving(self) -> ModelEnvironment:
@@ -192,7 +192,7 @@ class ModelEnvironments:
         lock = self._store.read_lock(key)
         if self._write_locks:
             write_lock(source.folder, request, lock)
-        return ModelEnvironment(examine_interpreter(self._store.root / key), key, lock)
+        return ModelEnvironment(examine_interpreter(self._store.root / key, bare=True), key, lock)
 
     def _refuse_skew(self, source: ModelSource, contents: Contents, skew: Sequence[str], reason: str) -> NoReturn:
         """Say what a pickle was made with, why it is not served so, and what can be done."""

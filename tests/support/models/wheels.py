@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 
-def add_wheel(folder: Path, name: str, version: str, requires: Sequence[str] = (), tag: str = "py3-none-any") -> Path:
-    """Write the wheel of a package with one module of its name."""
+def add_wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    requires: Sequence[str] = (),
+    tag: str = "py3-none-any",
+    more: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the wheel of a package with one module of its name, and more files."""
     module = {"scikit-learn": "sklearn"}.get(name, name.replace("-", "_"))
     stem = f"{name.replace('-', '_')}-{version}"
     needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
@@ -18,6 +25,7 @@ def add_wheel(folder: Path, name: str, version: str, requires: Sequence[str] = (
         f"{module}/__init__.py": f"__version__ = {version!r}\n",
         f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
         f"{stem}.dist-info/WHEEL": f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        **(more or {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}-{tag}.whl"

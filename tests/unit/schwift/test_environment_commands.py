@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ from click.testing import CliRunner, Result
 
 from converter.environments.interpreter import own_interpreter
 from converter.inspect import model_environments
+from converter.repository.lock import lock_repository
+from converter.schema.settings import load_settings
+from schwift import environment_commands
 from schwift.cli import main
+from schwift.environment_commands import prune_environments
 from tests.support.models.repositories import build, contents, whole
 from tests.support.models.sample_models import add_joblib, add_model, model_yaml, options_of
 from tests.support.models.wheels import add_wheel, ask_folder
@@ -114,6 +119,26 @@ def test_pruning_keeps_what_repositories_use(tmp_path: Path, models: Path) -> No
     lines = run("prune", "--repository", "other").stdout.splitlines()
     assert [line.partition(":")[2] for line in lines] == [f" Python {OWN} with trees, 0 MiB", ""]
     assert lines[1] == "removed 1, 0 MiB"
+
+
+def test_pruning_waits_for_a_build_and_keeps_what_it_made(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (models / "lacking" / "model_config.yaml").unlink()
+    build(tmp_path, options=options_of(cache=tmp_path / "cache"))
+    used = next((tmp_path / "repo" / "grove_direct").glob("*/environment"))
+    settings, waits, removed = load_settings(None, cache=tmp_path / "cache"), threading.Event(), list[str]()
+    monkeypatch.setattr(environment_commands, "print_progress", lambda text: waits.set())
+    pruning = threading.Thread(target=lambda: removed.append(prune_environments(settings, [tmp_path / "repo"])))
+    with lock_repository(tmp_path / "repo"):
+        # Until it is written.
+        content = used.read_bytes()
+        used.unlink()
+        pruning.start()
+        assert waits.wait(10)
+        used.write_bytes(content)
+    pruning.join(30)
+    assert removed == ["removed 0, 0 MiB"]
 
 
 def test_pruning_without_a_repository_removes_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from converter.environments.environment_store import EnvironmentStore
-from converter.environments.interpreter import own_interpreter
+from converter.environments.interpreter import examine_interpreter, own_interpreter
 from converter.errors import EnvironmentProblem
 from tests.support.models.wheels import add_wheel, ask_folder
 
@@ -65,8 +67,11 @@ def test_it_is_made_once_and_found_without_an_index(wheels: Path, store: Environ
 
 def test_equal_packages_are_one_environment_whoever_asks(wheels: Path, store: EnvironmentStore) -> None:
     first, _, _ = make(store, ["trees"])
+    before = (store.root / first).stat().st_ino
     second, _, made = make(store, ["trees>=1"])
     assert (first == second, made) == (True, 1)
+    # It was not taken from under the models that run in it.
+    assert (store.root / first).stat().st_ino == before
     assert [each.key for each in store.list_all()] == [first]
     assert store.find(first) is not None
 
@@ -114,7 +119,7 @@ def test_a_build_that_was_killed_leaves_nothing_that_looks_whole(
     assert made == 1
     assert store.find(key) is not None
     # What its pip, which outlived it, wrote meanwhile goes with the next change.
-    store.prune({key: None}, lambda line: None)
+    store.prune(lambda: [key], lambda line: None)
     assert [path.name for path in store.root.iterdir() if path.name not in (key, "index", "lock")] == []
 
 
@@ -130,6 +135,32 @@ def test_one_whose_python_is_gone_is_none_and_made_anew(wheels: Path, store: Env
     assert store.find(key) is not None
 
 
+def test_one_that_was_copied_is_none_and_made_anew(wheels: Path, store: EnvironmentStore, tmp_path: Path) -> None:
+    key, _, _ = make(store, ["trees"])
+    for way in (shutil.copytree, shutil.move):
+        other = EnvironmentStore(tmp_path / way.__name__)
+        other.root.mkdir()
+        way(store.root / key, other.root / key)
+        assert other.find(key) is None
+    assert make(other, ["trees"]) == (key, other.read_lock(key), 1)
+    assert other.find(key) is not None
+    # Another name of the same folder is none.
+    (tmp_path / "name").symlink_to(other.root)
+    assert EnvironmentStore(tmp_path / "name").find(key) is not None
+
+
+def test_nothing_of_a_package_runs_in_the_build(wheels: Path, store: EnvironmentStore, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    add_wheel(wheels, "active", "1.0", more={"active.pth": f"import os; os.mkdir({str(ran)!r})\n"})
+    key, lock, _ = make(store, ["active"])
+    assert lock == ("active==1.0", "numpy==1.26.4")
+    assert "active" in examine_interpreter(store.root / key, bare=True).modules
+    assert not ran.exists()
+    # As it does where the model runs.
+    subprocess.run([str(store.root / key / "bin" / "python3"), "-c", ""], check=True)
+    assert ran.exists()
+
+
 @pytest.mark.parametrize("key", ["", "..", "index", "0" * 32])
 def test_what_is_no_environment_is_not_found(store: EnvironmentStore, key: str) -> None:
     (store.root / "index").mkdir(parents=True)
@@ -142,9 +173,20 @@ def test_pruning_leaves_what_is_used(wheels: Path, store: EnvironmentStore) -> N
     listed = {each.key: each for each in store.list_all()}
     assert (listed[unused].requirements, listed[unused].python) == (("leaves",), VERSION)
     assert listed[unused].size > 10_000
-    assert store.prune({used: None}, lambda line: None) == [listed[unused]]
+    assert store.prune(lambda: [used], lambda line: None) == [listed[unused]]
     assert [each.key for each in store.list_all()] == [used]
     assert len(list((store.root / "index").iterdir())) == 1
+
+
+def test_what_is_used_is_asked_for_while_nobody_makes_another(wheels: Path, store: EnvironmentStore) -> None:
+    key, _, _ = make(store, ["trees"])
+
+    def find_used() -> list[str]:
+        with open(store.root / "lock") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return [key]
+
+    assert store.prune(find_used, lambda line: None) == []
 
 
 def test_a_folder_that_cannot_be_written_is_said_with_the_remedy(wheels: Path, tmp_path: Path) -> None:
@@ -160,3 +202,5 @@ def test_one_that_fits_is_found_whatever_it_was_made_for(wheels: Path, store: En
     assert store.find_fitting(["leaves>=3"], VERSION) is None
     assert store.find_fitting(["leaves>=2", "roots"], VERSION) is None
     assert store.find_fitting(["trees"], "3.9") is None
+    (store.root / key / "requirements.lock").write_text("damaged\n")
+    assert store.find_fitting(["trees"], VERSION) is None

@@ -46,6 +46,9 @@ def describing_itself(folder: Path, **changed: Any) -> str:
 
 
 def test_a_venv_is_described_without_being_changed(venv: Path) -> None:
+    packages = venv / "lib" / f"python{OWN}" / "site-packages"
+    (packages / "started.py").write_text("")
+    (packages / "started.pth").write_text("import started\n")
     before = sorted(venv.rglob("*"))
     found = examine_interpreter(venv)
     assert (found.prefix, found.version, found.libpython) == (venv, OWN, own_interpreter().libpython)
