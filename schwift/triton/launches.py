@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from converter.environments import fronts
-from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import Interpreter, examine_interpreter
 from converter.environments.model_environment import find_serving_environment
 from converter.errors import EnvironmentProblem
@@ -34,7 +33,7 @@ def choose_launches(settings: Settings, found: Installation, say: Callable[[str]
         usual,
         models,
         fronts=usual if prefix is None else _launch(examine_interpreter(prefix)),
-        store=EnvironmentStore(settings.cache_directory / "environments").root,
+        store=settings.environments_directory,
     )
 
 

@@ -34,7 +34,9 @@ def test_the_other_version_is_what_its_interpreter_imports(tmp_path: Path) -> No
     tree = tmp_path / "tree"
     (tree / "adapter").mkdir(parents=True)
     (tree / "adapter" / "__init__.py").write_text("WHO = 'the other'", encoding="utf-8")
-    (tree / "constraints.txt").write_text(f"click=={metadata.version('click')}\n", encoding="utf-8")
+    pins = f"click=={metadata.version('click')}\nclick==0.1 ; python_version < '3'\n"
+    (tree / "constraints.txt").write_text(pins, encoding="utf-8")
+    (tree / "pyproject.toml").write_text('dependencies = [\n  "click>=8.1",\n]\n', encoding="utf-8")
     python = another_version.interpreter(tree, tmp_path / "venv")
     program = "import adapter, click; print(adapter.WHO, click.__file__)"
     said = subprocess.run([python, "-I", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
