@@ -56,8 +56,9 @@ def test_pickled_module_is_refused_unless_trusted(tmp_path: Path, scratch: Path,
 
 @pytest.mark.parametrize("name", ["eager.pt", "eager_below.pt"])
 def test_trusted_module_is_compiled_with_the_code_of_its_folder(
-    tmp_path: Path, scratch: Path, torch_files: Path, name: str
+    tmp_path: Path, scratch: Path, torch_files: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     net = (torch_files / "models" / "eager" / "net.py").read_bytes()
     source = source_with(tmp_path, (torch_files / name).read_bytes(), net, trusted=True)
     facts = inspect(source, scratch)
