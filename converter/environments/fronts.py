@@ -19,7 +19,8 @@ _OWN = "{}.{}".format(*sys.version_info[:2])
 _PYTHONS = tuple(sorted(("3.12", "3.11", "3.10"), key=lambda version: version != _OWN))
 WITHOUT_STRINGS = (
     "strings of Triton's own clients need numpy 1 where fronts run, which runs on Python 3.10 to 3.12: install one of "
-    "these and run `schwift engine install`, with SCHWIFT_ENVIRONMENTS=on, or write `endpoints: [predict]` into the configs of models with strings"
+    "these and run `schwift engine install`, with SCHWIFT_ENVIRONMENTS=on, or write `endpoints: [predict]` into the "
+    "configs of models with strings"
 )
 
 

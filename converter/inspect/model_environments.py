@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from converter.environments.engine import find_engine
 from converter.environments.environment_store import EnvironmentStore
 from converter.environments.interpreter import examine_interpreter, find_pythons
 from converter.environments.lock_file import hash_request, list_lacking, read_lock, write_lock
@@ -50,8 +51,13 @@ class ModelEnvironments:
 
     @functools.cached_property
     def _pythons(self) -> Mapping[str, Path]:
+        """The Pythons of this machine that models can run in; if a Triton is here, under it."""
         serving = self.serving.interpreter
-        return {serving.version: serving.executable, **find_pythons()}
+        found = {serving.version: serving.executable, **find_pythons()}
+        engine = find_engine(self._settings)
+        return (
+            found if engine is None else {version: path for version, path in found.items() if version in engine.stubs}
+        )
 
     def prepare(self, sources: Sequence[ModelSource]) -> tuple[ModelSource, ...]:
         """Give each model the environment that its config asks for, or the serving one. Raises ConfigError."""
@@ -149,7 +155,7 @@ class ModelEnvironments:
         locks = {choice: read_lock(source.folder, hash_request(*choice)) for choice in choices}
         locked = [choice for choice in choices if locks[choice]]
         made = [c for c in choices if self._store.look_up(*c, locks[c]) or self._store.find_fitting(*c)]
-        reason = ""
+        reason = "no Python of this machine is one that its Triton runs models under"
         for lines, version in locked or made or choices:
             try:
                 return self._make(source, lines, version, fitting=True)

@@ -20,6 +20,7 @@ from converter.errors import ArtifactError, ConfigError, MissingLibrary
 from converter.inspect import model_environments
 from converter.inspect.inspector import ModelFacts
 from converter.schema.model import PYTHONS
+from tests.support.engines import write_engine
 from tests.support.models.environments import inspect_whole
 from tests.support.models.sample_models import add_source, model_yaml
 from tests.support.models.wheels import add_wheel, ask_folder
@@ -90,6 +91,14 @@ def test_a_pickle_of_another_release_has_an_environment_made_for_it(
     assert (tmp_path / "models" / "m" / "requirements.lock").is_file()
     # Found again, without an index.
     assert facts_of(tmp_path, model(OLD), {"environments": "off"}).environment == facts.environment
+
+
+def test_no_python_is_taken_that_triton_does_not_run(tmp_path: Path, model: Callable[[str], bytes]) -> None:
+    write_engine(tmp_path / "engine", "3.8")
+    refused = refusal_of(tmp_path, model(OLD), {"engine": tmp_path / "engine"})
+    assert "no environment was made for it: no Python of this machine is one that its Triton runs models un" in refused
+    write_engine(tmp_path / "other", "3.8", OWN)
+    assert packages_of(facts_of(tmp_path, model(OLD), {"engine": tmp_path / "other"}))
 
 
 def test_the_very_release_is_taken_if_there_is_one(tmp_path: Path, model: Callable[[str], bytes]) -> None:
