@@ -75,7 +75,7 @@ def env() -> None:
 @click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
 def env_build(models: Path | None) -> None:
     """Make every environment that the models need, and write nothing else."""
-    from schwift.environment_commands import build_environments
+    from schwift.commands.environment_commands import build_environments
 
     click.echo(build_environments(load_settings(model_directory=models)))
 
@@ -84,7 +84,7 @@ def env_build(models: Path | None) -> None:
 @click.option("--repository", type=_FOLDER, help="The repository whose models are named. [env: SCHWIFT_REPOSITORY]")
 def env_list(repository: Path | None) -> None:
     """List the environments that are there, and which models of the repository use them."""
-    from schwift.environment_commands import list_environments
+    from schwift.commands.environment_commands import list_environments
 
     click.echo(list_environments(load_settings(repository=repository)))
 
@@ -99,7 +99,7 @@ def env_list(repository: Path | None) -> None:
 )
 def env_prune(repositories: tuple[Path, ...]) -> None:
     """Remove the environments that no version of a model uses."""
-    from schwift.environment_commands import prune_environments
+    from schwift.commands.environment_commands import prune_environments
 
     click.echo(prune_environments(load_settings(), repositories))
 
@@ -127,7 +127,7 @@ def engine() -> None:
 @click.option("--wheel", type=_FILE, help="The downloaded wheel, for a machine without a network.")
 def install(wheel: Path | None) -> None:
     """Install Triton's binaries into the cache, from a wheel that pip downloads."""
-    from schwift.engine_commands import install_engine
+    from schwift.commands.engine_commands import install_engine
 
     install_engine(load_settings(), wheel)
 
@@ -135,7 +135,7 @@ def install(wheel: Path | None) -> None:
 @engine.command()
 def show() -> None:
     """Show Triton's version, folder and size, and the Pythons that models can run in; exit code 1 if there is none."""
-    from schwift.engine_commands import show_engine
+    from schwift.commands.engine_commands import show_engine
 
     sys.exit(show_engine(load_settings()))
 
@@ -143,6 +143,6 @@ def show() -> None:
 @engine.command()
 def remove() -> None:
     """Remove Triton's binaries from the cache."""
-    from schwift.engine_commands import remove_engine
+    from schwift.commands.engine_commands import remove_engine
 
     remove_engine(load_settings())

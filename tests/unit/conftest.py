@@ -50,7 +50,7 @@ SLOW_FILES = (
     "tests/unit/deploy/test_nvidia.py",
     "tests/unit/deploy/test_requirements.py",
     "tests/unit/runtime/test_wake.py",
-    "tests/unit/schwift/test_environment_commands.py",
+    "tests/unit/schwift/commands/test_environment_commands.py",
     "tests/unit/schwift/test_process_group.py",
     "tests/unit/schwift/test_process_tree.py",
     "tests/unit/schwift/test_restarting.py",

@@ -13,9 +13,9 @@ from converter.environments.interpreter import own_interpreter
 from converter.inspect import model_environments
 from converter.repository.lock import lock_repository
 from converter.schema.settings import load_settings
-from schwift import environment_commands
 from schwift.cli import main
-from schwift.environment_commands import prune_environments
+from schwift.commands import environment_commands
+from schwift.commands.environment_commands import prune_environments
 from tests.support.models.repositories import build, contents, whole
 from tests.support.models.sample_models import add_joblib, add_model, model_yaml, options_of
 from tests.support.models.wheels import add_wheel, ask_folder

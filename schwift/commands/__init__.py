@@ -1,0 +1,1 @@
+"""What the commands `schwift engine` and `schwift env` do."""
