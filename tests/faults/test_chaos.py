@@ -27,6 +27,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+# Each recovery is to take 10 s at most.
+@pytest.mark.timed
 def test_chaos_for_half_a_minute(tmp_path: Path) -> None:
     done = run(tmp_path, "tests.chaos", "--minutes", "0.5", "--seed", "4")
     assert done.returncode == 0, done.stdout + done.stderr
