@@ -150,7 +150,7 @@ def test_each_request_gets_exactly_its_own_rows(seed: int, most: int, instances:
             wrong = guilt and chance.random() < 0.05
             if wrong:
                 guilty.add(chance.choice(values))
-            tasks.append(desk.ask(*values))
+            tasks.append(desk.ask(*values, timeout=60))
             wanted.append(errors.ModelFailed if wrong else [2 * value for value in values])
             await turns(chance.choice([0, 0, 0, 0, 1, 3]))
         assert await all_of(*tasks) == wanted

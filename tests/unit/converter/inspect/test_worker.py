@@ -93,7 +93,7 @@ def size_of(folder: Path) -> int:
 
 FACTS: dict[str, Any] = {
     "inputs": [], "outputs": [], "compiled": None, "package": "models", "notes": [], "environment": None,
-    "contents": {"names": [], "sklearn": []},
+    "contents": {"names": [], "sklearn": []}, "made_for": {},
 }  # fmt: skip
 
 
