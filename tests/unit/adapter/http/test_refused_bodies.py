@@ -10,6 +10,7 @@ from adapter.codec.decode import FeaturesParser
 from adapter.errors import AdapterError
 from tests.support.fakes.entries import make_entry
 
+_TRIES = 3
 REFUSED = {
     "too deep": b'{"features": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "no JSON": b'{"features": [[1, 2, 3, 4}',
@@ -38,7 +39,11 @@ def test_a_refused_body_is_in_no_cycle(name: str) -> None:
     gc.collect()
     gc.disable()
     try:
-        assert refuse()
-        assert gc.collect() == 0
+        # A thread that another test left may leave something too, but not each time.
+        left: list[int] = []
+        while (not left or left[-1]) and len(left) < _TRIES:
+            assert refuse()
+            left.append(gc.collect())
+        assert left[-1] == 0, left
     finally:
         gc.enable()
