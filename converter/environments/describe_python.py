@@ -28,7 +28,7 @@ def describe() -> "dict[str, object]":
     return {
         "version": "{}.{}".format(*sys.version_info),
         "executable": sys.executable,
-        "libpython": _find_libpython(),
+        "libpython": find_libpython(),
         "makes_venvs": all(importlib.util.find_spec(name) is not None for name in ("venv", "ensurepip")),
         "packages": packages,
         "modules": sorted(name for name in modules if name.isidentifier()),
@@ -36,8 +36,8 @@ def describe() -> "dict[str, object]":
     }
 
 
-def _find_libpython() -> "str | None":
-    """Find the folder that LD_LIBRARY_PATH needs."""
+def find_libpython() -> "str | None":
+    """Find the folder that LD_LIBRARY_PATH needs; "" if the loader finds the library alone, None if it is missing."""
     name = "libpython{}.{}.so.1.0".format(*sys.version_info)
     multiarch = sysconfig.get_config_var("MULTIARCH")
     for folder in (sysconfig.get_config_var("LIBDIR"), sys.base_prefix + "/lib", multiarch and "/usr/lib/" + multiarch):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from converter.environments import engine_wheel, fronts
+from converter.environments.describe_python import find_libpython
 from converter.environments.engine import Engine, ensure_engine, find_engine
 from converter.environments.model_environment import find_serving_environment, format_packages
 from converter.errors import EnvironmentProblem, RuntimeMissing
@@ -226,19 +225,13 @@ def _library(name: str, extra: str) -> Check:
 
 def _libpython() -> Path | None:
     """Find the folder that LD_LIBRARY_PATH needs; None if the system's loader finds the library alone."""
-    name = f"libpython{_PYTHON}.so.1.0"
-    multiarch = sysconfig.get_config_var("MULTIARCH")
-    for folder in (sysconfig.get_config_var("LIBDIR"), f"{sys.base_prefix}/lib", multiarch and f"/usr/lib/{multiarch}"):
-        if folder and Path(folder, name).is_file():
-            return Path(folder)
-    try:
-        ctypes.CDLL(name)
-    except OSError as error:
+    found = find_libpython()
+    if found is None:
         raise RuntimeMissing(
-            f"{name} is missing, and Triton's Python models need it: apt-get install libpython{_PYTHON}, or build "
-            "Python with --enable-shared"
-        ) from error
-    return None
+            f"libpython{_PYTHON}.so.1.0 is missing, and Triton's Python models need it: apt-get install "
+            f"libpython{_PYTHON}, or build Python with --enable-shared"
+        )
+    return Path(found) if found else None
 
 
 def _version(package: str) -> str:
