@@ -14,12 +14,12 @@ from converter.errors import ArtifactError, ConfigError, MissingLibrary
 from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
 from converter.inspect.model_environments import ModelEnvironments
-from converter.inspect.pickle_reader import Contents
 from converter.inspect.pickle_versions import list_releases
 from converter.inspect.python_source import find_package
 from converter.inspect.requirements import check_backend, check_pickle, read_pickle
 from converter.inspect.torch_file import compile_eager
 from converter.schema.model import PICKLES, nearest
+from converter.trust.pickle_reader import Contents
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from converter.environments.pip_install import PipFailed
 from converter.environments.requirement_lines import read_requirements
 from converter.errors import ArtifactError, ConfigError, EnvironmentProblem
 from converter.inspect.discover import ModelSource
-from converter.inspect.pickle_reader import Contents
 from converter.inspect.pickle_versions import UnknownPackage, describe_origin, find_skew, name_requirements
 from converter.inspect.requirements import list_own_modules
 from converter.schema.model import LOCK_NAME, PICKLES, nearest
 from converter.schema.requirement import name_of
 from converter.schema.settings import Settings
+from converter.trust.pickle_reader import Contents
 
 Say = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from packaging.version import InvalidVersion, Version
 
 from converter.environments.model_environment import ModelEnvironment
-from converter.inspect.pickle_reader import Contents
+from converter.trust.pickle_reader import Contents
 
 # Modules of models, and the packages that bring them. A pickle has only these installed unasked: anybody can register a
 # package by the name of somebody else's private module.

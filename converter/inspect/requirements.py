@@ -9,9 +9,9 @@ from pathlib import Path
 from converter.environments.interpreter import own_interpreter
 from converter.environments.model_environment import ModelEnvironment
 from converter.errors import ArtifactError, MissingLibrary
-from converter.inspect import pickle_reader
 from converter.inspect.discover import ModelSource
 from converter.inspect.pickle_versions import PACKAGES
+from converter.trust import pickle_reader
 
 _BACKENDS = {"sklearn": "sklearn", "joblib": "joblib", "onnx": "onnxruntime", "torch": "torch"}
 # What schwift's own extras bring.

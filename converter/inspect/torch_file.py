@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import ArtifactError
-from converter.inspect import pickle_reader, probe
+from converter.inspect import probe
 from converter.inspect.discover import ModelSource
+from converter.trust import pickle_reader
 
 # What a state dict's pickle refers to; a whole module refers to its own class too.
 _STATE_DICT_MODULES = ("collections", "torch._utils", "torch", "torch.storage", "torch.serialization")

@@ -55,7 +55,7 @@ def _decoder() -> Callable[[bytes], None]:
 
 
 def _pickles() -> Callable[[bytes], None]:
-    from converter.inspect import pickle_reader
+    from converter.trust import pickle_reader
 
     path = Path(tempfile.mkdtemp(prefix="input-", dir=sys.argv[3]), "model.pkl")
 

@@ -39,7 +39,7 @@ ADAPTER = (
 CONVERTER = (
     ("errors", "table"),
     ("schema",),
-    ("environments", "keys"),
+    ("environments", "keys", "trust"),
     ("inspect",),
     ("repository",),
     ("build",),

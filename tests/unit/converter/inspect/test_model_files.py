@@ -23,8 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from converter.errors import ArtifactError
-from converter.inspect import pickle_reader
 from converter.inspect.inspector import ModelFacts
+from converter.trust import pickle_reader
 from tests.support.models.environments import inspect_whole
 from tests.support.models.sample_models import add_source, classifier_graph, model_yaml
 

@@ -8,8 +8,8 @@ import pytest
 
 from converter.environments.interpreter import Interpreter
 from converter.environments.model_environment import ModelEnvironment
-from converter.inspect.pickle_reader import Contents
 from converter.inspect.pickle_versions import UnknownPackage, describe_origin, find_skew, name_requirements
+from converter.trust.pickle_reader import Contents
 
 FOREST = ("sklearn.ensemble._forest", "RandomForestClassifier")
 NUMPY_1, NUMPY_2 = ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")
