@@ -34,13 +34,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     wide = "  rush_batch_size: 500000\n"
     sample_models.python_model(models, "times", "model:Times", TIMES, "[-1, 2]", "float64", wide)
     sample_models.python_model(models, "echo", "model:Echo", ECHO, "[-1, 1]", "string")
-    with serving(models, folder) as running:
+    # Megabytes are decoded here, on a machine that does much else meanwhile.
+    with serving(models, folder, PREDICT_TIMEOUT_SECONDS="60") as running:
         yield running
 
 
 def post(server: Server, body: bytes, model: str = "times", endpoint: str = "predict") -> httpx.Response:
     headers = {"Content-Type": "application/json"}
-    return httpx.post(f"{server.url}/{endpoint}/{model}", content=body, headers=headers, timeout=60)
+    return httpx.post(f"{server.url}/{endpoint}/{model}", content=body, headers=headers, timeout=90)
 
 
 @pytest.mark.parametrize("endpoint", ["predict", "predict_batched"])
