@@ -27,6 +27,7 @@ from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.lifecycle.sample_replay import SampleReplay
 from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.smoke_test import SmokeTest
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
@@ -121,7 +122,8 @@ async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -
     settings, descriptor = parts.settings, parts.settings.supervisor_fd
     supervisor = None if descriptor is None else SupervisorPipe(descriptor)
     reaper = Reaper(parts.stubs, supervisor, settings.predict_timeout_seconds)
-    smoke_test = SmokeTest(parts.backend, settings.predict_timeout_seconds)
+    replay = SampleReplay(parts.backend, settings.repository, settings.predict_timeout_seconds)
+    smoke_test = SmokeTest(parts.backend, settings.predict_timeout_seconds, replay)
     loader = ModelLoader(parts.backend, reaper, smoke_test, settings.model_load_timeout_seconds, supervisor)
     reconciler = _reconciler(parts, loader, supervisor)
     adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)

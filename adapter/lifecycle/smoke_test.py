@@ -1,5 +1,7 @@
 """Ask a model that was just loaded made-up rows, through each of its Triton models, and check the answers' form.
 
+Then the rows of its sample follow, whose answers are known (sample_replay.py).
+
 It is the model's warm-up too. The rows are valid in form, but not in meaning: a model may raise on them and be well. So
 an error of the model's code counts only if no row could help it (a library of another version, a model that is not
 fitted), or, for a new version, if the version that is served takes the same rows and does not raise.
@@ -14,6 +16,7 @@ from adapter import errors
 from adapter.backend.error_mapping import raised_in, unfit_reason
 from adapter.backend.protocol import InferenceBackend
 from adapter.codec.codec import Codec
+from adapter.lifecycle.sample_replay import SampleReplay
 from converter.schema.manifest import ModelEntry
 from converter.schema.wire import error_mark
 
@@ -21,10 +24,14 @@ _log = logging.getLogger("schwift.adapter")
 
 
 class SmokeTest:
-    """Asks made-up rows, unless a model's config says `warmup: false`; `timeout` is for each call, in seconds."""
+    """Asks made-up rows, unless a model's config says `warmup: false`, and replays the sample if there is one.
 
-    def __init__(self, backend: InferenceBackend, timeout: float) -> None:
+    `timeout` is for each call, in seconds.
+    """
+
+    def __init__(self, backend: InferenceBackend, timeout: float, replay: SampleReplay) -> None:
         self._backend = backend
+        self._replay = replay
         self._timeout = timeout
 
     async def check_model(self, entry: ModelEntry) -> str | None:
@@ -43,7 +50,7 @@ class SmokeTest:
             return _note(entry, error, "the model")
         except errors.AdapterError as error:
             _log.warning("model %s was not tried: %s %s", entry.name, error.detail, error.inside)
-            return "it did not answer a made-up row in time"
+            return "it did not answer a made-up row, or its sample, in time"
         return None
 
     async def check_version(self, entry: ModelEntry, served: ModelEntry | None) -> str | None:
@@ -71,6 +78,7 @@ class SmokeTest:
         if entry.spec.warmup:
             for name in entry.triton_models:
                 await self._ask(entry, name)
+        await self._replay.replay(entry)
 
     async def _ask(self, entry: ModelEntry, triton_model: str) -> None:
         """Make one call, with as many rows as show that rows are kept apart, and check the answer's shapes.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converter.errors import ArtifactError
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
 from converter.repository.content import ModelContent, read_files
@@ -14,6 +15,7 @@ from converter.repository.render import QueuePolicy, TritonModel, render
 from converter.repository.runtime_files import find_entry_point, list_runtime_files
 from converter.repository.tensors import Tensors, resolve
 from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry
+from converter.schema.samples.sample_file import SAMPLE_NAME, BadSample, read_sample
 from converter.schema.settings import Settings
 from converter.schema.wire import ENVIRONMENT_FILE, OWN_ENVIRONMENT, WAKE_KEY_FILE
 
@@ -55,8 +57,29 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
         direct_max_rows=direct_rows,
         queue_size=queue_size,
         packs_strings=tensors.has_strings,
+        sample=_place_sample(source, direct, facts),
     )
     return ModelContent(entry, configs, read_files(files))
+
+
+def _place_sample(source: ModelSource, direct: TritonModel, facts: ModelFacts) -> str | None:
+    """Return where the model's sample will be in its version folder; None if it has none. Raises ArtifactError."""
+    if SAMPLE_NAME not in source.files:
+        return None
+    place = f"{source.folder.name}/{SAMPLE_NAME}"
+    try:
+        sample = read_sample(source.path_of(SAMPLE_NAME))
+    except OSError as error:
+        raise ArtifactError(f"{place}: it cannot be read: {error.strerror}") from error
+    except BadSample as error:
+        raise ArtifactError(f"{place}: {error}") from error
+    return None if sample is None else _folder_of_files(source, direct, facts) + SAMPLE_NAME
+
+
+def _folder_of_files(source: ModelSource, direct: TritonModel, facts: ModelFacts) -> str:
+    """Return where the model's folder is in its version folder, with a slash; "" if it is that folder."""
+    # External data lies beside a graph, so there the folder is the version folder.
+    return "" if direct.backend == "onnxruntime" else f"{_SOURCE}/{facts.package}/{source.folder.name}/"
 
 
 def _make_front(
@@ -138,16 +161,14 @@ def _list_front_files(front: TritonModel, wake_key: str) -> dict[str, bytes | Pa
 def _list_direct_files(direct: TritonModel, source: ModelSource, facts: ModelFacts) -> dict[str, bytes | Path]:
     """List the runtime if the backend is Python, and the whole folder of the model."""
     files: dict[str, bytes | Path] = {}
-    prefix = ""
+    prefix = _folder_of_files(source, direct, facts)
     if direct.backend != "onnxruntime":
         files = {"model.py": find_entry_point("model"), **list_runtime_files()}
-        prefix = f"{_SOURCE}/{facts.package}/{source.folder.name}/"
         if source.spec.backend == "onnx":
             # As other graphs do, it runs in the ONNX Runtime that read it.
             files[ENVIRONMENT_FILE] = f"{OWN_ENVIRONMENT}\n".encode()
         elif facts.environment is not None and facts.environment.key is not None:
             files[ENVIRONMENT_FILE] = facts.environment.to_file()
-    # External data lies beside a graph, so there the folder is the version folder.
     files |= {f"{prefix}{name}": source.path_of(name) for name in source.files}
     if facts.compiled is not None:
         files[f"{prefix}{source.spec.model_args.model_file}"] = facts.compiled

@@ -46,6 +46,7 @@ class ModelEntry(_Frozen):
     `front` is None where the model serves `/predict` alone. `version` is the number of its folder, which the build
     counts; `spec.version` is the user's own. Sizes are in rows, `queue_size` in requests. `packs_strings` says that
     the direct model takes and gives packed strings; those of older releases, and all fronts, have Triton's own.
+    `sample` is where the model's sample is in the direct model's version folder.
     """
 
     spec: ModelSpec
@@ -57,6 +58,7 @@ class ModelEntry(_Frozen):
     direct_max_rows: int
     queue_size: int
     packs_strings: bool = False
+    sample: str | None = None
 
     @property
     def name(self) -> str:

@@ -205,6 +205,14 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict | TensorSpec) else value
 
 
+def _rules_or_false(value: Any) -> Any:
+    if value is False or isinstance(value, VerifySpec):
+        return value
+    if value is not True and not isinstance(value, dict):
+        raise ValueError(f"{value!r} is neither false nor rules, as in {{rtol: 1e-4, atol: 1e-6}}")
+    return VerifySpec.model_validate({} if value is True else value)
+
+
 def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
@@ -241,6 +249,13 @@ BatchSizes = Annotated[
 ]
 
 
+class VerifySpec(_Strict):
+    """How far served answers may be from those of sample.json; by the output's dtype unless said here."""
+
+    rtol: float | None = Field(None, ge=0, le=1)
+    atol: float | None = Field(None, ge=0)
+
+
 class ModelSpec(_Strict):
     """One model, as its `model_config.yaml` says."""
 
@@ -267,6 +282,7 @@ class ModelSpec(_Strict):
     python: Annotated[str, BeforeValidator(_known_python)] | None = None
     environment: Literal["auto", "serving"] = "auto"
     accept_skew: bool = False
+    verify: Annotated[VerifySpec | Literal[False], BeforeValidator(_rules_or_false)] = VerifySpec()
 
     @model_validator(mode="before")
     @classmethod

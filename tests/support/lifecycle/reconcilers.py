@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from adapter.backend.protocol import InferenceBackend
 from adapter.lifecycle.awake_clock import AwakeClock
@@ -15,6 +16,7 @@ from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.registry_sync import RegistrySync
+from adapter.lifecycle.sample_replay import SampleReplay
 from adapter.lifecycle.smoke_test import SmokeTest
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from adapter.limits.breakers import Breakers
@@ -59,6 +61,11 @@ class Killing(SupervisorPipe):
         return True
 
 
+def make_smoke_test(backend: InferenceBackend, timeout: float, repository: Path = Path("/nowhere")) -> SmokeTest:
+    """With the samples of a repository; those of entries that have none are not looked for."""
+    return SmokeTest(backend, timeout, SampleReplay(backend, repository, timeout))
+
+
 def make_sync(registry: Registry, snapshot: SharedSnapshot | None = None) -> RegistrySync:
     """By itself, or with those that share a snapshot; all of them can lead."""
     return RegistrySync(registry, snapshot or SharedSnapshot(), ProcessLock("test"))
@@ -82,7 +89,7 @@ def make_reconciler(
     liveness = ModelLiveness(SharedState(names).table, backend, DEADLINE, clock)
     return Reconciler(
         registry_sync or make_sync(registry),
-        loader or ModelLoader(backend, reaper, SmokeTest(backend, DEADLINE), load_timeout, supervisor, clock),
+        loader or ModelLoader(backend, reaper, make_smoke_test(backend, DEADLINE), load_timeout, supervisor, clock),
         HealthCheck(liveness, stubs, clock),
         Recovery(stubs, supervisor),
         breakers or make_breakers(names),
@@ -101,6 +108,6 @@ def make_reloader(
     reaper: Reaper | None = None,
 ) -> Reloader:
     """`tell` is called for each time that something is published."""
-    smoke_test = SmokeTest(backend, answer_timeout)
+    smoke_test = make_smoke_test(backend, answer_timeout)
     loader = ModelLoader(backend, reaper or NotedOutliving({}), smoke_test, 60, Killing(kill), clock)
     return Reloader(ToldSync(registry, tell), loader, table, answer_timeout, clock)

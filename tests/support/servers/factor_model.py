@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -45,6 +46,13 @@ def put(models: Path, factor: int, name: str = "times", shape: str = "[-1, 2]", 
         (folder / "model.py").write_text(text, encoding="utf-8")
     else:
         sample_models.python_model(models, name, "model:Times", text, shape, "float64", more)
+
+
+def write_sample(models: Path, factor: int) -> None:
+    """Put a sample beside the model: what one with this factor answers."""
+    rows = [[1.0, 1.0], [2.0, 3.0]]
+    answers = [[factor * value for value in row] for row in rows]
+    (models / "times" / "sample.json").write_text(json.dumps({"features": rows, "predictions": answers}))
 
 
 def schwift(server: Server, models: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

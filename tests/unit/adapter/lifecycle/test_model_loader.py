@@ -7,11 +7,10 @@ import pytest
 from adapter import errors
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.reaper import Processes
-from adapter.lifecycle.smoke_test import SmokeTest
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.outliving import NotedOutliving
-from tests.support.lifecycle.reconcilers import Killing
+from tests.support.lifecycle.reconcilers import Killing, make_smoke_test
 
 ENTRY = make_entry("m")
 ALL = Processes(models=(13,), fronts=(11, 12))
@@ -29,7 +28,7 @@ class Bench:
         self.loader = ModelLoader(
             self.backend,
             self.reaper,
-            SmokeTest(self.backend, 15),
+            make_smoke_test(self.backend, 15),
             60,
             Killing(self.killed.append),
             lambda: self.now,

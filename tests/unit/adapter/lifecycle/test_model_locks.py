@@ -13,7 +13,6 @@ from adapter import errors
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.served_model import Model
-from adapter.lifecycle.smoke_test import SmokeTest
 from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader
 from adapter.sharing import SharedState
@@ -23,7 +22,7 @@ from converter.schema.manifest import FILENAME, Manifest, ModelEntry
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.loop import counted_loop, in_counted_time
-from tests.support.lifecycle.reconcilers import ToldSync, make_reconciler
+from tests.support.lifecycle.reconcilers import ToldSync, make_reconciler, make_smoke_test
 from tests.support.lifecycle.reload_bench import version
 from tests.support.lifecycle.served_models import make_registry
 
@@ -73,7 +72,7 @@ class Both:
         self.backend = Timed(make_manifest(OLD))
         clock = counted_loop().time
         self.registry_sync = ToldSync(self.registry, self._adopt, self.sharing.snapshot)
-        reaper, smoke_test = Reaper(None, None, 1, clock), SmokeTest(self.backend, 15)
+        reaper, smoke_test = Reaper(None, None, 1, clock), make_smoke_test(self.backend, 15)
         self.loader = ModelLoader(self.backend, reaper, smoke_test, 60, None, clock)
         self.reconciler = make_reconciler(
             self.registry, self.backend, clock=clock, registry_sync=self.registry_sync, loader=self.loader

@@ -99,7 +99,7 @@ def test_another_error_leaves_it_ready_with_a_note_that_stays(caplog: pytest.Log
 
 def test_one_that_is_slow_at_first_is_ready_with_a_note() -> None:
     status = loaded(FakeBackend(raising(errors.DeadlineExceeded("late"), "m_direct")))
-    assert (status.state, status.reason) == ("ready", "it did not answer a made-up row in time")
+    assert (status.state, status.reason) == ("ready", "it did not answer a made-up row, or its sample, in time")
 
 
 def test_one_that_could_not_be_asked_is_loaded_again() -> None:

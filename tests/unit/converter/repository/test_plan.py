@@ -9,6 +9,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from converter.errors import ArtifactError
 from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.content import Plan, join_plans
 from converter.repository.plan import BuildOptions
@@ -111,6 +112,31 @@ def test_entry_says_what_was_built(tmp_path: Path) -> None:
     assert entry.outputs == (Tensor(name="predictions", dtype="float32", dims=(3,)),)
     assert (entry.direct_max_rows, entry.queue_size) == (256, 2048)
     assert (entry.triton_model("predict"), entry.triton_model("predict_batched")) == ("m_direct", "m")
+
+
+@pytest.mark.parametrize(
+    ("backend", "file", "place"),
+    [("joblib", "m.joblib", "source/models/folder/sample.json"), ("onnx", "m.onnx", "sample.json")],
+)
+def test_entry_says_where_the_sample_is(tmp_path: Path, backend: str, file: str, place: str) -> None:
+    facts = GRAPH if backend == "onnx" else ModelFacts()
+    sample = b'{"features": [[1, 2, 3, 4]], "predictions": [[1, 2, 3]]}'
+    source = add_source(tmp_path / "models", "folder", model_yaml(backend), {file: b"x", "sample.json": sample})
+    plan = plan_for([source], {"m": facts}, OPTIONS)
+    assert plan.entries[0].sample == place
+    assert f"m_direct/1/{place}" in plan.files
+
+
+def test_a_sample_with_a_mistake_is_refused_with_its_place(tmp_path: Path) -> None:
+    files = {"m.joblib": b"x", "sample.json": b'{"features": [[1]]}'}
+    source = add_source(tmp_path / "models", "folder", model_yaml(), files)
+    with pytest.raises(ArtifactError, match=r"^folder/sample\.json: predictions: a sample needs rows"):
+        plan_for([source], {"m": ModelFacts()}, OPTIONS)
+
+
+def test_another_file_of_that_name_is_no_sample(tmp_path: Path) -> None:
+    source = add_source(tmp_path / "models", "folder", model_yaml(), {"m.joblib": b"x", "sample.json": b"[]"})
+    assert plan_for([source], {"m": ModelFacts()}, OPTIONS).entries[0].sample is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from converter.schema import dtypes
-from converter.schema.model import ModelArgs, ModelFile, QueueSpec, nearest
+from converter.schema.model import ModelArgs, ModelFile, QueueSpec, VerifySpec, nearest
 from tests.support.models.sample_models import model_data, model_spec
 
 
@@ -149,3 +149,23 @@ def test_name_of_no_dtype_raises() -> None:
 def test_nearest_is_silent_where_nothing_is_near() -> None:
     assert nearest("iris_forrest", ["iris_forest", "multiply"]) == " (did you mean iris_forest?)"
     assert nearest("zzz", ["iris_forest", "multiply"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        (None, VerifySpec()),
+        (True, VerifySpec()),
+        (False, False),
+        ({"rtol": 0.01}, VerifySpec(rtol=0.01)),
+        ({"rtol": 0, "atol": 1}, VerifySpec(rtol=0, atol=1)),
+    ],
+)
+def test_verify_says_how_far_answers_may_be_off(written: Any, kept: Any) -> None:
+    assert model_spec(verify=written).verify == kept
+
+
+@pytest.mark.parametrize("written", ["no", 0, 1e-3, [1], {"rtol": -1}, {"relative": 1}])
+def test_verify_takes_nothing_else(written: Any) -> None:
+    with pytest.raises(ValidationError):
+        model_spec(verify=written)

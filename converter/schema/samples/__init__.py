@@ -1,0 +1,1 @@
+"""A model's sample: some rows, and the original's own answers to them."""
