@@ -19,6 +19,7 @@ from converter.inspect.inspector import ModelFacts, inspect_all
 from converter.inspect.model_environments import ModelEnvironments
 from converter.inspect.model_folder import check_unchanged
 from converter.repository.build_plan import BuildPlan, complete_plan
+from converter.repository.built import BuiltRepository
 from converter.repository.content import Plan
 from converter.repository.current import read_current
 from converter.repository.lock import SCRATCH, lock_for_reading, lock_repository
@@ -79,8 +80,8 @@ def plan_repository(
     check_names(names, discovery)
     sources = tuple(source for source in discovery.sources if not names or source.spec.name in names)
     manifest = read_current(old.output, tolerant=not names)
-    before, root = manifest or Manifest(models=()), old.output.resolve()
-    carried = [_carry_others_over(before, root, names)] if names else []
+    built = BuiltRepository(manifest or Manifest(models=()), old.output.resolve())
+    carried = [_carry_others_over(built, names)] if names else []
     notes = [*discovery.passed_over, *(note for source in sources for note in _compare_with_settings(source, options))]
     missing: list[str] = []
     environments = ModelEnvironments(options.settings, print_progress, not old.read_only)
@@ -93,7 +94,7 @@ def plan_repository(
     plans = []
     sources = tuple(source for source in sources if source.spec.name in facts)
     for source in sources:
-        plan, said = _plan_versions(source, facts[source.spec.name], options, before, root)
+        plan, said = _plan_versions(source, facts[source.spec.name], options, built)
         plans.append(plan)
         notes += said
     packed = any(entry.packs_strings and entry.front for plan in plans for entry in plan.entries)
@@ -110,9 +111,8 @@ def plan_rollback(name: str, old: Workspace) -> BuildPlan:
     manifest = read_current(old.output)
     if manifest is None:
         raise RepositoryError(f"{old.output}: nothing is built here: `schwift build-repo` builds")
-    root = old.output.resolve()
-    others = [entry.name for entry in manifest.models if entry.name != name]
-    plans = [restore_version(name, manifest, root), carry_over(manifest, root, others)]
+    built = BuiltRepository(manifest, old.output.resolve())
+    plans = [restore_version(name, built), carry_over(built, (other for other in built.served if other != name))]
     return complete_plan(old.output, plans, manifest, [name])
 
 
@@ -122,10 +122,10 @@ def print_progress(text: str) -> None:
 
 
 def _plan_versions(
-    source: ModelSource, facts: ModelFacts, options: BuildOptions, old: Manifest, root: Path
+    source: ModelSource, facts: ModelFacts, options: BuildOptions, built: BuiltRepository
 ) -> tuple[Plan, list[str]]:
     """Plan a model under its number, with its older versions; and say what the user should know."""
-    history = VersionHistory(source.spec.name, old, root)
+    history = VersionHistory(source.spec.name, built)
     wake_key = history.read_wake_key() or secrets.token_hex(_KEY_BYTES)
     return assign_version(history, plan_model(source, facts, options, wake_key))
 
@@ -145,9 +145,9 @@ def _compare_with_settings(source: ModelSource, options: BuildOptions) -> Iterat
         )
 
 
-def _carry_others_over(old: Manifest, root: Path, names: Sequence[str]) -> Plan:
+def _carry_others_over(built: BuiltRepository, names: Sequence[str]) -> Plan:
     """Plan the models that `--model` leaves alone, as files of the build that is there."""
-    plan = carry_over(old, root, (entry.name for entry in old.models if entry.name not in names))
+    plan = carry_over(built, (name for name in built.served if name not in names))
     folders = {path.split("/")[0] for path in plan.files}
     clash = folders & {name for wanted in names for name in (wanted, f"{wanted}_direct")}
     if clash:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from converter.repository.build_plan import BuildPlan
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.table import format_table
@@ -9,6 +12,7 @@ from converter.table import format_table
 
 def report(plan: BuildPlan, written: bool = True) -> str:
     """Format a line per model, the notes, and what became of the repository, or would become if not `written`."""
+    states = _find_states(plan, written)
     rows = [
         [
             entry.name,
@@ -19,7 +23,7 @@ def report(plan: BuildPlan, written: bool = True) -> str:
             str(entry.direct_max_rows),
             _format_tensors(entry.inputs),
             _format_tensors(entry.outputs),
-            _find_state(plan, entry, written),
+            states[entry.name],
         ]
         for entry in plan.built
     ]
@@ -44,13 +48,23 @@ def _format_tensors(tensors: tuple[Tensor, ...]) -> str:
     )
 
 
-def _find_state(plan: BuildPlan, entry: ModelEntry, written: bool) -> str:
-    """Say what becomes of a model."""
-    changes, folders = plan.changes, tuple(f"{name}/" for name in entry.triton_models)
-    added = [name for name in changes.added if name.startswith(folders)]
-    touched = any(name.startswith(folders) for name in (*changes.changed, *changes.removed))
-    if len(added) == sum(name.startswith(folders) for name in plan.files):
-        return "added" if written else "would be added"
-    if added or touched or entry.name in changes.models:
-        return "changed" if written else "would change"
-    return "unchanged"
+def _find_states(plan: BuildPlan, written: bool) -> dict[str, str]:
+    """Say what becomes of each model, by its name."""
+    changes = plan.changes
+    files, added = _count_by_folder(plan.files), _count_by_folder(changes.added)
+    touched = _count_by_folder((*changes.changed, *changes.removed))
+
+    def find(entry: ModelEntry) -> str:
+        folders = entry.triton_models
+        new = sum(added[folder] for folder in folders)
+        if new == sum(files[folder] for folder in folders):
+            return "added" if written else "would be added"
+        if new or any(touched[folder] for folder in folders) or entry.name in changes.models:
+            return "changed" if written else "would change"
+        return "unchanged"
+
+    return {entry.name: find(entry) for entry in plan.built}
+
+
+def _count_by_folder(paths: Iterable[str]) -> Counter[str]:
+    return Counter(path.partition("/")[0] for path in paths)

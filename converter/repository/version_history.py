@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from converter.errors import ConfigError, RepositoryError
+from converter.repository.built import BuiltRepository
 from converter.repository.content import ModelContent, Plan, PlannedFile, config_path, digest, join_plans, read_files
 from converter.repository.render import set_version
-from converter.schema.manifest import Manifest, ModelEntry, OlderVersion
+from converter.schema.manifest import ModelEntry, OlderVersion
 from converter.schema.model import nearest
 from converter.schema.wire import wake_key_path
 
@@ -24,12 +25,12 @@ _WAKE_KEY = re.compile(r"[0-9a-f]{32}")
 class VersionHistory:
     """What a repository has of one model: its versions, the served one among them."""
 
-    def __init__(self, name: str, old: Manifest, root: Path) -> None:
-        self._root = root
-        self._digests = old.files
-        self.served = old.model(name)
-        self._older = old.older_of(name)
-        self.newest = max([old.numbers.get(name, 0), *(entry.version for entry in self._list_entries())])
+    def __init__(self, name: str, built: BuiltRepository) -> None:
+        self._built = built
+        self._root = built.root
+        self.served = built.served.get(name)
+        self._older = built.list_older(name)
+        self.newest = max([built.numbers.get(name, 0), *(entry.version for entry in self._list_entries())])
 
     @property
     def names(self) -> set[str]:
@@ -64,14 +65,14 @@ class VersionHistory:
         return ModelContent(
             version.entry.model_copy(update={"version": 0}),
             {name: set_version(text, 0) for name, text in version.configs.items()},
-            {_drop_number(name): file for name, file in self._list_files(version.entry).items()},
+            {_drop_number(name): file for name, file in self._built.list_version_files(version.entry).items()},
         )
 
     def join_older(self, plan: Plan, versions: Iterable[OlderVersion]) -> tuple[Plan, list[str]]:
         """Add older versions as they lie in the repository; notes name each that is damaged, and left out."""
         plans, notes = [plan], []
         for item in versions:
-            files = self._list_files(item.entry)
+            files = self._built.list_version_files(item.entry)
             if all(_is_intact(file) for file in files.values()):
                 plans.append(Plan((), files, (item,)))
             else:
@@ -82,7 +83,9 @@ class VersionHistory:
 
     def plan_served(self, version: OlderVersion) -> Plan:
         """Plan the files of a version that is there for the place that is served."""
-        files: dict[str, bytes | Path] = {name: self._root / name for name in self._list_files(version.entry)}
+        files: dict[str, bytes | Path] = {
+            name: self._root / name for name in self._built.list_version_files(version.entry)
+        }
         files |= {config_path(name): text.encode() for name, text in version.configs.items()}
         return Plan((version.entry,), read_files(files))
 
@@ -98,15 +101,6 @@ class VersionHistory:
 
     def _list_entries(self) -> list[ModelEntry]:
         return [*([self.served] if self.served else []), *(item.entry for item in self._older)]
-
-    def _list_files(self, entry: ModelEntry) -> dict[str, PlannedFile]:
-        """List the files in the version's folders, with what the manifest says of them."""
-        folders = tuple(f"{name}/{entry.version}/" for name in entry.triton_models)
-        return {
-            name: PlannedFile(self._root / name, expected)
-            for name, expected in self._digests.items()
-            if name.startswith(folders)
-        }
 
 
 def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan, list[str]]:
@@ -129,13 +123,12 @@ def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan
     return history.join_older(content.lay_out(history.newest + 1), carried)
 
 
-def restore_version(name: str, old: Manifest, root: Path) -> Plan:
+def restore_version(name: str, built: BuiltRepository) -> Plan:
     """Plan a model's version before the served one, which is kept above it. Raises ConfigError, RepositoryError."""
-    known = [entry.name for entry in old.models]
-    history = VersionHistory(name, old, root)
+    history = VersionHistory(name, built)
     served = history.find_served()
     if history.served is None:
-        raise ConfigError(f"{name}: no model of the repository has this name{nearest(name, known)}")
+        raise ConfigError(f"{name}: no model of the repository has this name{nearest(name, built.served)}")
     if served is None:
         raise RepositoryError(f"{name}: its config.pbtxt is damaged: build it anew with `schwift build-repo`")
     below = history.list_older(keep=1)
@@ -147,19 +140,20 @@ def restore_version(name: str, old: Manifest, root: Path) -> Plan:
     _, damaged = history.join_older(Plan((), {}), below)
     if damaged:
         raise RepositoryError(damaged[0])
-    others = [item for item in old.older_of(name) if item.version != below[0].version]
+    others = [item for item in built.list_older(name) if item.version != below[0].version]
     plan, _ = history.join_older(history.plan_served(below[0]), [*others, served])
     return plan
 
 
-def carry_over(old: Manifest, root: Path, names: Iterable[str]) -> Plan:
+def carry_over(built: BuiltRepository, names: Iterable[str]) -> Plan:
     """Plan these models and all their versions as they were built before."""
-    wanted = set(names)
-    folders = {folder for name in wanted for folder in VersionHistory(name, old, root).names}
+    wanted = sorted(set(names))
+    folders = {folder for name in wanted for folder in VersionHistory(name, built).names}
+    files = {path: file for folder in sorted(folders) for path, file in built.list_all_files(folder).items()}
     return Plan(
-        tuple(entry for entry in old.models if entry.name in wanted),
-        read_files({name: root / name for name in old.files if name.split("/")[0] in folders}),
-        tuple(item for item in old.older if item.name in wanted),
+        tuple(built.served[name] for name in wanted if name in built.served),
+        read_files(files),
+        tuple(item for name in wanted for item in built.list_older(name)),
     )
 
 

@@ -12,6 +12,7 @@ from tritonclient.grpc import model_config_pb2
 
 from converter.errors import ConfigError, RepositoryError
 from converter.repository.build_plan import BuildPlan
+from converter.repository.built import BuiltRepository
 from converter.repository.content import ModelContent
 from converter.repository.render import TritonModel, render
 from converter.repository.version_history import VersionHistory
@@ -192,7 +193,7 @@ def test_changed_model_is_rendered_once_whatever_it_was_before(tmp_path: Path, m
 def test_fingerprint_goes_by_the_content_and_not_by_the_number(tmp_path: Path) -> None:
     def content_of(author_version: str) -> ModelContent:
         manifest = build_as(tmp_path, author_version)
-        history = VersionHistory("a", manifest, tmp_path / "repo")
+        history = VersionHistory("a", BuiltRepository(manifest, tmp_path / "repo"))
         version = history.find_served()
         assert version is not None
         return history.recall_content(version)

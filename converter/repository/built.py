@@ -1,0 +1,41 @@
+"""What a repository has, looked up by model: each is asked for by name, and there may be a thousand."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from converter.repository.content import PlannedFile
+from converter.schema.manifest import Manifest, ModelEntry, OlderVersion
+
+
+class BuiltRepository:
+    """The models, versions and files of a repository at `root`, which a manifest says that it has."""
+
+    def __init__(self, manifest: Manifest, root: Path) -> None:
+        self.root = root
+        self.numbers = manifest.numbers
+        self.served = {entry.name: entry for entry in manifest.models}
+        self._older: defaultdict[str, list[OlderVersion]] = defaultdict(list)
+        for item in manifest.older:
+            self._older[item.name].append(item)
+        self._files: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for path, digest in manifest.files.items():
+            self._files[path.partition("/")[0]][path] = digest
+
+    def list_older(self, name: str) -> list[OlderVersion]:
+        """List a model's versions beside the served one, in the order of their numbers."""
+        return self._older.get(name, [])
+
+    def list_all_files(self, triton_model: str) -> dict[str, Path]:
+        """List the files of a Triton model's folder, all its versions and its config."""
+        return {path: self.root / path for path in self._files.get(triton_model, {})}
+
+    def list_version_files(self, entry: ModelEntry) -> dict[str, PlannedFile]:
+        """List the files in a version's folders, with what the manifest says of them."""
+        return {
+            path: PlannedFile(self.root / path, digest)
+            for name in entry.triton_models
+            for path, digest in self._files.get(name, {}).items()
+            if path.startswith(f"{name}/{entry.version}/")
+        }
