@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from converter.repository import writer
 from converter.repository.build_plan import Changes, compare, complete_plan
 from converter.repository.content import Plan, read_files
 from converter.repository.current import read_current
+from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.repository.writer import commit
 from converter.schema.manifest import Manifest, read_manifest
 from tests.support.models.repositories import build, contents, numbers, versions, whole
@@ -45,16 +45,14 @@ def as_plain_folder(root: Path) -> None:
 
 
 class Failing:
-    """A function that fails at its nth call that counts, and else does what the one it stands for does."""
+    """A function that fails at its nth call, and else does what the one it stands for does."""
 
-    def __init__(
-        self, function: Callable[..., Any], at: int, error: BaseException, counts: Callable[..., bool] = lambda *_: True
-    ) -> None:
-        self.function, self.left, self.error, self.counts = function, at, error, counts
+    def __init__(self, function: Callable[..., Any], at: int, error: BaseException) -> None:
+        self.function, self.left, self.error = function, at, error
 
     def __call__(self, *arguments: Any, **keys: Any) -> Any:
-        self.left -= self.counts(*arguments)
-        if self.left == 0 and self.counts(*arguments):
+        self.left -= 1
+        if self.left == 0:
             raise self.error
         return self.function(*arguments, **keys)
 
@@ -62,11 +60,6 @@ class Failing:
         return lambda *arguments, **keys: self(*arguments, **keys)
 
 
-def is_folder(descriptor: int) -> bool:
-    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
-
-
-# With a number below 0 only calls with a folder count.
 STEPS = [
     ("mkdir", Path, "mkdir", 1),
     ("later mkdir", Path, "mkdir", 5),
@@ -74,8 +67,7 @@ STEPS = [
     ("manifest", Path, "write_bytes", 3),
     ("first copy", writer, "copy_regular_file", 1),
     ("later copy", writer, "copy_regular_file", 9),
-    ("fsync of a file", os, "fsync", 2),
-    ("fsync of the folder", os, "fsync", -1),
+    ("sync of all files", writer, "sync_all", 1),
     ("rename of the build", Path, "rename", 1),
     ("link", Path, "symlink_to", 1),
     ("switch", os, "replace", 1),
@@ -93,7 +85,7 @@ def test_R25_failure_at_each_step_leaves_the_old_repository_and_the_next_build_w
     before = contents(tmp_path / "repo")
     add_joblib(tmp_path / "models", "a", version="2")
     with monkeypatch.context() as patch:
-        failing = Failing(getattr(owner, name), abs(at), error, is_folder if at < 0 else lambda *_: True)
+        failing = Failing(getattr(owner, name), at, error)
         patch.setattr(owner, name, failing.method())
         with pytest.raises((RepositoryError, KeyboardInterrupt)) as caught:
             build(tmp_path)
@@ -159,6 +151,21 @@ def test_R26_kill_while_a_plain_folder_is_replaced_leaves_one_of_the_two(tmp_pat
     found = versions_found_when_killed(tmp_path, "copy")
     assert found[-1] == "2"
     assert [what for what in found if what not in ("1", "2")] == []
+
+
+def test_files_of_one_source_are_one_file(tmp_path: Path) -> None:
+    """The runtime lies beside each Triton model, in a thousand of which it would be most of what is written."""
+    build_version(tmp_path, "1")
+    files = [tmp_path / "repo" / name / "1" / "schwift_runtime" / "model.py" for name in ("a", "a_direct")]
+    assert files[0].samefile(files[1])
+    assert not files[0].samefile(TEMPLATE_ROOT / "runtime" / "model.py")
+
+
+def test_a_file_system_without_links_has_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = Failing(Path.hardlink_to, 1, OSError(errno.EPERM, "Operation not permitted"))
+    monkeypatch.setattr(Path, "hardlink_to", refused.method())
+    build_version(tmp_path, "1")
+    assert version_of(tmp_path) == "1"
 
 
 def test_last_two_builds_are_kept(tmp_path: Path) -> None:
