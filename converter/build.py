@@ -9,10 +9,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converter.environments import fronts
+from converter.environments.environment_store import EnvironmentStore
 from converter.errors import ConfigError, RepositoryError
 from converter.inspect.discover import ModelSource, check_names, discover
 from converter.inspect.inspector import ModelFacts, inspect_all
@@ -20,10 +21,12 @@ from converter.inspect.model_environments import ModelEnvironments
 from converter.inspect.model_folder import check_unchanged
 from converter.repository.build_plan import BuildPlan, complete_plan
 from converter.repository.built import BuiltRepository
-from converter.repository.content import Plan
+from converter.repository.content import Plan, is_intact
 from converter.repository.current import read_current
 from converter.repository.lock import SCRATCH, lock_for_reading, lock_repository
 from converter.repository.plan import BuildOptions, plan_model
+from converter.repository.recall import Recall
+from converter.repository.stamps import describe_context, read_stamps
 from converter.repository.version_history import VersionHistory, assign_version, carry_over, restore_version
 from converter.schema.manifest import Manifest
 
@@ -76,34 +79,59 @@ def plan_repository(
     With `names`, the other models stay in the repository as they were built before. With `skip_missing`, a model whose
     library is not installed is left out, and a note says so. Raises ConfigError and RepositoryError.
     """
-    discovery = discover(models, options.settings.model_links)
-    check_names(names, discovery)
-    sources = tuple(source for source in discovery.sources if not names or source.spec.name in names)
+    plan, recalled = _plan_all(models, options, old, names, skip_missing)
+    if plan.changes and not all(is_intact(file) for part in recalled for file in part.files.values()):
+        # They were taken for what they should be: now that they are copied they have to be.
+        without_stamps = BuildOptions(options.settings, options.cores, recall=False)
+        plan, _ = _plan_all(models, without_stamps, old, names, skip_missing)
+    return plan
+
+
+def _plan_all(
+    models: Path, options: BuildOptions, old: Workspace, names: Sequence[str], skip_missing: bool
+) -> tuple[BuildPlan, list[Plan]]:
+    """Plan a repository; and return the parts of it that were planned without a look into their models."""
+    environments = ModelEnvironments(options.settings, print_progress, not old.read_only)
     manifest = read_current(old.output, tolerant=not names)
     built = BuiltRepository(manifest or Manifest(models=()), old.output.resolve())
-    carried = [_carry_others_over(built, names)] if names else []
+    recall = _make_recall(options, environments, built, old.output)
+    discovery = discover(models, options.settings.model_links, recall.find_spec if options.recall else None)
+    check_names(names, discovery)
+    sources = tuple(source for source in discovery.sources if not names or source.spec.name in names)
     notes = [*discovery.passed_over, *(note for source in sources for note in _compare_with_settings(source, options))]
     missing: list[str] = []
-    environments = ModelEnvironments(options.settings, print_progress, not old.read_only)
-    sources = environments.prepare(sources)
-    facts = inspect_all(sources, old.scratch, options.cores, environments, missing if skip_missing else None)
-    if not facts:
-        raise ConfigError(missing)
+    new = environments.prepare([source for source in sources if not recall.is_recalled(source.spec.name)])
+    facts = inspect_all(new, old.scratch, options.cores, environments, missing if skip_missing else None)
+    new = tuple(source for source in new if source.spec.name in facts)
     notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in missing]
-    notes += [note for name in sorted(facts) for note in facts[name].notes]
-    plans = []
-    sources = tuple(source for source in sources if source.spec.name in facts)
-    for source in sources:
-        plan, said = _plan_versions(source, facts[source.spec.name], options, built)
-        plans.append(plan)
+    recalled = {source.spec.name: source for source in sources if recall.is_recalled(source.spec.name)}
+    if not facts and not recalled:
+        raise ConfigError(missing)
+    plans: dict[str, Plan] = {}
+    for source in sorted([*new, *recalled.values()], key=lambda source: source.spec.name):
+        name = source.spec.name
+        if name in recalled:
+            plans[name], said = recall.plan(name)
+        else:
+            plans[name], said = _plan_versions(source, facts[name], options, built)
+            notes += facts[name].notes
         notes += said
-    packed = any(entry.packs_strings and entry.front for plan in plans for entry in plan.entries)
+    packed = any(entry.packs_strings and entry.front for plan in plans.values() for entry in plan.entries)
     if packed and not fronts.can_be_had(options.settings):
         notes.append(fronts.WITHOUT_STRINGS)
-    whole = complete_plan(old.output, [*plans, *carried], manifest, names, notes)
+    carried = [_carry_others_over(built, names)] if names else []
+    whole = complete_plan(old.output, [*plans.values(), *carried], manifest, names, notes)
     for source in sources:
         check_unchanged(source.originals)
-    return whole
+    return replace(whole, stamps=recall.note_folders(new, facts, plans)), [plans[name] for name in recalled]
+
+
+def _make_recall(
+    options: BuildOptions, environments: ModelEnvironments, built: BuiltRepository, output: Path
+) -> Recall:
+    context = describe_context(options.settings, options.cores, environments.serving.interpreter)
+    store = EnvironmentStore(options.settings.environments_directory)
+    return Recall(read_stamps(output), context, built, store)
 
 
 def plan_rollback(name: str, old: Workspace) -> BuildPlan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from converter.schema.manifest import DIRECT_SUFFIX, FILENAME
 from converter.schema.model import ModelSpec, nearest
 
 CONFIG_NAME = "model_config.yaml"
+
+# A model's folder and its files → its spec; None if that is to be read.
+RecallSpec = Callable[[Path, Mapping[str, SourceFile]], ModelSpec | None]
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,11 @@ class Discovery:
     passed_over: tuple[str, ...]
 
 
-def discover(models: Path, links: Path | None = None) -> Discovery:
-    """Read every `models/<folder>/*.yaml`; links may end there and in `links`. Raises ConfigError with all problems."""
+def discover(models: Path, links: Path | None = None, recall: RecallSpec | None = None) -> Discovery:
+    """Read every `models/<folder>/*.yaml`; links may end there and in `links`. Raises ConfigError with all problems.
+
+    `recall` knows the specs of folders that are as they were.
+    """
     if not models.is_dir():
         raise ConfigError(f"{models}: no such folder: name the folder that holds the models with --models")
     problems: list[str] = []
@@ -69,7 +75,8 @@ def discover(models: Path, links: Path | None = None) -> Discovery:
                 continue
             shown = f"{models.name}/{folder.name}/{config.name}"
             found = list_files(folder, allowed)
-            sources.append(ModelSource(load_spec(config, shown), shown, folder, tuple(found), found))
+            spec = recall(folder, found) if recall is not None else None
+            sources.append(ModelSource(spec or load_spec(config, shown), shown, folder, tuple(found), found))
         except ConfigError as error:
             problems.extend(error.problems)
     problems.extend(_find_name_problems(sources))

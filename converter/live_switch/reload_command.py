@@ -12,6 +12,7 @@ from converter.live_switch.control_client import connect
 from converter.live_switch.trial_names import lay_out_trial_names
 from converter.repository.build_plan import BuildPlan
 from converter.repository.plan import BuildOptions
+from converter.repository.stamps import write_stamps
 from converter.repository.writer import stage
 from converter.schema.manifest import Manifest
 from converter.schema.settings import Settings
@@ -48,6 +49,7 @@ def reload(options: BuildOptions, names: Sequence[str], say: Say, skip_missing: 
         else:
             # The server may be behind: it was started before the last build, or has given a model up.
             _catch_up(settings, plan.manifest, names, say)
+        write_stamps(plan.output, plan.stamps)
         return plan
 
 

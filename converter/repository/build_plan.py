@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from converter.repository.content import Plan, PlannedFile, join_plans
+from converter.repository.stamps import Stamps
 from converter.schema.manifest import FILENAME, Manifest, ModelEntry, entry_json
 
 
@@ -25,7 +26,10 @@ class Changes:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """The repository to have at `output`. `built` are the models that were planned anew, `notes` are for the user."""
+    """The repository to have at `output`.
+
+    `built` are the models that were asked for, `notes` are for the user, `stamps` for the next build.
+    """
 
     output: Path
     manifest: Manifest
@@ -33,6 +37,7 @@ class BuildPlan:
     changes: Changes
     built: tuple[ModelEntry, ...]
     notes: tuple[str, ...] = ()
+    stamps: Stamps = field(default_factory=Stamps)
 
 
 def complete_plan(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from converter.repository.content import PlannedFile
+from converter.repository.content import PlannedFile, config_path, is_intact
 from converter.schema.manifest import Manifest, ModelEntry, OlderVersion
+from converter.schema.wire import wake_key_path
 
 
 class BuiltRepository:
@@ -30,6 +31,17 @@ class BuiltRepository:
     def list_all_files(self, triton_model: str) -> dict[str, Path]:
         """List the files of a Triton model's folder, all its versions and its config."""
         return {path: self.root / path for path in self._files.get(triton_model, {})}
+
+    def has_own_parts(self, entry: ModelEntry) -> bool:
+        """Tell whether a served version's small files, which are of no folder in models/, are as they were built."""
+        names = [config_path(name) for name in entry.triton_models]
+        if entry.front is not None:
+            names.append(wake_key_path(entry.front, entry.version))
+        return all(is_intact(self.find_file(name)) for name in names)
+
+    def find_file(self, path: str) -> PlannedFile:
+        """Return a file of the repository, with what the manifest says of it; nothing has that digest if it is none."""
+        return PlannedFile(self.root / path, self._files.get(path.partition("/")[0], {}).get(path, ""))
 
     def list_version_files(self, entry: ModelEntry) -> dict[str, PlannedFile]:
         """List the files in a version's folders, with what the manifest says of them."""

@@ -98,6 +98,14 @@ def digest(content: bytes | Path) -> str:
     return found.hexdigest()
 
 
+def is_intact(file: PlannedFile) -> bool:
+    """Tell whether a file still has the digest that it was planned with."""
+    try:
+        return digest(file.content) == file.digest
+    except RepositoryError:
+        return False
+
+
 def read_chunks(file: IO[bytes]) -> Iterator[bytes]:
     """Read a file in pieces, and no more of it than it has now: one that grows would have no end."""
     left = os.fstat(file.fileno()).st_size

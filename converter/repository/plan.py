@@ -25,10 +25,14 @@ _SOURCE = "source"
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a build depends on; `cores` are those of the machine that builds."""
+    """What a build depends on; `cores` are those of the machine that builds.
+
+    With `recall`, a model's folder that is as it was is not looked into again.
+    """
 
     settings: Settings
     cores: int
+    recall: bool = True
 
 
 def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str) -> ModelContent:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from converter.errors import ConfigError, RepositoryError
 from converter.repository.built import BuiltRepository
-from converter.repository.content import ModelContent, Plan, PlannedFile, config_path, digest, join_plans, read_files
+from converter.repository.content import ModelContent, Plan, config_path, is_intact, join_plans, read_files
 from converter.repository.render import set_version
 from converter.schema.manifest import ModelEntry, OlderVersion
 from converter.schema.model import nearest
@@ -26,7 +26,7 @@ class VersionHistory:
     """What a repository has of one model: its versions, the served one among them."""
 
     def __init__(self, name: str, built: BuiltRepository) -> None:
-        self._built = built
+        self.built = built
         self._root = built.root
         self.served = built.served.get(name)
         self._older = built.list_older(name)
@@ -65,15 +65,15 @@ class VersionHistory:
         return ModelContent(
             version.entry.model_copy(update={"version": 0}),
             {name: set_version(text, 0) for name, text in version.configs.items()},
-            {_drop_number(name): file for name, file in self._built.list_version_files(version.entry).items()},
+            {_drop_number(name): file for name, file in self.built.list_version_files(version.entry).items()},
         )
 
     def join_older(self, plan: Plan, versions: Iterable[OlderVersion]) -> tuple[Plan, list[str]]:
         """Add older versions as they lie in the repository; notes name each that is damaged, and left out."""
         plans, notes = [plan], []
         for item in versions:
-            files = self._built.list_version_files(item.entry)
-            if all(_is_intact(file) for file in files.values()):
+            files = self.built.list_version_files(item.entry)
+            if all(is_intact(file) for file in files.values()):
                 plans.append(Plan((), files, (item,)))
             else:
                 notes.append(
@@ -84,7 +84,7 @@ class VersionHistory:
     def plan_served(self, version: OlderVersion) -> Plan:
         """Plan the files of a version that is there for the place that is served."""
         files: dict[str, bytes | Path] = {
-            name: self._root / name for name in self._built.list_version_files(version.entry)
+            name: self._root / name for name in self.built.list_version_files(version.entry)
         }
         files |= {config_path(name): text.encode() for name, text in version.configs.items()}
         return Plan((version.entry,), read_files(files))
@@ -121,6 +121,16 @@ def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan
                 return plan, [*notes, note]
     carried = [*history.list_older(keep - 1), served] if keep and served is not None else []
     return history.join_older(content.lay_out(history.newest + 1), carried)
+
+
+def repeat_version(history: VersionHistory) -> tuple[Plan, list[str]]:
+    """Plan the served version as it lies in the repository, with its older ones, as `assign_version` left them."""
+    entry = history.served
+    assert entry is not None, "there is no version to repeat"
+    files = dict(history.built.list_version_files(entry))
+    files |= {config_path(name): history.built.find_file(config_path(name)) for name in entry.triton_models}
+    beside = [*history.list_older(entry.spec.versions - 1), *history.list_rolled_back()]
+    return history.join_older(Plan((entry,), files), beside)
 
 
 def restore_version(name: str, built: BuiltRepository) -> Plan:
@@ -160,10 +170,3 @@ def carry_over(built: BuiltRepository, names: Iterable[str]) -> Plan:
 def _drop_number(path: str) -> str:
     name, _, inner = path.split("/", 2)
     return f"{name}/{inner}"
-
-
-def _is_intact(file: PlannedFile) -> bool:
-    try:
-        return digest(file.content) == file.digest
-    except RepositoryError:
-        return False

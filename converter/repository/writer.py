@@ -19,6 +19,7 @@ from converter.errors import RepositoryError
 from converter.repository.build_plan import BuildPlan
 from converter.repository.content import PlannedFile, digest, read_chunks, read_files
 from converter.repository.lock import lock_repository
+from converter.repository.stamps import write_stamps
 from converter.schema.manifest import FILENAME
 
 _AT_FDCWD = -100
@@ -30,6 +31,7 @@ def commit(plan: BuildPlan) -> None:
     if plan.changes:
         with stage(plan) as new:
             new.switch()
+    write_stamps(plan.output, plan.stamps)
 
 
 @contextlib.contextmanager

@@ -61,4 +61,6 @@ def versions(manifest: Manifest) -> dict[str, str]:
 
 def numbers(root: Path, output: str = "repo") -> list[str]:
     """The builds that are kept, and whatever else lies beside them."""
-    return sorted(path.name for path in (root / f".{output}.builds").iterdir() if path.name != "lock")
+    return sorted(
+        path.name for path in (root / f".{output}.builds").iterdir() if path.name not in ("lock", "stamps.json")
+    )
