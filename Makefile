@@ -18,6 +18,7 @@
 # make bench-abuse   what good requests see beside 16 abusive connections, and what those leave behind (4 minutes)
 # make bench-pair BEFORE=main   is this version slower than a commit? (needs wrk, takes 25 minutes; docs/performance.md)
 # make bench-environments BEFORE=main   what environments cost to make, in memory, and at a start (needs PyPI, 8 minutes)
+# make bench-builds   what a build of 1,000 models takes, and one with nothing changed (5 minutes)
 # make fuzz    generated requests, bodies and heads, sent and decoded by the ten thousand (15 minutes)
 # make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
 # make clean   remove what the above made
@@ -41,7 +42,7 @@ SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
 .PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability test-environments check images
-.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments fuzz chaos clean venv
+.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-builds fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -129,6 +130,9 @@ bench-pair: venv
 
 bench-environments: venv
 	$(BIN)/python -m tests.bench.environments $(if $(BEFORE),--before $(BEFORE))
+
+bench-builds: venv
+	$(BIN)/python -m tests.bench.builds
 
 fuzz: venv
 	$(BIN)/python -m tests.fuzz

@@ -18,6 +18,7 @@ from converter.inspect.pickle_versions import list_releases
 from converter.inspect.python_source import find_package
 from converter.inspect.requirements import check_backend, check_pickle, read_pickle
 from converter.inspect.torch_file import compile_eager
+from converter.progress import show_progress
 from converter.schema.model import PICKLES, nearest
 from converter.trust.pickle_reader import Contents
 
@@ -69,8 +70,8 @@ def inspect_all(
     # A process starts as long as a few models take.
     lanes = max(1, min(jobs, -(-len(sources) // 2)))
     shares = [sources[i::lanes] for i in range(lanes)]
-    with ThreadPoolExecutor(max_workers=lanes) as pool:
-        answers = list(pool.map(lambda share: worker_process.ask_all(share, scratch), shares))
+    with show_progress("looking into models", len(sources)) as told, ThreadPoolExecutor(max_workers=lanes) as pool:
+        answers = list(pool.map(lambda share: worker_process.ask_all(share, scratch, told), shares))
     said = {
         source.spec.name: (source, answer)
         for share, known in zip(shares, answers, strict=True)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,11 @@ def _read_line(process: subprocess.Popen[bytes], ends: float) -> bytes | None:
     return bytes(found)
 
 
-def ask_all(sources: Sequence[ModelSource], scratch: Path) -> list[Answer]:
-    """Return what one process after the other says of these models, in their order."""
+def ask_all(sources: Sequence[ModelSource], scratch: Path, told: Callable[[], None]) -> list[Answer]:
+    """Return what one process after the other says of these models, in their order; `told` is called after each."""
+    answers = []
     with contextlib.closing(WorkerProcess(scratch)) as worker:
-        return [worker.ask(source) for source in sources]
+        for source in sources:
+            answers.append(worker.ask(source))
+            told()
+    return answers

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from converter.errors import RepositoryError
+from converter.progress import show_progress
 from converter.repository.build_plan import BuildPlan
 from converter.repository.content import PlannedFile, digest, read_chunks, read_files
 from converter.repository.lock import lock_repository
@@ -81,8 +82,11 @@ def _write_new(plan: BuildPlan, builds: Path) -> Path:
     partial = target.with_suffix(".partial")
     try:
         written: dict[tuple[Path, str], Path] = {}
-        for name, file in (*plan.files.items(), *read_files({FILENAME: plan.manifest.to_json()}).items()):
-            _write_file(partial / name, file, written)
+        files = {**plan.files, **read_files({FILENAME: plan.manifest.to_json()})}
+        with show_progress("writing files", len(files)) as told:
+            for name, file in files.items():
+                _write_file(partial / name, file, written)
+                told()
         sync_all(partial)
         partial.rename(target)
     except BaseException:

@@ -37,7 +37,7 @@ ADAPTER = (
     ("__main__",),
 )
 CONVERTER = (
-    ("errors", "table"),
+    ("errors", "progress", "table"),
     ("schema",),
     ("environments", "keys", "trust"),
     ("inspect",),
