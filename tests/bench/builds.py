@@ -1,4 +1,4 @@
-"""`make bench-builds`: what a build of many small models takes, all anew and with nothing changed, and that it is linear.
+"""`make bench-builds`: what a build of many small models takes, of all and with nothing changed, and its growth.
 
 In rounds of each size, the smaller and the larger in turn; a model is a logistic regression of 4 features.
 """
