@@ -42,7 +42,9 @@ def create_app(
     """
     parts = Components(settings, manifest, backend, sharing, worker)
     access = AccessLog(stages=settings.debug_mode)
-    endpoint = PredictEndpoint(parts.service, parts.gate, settings.max_body_bytes, access, traces)
+    endpoint = PredictEndpoint(
+        parts.service, parts.gate, settings.max_body_bytes, access, traces, settings.tells_reasons
+    )
     app = _framework(parts, endpoint, lambda: lifespan(parts, controlled, traces))
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
     app.add_middleware(PathAsSent)

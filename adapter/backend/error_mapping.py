@@ -55,6 +55,8 @@ _UNFIT = re.compile(re.escape(_UNFIT_MARK) + r" ([^\n]+)")
 # A path in an exception's text, with what is around it.
 _PATH = re.compile(r"\s*[('\"]?(?<!\w)/[^\s()'\"]+[)'\"]?")
 _RAISED = re.compile(re.escape(error_mark("model_error")) + r" (\w+)")
+_MARK = re.compile(r"\[schwift:\w+\] ?")
+_MOST_REASON = 300
 
 
 def translate(code: Any, text: str) -> errors.AdapterError:
@@ -94,7 +96,20 @@ def load_reason(text: str) -> str:
 def unfit_reason(text: str) -> str:
     """Return the first line of the exception that a model raises whatever its input, without paths."""
     found = _UNFIT.search(text)
-    return _PATH.sub("", found.group(1)).strip() if found else "the server's log has the details"
+    return _without_paths(found.group(1)) if found else "the server's log has the details"
+
+
+def failure_line(error: errors.AdapterError) -> str:
+    """Return the first line of what a model raised, or how its answer was wrong, without paths; "" of other errors."""
+    if not isinstance(error, errors.ANSWERS):
+        return ""
+    _, marked, rest = error.inside.rpartition("[schwift:")
+    text = _MARK.sub("", marked + rest) if marked else error.inside
+    return _without_paths(next(iter(text.strip().splitlines()), ""))
+
+
+def _without_paths(line: str) -> str:
+    return _PATH.sub("", line).strip().rstrip(":")[:_MOST_REASON]
 
 
 def raised_in(text: str) -> str:

@@ -30,12 +30,16 @@ def _body(detail: str, code: str, request_id: str) -> bytes:
     return orjson.dumps({"detail": detail, "code": code, "request_id": request_id})
 
 
-def error_body(error: errors.AdapterError, request_id: str) -> tuple[bytes, int | None]:
-    """Return an error's JSON body, and the seconds for Retry-After if it has them; log what it has `inside`."""
+def error_body(error: errors.AdapterError, request_id: str, reason: str = "") -> tuple[bytes, int | None]:
+    """Return an error's JSON body, and the seconds for Retry-After if it has them; log what it has `inside`.
+
+    `reason` is what the client may know of that.
+    """
     status, code = STATUS_OF[type(error)]
     if error.inside:
         _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
-    body = _body(error.detail, code, request_id)
+    detail = f"{error.detail.rstrip('.')}: {reason}" if reason else error.detail
+    body = _body(detail, code, request_id)
     return body, max(1, math.ceil(error.retry_after)) if isinstance(error, errors.TryLater) else None
 
 

@@ -22,8 +22,10 @@ from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED
 from adapter.http.answer import Answer
 from adapter.http.body_reader import BodyReader, ClientLeft, body_too_large
 from adapter.http.error_handlers import error_body, log_unexpected
+from adapter.http.failure_reason import name_kind, tell_reason
 from adapter.http.gate import Gate
 from adapter.http.request_id import accepted_request_id
+from adapter.lifecycle.served_model import LastFailure, Model
 from adapter.limits.access_policy import Need
 from adapter.limits.api_keys import Caller, digest_of
 from adapter.limits.client_address import client_address
@@ -108,11 +110,19 @@ class PredictEndpoint:
     """Answers both endpoints of every model, by whichever way a request came.
 
     No body may be over `max_body_bytes`; a model may allow less. `traces` is None if requests are not traced.
+    `tells_reasons`: what a model raised stands in the answer, for who sent what it raised on.
     """
 
     def __init__(
-        self, service: Predictor, gate: Gate, max_body_bytes: int, access: AccessLog, traces: Traces | None
+        self,
+        service: Predictor,
+        gate: Gate,
+        max_body_bytes: int,
+        access: AccessLog,
+        traces: Traces | None,
+        tells_reasons: bool,
     ) -> None:
+        self._tells_reasons = tells_reasons
         self._keys = gate.keys
         self._quota = gate.quota
         self._audit = gate.audit
@@ -183,7 +193,7 @@ class PredictEndpoint:
             started = time.monotonic()
             content = await self._service.predict(target, body, timeout, timings)
         except Exception as error:
-            status, code, content, more = self._explain(error, request, target, caller, request_id)
+            status, code, content, more = self._explain(error, request, body, target, caller, request_id)
         finally:
             if isinstance(body, LargeBody):
                 body.close()
@@ -209,7 +219,13 @@ class PredictEndpoint:
         return client_address(request.client, request.named, self._hops)
 
     def _explain(
-        self, error: Exception, request: Request, target: Binding | None, caller: Caller | None, request_id: str
+        self,
+        error: Exception,
+        request: Request,
+        body: bytes | LargeBody | None,
+        target: Binding | None,
+        caller: Caller | None,
+        request_id: str,
     ) -> tuple[int, str, bytes, list[tuple[bytes, bytes]]]:
         """Return status, code, body and headers of an error's answer; write an audit line if it is about who asked."""
         more: list[tuple[bytes, bytes]] = []
@@ -218,7 +234,10 @@ class PredictEndpoint:
         if not isinstance(error, errors.AdapterError):
             return 500, "internal_error", log_unexpected(error, request_id), more
         status, code = STATUS_OF[type(error)]
-        content, retry_after = error_body(error, request_id)
+        reason = ""
+        if target is not None and isinstance(error, errors.ANSWERS):
+            reason = self._note_failure(error, code, body, target.model)
+        content, retry_after = error_body(error, request_id, reason)
         if retry_after is not None:
             more.append((b"retry-after", b"%d" % retry_after))
         if status in REFUSALS:
@@ -232,6 +251,16 @@ class PredictEndpoint:
         # until the collector of cycles comes by.
         error.__traceback__ = error.__context__ = error.__cause__ = None
         return status, code, content, more
+
+    def _note_failure(self, error: errors.AdapterError, code: str, body: bytes | LargeBody | None, model: Model) -> str:
+        """Note a model's failure for /health, and return its reason if the client may know."""
+        if not self._tells_reasons:
+            model.last_failure = LastFailure(time.time(), code, name_kind(error))
+            return ""
+        tensors = (*model.entry.inputs, *model.entry.outputs)
+        reason = tell_reason(error, body, {tensor.name for tensor in tensors})
+        model.last_failure = LastFailure(time.time(), code, reason)
+        return reason
 
     def _log_access(
         self, request: Request, target: Binding | None, caller: Caller | None, timings: RequestTimings, status: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 import orjson
@@ -172,11 +173,20 @@ def _health(registry: Registry, metrics: Metrics, breakers: Breakers) -> Respons
                 load_seconds=model.status.load_seconds,
                 regime=metrics.regime_of(name),
                 breaker=breakers[name].model.state,
+                last_failure=_last_failure(model),
             )
             for name, model in registry.models.items()
         },
     )
-    return _as_it_is(registry, health.model_dump())
+    return _as_it_is(registry, health.model_dump(mode="json"))
+
+
+def _last_failure(model: Model) -> schemas.ModelFailure | None:
+    failure = model.last_failure
+    if failure is None:
+        return None
+    at = datetime.fromtimestamp(int(failure.at), timezone.utc)
+    return schemas.ModelFailure(at=at, code=failure.code, reason=failure.reason)
 
 
 def _as_it_is(registry: Registry, body: dict[str, Any]) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -79,6 +80,14 @@ class AvailableModels(BaseModel):
     models: list[ModelInfo]
 
 
+class ModelFailure(BaseModel):
+    """The last request that a model failed, in the worker that answers: with 500 or 502."""
+
+    at: datetime
+    code: str
+    reason: str = Field(description="The exception's type, or how the answer was wrong; with full details its line.")
+
+
 class ModelHealth(BaseModel):
     """The state of one model, and how its requests are handled now."""
 
@@ -87,6 +96,7 @@ class ModelHealth(BaseModel):
     load_seconds: float | None
     regime: str = Field(description="`idle`, `busy` or `rush`: which way /predict_batched takes now.")
     breaker: str = Field(description="`closed`, `open` or `half_open`: whether its requests are let through.")
+    last_failure: ModelFailure | None
 
 
 class Health(BaseModel):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from adapter.codec.codec import Codec
 from adapter.lifecycle.model_state import ModelState
@@ -22,6 +23,15 @@ _log = logging.getLogger("schwift.adapter")
 
 # The incarnation of what Triton has when the first worker begins. A cell that is 0 knows of none.
 FIRST_INCARNATION = 1
+
+
+@dataclass(frozen=True)
+class LastFailure:
+    """The last error of a model's own that a request met in this worker; `at` is in seconds since the epoch."""
+
+    at: float
+    code: str
+    reason: str
 
 
 class Model:
@@ -60,6 +70,7 @@ class Model:
         self.stuck = gauge(counters.STUCK)
         # Bytes that its processes hold; 0 where that is not known.
         self.memory = gauge(counters.MEMORY)
+        self.last_failure: LastFailure | None = None
 
     @property
     def ready(self) -> bool:

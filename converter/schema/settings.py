@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field(
         "console", description="log lines for people, or one JSON object each"
     )
+    error_detail: Literal["generic", "full"] | None = Field(
+        None, description="full: an error of the model's own says what it raised, without the input's values"
+    )
     access_log: Literal["off", "errors", "all"] | None = Field(
         None, description="a log line for no request, for those not answered with 200, or for each"
     )
@@ -185,6 +188,11 @@ class Settings(BaseSettings):
     def access_lines(self) -> Literal["off", "errors", "all"]:
         """`access_log`, with its default: off, and all with DEBUG_MODE."""
         return self.access_log or ("all" if self.debug_mode else "off")
+
+    @property
+    def tells_reasons(self) -> bool:
+        """Whether clients are told what a model raised: with `error_detail` full, or in DEBUG_MODE unless generic."""
+        return self.debug_mode if self.error_detail is None else self.error_detail == "full"
 
     @property
     def cache_directory(self) -> Path:

@@ -84,6 +84,7 @@ def test_R15_a_model_that_does_not_load_is_said_and_the_others_serve(tmp_path: P
             "pip install no_such_package"
         )
         broken = {"state": "failed", "reason": reason, "load_seconds": None, "regime": "idle", "breaker": "closed"}
+        broken["last_failure"] = None
         assert health.json()["models"]["broken"] == broken
         raised = "the model's code raised RuntimeError while it was loaded: the server's log has the details"
         assert health.json()["models"]["telling"]["reason"] == raised

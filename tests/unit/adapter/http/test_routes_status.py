@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from adapter import errors
+from adapter.backend.error_mapping import translate
 from adapter.backend.protocol import Arrays
 from converter.schema import dtypes
 from converter.schema.manifest import ModelEntry, Tensor
@@ -124,7 +125,31 @@ def test_health_is_503_with_the_reason_of_the_model_that_failed() -> None:
         assert body["models"]["good"]["state"] == "ready"
         assert body["models"]["bad"] == {
             "state": "failed", "reason": _RAISED, "load_seconds": None, "regime": "idle", "breaker": "closed",
+            "last_failure": None,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        (None, "The model raised an error on this input."),
+        ("full", "The model raised an error on this input: KeyError: 'town'"),
+    ],
+)
+def test_the_last_failure_of_a_model_is_seen_by_its_type_unless_all_may_know(detail: str | None, told: str) -> None:
+    async def handler(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        raise translate(None, "[schwift:model_error] KeyError: 'town'\n\nAt:\n  /srv/x")
+
+    async def ask(client: httpx.AsyncClient) -> tuple[httpx.Response, Any]:
+        answer = await client.post("/predict/m", json={"features": [[1, 2, 3, 4]]})
+        return answer, (await client.get("/health")).json()["models"]["m"]
+
+    answer, health = visit(ask, FakeBackend(handler), error_detail=detail)
+    assert (answer.status_code, answer.json()["detail"]) == (500, told)
+    assert health["state"] == "ready"
+    failure = health["last_failure"]
+    assert (failure["code"], failure["reason"]) == ("model_error", "KeyError" if detail is None else "KeyError: 'town'")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", failure["at"])
 
 
 def test_health_while_triton_is_not_there() -> None:
@@ -136,7 +161,14 @@ def test_health_while_triton_is_not_there() -> None:
         "triton": "down",
         "breaker": "closed",
         "models": {
-            "m": {"state": "waiting", "reason": None, "load_seconds": None, "regime": "idle", "breaker": "closed"}
+            "m": {
+                "state": "waiting",
+                "reason": None,
+                "load_seconds": None,
+                "regime": "idle",
+                "breaker": "closed",
+                "last_failure": None,
+            }
         },
     }
     assert get("/health/live", backend).status_code == 200

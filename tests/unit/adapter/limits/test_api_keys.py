@@ -96,7 +96,7 @@ def test_what_the_short_cut_takes_is_what_the_policy_says(prefix: str, rest: str
     """It asks for no policy, since the path has one form alone."""
     served = Served(entry=make_entry("m"))
     path = (prefix + rest).encode("latin-1")
-    endpoint = PredictEndpoint(served.service, Gate(None, None, Audit(), 0), 1024, AccessLog(stages=False), None)
+    endpoint = PredictEndpoint(served.service, Gate(None, None, Audit(), 0), 1024, AccessLog(stages=False), None, False)
     if (found := endpoint.known(path)) is not None:
         assert policy(path) == Need("predict", found[1])
     else:
