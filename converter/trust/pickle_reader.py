@@ -10,6 +10,7 @@ from __future__ import annotations
 import _compat_pickle
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import math
@@ -55,34 +56,60 @@ def most_inflated(size: int) -> int:
 
 @dataclass
 class Contents:
-    """`names` are the classes and functions by module; `sklearn` are the versions that its estimators were saved by."""
+    """`names` are the classes and functions by module; `sklearn` are the versions that its estimators were saved by.
+
+    `sha256` is that of the very bytes that were read, all of the file.
+    """
 
     names: set[tuple[str, str]] = field(default_factory=set)
     sklearn: set[str] = field(default_factory=set)
+    sha256: str = ""
 
 
 def read(path: Path) -> Contents:
     """Read what a file names. Raises TooLarge, and DamagedPickle also if a checksum of its compression fails."""
     contents = Contents()
     try:
-        with open(path, "rb") as raw:
-            start = raw.read(8)
-            raw.seek(0)
-            if start.startswith(_LZ4):
-                # Needs a library that is not ours; joblib has it if the model loads at all.
-                return contents
-            opener = next((opener for prefix, opener in _OPENERS if start.startswith(prefix)), None)
-            size = os.fstat(raw.fileno()).st_size
-            file = _Counted(raw, size) if opener is None else _Counted(opener(raw), most_inflated(size))
-            _Reader(file, contents).load()
-            # To the end, where the checksum is.
+        with open(path, "rb", buffering=0) as raw:
+            hashed = _HashedFile(raw)
+            file: Any = io.BufferedReader(hashed, _CHUNK)
+            # lz4 needs a library that is not ours; joblib has it if the model loads at all.
+            if not file.peek(len(_LZ4)).startswith(_LZ4):
+                _read_pickle(file, os.fstat(raw.fileno()).st_size, contents)
             while file.read(_CHUNK):
                 pass
+            contents.sha256 = hashed.digest.hexdigest()
     except (TooLarge, MemoryError):
         raise
     except Exception as error:
         raise DamagedPickle(f"{type(error).__name__}: {error}") from error
     return contents
+
+
+def _read_pickle(raw: Any, size: int, contents: Contents) -> None:
+    start = raw.peek(8)
+    opener = next((opener for prefix, opener in _OPENERS if start.startswith(prefix)), None)
+    file = _Counted(raw, size) if opener is None else _Counted(opener(raw), most_inflated(size))
+    _Reader(file, contents).load()
+    # To the end, where the checksum is.
+    while file.read(_CHUNK):
+        pass
+
+
+class _HashedFile(io.RawIOBase):
+    """Hashes a file as it is read, so that what is hashed and what is read cannot differ."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = self._file.readinto(buffer)
+        self.digest.update(memoryview(buffer)[:size])
+        return size
 
 
 class _ZlibFile(io.RawIOBase):
