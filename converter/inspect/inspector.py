@@ -39,7 +39,8 @@ class ModelFacts:
     `compiled` is the TorchScript file made of an eager module, which takes the model file's place.
     `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`. `contents` are what a
     pickle names, until its environment is found; `environment` is that, or the one of the config. `made_for` has the
-    release of each package that a pickle is right with alone. `notes` are for the user.
+    release of each package that a pickle is right with alone, `sha256` is that of the bytes that were read of
+    it. `notes` are for the user.
     """
 
     inputs: tuple[GraphTensor, ...] = ()
@@ -49,6 +50,7 @@ class ModelFacts:
     contents: Contents | None = None
     environment: ModelEnvironment | None = None
     made_for: Mapping[str, str] = field(default_factory=dict)
+    sha256: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -104,7 +106,14 @@ def settle(source: ModelSource, facts: ModelFacts, environments: ModelEnvironmen
     check_backend(source)
     check_pickle(source, facts.contents)
     made_for = {} if source.spec.accept_skew else list_releases(facts.contents)
-    return replace(facts, contents=None, environment=environment, made_for=made_for, notes=(*facts.notes, *notes))
+    return replace(
+        facts,
+        contents=None,
+        environment=environment,
+        made_for=made_for,
+        sha256=facts.contents.sha256,
+        notes=(*facts.notes, *notes),
+    )
 
 
 def _read_facts(source: ModelSource, answer: worker_process.Answer) -> ModelFacts:

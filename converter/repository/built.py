@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 
 from converter.repository.content import PlannedFile, config_path, is_intact
-from converter.schema.manifest import Manifest, ModelEntry, OlderVersion
+from converter.repository.runtime_files import RUNTIME_PACKAGE
+from converter.schema.manifest import FILENAME, Manifest, ModelEntry, OlderVersion
 from converter.schema.wire import wake_key_path
 
 
@@ -38,6 +42,28 @@ class BuiltRepository:
         if entry.front is not None:
             names.append(wake_key_path(entry.front, entry.version))
         return all(is_intact(self.find_file(name)) for name in names)
+
+    def is_as_built(self, entry: ModelEntry) -> bool:
+        """Tell whether a version's own files, all but our runtime's, are those that were built.
+
+        A file is read only if it was touched after the manifest was written, which is done last.
+        """
+        for name in entry.triton_models:
+            for path, digest in self._files.get(name, {}).items():
+                if not path.startswith(f"{name}/{entry.version}/") or f"/{RUNTIME_PACKAGE}/" in path:
+                    continue
+                try:
+                    seen = os.lstat(self.root / path)
+                except OSError:
+                    return False
+                touched = seen.st_ctime_ns > self._written_at
+                if not stat.S_ISREG(seen.st_mode) or (touched and not is_intact(PlannedFile(self.root / path, digest))):
+                    return False
+        return True
+
+    @cached_property
+    def _written_at(self) -> int:
+        return os.stat(self.root / FILENAME).st_ctime_ns
 
     def find_file(self, path: str) -> PlannedFile:
         """Return a file of the repository, with what the manifest says of it; nothing has that digest if it is none."""

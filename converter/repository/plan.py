@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from converter.errors import ArtifactError
+from converter.errors import ArtifactError, RepositoryError
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
 from converter.repository.content import ModelContent, read_files
@@ -36,7 +36,10 @@ class BuildOptions:
 
 
 def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wake_key: str) -> ModelContent:
-    """Plan one model, whatever its version; `wake_key` marks its wake-ups (runtime/wake.py). Raises ArtifactError."""
+    """Plan one model, whatever its version; `wake_key` marks its wake-ups (runtime/wake.py).
+
+    Raises ArtifactError, and RepositoryError if a pickle is another than was looked through.
+    """
     spec = source.spec
     tensors = resolve(source, facts)
     preferred = spec.preferred_batch_size or (options.settings.max_batch_size,)
@@ -63,7 +66,10 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
         packs_strings=tensors.has_strings,
         sample=_place_sample(source, direct, facts),
     )
-    return ModelContent(entry, configs, read_files(files))
+    content = ModelContent(entry, configs, read_files(files))
+    if facts.sha256 and content.files[f"{direct.name}/{direct.parameters['model_file']}"].digest != facts.sha256:
+        raise RepositoryError(f"{source.config}: {spec.model_args.model_file} changed while it was read: build again")
+    return content
 
 
 def _place_sample(source: ModelSource, direct: TritonModel, facts: ModelFacts) -> str | None:
@@ -137,6 +143,7 @@ def _make_direct(
             "debug": str(int(options.settings.debug_model)),
             **_name_strings(tensors),
             **({"made_for": json.dumps(dict(facts.made_for))} if facts.made_for else {}),
+            **({"model_sha256": facts.sha256} if facts.sha256 else {}),
         },
     )
     if spec.backend != "onnx" or tensors.has_strings:

@@ -40,7 +40,7 @@ class Recall:
             return None
         if stamp.environment is not None and self.store.find(stamp.environment) is None:
             return None
-        if not self.built.has_own_parts(entry):
+        if not self.built.has_own_parts(entry) or not self.built.is_as_built(entry):
             return None
         self._recalled[entry.name] = stamp
         return entry.spec

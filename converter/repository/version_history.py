@@ -1,8 +1,9 @@
 """Which number a model's build has, and which older versions stay beside it to go back to.
 
-A changed model is its next version; one that is as it was keeps its number, and so its bytes. A version that was gone
-back from stays in the repository, above the served one, so that the next build knows it and does not serve it again
-before the model is changed. The numbers are Triton's: the folders of a model's versions.
+A changed model is its next version, and so is one whose files in the repository are others than were built; one that is
+as it was keeps its number, and so its bytes. A version that was gone back from stays in the repository, above the
+served one, so that the next build knows it and does not serve it again before the model is changed. The numbers are
+Triton's: the folders of a model's versions.
 """
 
 from __future__ import annotations
@@ -106,7 +107,12 @@ class VersionHistory:
 def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan, list[str]]:
     """Plan a model under its number, with its older versions; and say what the user should know."""
     keep = content.entry.spec.versions - 1
-    served = history.find_served()
+    served, damaged = history.find_served(), []
+    if served is not None and not history.built.is_as_built(served.entry):
+        damaged = [
+            f"{served.name}: version {served.version} is not in the repository as it was built, and is built anew"
+        ]
+        served = None
     if served is not None:
         beside = [*history.list_older(keep), *history.list_rolled_back()]
         if history.recall_content(served).fingerprint == content.fingerprint:
@@ -119,8 +125,9 @@ def assign_version(history: VersionHistory, content: ModelContent) -> tuple[Plan
                     "was rolled back: change the model to serve it anew"
                 )
                 return plan, [*notes, note]
-    carried = [*history.list_older(keep - 1), served] if keep and served is not None else []
-    return history.join_older(content.lay_out(history.newest + 1), carried)
+    carried = [*history.list_older(keep - 1), served] if keep and served is not None else history.list_older(keep)
+    plan, notes = history.join_older(content.lay_out(history.newest + 1), carried)
+    return plan, [*damaged, *notes]
 
 
 def repeat_version(history: VersionHistory) -> tuple[Plan, list[str]]:

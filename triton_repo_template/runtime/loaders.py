@@ -9,12 +9,15 @@ import os
 import pickle
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .batch import Arrays
+from .checked_file import CheckedFile
 from .config import ModelConfig, TensorConfig
 from .errors import LoadError
 
@@ -25,6 +28,9 @@ ENVIRONMENT_FILE = "environment"
 ENVIRONMENT_VARIABLE = "SCHWIFT_ENVIRONMENT"
 MISSING_ENVIRONMENT = "missing"
 OWN_ENVIRONMENT = "schwift"
+
+# How files begin that joblib compressed: zlib, gzip, bzip2, xz, lzma and lz4.
+_COMPRESSED = (b"x", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"]\x00", b"\x04\x22\x4d\x18")
 
 
 def check_environment(version_folder: Path) -> None:
@@ -77,7 +83,7 @@ def load_predictor(version_folder: Path, config: ModelConfig, threads: int = 1) 
         if kind == "onnx":
             return _load_onnx(path, config, threads)
         check_releases(json.loads(parameters.get("made_for", "{}")))
-        return _load_joblib(path, parameters["method"], config)
+        return _load_joblib(path, config)
     except ImportError as error:
         missing = (error.name or "").split(".")[0]
         if not missing or missing in sys.modules:
@@ -108,7 +114,7 @@ def choose_method(model: Any, wanted: str, outputs: Sequence[TensorConfig]) -> s
     raise LoadError(f"a {type(model).__name__} has no method predict: save an object that has one")
 
 
-def read_joblib(path: Path) -> Any:
+def read_joblib(file: CheckedFile) -> Any:
     """Load the object in a joblib file, the arrays of an uncompressed one mapped from the disk.
 
     So they are in memory once for all instances, and only where they are used. A model that writes into them gets its
@@ -116,29 +122,54 @@ def read_joblib(path: Path) -> Any:
     """
     try:
         import joblib
-    except ImportError as error:
-        try:
-            with path.open("rb") as file:
-                return pickle.load(file)
-        except pickle.UnpicklingError:
-            # It is compressed by joblib.
-            raise error from None
+    except ImportError:
+        with open(file.path, "rb") as plain:
+            if plain.peek(8).startswith(_COMPRESSED):
+                raise
+            # Python's own unpickler, as joblib's is and the build's, which read the file before: in odd places the one
+            # in C takes the same bytes for another program.
+            return pickle._Unpickler(plain).load()
     with warnings.catch_warnings():
         # joblib before 1.2 wrote arrays where libraries may stumble over them; compressed files cannot be mapped.
         warnings.filterwarnings("error", message=".* is not byte aligned", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*mmap_mode", category=UserWarning)
         try:
-            return joblib.load(path, mmap_mode="c")
+            return joblib.load(file.path, mmap_mode="c")
         except (UserWarning, ValueError):
             # Or they are of another byte order, which only reading can turn.
-            return joblib.load(path)
+            file.verify()
+            return joblib.load(file.path)
 
 
-def _load_joblib(path: Path, wanted: str, config: ModelConfig) -> Predictor:
-    model = read_joblib(path)
-    _check_width(model, config.inputs)
-    method = getattr(model, choose_method(model, wanted, config.outputs))
-    return _on_inputs(method, config.inputs)
+def _load_joblib(path: Path, config: ModelConfig) -> Predictor:
+    """Load a pickle, if its bytes are those that the build looked through."""
+    # A repository that an older release built has no sum.
+    file = CheckedFile(path, config.parameters.get("model_sha256"))
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            # Hashing lets go of the interpreter's lock, so that it takes no time of its own.
+            verified = pool.submit(file.verify)
+            _import_ahead(config.parameters)
+        verified.result()
+        file.verify()
+        model = read_joblib(file)
+        file.verify()
+        _check_width(model, config.inputs)
+        method = getattr(model, choose_method(model, config.parameters["method"], config.outputs))
+    except BaseException:
+        file.close()
+        raise
+    predict = _on_inputs(method, config.inputs)
+    weakref.finalize(predict, file.close)
+    return predict
+
+
+def _import_ahead(parameters: Mapping[str, str]) -> None:
+    """Import what the pickle will; what is missing is said when it is loaded."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("joblib")
+        if parameters["kind"] == "sklearn" or "scikit-learn" in parameters.get("made_for", ""):
+            importlib.import_module("sklearn")
 
 
 def _check_width(model: Any, inputs: Sequence[TensorConfig]) -> None:

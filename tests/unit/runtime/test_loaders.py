@@ -170,6 +170,7 @@ def test_a_missing_library_is_named_as_pip_knows_it(
     def load(path: Path, mmap_mode: str | None = None) -> Any:
         raise ModuleNotFoundError(f"No module named '{name}.x'", name=f"{name}.x")
 
+    (tmp_path / "m.pkl").touch()
     monkeypatch.setattr(joblib, "load", load)
     monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(ModelError) as caught:

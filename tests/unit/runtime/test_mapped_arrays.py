@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from triton_repo_template.runtime.checked_file import CheckedFile
 from triton_repo_template.runtime.loaders import read_joblib
 
 
@@ -31,11 +32,19 @@ def _without_warnings() -> Iterator[None]:
     assert [str(item.message) for item in caught] == []
 
 
+def read(path: Path) -> Any:
+    file = CheckedFile(path)
+    try:
+        return read_joblib(file)
+    finally:
+        file.close()
+
+
 def test_arrays_are_mapped_and_writing_changes_neither_the_file_nor_other_instances(tmp_path: Path) -> None:
     path = tmp_path / "m.joblib"
     joblib.dump(Weights(np.arange(10_000.0)), path)
     before = path.read_bytes()
-    one, other = read_joblib(path), read_joblib(path)
+    one, other = read(path), read(path)
     assert isinstance(one.array, np.memmap)
     one.array[0] = 5
     assert (one.array[0], other.array[0]) == (5, 0)
@@ -46,7 +55,7 @@ def test_arrays_are_mapped_and_writing_changes_neither_the_file_nor_other_instan
 def test_a_compressed_file_is_read(tmp_path: Path, compress: Any) -> None:
     path = tmp_path / "m.joblib"
     joblib.dump(Weights(np.arange(100.0)), path, compress=compress)
-    array = read_joblib(path).array
+    array = read(path).array
     assert type(array) is np.ndarray
     assert array.tolist() == list(range(100))
 
@@ -54,12 +63,12 @@ def test_a_compressed_file_is_read(tmp_path: Path, compress: Any) -> None:
 def test_an_array_of_another_byte_order_is_right(tmp_path: Path) -> None:
     path = tmp_path / "m.joblib"
     joblib.dump(Weights(np.arange(100, dtype=">f8")), path)
-    assert (read_joblib(path).array + 1).tolist() == list(range(1, 101))
+    assert (read(path).array + 1).tolist() == list(range(1, 101))
 
 
 def test_a_model_of_mapped_arrays_answers_the_same(tmp_path: Path) -> None:
     X = np.random.default_rng(0).normal(size=(200, 8))
     model = LogisticRegression().fit(X, X[:, 0] > 0)
     joblib.dump(model, tmp_path / "m.joblib")
-    loaded = read_joblib(tmp_path / "m.joblib")
+    loaded = read(tmp_path / "m.joblib")
     assert np.array_equal(loaded.predict_proba(X), model.predict_proba(X))

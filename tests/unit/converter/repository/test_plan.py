@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from converter.errors import ArtifactError
+from converter.errors import ArtifactError, RepositoryError
 from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.content import Plan, join_plans
-from converter.repository.plan import BuildOptions
+from converter.repository.plan import BuildOptions, plan_model
 from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.schema.manifest import Tensor
-from tests.support.models.sample_models import OPTIONS, add_source, model_yaml, options_of, plan_for
+from tests.support.models.sample_models import OPTIONS, add_source, model_yaml, options_of, plan_for, source_of
 
 RUNTIME = sorted(path.name for path in (TEMPLATE_ROOT / "runtime").glob("*.py"))
 GRAPH = ModelFacts(
@@ -59,6 +60,15 @@ def test_joblib_model_is_a_front_and_a_model_with_its_whole_folder(tmp_path: Pat
 def test_the_release_that_a_pickle_is_right_with_is_known_where_it_is_loaded(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, facts=ModelFacts(made_for={"scikit-learn": "1.7"}), files=("m.joblib",))
     assert config_of(plan, "m_direct").parameters["made_for"].string_value == '{"scikit-learn": "1.7"}'
+
+
+def test_pickle_is_served_by_the_sum_of_the_bytes_that_were_looked_through(tmp_path: Path) -> None:
+    looked_through = hashlib.sha256(b"x").hexdigest()
+    plan = plan_of(tmp_path, facts=ModelFacts(sha256=looked_through), files=("m.joblib",))
+    assert config_of(plan, "m_direct").parameters["model_sha256"].string_value == looked_through
+    (tmp_path / "models" / "folder" / "m.joblib").write_bytes(b"another!")
+    with pytest.raises(RepositoryError, match=r"model_config\.yaml: m\.joblib changed while it was read: build again"):
+        plan_model(source_of(tmp_path / "models" / "folder"), ModelFacts(sha256=looked_through), OPTIONS, "key")
 
 
 def test_onnx_folder_lies_in_the_version_folder_without_the_runtime(tmp_path: Path) -> None:

@@ -163,6 +163,33 @@ def test_damaged_older_version_is_left_out_with_a_note_and_not_gone_back_to(tmp_
     assert served(whole(tmp_path / "repo")) == (3, "three", [2])
 
 
+@pytest.mark.parametrize("how", ["swapped", "written", "linked", "removed"])
+def test_served_version_that_is_not_as_it_was_built_is_built_anew(tmp_path: Path, how: str) -> None:
+    build_as(tmp_path, "one")
+    build_as(tmp_path, "two")
+    file = tmp_path / "repo" / "a_direct" / "2" / "source" / "models" / "a" / "m.joblib"
+    good = file.read_bytes()
+    if how == "written":
+        file.write_bytes(good.upper())
+    else:
+        file.rename(tmp_path / "elsewhere")
+        if how == "swapped":
+            file.write_bytes(good.upper())
+        elif how == "linked":
+            file.symlink_to(tmp_path / "elsewhere")
+    notes = build(tmp_path).notes
+    assert notes == ("a: version 2 is not in the repository as it was built, and is built anew",)
+    assert served(whole(tmp_path / "repo")) == (3, "two", [1])
+    assert (tmp_path / "repo" / "a_direct" / "3" / "source" / "models" / "a" / "m.joblib").read_bytes() == good
+
+
+def test_served_version_that_was_only_touched_stays(tmp_path: Path) -> None:
+    build_as(tmp_path, "one")
+    for path in (tmp_path / "repo").rglob("*"):
+        path.chmod(0o700)
+    assert not build(tmp_path).changes
+
+
 def test_named_build_leaves_the_versions_of_the_others(tmp_path: Path) -> None:
     add_joblib(tmp_path / "models", "b", version="one")
     build_as(tmp_path, "one")
