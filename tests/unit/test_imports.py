@@ -39,7 +39,7 @@ ADAPTER = (
 CONVERTER = (
     ("errors", "progress", "table"),
     ("schema",),
-    ("environments", "keys", "trust"),
+    ("environments", "keys", "reference", "trust"),
     ("inspect",),
     ("repository",),
     ("build",),

@@ -1,0 +1,96 @@
+"""What each key of a model's config means, for the JSON Schema and the table of docs/configuration.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from converter.schema.model import ModelArgs, ModelFile, ModelSpec, QueueSpec, TensorSpec, VerifySpec
+
+
+@dataclass(frozen=True)
+class KeyText:
+    """What a key means, and its default in words if the value alone does not tell it."""
+
+    means: str
+    default: str | None = None
+
+
+_FOR_PYTHON = "required for python"
+
+TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
+    ModelFile: {"model": KeyText("one model; a mistyped key is an error that names its line")},
+    ModelSpec: {
+        "name": KeyText("what clients use; the folder's name need not match"),
+        "version": KeyText("shown by `/available_models`"),
+        "description": KeyText("shown by `/available_models`", "none"),
+        "backend": KeyText("what runs the model: `sklearn`, `joblib`, `onnx`, `python` or `torch`"),
+        "caching": KeyText(
+            "Triton's response cache, for `/predict_batched` (which then always goes through Triton's batcher) and "
+            "native clients"
+        ),
+        "model_args": KeyText("what the backend loads", "required"),
+        "input": KeyText("what the model takes: a mapping, or for several inputs a list of them, with a `name` each"),
+        "output": KeyText("what the model gives: a mapping, or for several outputs a list of them, with a `name` each"),
+        "preferred_batch_size": KeyText(
+            "batch sizes that Triton sends at once; the largest is the most rows of a batch", "`[MAX_BATCH_SIZE]`"
+        ),
+        "max_batch_delay_ms": KeyText("the most that Triton's batcher waits for other requests"),
+        "rush_batch_size": KeyText("the most rows of one call of the model", "the largest preferred size"),
+        "instances": KeyText("copies of the model; each has its share of the cores"),
+        "max_memory_mb": KeyText(
+            "the most memory of the model's processes, together, in MiB; over it the model is loaded again"
+        ),
+        "warmup": KeyText("after each load the model is asked made-up rows; `false` sends none"),
+        "queue": KeyText("Triton's queue of the model"),
+        "versions": KeyText("how many versions of the model the repository keeps, to go back to"),
+        "trusted": KeyText("`true` lets the build unpickle an eager torch module"),
+        "endpoints": KeyText("`[predict]` or `[predict_batched]` leaves the other out", "both"),
+        "non_finite": KeyText("NaN or Infinity in an answer is an error; `null` sends `null` in its place"),
+        "requirements": KeyText(
+            "what an environment of the model's own has: a list of requirements, or a file of them beside this one "
+            "([environments.md](environments.md))"
+        ),
+        "python": KeyText('the Python of an environment of the model\'s own, as in `"3.12"`'),
+        "environment": KeyText(
+            "where a pickle runs that was made with other versions: in an environment that is made for it, or with "
+            "`serving` nowhere"
+        ),
+        "accept_skew": KeyText("`true` serves a pickle that was made with other versions, whatever it answers then"),
+        "verify": KeyText(
+            "after each load the model is asked the rows of `sample.json` beside this file, whose answers must be the "
+            "original's; `{rtol, atol}` says how far they may be off, `false` is for models that draw lots",
+            "by dtype",
+        ),
+    },
+    ModelArgs: {
+        "model_file": KeyText(
+            "`.pkl`, `.joblib`, `.onnx`, `.pt` or `.pth`: a path inside the model's folder",
+            "required, except for python",
+        ),
+        "device": KeyText("models run on the CPU, so there is no other value"),
+        "class": KeyText("`models.<folder>.<module>:<Class>` or `<module>:<Class>`; has `predict(X)`", _FOR_PYTHON),
+        "kwargs": KeyText("what the class is built with, once"),
+        "method": KeyText(
+            "`predict`, `predict_proba`, `decision_function` or `transform`. By default several floats a row mean "
+            "`predict_proba` if the model has it, everything else `predict`",
+            "by the output",
+        ),
+    },
+    TensorSpec: {
+        "name": KeyText("needed if there are several", "`features`, or the graph's own"),
+        "type": KeyText("there is no other value"),
+        "shape": KeyText("rows first, so it starts with -1: `[-1, 4]` is any number of rows of 4 values"),
+        "dtype": KeyText("the type of each value, such as `float32`, `integer` or `string`"),
+    },
+    QueueSpec: {
+        "max_size": KeyText("requests in the queue; beyond it they are rejected", "twice MAX_CONCURRENT_REQUESTS"),
+        "timeout_ms": KeyText("the longest that a request waits in it", "PREDICT_TIMEOUT_SECONDS"),
+    },
+    VerifySpec: {
+        "rtol": KeyText("how far an answer may be off, as a part of the original's", "by dtype"),
+        "atol": KeyText("how far an answer may be off beyond that", "by dtype"),
+    },
+}
