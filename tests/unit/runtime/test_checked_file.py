@@ -83,7 +83,7 @@ def write_bad(path: Path, canary: Path, size: int) -> None:
     path.write_bytes(pickle.dumps(Payload(canary)).ljust(size, b"."))
 
 
-@pytest.mark.parametrize("content", [b"", b"some bytes", bytes(3 * MIB + 1)])
+@pytest.mark.parametrize("content", [b"", b"some bytes", bytes(9 * MIB + 1)])
 def test_the_bytes_that_were_built_are_right_and_no_others(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").write_bytes(content)
     with opened(tmp_path / "m", sha256(content)) as file:
