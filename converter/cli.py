@@ -12,6 +12,7 @@ from converter.errors import ConfigError, SchwiftError
 from converter.keys.commands import keys
 from converter.schema import triton_key
 from converter.schema.settings import load_settings
+from converter.trust.scan_command import scan
 from triton_repo_template.runtime.threads import available_cores
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -45,6 +46,7 @@ def main() -> None:
 
 
 main.add_command(keys)
+main.add_command(scan)
 
 
 @main.command("build-repo")

@@ -12,6 +12,7 @@ from converter.inspect.model_folder import LEFT_OUT, SourceFile, list_files
 from converter.schema.config_loader import load_spec
 from converter.schema.manifest import DIRECT_SUFFIX, FILENAME
 from converter.schema.model import ModelSpec, nearest
+from converter.trust.operator_trust import OperatorTrust
 
 CONFIG_NAME = "model_config.yaml"
 
@@ -24,7 +25,7 @@ class ModelSource:
     """A model's folder: `config` is the YAML's path as users see it, `files` are relative to it and sorted.
 
     `originals` are the files as they were found, where links end. `environment` is where the model runs, as far as its
-    config alone says.
+    config alone says. `trust` is what the operator says of pickles.
     """
 
     spec: ModelSpec
@@ -33,6 +34,7 @@ class ModelSource:
     files: tuple[str, ...]
     originals: Mapping[str, SourceFile] = field(default_factory=dict, compare=False)
     environment: ModelEnvironment | None = field(default=None, compare=False)
+    trust: OperatorTrust = field(default=OperatorTrust(), compare=False)
 
     def path_of(self, name: str) -> Path:
         """Return where a file of the model really is, links followed."""

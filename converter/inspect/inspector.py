@@ -14,6 +14,7 @@ from converter.errors import ArtifactError, ConfigError, MissingLibrary
 from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
 from converter.inspect.model_environments import ModelEnvironments
+from converter.inspect.pickle_trust import check_trust
 from converter.inspect.pickle_versions import list_releases
 from converter.inspect.python_source import find_package
 from converter.inspect.requirements import check_backend, check_pickle, read_pickle
@@ -158,7 +159,8 @@ def inspect(source: ModelSource, scratch: Path) -> ModelFacts:
         return _read_graph(source, path)
     if source.spec.backend == "torch":
         return ModelFacts(compiled=compile_eager(source, path, scratch), package=source.models_name)
-    return ModelFacts(package=source.models_name, contents=read_pickle(source, path))
+    contents = read_pickle(source, path)
+    return ModelFacts(package=source.models_name, contents=contents, notes=check_trust(source, contents))
 
 
 def _read_graph(source: ModelSource, path: Path) -> ModelFacts:

@@ -26,6 +26,7 @@ from converter.inspect.requirements import list_own_modules
 from converter.schema.model import LOCK_NAME, PICKLES, nearest
 from converter.schema.requirement import name_of
 from converter.schema.settings import Settings
+from converter.trust.operator_trust import read_trust
 from converter.trust.pickle_reader import Contents
 
 Say = Callable[[str], None]
@@ -36,12 +37,16 @@ class _CannotMake(Exception):
 
 
 class ModelEnvironments:
-    """The environments of one build's models; with `write_locks` the packages are noted beside each model."""
+    """The environments of one build's models; with `write_locks` the packages are noted beside each model.
+
+    They also know what the operator says of pickles.
+    """
 
     def __init__(self, settings: Settings, say: Say, write_locks: bool = True) -> None:
         self._settings = settings
         self._say = say
         self._write_locks = write_locks
+        self._trust = read_trust(settings)
         self._store = EnvironmentStore(settings.environments_directory)
 
     @functools.cached_property
@@ -65,7 +70,7 @@ class ModelEnvironments:
         prepared = []
         for source in sources:
             try:
-                prepared.append(self._prepare(source))
+                prepared.append(replace(self._prepare(source), trust=self._trust))
             except ConfigError as error:
                 problems.extend(error.problems)
         if problems:

@@ -16,6 +16,7 @@ from typing import Any
 from converter.errors import ArtifactError
 from converter.inspect import probe
 from converter.inspect.discover import ModelSource
+from converter.inspect.pickle_trust import is_trusted
 from converter.trust import pickle_reader
 
 # What a state dict's pickle refers to; a whole module refers to its own class too.
@@ -47,10 +48,11 @@ def compile_eager(source: ModelSource, path: Path, scratch: Path) -> Path | None
             f"{source.config}: {path.name} is a state dict, which has weights and no model: load it into the "
             "model and save that with torch.jit.script(model).save(...)"
         )
-    if not source.spec.trusted:
+    if not is_trusted(source):
         raise ArtifactError(
-            f"{source.config}: {path.name} is a pickled nn.Module, and unpickling runs code: write trusted: true "
-            "if you made it, or save it with torch.jit.script(model).save(...)"
+            f"{source.config}: {path.name} is a pickled nn.Module, and unpickling runs code: save it with "
+            "torch.jit.script(model).save(...); or, if you made it, write trusted: true and let SCHWIFT_TRUST_FOLDERS "
+            "name this folder"
         )
     target = scratch / f"{source.spec.name}.pt"
     examples = [

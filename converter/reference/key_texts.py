@@ -46,7 +46,10 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
         "warmup": KeyText("after each load the model is asked made-up rows; `false` sends none"),
         "queue": KeyText("Triton's queue of the model"),
         "versions": KeyText("how many versions of the model the repository keeps, to go back to"),
-        "trusted": KeyText("`true` lets the build unpickle an eager torch module"),
+        "trusted": KeyText(
+            "`true`, in a folder that `SCHWIFT_TRUST_FOLDERS` names, lets in any pickle and any eager torch module, as "
+            "code ([security.md](security.md#pickles))"
+        ),
         "endpoints": KeyText("`[predict]` or `[predict_batched]` leaves the other out", "both"),
         "non_finite": KeyText("NaN or Infinity in an answer is an error; `null` sends `null` in its place"),
         "requirements": KeyText(

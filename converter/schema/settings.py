@@ -145,6 +145,16 @@ class Settings(BaseSettings):
     model_links: AbsolutePath | None = Field(
         None, description="the folder outside of MODEL_DIRECTORY that links in it may point into; none unless set"
     )
+    trust: Literal["allow-list", "any"] = Field(
+        "allow-list",
+        description="which pickles are built: those that name only what is known to be harmless, or any, as code",
+    )
+    trust_imports: str | None = Field(
+        None, description="what pickles may name besides: `module:name` or `module.*`, separated by commas"
+    )
+    trust_folders: str | None = Field(
+        None, description="the folders, separated by `:`, in which `trusted: true` of a model's config counts"
+    )
     control_socket: AbsolutePath | None = Field(
         None, description="the Unix socket that `schwift reload` speaks over; beside the repository unless set"
     )

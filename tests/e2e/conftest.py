@@ -35,5 +35,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Served]:
         yield there
         return
     models: Path = request.getfixturevalue("models")
-    with serving(models, models.parent, PREDICT_TIMEOUT_SECONDS="10") as running:
+    trust = {"SCHWIFT_TRUST_FOLDERS": str(models / "eager")}
+    with serving(models, models.parent, PREDICT_TIMEOUT_SECONDS="10", **trust) as running:
         yield running

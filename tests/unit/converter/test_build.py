@@ -34,9 +34,10 @@ def test_same_models_in_another_place_give_the_same_bytes(
     # The only random part.
     monkeypatch.setattr("secrets.token_hex", lambda size: "ab" * size)
     built = []
+    options = options_of(trust_folders=str(tmp_path))
     for place in ("one", "another-place"):
         add_every_kind(tmp_path / place / "models", torch_files)
-        build(tmp_path / place)
+        build(tmp_path / place, options=options)
         whole(tmp_path / place / "repo")
         built.append(contents(tmp_path / place / "repo"))
     assert list(built[0]) == list(built[1])
@@ -45,7 +46,7 @@ def test_same_models_in_another_place_give_the_same_bytes(
 
 def test_no_file_of_the_repository_names_a_folder_of_this_machine(tmp_path: Path, torch_files: Path) -> None:
     add_every_kind(tmp_path / "models", torch_files)
-    build(tmp_path)
+    build(tmp_path, options=options_of(trust_folders=str(tmp_path)))
     here = [str(tmp_path).encode(), str(Path(__file__).parents[3]).encode(), b"/site-packages/"]
     pieces = contents(tmp_path / "repo")
     for name in [name for name in pieces if name.endswith(".pt")]:

@@ -63,7 +63,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], bytes]:
 def facts_of(root: Path, content: bytes, settings: dict[str, Any] | None = None, **keys: Any) -> ModelFacts:
     arguments = {"model_file": "m.joblib"}
     config = model_yaml("sklearn", model_args=arguments, **keys)
-    return inspect_whole(add_source(root / "models", "m", config, {"m.joblib": content}), root, **(settings or {}))
+    known = {"trust_imports": "sklearn:LogisticRegression, not_known.*", **(settings or {})}
+    return inspect_whole(add_source(root / "models", "m", config, {"m.joblib": content}), root, **known)
 
 
 def packages_of(facts: ModelFacts) -> tuple[str, ...]:

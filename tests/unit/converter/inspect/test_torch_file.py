@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from converter.errors import ArtifactError
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts, inspect
+from converter.trust.operator_trust import OperatorTrust
 from tests.support.models.sample_models import add_source, model_yaml
 
 CONFIG = "models/eager/model_config.yaml"
@@ -28,7 +30,8 @@ def scratch(tmp_path: Path) -> Path:
 
 def source_with(tmp_path: Path, content: bytes, net: bytes = b"", **keys: Any) -> ModelSource:
     files = {"m.pt": content, **({"net.py": net} if net else {})}
-    return add_source(tmp_path / "models", "eager", model_yaml("torch", **keys), files)
+    source = add_source(tmp_path / "models", "eager", model_yaml("torch", **keys), files)
+    return replace(source, trust=OperatorTrust(folders=(tmp_path.resolve(),)))
 
 
 def refusal_of(source: ModelSource, scratch: Path) -> str:
@@ -49,8 +52,9 @@ def test_torchscript_file_is_taken_as_it_is(tmp_path: Path, scratch: Path, torch
 def test_pickled_module_is_refused_unless_trusted(tmp_path: Path, scratch: Path, torch_files: Path, name: str) -> None:
     source = source_with(tmp_path, (torch_files / name).read_bytes())
     assert refusal_of(source, scratch) == (
-        f"{CONFIG}: m.pt is a pickled nn.Module, and unpickling runs code: write trusted: true if you made it, or "
-        "save it with torch.jit.script(model).save(...)"
+        f"{CONFIG}: m.pt is a pickled nn.Module, and unpickling runs code: save it with "
+        "torch.jit.script(model).save(...); or, if you made it, write trusted: true and let SCHWIFT_TRUST_FOLDERS name "
+        "this folder"
     )
 
 
@@ -169,9 +173,11 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from converter.errors import ArtifactError
 from converter.inspect.inspector import inspect
+from converter.trust.operator_trust import OperatorTrust
+from dataclasses import replace
 from tests.support.models.sample_models import source_of
 try:
-    inspect(source_of(Path(sys.argv[2])), Path(sys.argv[3]))
+    inspect(replace(source_of(Path(sys.argv[2])), trust=OperatorTrust(anything=True)), Path(sys.argv[3]))
 except ArtifactError as error:
     print(error)
 """

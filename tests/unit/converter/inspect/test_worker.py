@@ -94,8 +94,10 @@ def size_of(folder: Path) -> int:
 
 FACTS: dict[str, Any] = {
     "inputs": [], "outputs": [], "compiled": None, "package": "models", "notes": [], "environment": None,
-    "contents": {"names": [], "sklearn": [], "sha256": sha256(pickle.dumps("x")).hexdigest()}, "made_for": {},
-    "sha256": None,
+    "made_for": {}, "sha256": None, "contents": {
+        "names": [], "sklearn": [], "uses": [], "problems": [], "sha256": sha256(pickle.dumps("x")).hexdigest(),
+        "has_formulas": False,
+    },
 }  # fmt: skip
 
 
