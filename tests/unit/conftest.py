@@ -46,6 +46,7 @@ SLOW_FILES = (
     "tests/unit/converter/repository/test_version_history.py",
     "tests/unit/converter/repository/test_writer.py",
     "tests/unit/converter/test_build.py",
+    "tests/unit/converter/trust/test_honest_models.py",
     "tests/unit/converter/test_cli.py",
     "tests/unit/converter/test_keys.py",
     "tests/unit/deploy/test_nvidia.py",

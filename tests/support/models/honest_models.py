@@ -182,7 +182,7 @@ def sklearn_models() -> dict[str, Make]:
         "gp_regressor": gaussian_process.GaussianProcessRegressor(
             gaussian_process.kernels.RBF() + gaussian_process.kernels.WhiteKernel()
         ),
-        "mlp_regressor": neural_network.MLPRegressor((4,), max_iter=5, solver="lbfgs"),
+        "mlp_regressor": neural_network.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, solver="lbfgs"),
         "pls": cross_decomposition.PLSRegression(2),
         "target": compose.TransformedTargetRegressor(linear_model.Ridge(), transformer=preprocessing.StandardScaler()),
         "target_functions": compose.TransformedTargetRegressor(
@@ -418,12 +418,12 @@ def boosted_models() -> dict[str, Make]:
     except ImportError:
         pass
     else:
-        quiet = {"iterations": 3, "verbose": False, "allow_writing_files": False}
+        silent = {"iterations": 3, "verbose": False, "allow_writing_files": False}
         made |= {
-            "cat_classifier": lambda: catboost.CatBoostClassifier(**quiet).fit(X, Y),
-            "cat_regressor": lambda: catboost.CatBoostRegressor(**quiet).fit(X, R),
-            "cat_ranker": lambda: catboost.CatBoostRanker(**quiet).fit(X, Y, group_id=[0] * 30 + [1] * 30),
-            "cat_plain": lambda: catboost.CatBoost(quiet).fit(X, R),
+            "cat_classifier": lambda: catboost.CatBoostClassifier(**silent).fit(X, Y),
+            "cat_regressor": lambda: catboost.CatBoostRegressor(**silent).fit(X, R),
+            "cat_ranker": lambda: catboost.CatBoostRanker(**silent).fit(X, Y, group_id=[0] * 30 + [1] * 30),
+            "cat_plain": lambda: catboost.CatBoost(silent).fit(X, R),
         }
     return made
 
