@@ -247,20 +247,24 @@ class _Interpreter(_PythonUnpickler):  # type: ignore[misc]  # Any, as above
             rest, kwargs = (args[1:], {}) if kind == _NEWOBJ else args[1:3]
             return self._make(args[0], rest, kwargs)
         if takes_class(kind) and args and isinstance(args[0], _Global):
-            self._contents.uses.add((*args[0].kind, "make"))
             self._escape_all(args[1:])
-            return _StandIn(args[0].kind)
+            return self._make(args[0], (), {})
+        self._check_arguments(kind, args)
+        return _StandIn(kind)
+
+    def _check_arguments(self, kind: tuple[str, str], args: tuple[Any, ...]) -> None:
         if (problem := check_call(kind, tuple(_name(item) or item for item in args))) is not None:
             self._refuse(problem)
         self._escape(args)
-        return _StandIn(kind)
 
     def _make(self, cls: Any, args: Any, kwargs: Any) -> Any:
         if not isinstance(cls, _Global) or type(args) is not tuple or type(kwargs) is not dict:
             return self._refuse("an instance of what is no class by name")
+        if cls.kind == ("numpy", "dtype"):
+            return self._make_dtype(args)
         use = "call" if args or kwargs else "make"
         self._contents.uses.add((*cls.kind, use))
-        self._escape(args)
+        self._check_arguments(cls.kind, args)
         if cls.kind == ARRAY_WRAPPER and use == "make" and self._arrays:
             return ArrayStandIn()
         if cls.kind == ARRAY_WRAPPER:

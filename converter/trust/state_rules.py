@@ -20,6 +20,8 @@ FORMULA_PROBLEM = (
     "a formula of statsmodels, which is run as code: fit the model with arrays or a DataFrame, without one"
 )
 _BOOSTERS = {("xgboost.core", "Booster"), ("lightgbm.basic", "Booster")}
+# It may have attributes of any name, so it is no model and no data.
+_BUNCH = ("statsmodels.tools.tools", "Bunch")
 _BYTEARRAY = ("builtins", "bytearray")
 
 
@@ -28,6 +30,8 @@ def find_state_problem(kind: tuple[str, str], state: Any) -> str | None:
     odd = f"an unusual state of {kind[0]}.{kind[1]}"
     if kind == ("functools", "partial"):
         return None if _is_check_array(state) else odd
+    if kind[0].startswith("statsmodels.") and not _is_statistical(kind, state):
+        return odd
     strict = kind in _BOOSTERS or kind[0].startswith("scipy.stats.")
     if strict and (type(state) is not dict or any(type(key) is not str for key in state)):
         return odd
@@ -40,6 +44,21 @@ def find_state_problem(kind: tuple[str, str], state: Any) -> str | None:
     if kind in _BOOSTERS and not all(_is_text(found.get(key)) for key in ("handle", "_handle")):
         return f"a pointer in the state of {kind[0]}.{kind[1]}"
     return None
+
+
+def _is_statistical(kind: tuple[str, str], state: Any) -> bool:
+    """Tell whether the model and the data of a statsmodels result are its own: it looks for formulas in them."""
+    if kind == _BUNCH:
+        return True
+    if type(state) is not dict:
+        # What Cython's classes have.
+        return (state is None or type(state) is tuple) and kind[0].split(".")[-1].startswith("_")
+    if any(type(key) is not str for key in state):
+        return False
+    wanted = {"model": "statsmodels.", "data": "statsmodels.base.data"}
+    kinds = {key: getattr(state[key], "kind", None) or ("", "") for key in wanted if state.get(key) is not None}
+    own = (found[0].startswith(wanted[key]) and found != _BUNCH for key, found in kinds.items())
+    return all(own) and (kind[0] != "statsmodels.base.data" or not any(state.get(key) is not None for key in FORMULAS))
 
 
 def _is_check_array(state: Any) -> bool:

@@ -327,6 +327,21 @@ def structures(canary: Path) -> dict[str, bytes]:
         "items_of_a_module": _whole(_name("sys", "modules") + _value("os") + b"Ns"),
         "items_of_a_class": _whole(_name("sklearn.base", "BaseEstimator") + _value("x") + b"a"),
         "call_of_an_instance": _whole(estimator + b")\x81" + b")R"),
+        # An object that is made another way than usual is the same object.
+        "dtype_by_newobj": _whole(
+            _name("numpy", "dtype")
+            + _value(("O8", False, True))
+            + b"\x81"
+            + _value((3, "|", None, None, None, -1, -1, 0))
+            + b"b"
+        ),
+        "partial_by_newobj": _whole(_name("functools", "partial") + _name("numpy", "mean") + b"\x85\x81"),
+        "bunch_for_a_model": _whole(
+            _name("statsmodels.regression.linear_model", "RegressionResults")
+            + b")\x81"
+            + _state("model", _name("sklearn.utils._bunch", "Bunch") + b")\x81")
+            + b"b"
+        ),
     } | arrays(canary)
 
 
@@ -363,6 +378,9 @@ def arrays(canary: Path) -> dict[str, bytes]:
         }
         return b"}" + b"".join(_value(key) + value + b"s" for key, value in items.items())
 
+    by_another = (
+        _name("sklearn.neighbors._kd_tree", "newObj") + _name("joblib.numpy_pickle", "NumpyArrayWrapper") + b"\x85R"
+    )
     huge = struct.pack("<I", 1 << 31)
     return {
         "shape_of_a_call": _array(state(shape=_call("builtins", "tuple", [64])), payload),
@@ -385,6 +403,7 @@ def arrays(canary: Path) -> dict[str, bytes]:
             state() + _call("numpy.core.multiarray", "scalar", 1) + _value((64,)) + b"s", payload
         ),
         "wrapper_by_a_call": _whole(_name("joblib.numpy_pickle", "NumpyArrayWrapper") + _value((1,)) + b"R"),
+        "wrapper_by_another": _whole(b"]" + by_another + state(shape=_value((-4,))) + b"b" + payload),
         "overflowing_shape": _array(state(shape=_value((1 << 32, 1 << 32))), payload),
         "array_in_an_array_of_objects": _array(state(dtype=objects), _array(state(), payload)),
         "cut_short": b"\x80\x04B" + huge + b"x",

@@ -6,7 +6,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import pytest
 
 from converter.errors import ArtifactError, ConfigError
@@ -63,7 +62,7 @@ def test_no_line_is_proposed_for_what_no_model_needs(tmp_path: Path) -> None:
 
 
 def test_functions_in_the_file_are_told_as_such(tmp_path: Path) -> None:
-    problem = refusal_of(tmp_path, cloudpickle.dumps({"predict": lambda rows: rows}))
+    problem = refusal_of(tmp_path, bad_pickles.calls(tmp_path)["cloudpickle.cloudpickle:_make_function"])
     assert "it was saved by cloudpickle" in problem
     assert all(way in problem for way in ("SCHWIFT_TRUST=any", "trusted: true", "backend: python", "ONNX"))
 
