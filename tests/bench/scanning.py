@@ -26,9 +26,8 @@ def main(models: Path) -> None:
         pickles = [path for path in (root / "models").rglob("*") if path.suffix in (".pkl", ".joblib", ".pickle")]
         whole = min(_time_build(root, round) for round in range(_ROUNDS))
         reading = min(_time_reading(pickles) for _ in range(_ROUNDS))
-    print(
-        f"{len(pickles)} pickles: {reading * 1000:.0f} ms of {whole * 1000:.0f} ms, {reading / whole:.1%} of a full build"
-    )
+    share = f"{reading * 1000:.0f} ms of {whole * 1000:.0f} ms, {reading / whole:.1%} of a full build"
+    print(f"{len(pickles)} pickles: {share}")
 
 
 def _time_build(root: Path, number: int) -> float:
