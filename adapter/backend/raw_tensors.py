@@ -12,14 +12,20 @@ from adapter.backend.protocol import Arrays
 from converter.schema import dtypes
 from converter.schema.manifest import Tensor
 from converter.schema.packed_strings import pack_strings, unpack_strings
+from converter.schema.wire import NULL_TEXT
 
 
 def to_raw(array: npt.NDArray[Any]) -> bytes:
-    """Return an array as little-endian values in C order; a string is 4 bytes of length, then its bytes."""
+    """Return an array as little-endian values in C order; a string is 4 bytes of length, then its bytes.
+
+    None, which only nullable strings have, is NULL_TEXT.
+    """
     if array.dtype != np.object_:
         return array.tobytes()
     parts: list[bytes] = []
     for item in array.ravel().tolist():
+        if item is None:
+            item = NULL_TEXT
         parts.append(len(item).to_bytes(4, "little"))
         parts.append(item)
     return b"".join(parts)

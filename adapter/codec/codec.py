@@ -11,5 +11,6 @@ class Codec:
     """Both ways of one model: `request` reads what clients send, `answer` writes what they get."""
 
     def __init__(self, entry: ModelEntry) -> None:
+        self.entry = entry
         self.request = FeaturesParser(entry)
         self.answer = PredictionsWriter(entry)

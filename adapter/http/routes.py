@@ -51,10 +51,10 @@ def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRoute
 
         def describe(*_: object) -> None:
             """Put an example of each model that is served now into the OpenAPI document."""
-            entries = [model.entry for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
+            codecs = [model.codec for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
             name_examples.clear()
-            name_examples.update({entry.name: Example(value=entry.name) for entry in entries})
-            extra["requestBody"] = schemas.request_body(entries, example_rows)
+            name_examples.update({codec.entry.name: Example(value=codec.entry.name) for codec in codecs})
+            extra["requestBody"] = schemas.request_body(codecs, example_rows)
 
         describe()
         registry.watch(describe)

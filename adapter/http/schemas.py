@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from adapter.codec.decode import example_rows
+from adapter.codec.codec import Codec
 from adapter.error_codes import STATUS_OF
-from converter.schema.manifest import ModelEntry
 
 # A model of more numbers a row has no example in the documents.
 _MOST_EXAMPLE_VALUES = 1000
@@ -110,21 +109,20 @@ class Health(BaseModel):
     models: dict[str, ModelHealth]
 
 
-def _example(entry: ModelEntry, rows: int) -> dict[str, Any]:
+def _example(codec: Codec, rows: int) -> dict[str, Any]:
     """Return a model's OpenAPI example, without its value if that would be most of the document."""
+    entry = codec.entry
     summary = f"{entry.name}: {entry.spec.description}" if entry.spec.description else entry.name
     values = rows * sum(math.prod(map(abs, tensor.dims)) for tensor in entry.inputs)
     if values > _MOST_EXAMPLE_VALUES:
         shapes = ", ".join(f"{tensor.name} {tensor.dtype}{['rows', *tensor.dims]}" for tensor in entry.inputs)
         return {"summary": summary, "description": f"Too large to be shown: {shapes}".replace("'", "")}
-    features = {tensor.name: example_rows(tensor, rows) for tensor in entry.inputs}
-    only = next(iter(features.values())) if len(features) == 1 else features
-    return {"summary": summary, "value": {"features": only}}
+    return {"summary": summary, "value": {"features": codec.request.example_features(rows)}}
 
 
-def request_body(entries: list[ModelEntry], rows: int) -> dict[str, Any]:
+def request_body(codecs: Iterable[Codec], rows: int) -> dict[str, Any]:
     """Return the OpenAPI request body of a predict endpoint, with an example of `rows` rows for each model."""
-    examples = {entry.name: _example(entry, rows) for entry in entries}
+    examples = {codec.entry.name: _example(codec, rows) for codec in codecs}
     return {
         "required": True,
         "content": {"application/json": {"schema": PredictRequest.model_json_schema(), "examples": examples}},

@@ -110,6 +110,7 @@ def _make_front(
             "timeout_ms": str(round(1e3 * options.settings.predict_timeout_seconds)),
             "caching": str(int(spec.caching)),
             "debug": str(int(options.settings.debug_model)),
+            **_name_nullable(tensors),
         },
         preferred_batch_size=tuple(preferred),
         delay_us=round(1e3 * spec.max_batch_delay_ms),
@@ -162,6 +163,12 @@ def _name_strings(tensors: Tensors) -> dict[str, str]:
     """Tell the runtime which of its tensors are packed strings; those of a user may be called alike."""
     names = {plan.tensor.name for plan in (*tensors.inputs, *tensors.outputs) if plan.tensor.dtype == "string"}
     return {"strings": json.dumps(sorted(names))} if names else {}
+
+
+def _name_nullable(tensors: Tensors) -> dict[str, str]:
+    """Tell the front which strings may be missing: those of its clients have a mark then (wire.NULL_TEXT)."""
+    names = sorted(plan.tensor.name for plan in tensors.inputs if plan.nullable)
+    return {"nullable": json.dumps(names)} if names else {}
 
 
 def _list_front_files(front: TritonModel, wake_key: str) -> dict[str, bytes | Path]:

@@ -17,14 +17,15 @@ OUTPUT_NAME = "predictions"
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """A tensor as clients see it; `scalar` if the graph has shape [N] and clients see [N, 1].
+    """A tensor as clients see it; `scalar` if the model has shape [N] and clients see [N, 1].
 
-    `ragged` if Triton is to join requests although their sizes differ.
+    `ragged` if Triton is to join requests although their sizes differ; `nullable` if its strings may be missing.
     """
 
     tensor: Tensor
     scalar: bool = False
     ragged: bool = False
+    nullable: bool = False
 
     def pack(self) -> tuple[TensorPlan, ...]:
         """Plan the tensors that cross in its place where strings are packed."""
@@ -90,7 +91,9 @@ def _find(source: ModelSource, facts: ModelFacts) -> Tensors:
 
 
 def _make_plain(tensor: TensorSpec, default: str) -> TensorPlan:
-    return TensorPlan(Tensor(name=tensor.name or default, dtype=tensor.dtype, dims=tensor.row_dims))
+    plain = Tensor(name=tensor.name or default, dtype=tensor.wire_dtype, dims=tensor.row_dims)
+    nullable = tensor.nullable and tensor.dtype == "string"
+    return TensorPlan(plain, scalar=default == INPUT_NAME and tensor.is_text, nullable=nullable)
 
 
 def _check_free(source: ModelSource, key: str, item: GraphTensor) -> None:

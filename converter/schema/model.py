@@ -67,6 +67,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, protected_namespaces=())
 
 
+def nullable_kinds(backend: Backend) -> tuple[dtypes.JsonKind, ...]:
+    """Return the kinds of values that may be missing in a model's inputs: a graph has NaN for floats, and no more."""
+    return ("number",) if backend in ("onnx", "torch") else ("number", "integer", "string")
+
+
 def _one_of(value: Any, known: Iterable[str]) -> Any:
     known = tuple(known)
     if value not in known:
@@ -108,6 +113,17 @@ class TensorSpec(_Strict):
     type: Literal["array"] = "array"
     shape: Annotated[tuple[int, ...], BeforeValidator(_whole_numbers), AfterValidator(_batch_first)]
     dtype: Annotated[str, BeforeValidator(_known_dtype)]
+    nullable: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a row is one text, which reaches the model in a one-dimensional array."""
+        return self.dtype == "string" and self.shape == (-1,)
+
+    @property
+    def wire_dtype(self) -> str:
+        """The dtype that crosses to the model: integers of which some may be missing are float64, NaN among them."""
+        return "float64" if self.nullable and dtypes.by_name(self.dtype).json == "integer" else self.dtype
 
     @property
     def row_dims(self) -> tuple[int, ...]:
@@ -119,6 +135,12 @@ class TensorSpec(_Strict):
         """How many bytes one row takes as a tensor; a free axis counts 1, a string as a short one does in memory."""
         itemsize = {"string": 64, "bool": 1}.get(self.dtype) or int("".join(filter(str.isdigit, self.dtype))) // 8
         return itemsize * math.prod(max(1, size) for size in self.row_dims)
+
+
+def _explain_not_nullable(backend: Backend, dtype: str) -> str:
+    if dtype == "bool":
+        return "a bool has no value for what is missing: write dtype: float32, for 0, 1 and null, or remove this"
+    return f"a model of backend {backend} has no value for a missing {dtype}, only NaN in floats: remove this"
 
 
 def _cpu_only(value: str) -> str:
@@ -331,6 +353,18 @@ class ModelSpec(_Strict):
             raise MisplacedError(("environment",), message)
         if self.accept_skew and self.backend not in PICKLES:
             raise MisplacedError(("accept_skew",), "is for sklearn and joblib models: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _what_may_be_missing(self) -> ModelSpec:
+        kinds = nullable_kinds(self.backend)
+        for key, tensors in (("input", self.input), ("output", self.output)):
+            for i, tensor in enumerate(tensors):
+                if tensor.nullable and key == "output":
+                    message = "is for inputs: `non_finite: null` sends null for NaN in an answer"
+                    raise MisplacedError((key, i, "nullable"), message)
+                if tensor.nullable and dtypes.by_name(tensor.dtype).json not in kinds:
+                    raise MisplacedError((key, i, "nullable"), _explain_not_nullable(self.backend, tensor.dtype))
         return self
 
     @model_validator(mode="after")

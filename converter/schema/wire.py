@@ -2,7 +2,7 @@
 
 The runtime inside Triton imports nothing of ours, so it has copies: of the error codes in `runtime/errors.py`, of the
 wake key and the canary in `runtime/wake.py`, of a model's environment in `runtime/loaders.py`, of the names of packed
-strings in `runtime/config.py`. tests/unit/runtime/test_wire.py holds them equal.
+strings and the mark of a missing one in `runtime/config.py`. tests/unit/runtime/test_wire.py holds them equal.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ CANARY_SUFFIX = "-canary"
 # What follows a string tensor's name in those of the two that cross in its place (packed_strings.py).
 BYTES_SUFFIX = ".bytes"
 LENGTHS_SUFFIX = ".lengths"
+# What stands for None in a front's strings, if the config says that they are nullable: no UTF-8 has this byte.
+NULL_TEXT = b"\xff"
 
 # The file in the version folder of a model with an environment of its own: its key in the first line, then what is
 # installed there. And the variable by which the launcher tells a process whose environment it has.

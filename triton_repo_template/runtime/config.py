@@ -20,6 +20,8 @@ NUMPY_OF = {
 # What follows a string tensor's name in those of the two that cross in its place (packed_strings.py).
 BYTES_SUFFIX = ".bytes"
 LENGTHS_SUFFIX = ".lengths"
+# What stands for None in a front's strings, if the config says that they are nullable: no UTF-8 has this byte.
+NULL_TEXT = b"\xff"
 
 
 class _Parameters(dict[str, str]):

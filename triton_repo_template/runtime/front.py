@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from . import triton_io
 from .batch import Arrays, call_joined, rows_of
-from .config import ModelConfig, TensorConfig, pack_strings_of
+from .config import NULL_TEXT, ModelConfig, TensorConfig, pack_strings_of
 from .deadline import CallTimeout, TimedCaller
 from .errors import BadModelOutput, DeadlineExceeded, LoadError, ModelError, ModelUnfit, ModelUnreachable
 from .wake import CANARY_SUFFIX, WakeUp, read_key
@@ -50,6 +51,7 @@ class TritonPythonModel:
         self._config, self._direct_config = config, pack_strings_of(config)
         self._name = args["model_name"]
         self._direct = parameters["direct_model"]
+        self._nullable: list[str] = json.loads(parameters.get("nullable", "[]"))
         self._timeout = int(parameters["timeout_ms"]) / 1e3
         self._debug = parameters["debug"] == "1"
         self._caller: TimedCaller[Arrays] = TimedCaller()
@@ -64,7 +66,7 @@ class TritonPythonModel:
         deadline = time.monotonic() + self._timeout
         ids = [request.request_id() for request in requests]
         real = [request for request, known_as in zip(requests, ids, strict=True) if known_as not in self._ours]
-        items = [triton_io.read(request, self._config) for request in real]
+        items = [self._read(request) for request in real]
         results = call_joined(items, lambda arrays: self._call(arrays, deadline)) if items else []
         if self._debug:
             rows = sum(rows_of(item) for item in items)
@@ -79,6 +81,12 @@ class TritonPythonModel:
         """End the threads, before the model is unloaded."""
         self._wake.stop()
         self._caller.close()
+
+    def _read(self, request: Any) -> Arrays:
+        arrays = triton_io.read(request, self._config)
+        if not self._nullable:
+            return arrays
+        return {**arrays, **{name: restore_missing(arrays[name]) for name in self._nullable}}
 
     def _wake_inputs(self) -> Arrays:
         """Zeros; with Triton's response cache random bytes, since a hit is answered without waking anything."""
@@ -129,6 +137,13 @@ def _random(item: TensorConfig) -> npt.NDArray[Any]:
         bits = np.frombuffer(os.urandom(array.size), dtype=np.uint8) & 1
         return bits.astype(np.bool_).reshape(array.shape)
     return np.frombuffer(os.urandom(array.nbytes), dtype=array.dtype).reshape(array.shape)
+
+
+def restore_missing(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Put None in the place of its mark in strings that may be missing."""
+    restored = array.copy()
+    restored[array == NULL_TEXT] = None
+    return restored
 
 
 def passed_on(text: str) -> ModelError:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from converter.schema import dtypes
 from converter.schema.manifest import Manifest, ModelEntry, Tensor
 from converter.schema.model import ModelSpec
 
-# name, dtype and the shape of one row.
+# name, dtype and the shape of one row; () for the shape [-1].
 TensorLike = tuple[str, str, tuple[int, ...]]
 
 
 def tensor(like: TensorLike) -> Tensor:
     name, dtype, dims = like
-    return Tensor(name=name, dtype=dtypes.by_name(dtype).name, dims=dims)
+    return Tensor(name=name, dtype=dtypes.by_name(dtype).name, dims=dims or (1,))
 
 
 def make_entry(
@@ -23,9 +23,12 @@ def make_entry(
     inputs: Sequence[TensorLike] = (("x", "float32", (4,)),),
     outputs: Sequence[TensorLike] = (("y", "float32", (2,)),),
     direct_max_rows: int = 8,
+    nullable: Collection[str] = (),
     **spec: Any,
 ) -> ModelEntry:
     """One source model of the Python backend; `spec` are more keys of its model_config.yaml.
+
+    `nullable` are inputs, by name.
 
     It is asked no made-up rows, which a test's backend would count or fail; `warmup=True` asks them.
     """
@@ -38,7 +41,7 @@ def make_entry(
             "name": name,
             "backend": "python",
             "model_args": {"class": "module:Class"},
-            "input": described(inputs),
+            "input": [{**item, "nullable": item["name"] in nullable} for item in described(inputs)],
             "output": described(outputs),
             "warmup": False,
             **spec,
@@ -49,7 +52,7 @@ def make_entry(
         front=name if "predict_batched" in model.endpoints else None,
         direct=f"{name}_direct",
         version=1,
-        inputs=tuple(tensor(like) for like in inputs),
+        inputs=tuple(tensor((item.name or "", item.wire_dtype, item.shape[1:])) for item in model.input),
         outputs=tuple(tensor(like) for like in outputs),
         direct_max_rows=direct_max_rows,
         queue_size=1024,

@@ -24,6 +24,10 @@ CANARY_ID = WAKE_KEY + CANARY_SUFFIX
 DEADLINE = "[schwift:deadline] m_direct did not answer in 0.03 s"
 
 
+def texts(*values: bytes) -> pb.InferenceRequest:
+    return request(x=np.array([[value] for value in values], dtype=object))
+
+
 def values_of(request: pb.InferenceRequest) -> Any:
     return request.tensors[0].as_numpy()
 
@@ -325,3 +329,14 @@ def test_a_stuck_call_does_not_keep_the_fronts_process_alive(tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str([DEADLINE])
+
+
+@pytest.mark.parametrize(("parameters", "kept"), [({"nullable": '["x"]'}, [2, -1, 0]), ({}, [2, 1, 0])])
+def test_the_mark_of_a_missing_string_is_none_for_the_model_if_the_config_says_so(
+    direct: Direct, make_front: Callable[..., TritonPythonModel], parameters: dict[str, str], kept: list[int]
+) -> None:
+    direct.answer = lambda _: pb.InferenceResponse([pb.Tensor("y", np.zeros((3, 1), np.float32))])
+    front = make_front(inputs=[("x", "object", (1,))], **parameters)
+    front.execute([texts(b"ab", b"\xff", b"")])
+    sent = {tensor.name(): tensor.as_numpy() for tensor in direct.calls[0].tensors}
+    assert sent["x.lengths"].ravel().tolist() == kept

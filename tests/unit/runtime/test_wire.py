@@ -32,6 +32,10 @@ def test_names_of_packed_strings() -> None:
     assert (config.BYTES_SUFFIX, config.LENGTHS_SUFFIX) == (wire.BYTES_SUFFIX, wire.LENGTHS_SUFFIX)
 
 
+def test_the_mark_of_a_missing_string() -> None:
+    assert config.NULL_TEXT == wire.NULL_TEXT
+
+
 def test_how_a_process_knows_its_environment() -> None:
     for name in ("ENVIRONMENT_FILE", "ENVIRONMENT_VARIABLE", "MISSING_ENVIRONMENT", "OWN_ENVIRONMENT"):
         assert getattr(loaders, name) == getattr(wire, name)

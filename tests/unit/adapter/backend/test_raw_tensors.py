@@ -45,6 +45,10 @@ def test_numbers_are_little_endian_in_row_order(dtype: dtypes.DType) -> None:
     assert back.tolist() == array.tolist()
 
 
+def test_a_missing_string_is_the_byte_that_no_utf8_has() -> None:
+    assert to_raw(text_array([None, b"", b"a"], (3, 1))) == b"\x01\0\0\0\xff\0\0\0\0\x01\0\0\0a"  # type: ignore[list-item]
+
+
 def test_a_part_of_an_array_is_sent_alone() -> None:
     array = np.arange(6, dtype=np.int32).reshape(3, 2)
     assert to_raw(array[1:2]) == b"\x02\0\0\0\x03\0\0\0"

@@ -15,6 +15,7 @@ from tests.support.codecs import Coded, rows_of
 from tests.support.fakes.entries import TensorLike, make_entry
 
 DEEP = 100_000
+NULL_HINT = ", which `nullable: true` in its model_config.yaml would allow"
 
 
 def codec_of(*inputs: TensorLike) -> Coded:
@@ -176,7 +177,10 @@ def test_a_lone_surrogate_is_malformed() -> None:
         ("[[]]", "features[0] has 0 values, and the model takes 2."),
         ('[["1.5", 1]]', "features[0][0]: expected a number, got a string."),
         ("[[1, true]]", "features[0][1]: expected a number, got a boolean."),
-        ("[[1, 2], [null, 1]]", "features[1][0]: expected a number, got null."),
+        (
+            "[[1, 2], [null, 1]]",
+            f"features[1][0]: expected a number, got null{NULL_HINT}.",
+        ),
         ("[[1, {}]]", "features[0][1]: expected a number, got an object."),
         ("[[1, [2]]]", "features[0][1]: expected a number, got a list."),
         ("[[1, 2], 3]", "features[1]: expected a list, got an integer."),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapter.codec.decode import FeaturesParser, example_rows
+from adapter.codec.codec import Codec
+from adapter.codec.decode import FeaturesParser
 from adapter.http.schemas import request_body
-from tests.support.fakes.entries import make_entry, tensor
+from tests.support.fakes.entries import make_entry
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "uint64", "bool", "string"])
@@ -16,13 +17,13 @@ def test_arrays_are_what_the_lists_are(dtype: str, dims: tuple[int, ...]) -> Non
     likes = (("features", dtype, dims),)
     parser = FeaturesParser(make_entry(inputs=likes))
     made = parser.example(2)["features"]
-    expected = parser.to_arrays([(example_rows(tensor(likes[0]), 2),)])["features"]
+    expected = parser.to_arrays([(parser.example_features(2),)])["features"]
     assert (made.dtype, made.shape) == (expected.dtype, expected.shape)
     assert np.array_equal(made, expected)
 
 
 def test_large_rows_have_no_example_in_the_documents() -> None:
     entry = make_entry(inputs=(("features", "float32", (3, 224, 224)),))
-    examples = request_body([entry], 2)["content"]["application/json"]["examples"]
+    examples = request_body([Codec(entry)], 2)["content"]["application/json"]["examples"]
     assert "value" not in examples[entry.name]
     assert examples[entry.name]["description"] == "Too large to be shown: features float32[rows, 3, 224, 224]"

@@ -60,6 +60,25 @@ def test_without_a_graph_names_that_are_written_are_kept() -> None:
     ]
 
 
+@pytest.mark.parametrize(("shape", "scalar"), [([-1], True), ([-1, 1], False)])
+def test_texts_are_one_dimensional_for_the_model(shape: list[int], scalar: bool) -> None:
+    found = resolve(source("joblib", input=tensor(shape, "string"), output=tensor([-1], "string")), ModelFacts())
+    assert found.inputs == (TensorPlan(Tensor(name="features", dtype="string", dims=(1,)), scalar=scalar),)
+    assert found.pack().inputs == (
+        TensorPlan(Tensor(name="features.bytes", dtype="uint8", dims=(-1,)), ragged=True),
+        TensorPlan(Tensor(name="features.lengths", dtype="int32", dims=(1,)), scalar=scalar),
+    )
+    assert not found.outputs[0].scalar
+
+
+def test_integers_that_may_be_missing_cross_as_floats() -> None:
+    inputs = [{**tensor([-1, 2], dtype, dtype), "nullable": True} for dtype in ("int64", "float32", "string")]
+    found = resolve(source("joblib", input=inputs), ModelFacts())
+    assert [(plan.tensor.name, plan.tensor.dtype, plan.nullable) for plan in found.inputs] == [
+        ("int64", "float64", False), ("float32", "float32", False), ("string", "string", True),
+    ]  # fmt: skip
+
+
 def test_graphs_own_names_are_used() -> None:
     found = resolved(facts(PROBABILITIES))
     assert found.inputs == (TensorPlan(Tensor(name="features", dtype="float32", dims=(4,)), scalar=False),)

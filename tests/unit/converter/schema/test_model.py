@@ -71,6 +71,33 @@ def test_several_inputs_keep_their_names_and_order() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("backend", "dtype", "said"),
+    [
+        ("joblib", "bool", "a bool has no value for what is missing: write dtype: float32"),
+        ("onnx", "int64", "a model of backend onnx has no value for a missing int64, only NaN in floats"),
+        ("torch", "string", "a model of backend torch has no value for a missing string"),
+    ],
+)
+def test_what_cannot_be_missing_is_said(backend: str, dtype: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        model_spec(backend, input={"shape": [-1, 2], "dtype": dtype, "nullable": True})
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype", "wire"),
+    [("onnx", "float32", "float32"), ("joblib", "int8", "float64"), ("python", "string", "string")],
+)
+def test_what_may_be_missing_crosses_in_a_dtype_that_has_a_value_for_it(backend: str, dtype: str, wire: str) -> None:
+    spec = model_spec(backend, input={"shape": [-1, 2], "dtype": dtype, "nullable": True})
+    assert (spec.input[0].dtype, spec.input[0].wire_dtype) == (dtype, wire)
+
+
+def test_outputs_are_not_nullable() -> None:
+    with pytest.raises(ValidationError, match="is for inputs: `non_finite: null` sends null"):
+        model_spec(output={"shape": [-1, 3], "dtype": "float32", "nullable": True})
+
+
 def test_list_of_one_tensor_needs_no_name() -> None:
     listed = model_spec(output=[{"shape": [-1, 3], "dtype": "float32"}])
     assert listed.output == model_spec().output
