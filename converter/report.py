@@ -21,7 +21,7 @@ def report(plan: BuildPlan, written: bool = True) -> str:
             entry.spec.backend,
             " + ".join(reversed(entry.triton_models)),
             str(entry.direct_max_rows),
-            _format_tensors(entry.inputs),
+            f"{len(entry.columns)} columns" if entry.columns else _format_tensors(entry.inputs),
             _format_tensors(entry.outputs),
             states[entry.name],
         ]

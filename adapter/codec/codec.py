@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from adapter.codec.decode import FeaturesParser
+from adapter.codec.columns import ColumnsParser
+from adapter.codec.decode import FeaturesParser, RowsOfTensors
 from adapter.codec.encode import PredictionsWriter
 from converter.schema.manifest import ModelEntry
+
+
+def make_parser(entry: ModelEntry) -> RowsOfTensors:
+    """Make what reads the requests of a model."""
+    return ColumnsParser(entry) if entry.columns else FeaturesParser(entry)
 
 
 class Codec:
@@ -12,5 +18,5 @@ class Codec:
 
     def __init__(self, entry: ModelEntry) -> None:
         self.entry = entry
-        self.request = FeaturesParser(entry)
+        self.request = make_parser(entry)
         self.answer = PredictionsWriter(entry)

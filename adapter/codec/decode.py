@@ -7,10 +7,11 @@ Arrays are made later, of all the requests of a call at once.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,7 +36,7 @@ _ROW_BYTES = 64 * 1024
 _NUMBER_BYTES = 32
 _TEXT_BYTES = 256 * 1024
 # The event loop does nothing else while a body is read: a quarter of a second for 15 MiB, where it took a whole one.
-_LARGE_BYTES = 256 * 1024
+LARGE_BYTES = 256 * 1024
 _NULL_ALLOWED_BY = ", which `nullable: true` in its model_config.yaml would allow"
 
 
@@ -46,6 +47,21 @@ class _Form:
     decoder: msgspec.json.Decoder[Any]
     is_one_row: bool = False
     flat_texts: bool = False
+
+
+@contextlib.contextmanager
+def without_collections() -> Iterator[None]:
+    """Read a large body without the garbage collector.
+
+    Millions of new lists would set it off over and over, and there is no garbage among them.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class RowsOfTensors:
@@ -130,7 +146,11 @@ class FeaturesParser(RowsOfTensors):
 
     def parse(self, body: bytes) -> Features:
         """Return the rows of a request, as RowsOfTensors says."""
-        features = self._features_of_large(body) if len(body) > _LARGE_BYTES else self._features(body)
+        if len(body) > LARGE_BYTES:
+            with without_collections():
+                features = self._features(body)
+        else:
+            features = self._features(body)
         if self._width is not None:
             if not features or set(map(len, features)) != {self._width}:
                 _check_shape(features, self._inputs[0].dims, "features")
@@ -187,19 +207,6 @@ class FeaturesParser(RowsOfTensors):
                 for part, spec in zip(parts, self._specs, strict=True)
             ]
         return parts
-
-    def _features_of_large(self, body: bytes) -> Any:
-        """Read a large body without the garbage collector.
-
-        Millions of new lists would set it off over and over, and there is no garbage among them.
-        """
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            return self._features(body)
-        finally:
-            if collecting:
-                gc.enable()
 
     def _features(self, body: bytes) -> Any:
         if not body.isascii():

@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 
 from adapter.codec import helper_messages as messages
-from adapter.codec.decode import Features, FeaturesParser
+from adapter.codec.codec import make_parser
+from adapter.codec.decode import Features, RowsOfTensors
 from adapter.errors import BadFeatures, MalformedJson
 from converter.schema.manifest import ModelEntry
 
@@ -29,7 +30,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The loop goes first: it has other clients' requests.
     os.nice(messages.NICE)
-    parsers: dict[bytes, FeaturesParser] = {}
+    parsers: dict[bytes, RowsOfTensors] = {}
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         while (received := messages.receive(sock, messages.DecodeRequest)) is not None:
             request, content = received
@@ -38,7 +39,7 @@ def main() -> None:
             parser = parsers.get(entry)
             if parser is None:
                 # One model's versions follow each other: there is no use in those before.
-                parser = FeaturesParser(ModelEntry.model_validate_json(entry))
+                parser = make_parser(ModelEntry.model_validate_json(entry))
                 parsers = {entry: parser}
             head, pieces = decode(parser, body)
             reply(sock, head, pieces)
@@ -53,7 +54,7 @@ def reply(sock: socket.socket, head: messages.DecodedHead, pieces: list[bytes]) 
         messages.hand_over(sock, messages.DecodeReply(len(raw), len(raw) + sum(map(len, pieces))), memory.fileno())
 
 
-def decode(parser: FeaturesParser, body: bytes) -> tuple[messages.DecodedHead, list[bytes]]:
+def decode(parser: RowsOfTensors, body: bytes) -> tuple[messages.DecodedHead, list[bytes]]:
     """Return what `parser` makes of a body: the head says what the pieces are."""
     try:
         features = parser.parse(body)

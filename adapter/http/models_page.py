@@ -25,7 +25,9 @@ _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 <tr>
 <td><strong>{{ model.name }}</strong> {{ model.version }} ({{ model.backend }})<br>{{ model.description }}
 <td class="{{ model.state }}">{{ model.state }}
-<td>{% for t in model.inputs %}<code>{{ t.name }}: {{ t.dtype }} {{ t.shape }}</code> {% endfor %}
+<td>{% for t in model.inputs %}<code>{{ t.name }}: {{ t.dtype }} {{ t.shape }}{{ " or null" if t.nullable }}</code>
+{% for c in t.columns or () %}<br><code>{{ c.name }}: {{ c.dtype }}{{ " or null" if c.nullable }}</code>
+{% endfor %}{% endfor %}
 <td>{% for t in model.outputs %}<code>{{ t.name }}: {{ t.dtype }} {{ t.shape }}</code> {% endfor %}
 <td>{% for e in model.endpoints %}<code>POST /{{ e }}/{{ model.name }}</code><br>{% endfor %}
 {% endfor %}

@@ -108,7 +108,7 @@ def status_router(
         headers = {"Vary": "Accept"}
         if _prefers_html(request.headers.get("accept", "")):
             return HTMLResponse(models_page.render(available), headers=headers)
-        return JSONResponse(available.model_dump(), headers=headers)
+        return JSONResponse(available.model_dump(exclude_defaults=True), headers=headers)
 
     @router.get(
         "/health", response_model=schemas.Health, responses=unready, summary="200 if every model answers, else 503"
@@ -151,7 +151,7 @@ def _info(model: Model) -> schemas.ModelInfo:
         backend=entry.spec.backend,
         state=model.status.state,
         endpoints=list(entry.spec.endpoints),
-        inputs=tensors(entry.inputs),
+        inputs=schemas.list_inputs(entry),
         outputs=tensors(entry.outputs),
         max_batch_rows=entry.direct_max_rows,
     )

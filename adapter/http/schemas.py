@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from adapter.codec.codec import Codec
 from adapter.error_codes import STATUS_OF
+from converter.schema.manifest import ModelEntry
 
 # A model of more numbers a row has no example in the documents.
 _MOST_EXAMPLE_VALUES = 1000
@@ -28,9 +29,10 @@ _ANYWHERE = {
 class PredictRequest(BaseModel):
     """Rows for a model to predict."""
 
-    features: list[Any] | dict[str, list[Any]] = Field(
-        description="A list of rows; one flat list is one row. For a model with several inputs, an object: one "
-        "list of rows for each input's name."
+    features: list[Any] | dict[str, Any] = Field(
+        description="A list of rows; one flat list is one row, and for texts a list of rows. For a model with several "
+        "inputs, an object: one list of rows for each input's name. For a model with columns also records, an object "
+        "of columns, or one record."
     )
 
 
@@ -51,12 +53,46 @@ class ErrorResponse(BaseModel):
     request_id: str = Field(description="The same as in the X-Request-Id header and in the server's log.")
 
 
+class ColumnInfo(BaseModel):
+    """One column of an input; `nullable` is there if it takes null."""
+
+    name: str
+    dtype: str
+    nullable: bool = False
+
+
 class TensorInfo(BaseModel):
     """One input or output of a model."""
 
     name: str
     dtype: str
     shape: list[int] = Field(description="Rows first; -1 is any number.")
+    nullable: bool = Field(False, description="Only there if null may stand for a missing value.")
+    columns: list[ColumnInfo] | None = Field(None, description="Only there if the input has columns.")
+
+
+def list_inputs(entry: ModelEntry) -> list[TensorInfo]:
+    """Describe the inputs of a model as its clients write them, by the names that they have in Triton or the config."""
+    if entry.columns:
+        return [
+            TensorInfo(
+                name=spec.name or "features",
+                dtype=spec.dtype,
+                shape=list(spec.shape),
+                nullable=spec.nullable,
+                columns=[ColumnInfo(**column.model_dump()) for column in spec.columns] or None,
+            )
+            for spec in entry.spec.input
+        ]
+    return [
+        TensorInfo(
+            name=tensor.name,
+            dtype=spec.dtype,
+            shape=[-1] if spec.is_text else [-1, *tensor.dims],
+            nullable=spec.nullable,
+        )
+        for spec, tensor in zip(entry.spec.input, entry.inputs, strict=True)
+    ]
 
 
 class ModelInfo(BaseModel):

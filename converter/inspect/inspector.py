@@ -17,7 +17,7 @@ from converter.inspect.model_environments import ModelEnvironments
 from converter.inspect.pickle_trust import check_trust
 from converter.inspect.pickle_versions import list_releases
 from converter.inspect.python_source import find_package
-from converter.inspect.requirements import check_backend, check_pickle, read_pickle
+from converter.inspect.requirements import check_backend, check_columns, check_pickle, read_pickle
 from converter.inspect.torch_file import compile_eager
 from converter.progress import show_progress
 from converter.schema.model import PICKLES, nearest
@@ -101,11 +101,13 @@ def inspect_all(
 def settle(source: ModelSource, facts: ModelFacts, environments: ModelEnvironments) -> ModelFacts:
     """Add where a model runs to its facts. Raises ArtifactError if nothing here has what its pickle needs."""
     if facts.contents is None:
+        check_columns(source)
         return replace(facts, environment=source.environment)
     environment, notes = environments.settle(source, facts.contents)
     source = replace(source, environment=environment)
     check_backend(source)
     check_pickle(source, facts.contents)
+    check_columns(source)
     made_for = {} if source.spec.accept_skew else list_releases(facts.contents)
     return replace(
         facts,

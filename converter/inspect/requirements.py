@@ -18,6 +18,7 @@ _BACKENDS = {"sklearn": "sklearn", "joblib": "joblib", "onnx": "onnxruntime", "t
 _EXTRAS = {
     "sklearn": "'schwift[sklearn]'",
     "joblib": "'schwift[sklearn]'",
+    "pandas": "'schwift[sklearn]'",
     "onnxruntime": "'schwift[onnx]'",
     "numba": "'schwift[numba]'",
     "torch": "'schwift[torch]'",
@@ -69,6 +70,12 @@ def check_backend(source: ModelSource) -> None:
     modules = (own_interpreter() if library == "onnxruntime" else _find_environment(source).interpreter).modules
     if library is not None and library not in modules:
         raise MissingLibrary(f"{source.config}: the model needs {_suggest_install(source, library)}")
+
+
+def check_columns(source: ModelSource) -> None:
+    """Raise MissingLibrary if an input has columns, and the model's environment has no pandas to make them of."""
+    if source.spec.input[0].columns and _is_missing(source, "pandas"):
+        raise MissingLibrary(f"{source.config}: model.input.columns: they need {_suggest_install(source, 'pandas')}")
 
 
 def check_imports(source: ModelSource, relative: str, package: str) -> None:

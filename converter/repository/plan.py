@@ -15,6 +15,7 @@ from converter.repository.render import QueuePolicy, TritonModel, render
 from converter.repository.runtime_files import find_entry_point, list_runtime_files
 from converter.repository.tensors import Tensors, resolve
 from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry
+from converter.schema.model import ModelSpec
 from converter.schema.samples.sample_file import SAMPLE_NAME, BadSample, read_sample
 from converter.schema.settings import Settings
 from converter.schema.wire import ENVIRONMENT_FILE, OWN_ENVIRONMENT, WAKE_KEY_FILE
@@ -64,6 +65,7 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
         direct_max_rows=direct_rows,
         queue_size=queue_size,
         packs_strings=tensors.has_strings,
+        columns=spec.columns,
         sample=_place_sample(source, direct, facts),
     )
     content = ModelContent(entry, configs, read_files(files))
@@ -143,6 +145,7 @@ def _make_direct(
             "max_workers": str(options.settings.max_ml_workers),
             "debug": str(int(options.settings.debug_model)),
             **_name_strings(tensors),
+            **_name_columns(spec, tensors),
             **({"made_for": json.dumps(dict(facts.made_for))} if facts.made_for else {}),
             **({"model_sha256": facts.sha256} if facts.sha256 else {}),
         },
@@ -163,6 +166,15 @@ def _name_strings(tensors: Tensors) -> dict[str, str]:
     """Tell the runtime which of its tensors are packed strings; those of a user may be called alike."""
     names = {plan.tensor.name for plan in (*tensors.inputs, *tensors.outputs) if plan.tensor.dtype == "string"}
     return {"strings": json.dumps(sorted(names))} if names else {}
+
+
+def _name_columns(spec: ModelSpec, tensors: Tensors) -> dict[str, str]:
+    """Tell the runtime the columns in order, each beside its tensor; and whether they are several inputs."""
+    if not spec.columns:
+        return {}
+    names = {plan.tensor.dtype: plan.tensor.name for plan in tensors.inputs}
+    columns = [[column.name, names[column.wire_dtype]] for column in spec.columns]
+    return {"columns": json.dumps(columns), "several_inputs": str(int(len(spec.input) > 1))}
 
 
 def _name_nullable(tensors: Tensors) -> dict[str, str]:

@@ -14,7 +14,7 @@ RUNTIME_PACKAGE = "schwift_runtime"
 def list_runtime_files() -> dict[str, Path]:
     """List every file of the runtime, by its path beside a model.py."""
     folder = TEMPLATE_ROOT / "runtime"
-    return {f"{RUNTIME_PACKAGE}/{path.name}": path for path in sorted(folder.glob("*.py"))}
+    return {f"{RUNTIME_PACKAGE}/{path.relative_to(folder)}": path for path in sorted(folder.rglob("*.py"))}
 
 
 def find_entry_point(kind: str) -> Path:

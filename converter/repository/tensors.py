@@ -8,8 +8,9 @@ from converter.errors import ArtifactError
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.schema import dtypes
+from converter.schema.fields.column_spec import ColumnSpec
 from converter.schema.manifest import Tensor
-from converter.schema.model import TensorSpec, nearest
+from converter.schema.model import ModelSpec, TensorSpec, nearest
 
 INPUT_NAME = "features"
 OUTPUT_NAME = "predictions"
@@ -74,7 +75,7 @@ def _find(source: ModelSource, facts: ModelFacts) -> Tensors:
     spec = source.spec
     if spec.backend != "onnx":
         return Tensors(
-            tuple(_make_plain(tensor, INPUT_NAME) for tensor in spec.input),
+            _group_columns(spec) if spec.columns else tuple(_make_plain(tensor, INPUT_NAME) for tensor in spec.input),
             tuple(_make_plain(tensor, OUTPUT_NAME) for tensor in spec.output),
         )
     for item in facts.inputs:
@@ -94,6 +95,21 @@ def _make_plain(tensor: TensorSpec, default: str) -> TensorPlan:
     plain = Tensor(name=tensor.name or default, dtype=tensor.wire_dtype, dims=tensor.row_dims)
     nullable = tensor.nullable and tensor.dtype == "string"
     return TensorPlan(plain, scalar=default == INPUT_NAME and tensor.is_text, nullable=nullable)
+
+
+def _group_columns(spec: ModelSpec) -> tuple[TensorPlan, ...]:
+    """Plan one tensor for each dtype of the columns: `features.float64` has all of this dtype, in order."""
+    name = (spec.input[0].name if len(spec.input) == 1 else None) or INPUT_NAME
+    groups: dict[str, list[ColumnSpec]] = {}
+    for column in spec.columns:
+        groups.setdefault(column.wire_dtype, []).append(column)
+    return tuple(
+        TensorPlan(
+            Tensor(name=f"{name}.{dtype}", dtype=dtype, dims=(len(columns),)),
+            nullable=dtype == "string" and any(column.nullable for column in columns),
+        )
+        for dtype, columns in groups.items()
+    )
 
 
 def _check_free(source: ModelSource, key: str, item: GraphTensor) -> None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from converter.errors import ConfigError
+from converter.schema.fields.column_spec import ColumnSpec
 from converter.schema.model import MisplacedError, ModelArgs, ModelFile, ModelSpec, QueueSpec, TensorSpec, nearest
 
 _MAX_BYTES = 64 * 1024
@@ -34,6 +35,7 @@ _MODEL_AT: dict[tuple[str, ...], type[BaseModel]] = {
     ("model", "queue"): QueueSpec,
     ("model", "input"): TensorSpec,
     ("model", "output"): TensorSpec,
+    ("model", "input", "columns"): ColumnSpec,
 }
 
 

@@ -63,6 +63,16 @@ def by_name(name: str) -> DType:
     return _BY_NAME[_ALIASES.get(name, name)]
 
 
+def wire_name(name: str, nullable: bool) -> str:
+    """Return the dtype that crosses to a model: integers that may be missing are float64, NaN among them."""
+    return "float64" if nullable and by_name(name).json == "integer" else name
+
+
+def byte_size(name: str) -> int:
+    """Return how many bytes a value takes as a tensor, a string as many as a short one does in memory."""
+    return {"string": 64, "bool": 1}.get(name) or int("".join(filter(str.isdigit, name))) // 8
+
+
 def by_onnx(name: str) -> DType | None:
     """Return the dtype of an ONNX type such as `tensor(float)`; None for a sequence, a map, or bfloat16."""
     return _BY_ONNX.get(name)

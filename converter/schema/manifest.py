@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from converter.errors import RepositoryError
+from converter.schema.fields.column_spec import ColumnSpec
 from converter.schema.model import Endpoint, ModelSpec
 from converter.schema.wire import BYTES_SUFFIX, LENGTHS_SUFFIX
 
@@ -46,6 +47,8 @@ class ModelEntry(_Frozen):
     `front` is None where the model serves `/predict` alone. `version` is the number of its folder, which the build
     counts; `spec.version` is the user's own. Sizes are in rows, `queue_size` in requests. `packs_strings` says that
     the direct model takes and gives packed strings; those of older releases, and all fronts, have Triton's own.
+    `columns` are those that clients send, if the model takes some: `inputs` has one tensor for each of their dtypes
+    then, with the columns of this dtype in order.
     `sample` is where the model's sample is in the direct model's version folder.
     """
 
@@ -58,6 +61,7 @@ class ModelEntry(_Frozen):
     direct_max_rows: int
     queue_size: int
     packs_strings: bool = False
+    columns: tuple[ColumnSpec, ...] = ()
     sample: str | None = None
 
     @property

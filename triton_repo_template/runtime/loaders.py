@@ -20,6 +20,7 @@ from .batch import Arrays
 from .checked_file import CheckedFile
 from .config import ModelConfig, TensorConfig
 from .errors import LoadError
+from .inputs.data_frame import join_columns
 
 Predictor = Callable[[Arrays], Any]
 
@@ -76,7 +77,7 @@ def load_predictor(version_folder: Path, config: ModelConfig, threads: int = 1) 
     kind = parameters["kind"]
     try:
         if kind == "python":
-            return _load_class(parameters, config.inputs)
+            return _load_class(config)
         path = version_folder / parameters["model_file"]
         if kind == "torch":
             return _load_torchscript(path, config.inputs)
@@ -154,12 +155,13 @@ def _load_joblib(path: Path, config: ModelConfig) -> Predictor:
         file.verify()
         model = read_joblib(file)
         file.verify()
-        _check_width(model, config.inputs)
+        if "columns" not in config.parameters:
+            _check_width(model, config.inputs)
         method = getattr(model, choose_method(model, config.parameters["method"], config.outputs))
+        predict = _on_inputs(model, method, config)
     except BaseException:
         file.close()
         raise
-    predict = _on_inputs(method, config.inputs)
     weakref.finalize(predict, file.close)
     return predict
 
@@ -184,13 +186,14 @@ def _check_width(model: Any, inputs: Sequence[TensorConfig]) -> None:
         )
 
 
-def _load_class(parameters: Mapping[str, str], inputs: Sequence[TensorConfig]) -> Predictor:
+def _load_class(config: ModelConfig) -> Predictor:
+    parameters = config.parameters
     module_name, _, class_name = parameters["class"].partition(":")
     module = importlib.import_module(module_name)
     model = getattr(module, class_name)(**json.loads(parameters["kwargs"]))
     if not callable(getattr(model, "predict", None)):
         raise LoadError(f"{class_name} has no method predict(X)")
-    return _on_inputs(model.predict, inputs)
+    return _on_inputs(model, model.predict, config)
 
 
 def _load_torchscript(path: Path, inputs: Sequence[TensorConfig]) -> Predictor:
@@ -212,9 +215,12 @@ def _load_onnx(path: Path, config: ModelConfig, threads: int) -> Predictor:
     return load_graph(path, config, threads)
 
 
-def _on_inputs(method: Callable[..., Any], inputs: Sequence[TensorConfig]) -> Predictor:
-    """`predict(X)` gets the array; with several inputs, a mapping by name."""
-    if len(inputs) == 1:
-        name = inputs[0].name
+def _on_inputs(model: Any, method: Callable[..., Any], config: ModelConfig) -> Predictor:
+    """`predict(X)` gets the array; with several inputs, a mapping by name; with columns what `join_columns` makes."""
+    if "columns" in config.parameters:
+        join = join_columns(model, config)
+        return lambda arrays: method(join(arrays))
+    if len(config.inputs) == 1:
+        name = config.inputs[0].name
         return lambda arrays: method(arrays[name])
     return lambda arrays: method(dict(arrays))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from converter.inspect.discover import ModelSource
+from converter.inspect.inspector import ModelFacts
+from converter.repository.tensors import resolve
 from converter.schema import dtypes
 from converter.schema.manifest import Manifest, ModelEntry, Tensor
 from converter.schema.model import ModelSpec
@@ -56,6 +60,33 @@ def make_entry(
         outputs=tuple(tensor(like) for like in outputs),
         direct_max_rows=direct_max_rows,
         queue_size=1024,
+    )
+
+
+def make_columns_entry(columns: Sequence[Mapping[str, Any]], name: str = "m", **spec: Any) -> ModelEntry:
+    """One source model whose input has these columns; or with `input`, several inputs of one value each."""
+    model = ModelSpec.model_validate(
+        {
+            "name": name,
+            "backend": "joblib",
+            "model_args": {"model_file": "m.joblib"},
+            "input": {"columns": list(columns)},
+            "output": {"shape": [-1, 2], "dtype": "float32"},
+            "warmup": False,
+            **spec,
+        }
+    )
+    tensors = resolve(ModelSource(model, "models/m/model_config.yaml", Path("models/m"), ()), ModelFacts())
+    return ModelEntry(
+        spec=model,
+        front=name,
+        direct=f"{name}_direct",
+        version=1,
+        inputs=tuple(plan.tensor for plan in tensors.inputs),
+        outputs=tuple(plan.tensor for plan in tensors.outputs),
+        direct_max_rows=8,
+        queue_size=1024,
+        columns=model.columns,
     )
 
 

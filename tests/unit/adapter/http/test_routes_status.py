@@ -19,7 +19,7 @@ from converter.schema import dtypes
 from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.codecs import Coded, rows_of
 from tests.support.fakes.backend import FakeBackend
-from tests.support.fakes.entries import make_entry
+from tests.support.fakes.entries import make_columns_entry, make_entry
 from tests.support.http.web_app import assert_error, get, make_app, post, running, visit
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
@@ -49,6 +49,20 @@ def test_available_models_says_what_each_takes_and_gives() -> None:
             }
         ]
     }
+
+
+def test_available_models_says_what_may_be_missing_and_names_columns() -> None:
+    columns: list[dict[str, Any]] = [
+        {"name": "age", "dtype": "int64", "nullable": True},
+        {"name": "city", "dtype": "string"},
+    ]
+    entries = make_columns_entry(columns), make_entry("t", [("x", "string", ())], nullable=["x"])
+    table, text = get("/available_models", None, *entries).json()["models"]
+    assert table["inputs"] == [{"name": "features", "dtype": "mixed", "shape": [-1, 2], "columns": columns}]
+    assert text["inputs"] == [{"name": "x", "dtype": "string", "shape": [-1], "nullable": True}]
+    page = get("/available_models", None, *entries, headers={"Accept": "text/html"}).text
+    assert "<code>age: int64 or null</code>" in page
+    assert "<code>city: string</code>" in page
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ CODE = b"import xgboost\n\n\nclass Model:\n    def predict(self, X):\n        re
 @pytest.fixture(autouse=True)
 def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     here = own_interpreter()
-    there = dataclasses.replace(here, modules=here.modules - {"torch", "xgboost"})
+    there = dataclasses.replace(here, modules=here.modules - {"torch", "xgboost", "pandas"})
     monkeypatch.setattr(model_environment, "own_interpreter", lambda: there)
 
 
@@ -56,3 +56,13 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs torch, which is not installed"):
         build(tmp_path, skip_missing=True)
     assert not (tmp_path / "repo").exists()
+
+
+def test_columns_need_pandas(tmp_path: Path) -> None:
+    add_joblib(tmp_path / "models", "table", input={"columns": [{"name": "a", "dtype": "float64"}]})
+    with pytest.raises(ConfigError) as caught:
+        build(tmp_path)
+    assert caught.value.problems == (
+        "models/table/model_config.yaml: model.input.columns: they need pandas, which is not installed: "
+        "pip install 'schwift[sklearn]'",
+    )

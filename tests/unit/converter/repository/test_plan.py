@@ -14,11 +14,11 @@ from converter.errors import ArtifactError, RepositoryError
 from converter.inspect.inspector import GraphTensor, ModelFacts
 from converter.repository.content import Plan, join_plans
 from converter.repository.plan import BuildOptions, plan_model
-from converter.repository.runtime_files import TEMPLATE_ROOT
+from converter.repository.runtime_files import TEMPLATE_ROOT, list_runtime_files
 from converter.schema.manifest import Tensor
 from tests.support.models.sample_models import OPTIONS, add_source, model_yaml, options_of, plan_for, source_of
 
-RUNTIME = sorted(path.name for path in (TEMPLATE_ROOT / "runtime").glob("*.py"))
+RUNTIME = sorted(list_runtime_files())
 GRAPH = ModelFacts(
     (GraphTensor("X", "tensor(float)", (None, 4)),), (GraphTensor("Y", "tensor(float)", (None, 3)),), package="models"
 )
@@ -47,7 +47,7 @@ def test_joblib_model_is_a_front_and_a_model_with_its_whole_folder(tmp_path: Pat
     source = "m_direct/1/source/models/folder"
     assert sorted(plan.files) == sorted(
         ["m/config.pbtxt", "m/1/model.py", "m/1/wake_key", "m_direct/config.pbtxt", "m_direct/1/model.py"]
-        + [f"{name}/1/schwift_runtime/{file}" for name in ("m", "m_direct") for file in RUNTIME]
+        + [f"{name}/1/{file}" for name in ("m", "m_direct") for file in RUNTIME]
         + [f"{source}/{file}" for file in ("model_config.yaml", "m.joblib", "sub/helper.py")]
     )
     assert list(plan.files) == sorted(plan.files)
@@ -225,3 +225,15 @@ def test_kept_models_stand_beside_new_ones_in_order(tmp_path: Path) -> None:
     assert [entry.name for entry in second.entries] == ["a", "z"]
     assert {name.split("/")[0] for name in second.files} == {"a", "a_direct", "z", "z_direct"}
     assert second.files["z/config.pbtxt"] == first.files["z/config.pbtxt"]
+
+
+def test_columns_are_named_to_the_runtime_and_to_the_adapter(tmp_path: Path) -> None:
+    columns = [{"name": "b", "dtype": "string", "nullable": True}, {"name": "a", "dtype": "float64"}]
+    plan = plan_of(tmp_path, files=("m.joblib",), input={"columns": columns})
+    parameters = config_of(plan, "m_direct").parameters
+    assert parameters["columns"].string_value == '[["b", "features.string"], ["a", "features.float64"]]'
+    assert parameters["several_inputs"].string_value == "0"
+    assert config_of(plan, "m").parameters["nullable"].string_value == '["features.string"]'
+    assert "nullable" not in parameters and "columns" not in config_of(plan, "m").parameters
+    (entry,) = plan.entries
+    assert [(column.name, column.nullable) for column in entry.columns] == [("b", True), ("a", False)]

@@ -79,6 +79,27 @@ def test_integers_that_may_be_missing_cross_as_floats() -> None:
     ]  # fmt: skip
 
 
+COLUMNS: list[dict[str, Any]] = [
+    {"name": "a", "dtype": "float64"}, {"name": "b", "dtype": "string", "nullable": True},
+    {"name": "c", "dtype": "int8", "nullable": True}, {"name": "d", "dtype": "string"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [None, "rows"])
+def test_columns_cross_as_one_tensor_a_dtype(name: str | None) -> None:
+    found = resolve(source("joblib", input={"columns": COLUMNS, **({"name": name} if name else {})}), ModelFacts())
+    prefix = name or "features"
+    assert found.inputs == (
+        TensorPlan(Tensor(name=f"{prefix}.float64", dtype="float64", dims=(2,))),
+        TensorPlan(Tensor(name=f"{prefix}.string", dtype="string", dims=(2,)), nullable=True),
+    )
+
+
+def test_several_inputs_of_one_value_cross_as_one_tensor_a_dtype() -> None:
+    found = resolve(source("joblib", input=[{**column, "shape": [-1, 1]} for column in COLUMNS]), ModelFacts())
+    assert [plan.tensor.name for plan in found.inputs] == ["features.float64", "features.string"]
+
+
 def test_graphs_own_names_are_used() -> None:
     found = resolved(facts(PROBABILITIES))
     assert found.inputs == (TensorPlan(Tensor(name="features", dtype="float32", dims=(4,)), scalar=False),)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from converter.schema import dtypes
-from converter.schema.model import ModelArgs, ModelFile, QueueSpec, VerifySpec, nearest
+from converter.schema.model import ModelArgs, ModelFile, ModelSpec, QueueSpec, VerifySpec, nearest
 from tests.support.models.sample_models import model_data, model_spec
 
 
@@ -91,6 +91,60 @@ def test_what_cannot_be_missing_is_said(backend: str, dtype: str, said: str) -> 
 def test_what_may_be_missing_crosses_in_a_dtype_that_has_a_value_for_it(backend: str, dtype: str, wire: str) -> None:
     spec = model_spec(backend, input={"shape": [-1, 2], "dtype": dtype, "nullable": True})
     assert (spec.input[0].dtype, spec.input[0].wire_dtype) == (dtype, wire)
+
+
+COLUMNS = [{"name": "age", "dtype": "int", "nullable": True}, {"name": "city of birth", "dtype": "str"}]
+
+
+def test_columns_stand_in_the_place_of_shape_and_dtype() -> None:
+    for more in ({}, {"shape": [-1, 2]}):
+        spec = model_spec(input={"columns": COLUMNS, **more})
+        assert (spec.input[0].shape, spec.input[0].dtype, spec.input[0].row_bytes) == ((-1, 2), "mixed", 8 + 64)
+        assert [(c.name, c.dtype, c.wire_dtype, c.kind) for c in spec.columns] == [
+            ("age", "int64", "float64", "integer"), ("city of birth", "string", "string", "string"),
+        ]  # fmt: skip
+        assert ModelSpec.model_validate_json(spec.model_dump_json(by_alias=True)) == spec
+
+
+def test_several_inputs_of_one_value_are_columns_of_a_pickle() -> None:
+    inputs = [{"name": "a", "shape": [-1, 1], "dtype": "int"}, {"name": "b", "shape": [-1], "dtype": "str"}]
+    assert [(c.name, c.dtype) for c in model_spec(input=inputs).columns] == [("a", "int64"), ("b", "string")]
+    assert model_spec("python", input=inputs).columns == ()
+    assert model_spec(input=[inputs[0], {**inputs[1], "shape": [-1, 2]}]).columns == ()
+    assert model_spec(input=inputs[0]).columns == ()
+
+
+@pytest.mark.parametrize(
+    ("backend", "tensor", "place", "said"),
+    [
+        ("joblib", {"dtype": "float32"}, ("dtype",), "each their own: remove it"),
+        ("joblib", {"shape": [-1, 3]}, ("shape",), "is [-1, 2] for these columns"),
+        ("joblib", {"nullable": True}, ("nullable",), "stands at each of the columns"),
+        ("joblib", {"columns": [COLUMNS[0], COLUMNS[0]]}, (1, "name"), "the column age stands here twice"),
+        ("joblib", {"columns": [{"name": "a", "dtype": "bool", "nullable": True}]}, ("nullable",), "a bool has no"),
+        ("joblib", {"columns": [{"name": "a\n", "dtype": "bool"}]}, (), "1 to 256 characters"),
+        ("joblib", {"columns": [{"name": "a", "dtype": "mixed"}]}, (), "'mixed' is not one of"),
+        ("joblib", {"columns": [], "shape": [-1, 2], "dtype": "mixed"}, ("dtype",), "mixed is for inputs with columns"),
+        ("onnx", {}, ("input", 0, "columns"), "a model of backend onnx takes tensors"),
+        ("torch", {}, ("input", 0, "columns"), "a model of backend torch takes tensors"),
+    ],
+)
+def test_what_is_wrong_with_columns_is_said_at_its_place(
+    backend: str, tensor: dict[str, Any], place: tuple[str | int, ...], said: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        model_spec(backend, input={"columns": COLUMNS, **tensor})
+    (error,) = caught.value.errors()
+    assert said in error["msg"]
+    assert getattr(error["ctx"]["error"], "place", ()) == place
+
+
+def test_columns_are_of_the_only_input_and_of_no_output() -> None:
+    one, two = {"name": "a", "columns": COLUMNS}, {"name": "b", "shape": [-1], "dtype": "int"}
+    with pytest.raises(ValidationError, match="is for the only input: write all columns there"):
+        model_spec(input=[one, two])
+    with pytest.raises(ValidationError, match="is for inputs: write shape and dtype"):
+        model_spec(output={"columns": COLUMNS})
 
 
 def test_outputs_are_not_nullable() -> None:

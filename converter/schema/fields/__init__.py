@@ -1,0 +1,1 @@
+"""What single keys of a model's config may be."""

@@ -1,0 +1,1 @@
+"""What a user's model takes of the tensors that Triton hands over."""
