@@ -58,6 +58,10 @@ class BadHeader(BadRequest):
     """A header that the adapter reads has a value that it cannot use."""
 
 
+class BadQuery(BadRequest):
+    """The query of the address asks for what cannot be given."""
+
+
 class UnknownModel(BadRequest):
     """No model has the name that stands in the path."""
 

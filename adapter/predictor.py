@@ -56,9 +56,16 @@ class Predictor:
         self._registry.draining = True
 
     async def predict(
-        self, target: Binding, body: bytes | LargeBody, timeout: float | None, timings: RequestTimings
+        self,
+        target: Binding,
+        body: bytes | LargeBody,
+        timeout: float | None,
+        timings: RequestTimings,
+        labels: bool = False,
     ) -> bytes:
         """Return the body of a 200. `timeout` is the client's own, in seconds, and counts if it is shorter than ours.
+
+        With `labels` each row is an object by class.
 
         Raises: AdapterError, which says what became of the request in place of an answer.
         """
@@ -78,7 +85,7 @@ class Predictor:
         try:
             probes = breakers.admit(seconds)
             try:
-                answer = await self._answer(target, body, started, seconds, timings)
+                answer = await self._answer(target, body, started, seconds, timings, labels)
             except errors.ANSWERS as error:
                 if model.is_tainted(incarnation):
                     raise _doubtful() from error
@@ -105,9 +112,12 @@ class Predictor:
             breakers.release(probes)
 
     async def _answer(
-        self, target: Binding, body: bytes | LargeBody, started: float, seconds: float, timings: RequestTimings
-    ) -> bytes:
+        self, target: Binding, body: bytes | LargeBody, started: float, seconds: float, timings: RequestTimings,
+        labels: bool,
+    ) -> bytes:  # fmt: skip
         codec = target.model.codec
+        if labels and codec.labels is None:
+            raise errors.BadQuery("labels=true needs the key `classes` in the model's model_config.yaml.")
         unfit = None
         if isinstance(body, bytes):
             features = codec.request.parse(body)
@@ -129,7 +139,7 @@ class Predictor:
         deadline = loop.time() + started + seconds - self._clock()
         parts = await target.route.infer(target.endpoint, features, deadline, timings)
         inferred = self._clock()
-        answer = codec.answer.body(parts)
+        answer = codec.answer.body(codec.labels.label(parts) if labels and codec.labels else parts)
         timings.write = self._clock() - inferred
         return answer
 

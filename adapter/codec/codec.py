@@ -5,6 +5,7 @@ from __future__ import annotations
 from adapter.codec.columns import ColumnsParser
 from adapter.codec.decode import FeaturesParser, RowsOfTensors
 from adapter.codec.encode import PredictionsWriter
+from adapter.codec.labels import LabelsWriter
 from converter.schema.manifest import ModelEntry
 
 
@@ -14,9 +15,13 @@ def make_parser(entry: ModelEntry) -> RowsOfTensors:
 
 
 class Codec:
-    """Both ways of one model: `request` reads what clients send, `answer` writes what they get."""
+    """Both ways of one model: `request` reads what clients send, `answer` writes what they get.
+
+    `labels` names the classes in that, and is None if the config has none.
+    """
 
     def __init__(self, entry: ModelEntry) -> None:
         self.entry = entry
         self.request = make_parser(entry)
         self.answer = PredictionsWriter(entry)
+        self.labels = LabelsWriter(entry) if entry.spec.classes else None

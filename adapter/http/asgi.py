@@ -38,6 +38,12 @@ class ScopedRequest:
         self._scope = scope
 
     @property
+    def query(self) -> bytes:
+        """What stands behind the `?` of the address, as it came."""
+        query: bytes = self._scope.get("query_string", b"")
+        return query
+
+    @property
     def need(self) -> Need:
         """What a key must allow, by the path as the client wrote it."""
         return policy(raw_path(self._scope))

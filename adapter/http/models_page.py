@@ -29,6 +29,7 @@ _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
 {% for c in t.columns or () %}<br><code>{{ c.name }}: {{ c.dtype }}{{ " or null" if c.nullable }}</code>
 {% endfor %}{% endfor %}
 <td>{% for t in model.outputs %}<code>{{ t.name }}: {{ t.dtype }} {{ t.shape }}</code> {% endfor %}
+{% if model.classes %}<br>classes: {{ model.classes | join(", ") }}{% endif %}
 <td>{% for e in model.endpoints %}<code>POST /{{ e }}/{{ model.name }}</code><br>{% endfor %}
 {% endfor %}
 </table>

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from typing import Protocol
+from urllib.parse import parse_qs
 
 from starlette.types import Receive
 
@@ -84,6 +85,10 @@ class Request(Protocol):
     name: str
     headers: Headers
     receive: Receive
+
+    @property
+    def query(self) -> bytes:
+        """What stands behind the `?` of the address, as it came."""
 
     @property
     def body(self) -> bytes | None:
@@ -184,6 +189,7 @@ class PredictEndpoint:
             if target is None:
                 raise self._bindings.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
+            labels = bool(request.query) and _wants_labels(request.query)
             if headers.media != b"application/json" or headers.encoding:
                 _check_media(headers)
             if body is None:
@@ -191,7 +197,7 @@ class PredictEndpoint:
             elif len(body) > target.most_bytes:
                 raise body_too_large(min(self._limit, target.most_bytes))
             started = time.monotonic()
-            content = await self._service.predict(target, body, timeout, timings)
+            content = await self._service.predict(target, body, timeout, timings, labels)
         except Exception as error:
             status, code, content, more = self._explain(error, request, body, target, caller, request_id)
         finally:
@@ -279,6 +285,14 @@ def _check_media(headers: Headers) -> None:
         raise errors.UnsupportedMedia("The body must be JSON: send it with Content-Type: application/json.")
     if headers.encoding and headers.encoding.lower() != b"identity":
         raise errors.UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
+
+
+def _wants_labels(query: bytes) -> bool:
+    """Return whether a query has labels=true; raise BadQuery if that is neither true nor false."""
+    values = set(parse_qs(query.decode("latin-1"), keep_blank_values=True).get("labels", ()))
+    if not values <= {"true", "false"} or len(values) > 1:
+        raise errors.BadQuery("labels must be true or false.")
+    return values == {"true"}
 
 
 def _timeout(text: bytes) -> float:

@@ -36,6 +36,10 @@ _HEADER = {
     "name": TIMEOUT_HEADER, "in": "header", "required": False, "schema": {"type": "integer", "minimum": 1},
     "description": "A deadline in milliseconds, if shorter than the server's own.",
 }  # fmt: skip
+_LABELS = {
+    "name": "labels", "in": "query", "required": False, "schema": {"type": "boolean"},
+    "description": "Whether each row of the answer is an object by class, for a model with `classes`.",
+}  # fmt: skip
 
 
 def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRouter:
@@ -47,7 +51,7 @@ def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRoute
 
     def add(endpoint: Endpoint, example_rows: int) -> None:
         name_examples: dict[str, Example] = {}
-        extra: dict[str, Any] = {"parameters": [_HEADER]}
+        extra: dict[str, Any] = {"parameters": [_HEADER, _LABELS]}
 
         def describe(*_: object) -> None:
             """Put an example of each model that is served now into the OpenAPI document."""
@@ -154,6 +158,7 @@ def _info(model: Model) -> schemas.ModelInfo:
         inputs=schemas.list_inputs(entry),
         outputs=tensors(entry.outputs),
         max_batch_rows=entry.direct_max_rows,
+        classes=list(entry.spec.classes) or None,
     )
 
 

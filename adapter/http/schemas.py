@@ -41,7 +41,8 @@ class PredictResponse(BaseModel):
 
     model: str
     predictions: list[Any] | dict[str, list[Any]] = Field(
-        description="A list of rows. For a model with several outputs, an object: one list for each output's name."
+        description="A list of rows. For a model with several outputs, an object: one list for each output's name. "
+        "With labels=true a row is an object."
     )
 
 
@@ -107,6 +108,7 @@ class ModelInfo(BaseModel):
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
     max_batch_rows: int
+    classes: list[Any] | None = Field(None, description="Only there if the config names them.")
 
 
 class AvailableModels(BaseModel):

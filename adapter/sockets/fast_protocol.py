@@ -37,6 +37,8 @@ class _Cycle:
 
     __slots__ = ("_client", "body", "disconnected", "endpoint", "headers", "keep_alive", "name", "named",
                  "response_complete", "task")  # fmt: skip
+    # Who asks with a query goes the usual way.
+    query = b""
     # uvicorn sets it when there is something to receive, and nobody waits for that here.
     message_event = asyncio.Event()
     receive: Receive = staticmethod(_nothing)

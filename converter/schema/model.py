@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from converter.schema import dtypes
+from converter.schema.fields.class_labels import Classes, meaning_of
 from converter.schema.fields.column_spec import (
     MIXED,
     Columns,
@@ -200,6 +201,7 @@ class ModelSpec(_Strict):
     environment: Literal["auto", "serving"] = "auto"
     accept_skew: bool = False
     verify: Annotated[VerifySpec | Literal[False], BeforeValidator(_rules_or_false)] = VerifySpec()
+    classes: Classes = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -269,6 +271,17 @@ class ModelSpec(_Strict):
                     raise MisplacedError((key, i, "nullable"), message)
                 if tensor.nullable and dtypes.by_name(tensor.dtype).json not in kinds:
                     raise MisplacedError((key, i, "nullable"), explain_not_nullable(tensor.dtype, self.backend))
+        return self
+
+    @model_validator(mode="after")
+    def _classes_fit_an_output(self) -> ModelSpec:
+        count = len(self.classes)
+        if count and not any(meaning_of(item.dtype, item.row_dims, self.classes) for item in self.output):
+            message = (
+                f"there are {count}, and no output has a float for each, or one label: write output shape: "
+                f"[-1, {count}] for probabilities, or shape: [-1, 1] and the labels' dtype for labels"
+            )
+            raise MisplacedError(("classes",), message)
         return self
 
     @model_validator(mode="after")

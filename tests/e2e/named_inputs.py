@@ -93,6 +93,7 @@ MODELS: dict[str, Original] = {
         """\
           input: {shape: [-1, 2], dtype: float64, nullable: true}
           output: {shape: [-1, 2], dtype: float64}
+          classes: ["no", "yes"]
         """,
         _NUMBERS,
         _boosted,

@@ -94,6 +94,16 @@ def test_tritons_own_clients_get_the_same(inputs_server: Served, client: str, su
     assert_same(result.as_numpy("predictions"), named_inputs.MODELS["mixed"].expected())
 
 
+def test_classes_are_named_where_they_are_asked_for(inputs_server: Served) -> None:
+    boosted = named_inputs.MODELS["boosted"]
+    answer = inputs_server.post("predict", "boosted?labels=true", boosted.rows).json()["predictions"]
+    assert [list(row) for row in answer] == [["no", "yes"]] * 4
+    assert_same([list(row.values()) for row in answer], boosted.expected())
+    (row,) = inputs_server.post("predict_batched", "boosted?labels=true", boosted.rows[:1]).json()["predictions"]
+    assert row == answer[0]
+    assert inputs_server.post("predict", "mixed?labels=true", named_inputs.MODELS["mixed"].rows).status_code == 400
+
+
 def test_what_is_missing_or_unknown_is_named(inputs_server: Served) -> None:
     record = {name: values[0] for name, values in named_inputs.TABLE.items()}
     response = inputs_server.post("predict", "mixed", [record, {**record, "cty": "Bern"}])

@@ -53,6 +53,38 @@ def test_a_prediction_has_the_models_name_and_a_row_of_its_output(endpoint: str)
     assert response.json() == {"model": "m", "predictions": [[10.0, -10.0]]}
 
 
+@ENDPOINTS
+@pytest.mark.parametrize(
+    ("query", "row"),
+    [
+        ("labels=true", {"a": 10.0, "b": -10.0}),
+        ("other=1&labels=true&x", {"a": 10.0, "b": -10.0}),
+        ("labels=false", [10.0, -10.0]),
+        ("other=1", [10.0, -10.0]),
+    ],
+)
+def test_rows_are_objects_by_class_if_asked_for(endpoint: str, query: str, row: Any) -> None:
+    entry = make_entry(classes=["a", "b"])
+    response = post(f"/{endpoint}/m?{query}", ROW, FakeBackend(sums), entry)
+    assert response.json() == {"model": "m", "predictions": [row]}
+
+
+@ENDPOINTS
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("labels=true", "labels=true needs the key `classes` in the model's model_config.yaml."),
+        ("labels=1", "labels must be true or false."),
+        ("labels", "labels must be true or false."),
+        ("labels=true&labels=false", "labels must be true or false."),
+    ],
+)
+def test_labels_that_cannot_be_given_are_400(endpoint: str, query: str, said: str) -> None:
+    response = post(f"/{endpoint}/m?{query}", ROW, FakeBackend(sums))
+    assert_error(response, 400, "bad_query")
+    assert response.json()["detail"] == said
+
+
 def test_the_readme_example_of_two_rows() -> None:
     response = post("/predict/m", [[5.1, 3.5, 1.4, 0.2], [7.2, 3.2, 6.0, 1.8]], FakeBackend(sums))
     first, second = response.json()["predictions"]

@@ -56,11 +56,13 @@ def test_available_models_says_what_may_be_missing_and_names_columns() -> None:
         {"name": "age", "dtype": "int64", "nullable": True},
         {"name": "city", "dtype": "string"},
     ]
-    entries = make_columns_entry(columns), make_entry("t", [("x", "string", ())], nullable=["x"])
+    entries = make_columns_entry(columns), make_entry("t", [("x", "string", ())], nullable=["x"], classes=["no", "yes"])
     table, text = get("/available_models", None, *entries).json()["models"]
     assert table["inputs"] == [{"name": "features", "dtype": "mixed", "shape": [-1, 2], "columns": columns}]
     assert text["inputs"] == [{"name": "x", "dtype": "string", "shape": [-1], "nullable": True}]
+    assert (text["classes"], "classes" in table) == (["no", "yes"], False)
     page = get("/available_models", None, *entries, headers={"Accept": "text/html"}).text
+    assert "classes: no, yes" in page
     assert "<code>age: int64 or null</code>" in page
     assert "<code>city: string</code>" in page
 
@@ -320,7 +322,7 @@ def test_the_openapi_document_has_the_five_endpoints_and_the_errors_of_predict()
     operation = document["paths"]["/predict/{model_name}"]["post"]
     assert {"200", "400", "404", "413", "415", "422", "429", "500", "502", "503", "504"} <= set(operation["responses"])
     parameters = {parameter["name"]: parameter for parameter in operation["parameters"]}
-    assert set(parameters) == {"model_name", "X-Request-Timeout-Ms"}
+    assert set(parameters) == {"model_name", "X-Request-Timeout-Ms", "labels"}
     assert parameters["model_name"]["examples"] == {"m": {"value": "m"}}
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from converter.schema import dtypes
 from converter.schema.model import ModelArgs, ModelFile, ModelSpec, QueueSpec, VerifySpec, nearest
+from converter.schema.fields.class_labels import meaning_of
 from tests.support.models.sample_models import model_data, model_spec
 
 
@@ -145,6 +146,43 @@ def test_columns_are_of_the_only_input_and_of_no_output() -> None:
         model_spec(input=[one, two])
     with pytest.raises(ValidationError, match="is for inputs: write shape and dtype"):
         model_spec(output={"columns": COLUMNS})
+
+
+FLOATS = {"shape": [-1, 3], "dtype": "float32"}
+
+
+@pytest.mark.parametrize(
+    ("classes", "output", "meaning"),
+    [
+        (["a", "b", "c"], FLOATS, "scores"),
+        ([1, 2, 3], FLOATS, "scores"),
+        (["a", "b"], {"shape": [-1], "dtype": "string"}, "label"),
+        ([1, 2], {"shape": [-1, 1], "dtype": "int64"}, "label"),
+        ([False, True], {"shape": [-1, 1], "dtype": "bool"}, "label"),
+        ([0.5, 1.5], {"shape": [-1, 1], "dtype": "float64"}, "label"),
+        (["a", "b"], {"shape": [-1, 1], "dtype": "int64"}, "index"),
+        ([False, True], {"shape": [-1, 1], "dtype": "uint8"}, "index"),
+    ],
+)
+def test_classes_go_with_outputs(classes: list[Any], output: dict[str, Any], meaning: str) -> None:
+    spec = model_spec(output=output, classes=classes)
+    assert list(spec.classes) == classes
+    assert meaning_of(spec.output[0].dtype, spec.output[0].row_dims, spec.classes) == meaning
+
+
+@pytest.mark.parametrize(
+    ("classes", "output", "said"),
+    [
+        (["a", "b"], FLOATS, "there are 2, and no output has a float for each"),
+        ([0, 1], {"shape": [-1, 1], "dtype": "float32"}, r"write output shape: \[-1, 2\] for probabilities"),
+        (["a", "b"], {"shape": [-1, -1], "dtype": "float32"}, "there are 2, and no output"),
+        ([1, "1", 2], FLOATS, "the class 1 stands here twice"),
+        ([True, "true", "x"], FLOATS, "the class true stands here twice"),
+    ],
+)
+def test_classes_that_fit_nothing_are_said(classes: list[Any], output: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        model_spec(output=output, classes=classes)
 
 
 def test_outputs_are_not_nullable() -> None:
