@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import sys
@@ -26,8 +27,13 @@ def compile_torch(path: Path, target: Path, import_root: Path, examples: list[di
     except Exception:
         # Not scriptable; a trace records one run. Models that branch on their input must be scriptable.
         with torch.inference_mode():
-            zeros = tuple(torch.zeros(item["shape"], dtype=getattr(torch, item["dtype"])) for item in examples)
-            compiled = torch.jit.trace(module, zeros)
+            zeros = [torch.zeros(item["shape"], dtype=getattr(torch, item["dtype"])) for item in examples]
+            names = [item["name"] for item in examples]
+            if len(names) > 1 and set(names) <= set(inspect.signature(module.forward).parameters):
+                # As the runtime calls it, whatever the config's order.
+                compiled = torch.jit.trace(module, example_kwarg_inputs=dict(zip(names, zeros, strict=True)))
+            else:
+                compiled = torch.jit.trace(module, tuple(zeros))
     buffer = io.BytesIO()
     torch.jit.save(compiled, buffer)
     _write_without_debug_files(buffer, target)

@@ -56,7 +56,8 @@ def compile_eager(source: ModelSource, path: Path, scratch: Path) -> Path | None
         )
     target = scratch / f"{source.spec.name}.pt"
     examples = [
-        {"shape": [2, *(abs(size) for size in tensor.row_dims)], "dtype": tensor.dtype} for tensor in source.spec.input
+        {"name": tensor.name, "shape": [2, *(abs(size) for size in tensor.row_dims)], "dtype": tensor.dtype}
+        for tensor in source.spec.input
     ]
     _run_probe(source, str(path), str(target.resolve()), str(source.folder.resolve()), json.dumps(examples))
     # It is the model's file in another form: who may not read that may not read this.

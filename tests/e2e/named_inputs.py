@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -124,10 +126,35 @@ MODELS: dict[str, Original] = {
 }
 
 
+class _Difference(torch.nn.Module):  # type: ignore[misc]
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        return left - 2 * right
+
+
+_PAIRS: dict[str, Any] = {"right": [[1.0, 2.0], [3.0, 4.0]], "left": [[5.0, 6.0], [7.0, 8.0]]}
+MODELS["swapped"] = Original(
+    """\
+      backend: torch
+      model_args: {model_file: m.pt}
+      input:
+        - {name: right, shape: [-1, 2], dtype: float32}
+        - {name: left, shape: [-1, 2], dtype: float32}
+      output: {shape: [-1, 2], dtype: float32}
+    """,
+    _PAIRS,
+    lambda: torch.jit.script(_Difference()),
+    lambda module: module(left=torch.tensor(_PAIRS["left"]), right=torch.tensor(_PAIRS["right"])),
+)
+
+
 def write_all(models: Path) -> None:
     """Each in its folder of `models`."""
     for name, original in MODELS.items():
         more = "" if "model_args" in original.config else "  model_args: {model_file: m.joblib}\n"
-        keys = "\n".join(line[8:] for line in original.config.splitlines())
-        path = folder(models, name, f"model:\n  name: {name}\n  backend: sklearn\n{more}{keys}\n")
-        joblib.dump(original.fit(), path / "m.joblib")
+        more += "" if "backend" in original.config else "  backend: sklearn\n"
+        path = folder(models, name, f"model:\n  name: {name}\n{more}{indent(dedent(original.config), '  ')}")
+        model = original.fit()
+        if isinstance(model, torch.jit.ScriptModule):
+            torch.jit.save(model, path / "m.pt")
+        else:
+            joblib.dump(model, path / "m.joblib")

@@ -21,6 +21,7 @@ from .checked_file import CheckedFile
 from .config import ModelConfig, TensorConfig
 from .errors import LoadError
 from .inputs.data_frame import join_columns
+from .inputs.torch_arguments import takes_by_name
 
 Predictor = Callable[[Arrays], Any]
 
@@ -200,11 +201,13 @@ def _load_torchscript(path: Path, inputs: Sequence[TensorConfig]) -> Predictor:
     import torch
 
     module = torch.jit.load(str(path), map_location="cpu").eval()
+    by_name = takes_by_name(module, inputs)
 
     def predict(arrays: Arrays) -> Any:
         with torch.inference_mode():
             # A copy: Triton's buffers are read-only, and torch wants to write.
-            return module(*(torch.from_numpy(arrays[item.name].copy()) for item in inputs))
+            tensors = {item.name: torch.from_numpy(arrays[item.name].copy()) for item in inputs}
+            return module(**tensors) if by_name else module(*tensors.values())
 
     return predict
 
