@@ -21,6 +21,7 @@ _TABLE = re.compile(rf"(?<={re.escape(_BEGIN)})(\|.*\n)+")
 _WITHIN: dict[str, type[BaseModel]] = {
     "model_args": ModelArgs, "output": TensorSpec, "queue": QueueSpec, "verify": VerifySpec,
 }  # fmt: skip
+_OF_INPUTS = ("nullable", "columns")
 
 
 @click.command(help=__doc__)
@@ -49,8 +50,8 @@ def list_rows() -> Iterator[str]:
     for key in ModelSpec.model_fields:
         yield _row(ModelSpec, key)
         if key in _WITHIN:
-            before = "input, output" if key == "output" else key
             for name, field in _WITHIN[key].model_fields.items():
+                before = key if key != "output" else "input" if name in _OF_INPUTS else "input, output"
                 yield _row(_WITHIN[key], field.alias or name, before)
 
 

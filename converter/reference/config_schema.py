@@ -10,6 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from converter.reference.key_texts import TEXTS, KeyText
 from converter.schema import dtypes
+from converter.schema.fields.column_spec import ColumnSpec
 from converter.schema.model import PYTHONS, ModelArgs, ModelFile, ModelSpec, TensorSpec
 
 Schema = dict[str, Any]
@@ -32,6 +33,7 @@ _FORMS: Mapping[type[BaseModel], Mapping[str, Schema]] = {
         },
         "dtype": {"enum": list(dtypes.NAMES)},
     },
+    ColumnSpec: {"dtype": {"enum": list(dtypes.NAMES)}},
     ModelArgs: {
         "device": {"type": "string", "pattern": "^[cC][pP][uU]$"},
         "class": {"type": ["string", "null"], "pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"},
@@ -61,6 +63,8 @@ def make_schema() -> Schema:
             key: _describe(_FORMS.get(kind, {}).get(key, found), found, find_text(kind, key))
             for key, found in part["properties"].items()
         }
+    tensor = parts[TensorSpec]
+    tensor["anyOf"] = [{"required": tensor.pop("required")}, {"required": ["columns"], "properties": {"dtype": False}}]
     _widen(parts[ModelSpec])
     return schema
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from converter.schema.fields.column_spec import ColumnSpec
 from converter.schema.model import ModelArgs, ModelFile, ModelSpec, QueueSpec, TensorSpec, VerifySpec
 
 
@@ -50,6 +51,11 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
             "`true`, in a folder that `SCHWIFT_TRUST_FOLDERS` names, lets in any pickle and any eager torch module, as "
             "code ([security.md](security.md#pickles))"
         ),
+        "classes": KeyText(
+            "the labels of a classifier, in the order of its probabilities (`classes_` of scikit-learn): text, numbers "
+            "or booleans. `/available_models` shows them, and `?labels=true` names them in answers "
+            "([http-api.md](http-api.md#requests-and-answers)). They fit an output of as many floats, or of one label"
+        ),
         "endpoints": KeyText("`[predict]` or `[predict_batched]` leaves the other out", "both"),
         "non_finite": KeyText("NaN or Infinity in an answer is an error; `null` sends `null` in its place"),
         "requirements": KeyText(
@@ -87,6 +93,20 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
         "type": KeyText("there is no other value"),
         "shape": KeyText("rows first, so it starts with -1: `[-1, 4]` is any number of rows of 4 values"),
         "dtype": KeyText("the type of each value, such as `float32`, `integer` or `string`"),
+        "nullable": KeyText(
+            "for an input: `true` takes `null`, which reaches the model as NaN among floats and None among strings. "
+            "Integers reach it as float64 then, NaN among them, and are below 2**53. Not for bool; for ONNX and torch "
+            "only for floats"
+        ),
+        "columns": KeyText(
+            "for an input, in place of `shape` and `dtype`, with sklearn, joblib and python: a list of "
+            "`{name, dtype, nullable}` ([Columns](#columns))"
+        ),
+    },
+    ColumnSpec: {
+        "name": KeyText("the name that the model was fitted with"),
+        "dtype": KeyText("the type of each value, such as `float32`, `integer` or `string`"),
+        "nullable": KeyText("`true` takes `null`, as for an input"),
     },
     QueueSpec: {
         "max_size": KeyText("requests in the queue; beyond it they are rejected", "twice MAX_CONCURRENT_REQUESTS"),

@@ -67,6 +67,8 @@ def test_it_is_a_schema_and_every_config_of_this_repository_is_valid(tmp_path: P
         {}, {"input": [TENSOR]}, {"output": [{"name": "a", **TENSOR}, {"name": "b", **TENSOR}]},
         {"preferred_batch_size": 32}, {"preferred_batch_size": [4, 8]}, {"preferred_batch_size": []},
         {"version": 2.1}, {"version": "1"}, {"description": None}, {"queue": None}, {"instances": None},
+        {"input": {"columns": [{"name": "a", "dtype": "int"}, {"name": "b", "dtype": "string", "nullable": True}]}},
+        {"input": {"nullable": True, **TENSOR}}, {"classes": ["a", "b", "c"]}, {"classes": [0, 1.5, True]},
         {"queue": {"max_size": 5}}, {"endpoints": "predict"}, {"endpoints": ["predict"]}, {"non_finite": None},
         {"requirements": ["numpy"]}, {"requirements": "wanted.txt"}, {"python": "3.12"}, {"verify": False},
         {"verify": True}, {"verify": {"rtol": 1e-3}}, {"model_args": {"model_file": "m.pkl", "method": "predict"}},

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from converter.schema import dtypes
-from converter.schema.model import ModelArgs, ModelFile, ModelSpec, QueueSpec, VerifySpec, nearest
 from converter.schema.fields.class_labels import meaning_of
+from converter.schema.model import ModelArgs, ModelFile, ModelSpec, QueueSpec, VerifySpec, nearest
 from tests.support.models.sample_models import model_data, model_spec
 
 
