@@ -1,4 +1,4 @@
-"""What a Python model's source says, read and not imported: where its class is, and what that file defines."""
+"""What a Python model's source says, read and not imported: where its class or function is, and what that file has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from converter.schema.model import nearest
 
 
 def find_package(source: ModelSource) -> str:
-    """Find the module of `class` below the model's folder, and the class in it, without importing it.
+    """Find the module of `class` below the model's folder, and the class or function in it, without importing it.
 
     `models.<folder>.module:Class` counts from the folder that holds models/, `module:Class` from the model's
     own. Returns the first word of the former; the folder is copied under that name.
@@ -36,7 +36,7 @@ def find_package(source: ModelSource) -> str:
         raise ArtifactError(f"{source.folder.name}/{relative}:{line}: not valid Python: {error}") from error
     names = _list_top_level_names(tree)
     if names is not None and class_name not in names:
-        raise ArtifactError(f"{where}: {relative} has no class {class_name}{nearest(class_name, names)}")
+        raise ArtifactError(f"{where}: {relative} has no class or function {class_name}{nearest(class_name, names)}")
     check_imports(source, relative, package)
     return package
 

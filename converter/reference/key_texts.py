@@ -80,8 +80,12 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
             "required, except for python",
         ),
         "device": KeyText("models run on the CPU, so there is no other value"),
-        "class": KeyText("`models.<folder>.<module>:<Class>` or `<module>:<Class>`; has `predict(X)`", _FOR_PYTHON),
-        "kwargs": KeyText("what the class is built with, once"),
+        "class": KeyText(
+            "`models.<folder>.<module>:<Class>` or `<module>:<Class>`, which has `predict(X)`; or a function, which is "
+            "called with X",
+            _FOR_PYTHON,
+        ),
+        "kwargs": KeyText("what the class is built with, once, or the function called with"),
         "method": KeyText(
             "`predict`, `predict_proba`, `decision_function` or `transform`. By default several floats a row mean "
             "`predict_proba` if the model has it, everything else `predict`",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -188,12 +189,16 @@ def _check_width(model: Any, inputs: Sequence[TensorConfig]) -> None:
 
 
 def _load_class(config: ModelConfig) -> Predictor:
+    """Build a class once, with the kwargs; a function is called with them each time, in the place of `predict`."""
     parameters = config.parameters
-    module_name, _, class_name = parameters["class"].partition(":")
-    module = importlib.import_module(module_name)
-    model = getattr(module, class_name)(**json.loads(parameters["kwargs"]))
+    module_name, _, name = parameters["class"].partition(":")
+    made = getattr(importlib.import_module(module_name), name)
+    kwargs = json.loads(parameters["kwargs"])
+    if callable(made) and not isinstance(made, type):
+        return _on_inputs(made, functools.partial(made, **kwargs), config)
+    model = made(**kwargs)
     if not callable(getattr(model, "predict", None)):
-        raise LoadError(f"{class_name} has no method predict(X)")
+        raise LoadError(f"{name} has no method predict(X)")
     return _on_inputs(model, model.predict, config)
 
 

@@ -147,6 +147,14 @@ def test_several_inputs_come_as_a_mapping(tmp_path: Path) -> None:
     assert predict({"a": X, "b": X * 10}).tolist() == (X * 11).tolist()
 
 
+def test_a_function_is_called_as_predict_with_its_kwargs(tmp_path: Path) -> None:
+    write(tmp_path / "users_f.py", "def scale(X, factor):\n    return X * factor\n")
+    predict = predictor(
+        tmp_path, kind="python", kwargs='{"factor": 3}', import_roots='["."]', **{"class": "users_f:scale"}
+    )
+    assert predict({"x": X}).tolist() == (X * 3).tolist()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

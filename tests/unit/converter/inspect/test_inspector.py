@@ -161,7 +161,7 @@ def test_missing_module_is_said_with_both_forms(tmp_path: Path, path: str) -> No
 
 def test_missing_class_is_said_with_the_nearest_name(tmp_path: Path) -> None:
     assert problems_of(tmp_path, python_yaml("models.m.model:Multiplyer"), {"model.py": CLASS}) == (
-        f"{CONFIG}: model.model_args.class: model.py has no class Multiplyer (did you mean Multiply?)",
+        f"{CONFIG}: model.model_args.class: model.py has no class or function Multiplyer (did you mean Multiply?)",
     )
 
 
