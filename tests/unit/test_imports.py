@@ -42,7 +42,7 @@ CONVERTER = (
     ("environments", "keys", "reference", "trust"),
     ("inspect",),
     ("repository",),
-    ("build",),
+    ("build", "authoring"),
     ("live_switch", "report"),
     ("cli",),
     ("__main__",),
