@@ -15,6 +15,7 @@ from converter.schema.settings import load_settings
 from converter.trust.scan_command import scan
 from triton_repo_template.runtime.threads import available_cores
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _SKIP_MISSING = click.option(
     "--skip-missing", is_flag=True, help="Leave out a model whose library is not installed, and say so."
@@ -81,6 +82,30 @@ def build_repo(
         if not check:
             commit(plan)
     click.echo(report(plan, written=not check))
+
+
+@main.command()
+@click.argument("path", metavar="PATH")
+@click.option("--name", help="The model's name, and its folder's. [that of the file]")
+@click.option("--data", type=_FILE, help="Rows that the model takes, for its sample: .csv, .json, .npy or .parquet.")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option("--method", help="What to ask the model: predict, predict_proba, decision_function or transform.")
+@click.option("--input-shape", "shapes", multiple=True, metavar="[INPUT=]N,…", help="The shape of one row of an input.")
+@click.option("--dtype", "dtypes", multiple=True, metavar="[INPUT=]DTYPE", help="The dtype of an input.")
+@click.option("--kwargs", metavar="JSON", help="The arguments of a Python class or function, by name.")
+@click.option("--force", is_flag=True, help="Replace the model's folder, if there is one.")
+@click.option("--reuse", is_flag=True, help="Leave the folder as it is, if it was made of the same file.")
+def new(path: str, models: Path | None, **options: Any) -> None:
+    """Write the folder of a model: its config, and a sample of its own answers.
+
+    PATH is a model's file (a pickle, ONNX, TorchScript, a booster), a folder of MLflow, or a Python class or function
+    as file.py:Name. The model is loaded, in the environment that serves it.
+    """
+    from converter.authoring.new_model import NewOptions, write_new
+    from converter.build import print_progress
+
+    settings = load_settings(model_directory=models)
+    click.echo(f"wrote {write_new(path, settings, NewOptions(**options), print_progress)}")
 
 
 @main.command()

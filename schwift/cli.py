@@ -30,6 +30,9 @@ for _command in converter_cli.main.commands.values():
 
 
 @main.command()
+@click.argument("path", metavar="[PATH]", required=False)
+@click.option("--name", help="The name of the model in PATH. [that of the file]")
+@click.option("--data", type=_FILE, help="Rows that the model in PATH takes, for its sample.")
 @click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
 @click.option("--repository", type=_FOLDER, help="Where the repository goes. [env: SCHWIFT_REPOSITORY]")
 @click.option(
@@ -46,11 +49,22 @@ for _command in converter_cli.main.commands.values():
 @click.option("--tls-cert", type=_FILE, help="Serve HTTPS with this certificate chain (PEM). [env: SCHWIFT_TLS_CERT]")
 @click.option("--tls-key", type=_FILE, help="The certificate's private key (PEM). [env: SCHWIFT_TLS_KEY]")
 @click.option("--watch", is_flag=True, help="Reload when a file in the folder of the models changes.")
-def serve(models: Path | None, watch: bool, **options: Any) -> None:
-    """Build the repository, start Triton and the adapter, and serve until Ctrl-C."""
+def serve(
+    path: str | None, name: str | None, data: Path | None, models: Path | None, watch: bool, **options: Any
+) -> None:
+    """Build the repository, start Triton and the adapter, and serve until Ctrl-C.
+
+    With PATH, a model's file, its folder is written first, as `schwift new` does.
+    """
+    from schwift.commands.model_file import write_folder
     from schwift.serve import serve as run
 
-    sys.exit(run(load_settings(model_directory=models, **options), watch))
+    settings = load_settings(model_directory=models, **options)
+    if path is None and (name or data):
+        raise click.UsageError("--name and --data are for the model that PATH names")
+    if path is not None and (code := write_folder(path, settings, name, data)) != 0:
+        sys.exit(code)
+    sys.exit(run(settings, watch))
 
 
 @main.command()

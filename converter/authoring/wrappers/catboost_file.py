@@ -1,0 +1,22 @@
+"""A CatBoost model, from the .cbm file that `save_model` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import catboost
+
+
+class CatBoostFile:
+    """A classifier answers with the probability of each class, a regressor with a value a row."""
+
+    def __init__(self, file: str) -> None:
+        self.model = catboost.CatBoost().load_model(str(Path(__file__).with_name(file)))
+        self.n_features_in_ = len(self.model.feature_names_)
+        classes = getattr(self.model, "classes_", None)
+        self._answer = "Probability" if classes is not None and len(classes) else "RawFormulaVal"
+
+    def predict(self, X: Any) -> Any:
+        """Answer rows of features, NaN where one is missing."""
+        return self.model.predict(X, prediction_type=self._answer, thread_count=1)
