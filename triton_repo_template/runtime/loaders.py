@@ -179,7 +179,8 @@ def _import_ahead(parameters: Mapping[str, str]) -> None:
 def _check_width(model: Any, inputs: Sequence[TensorConfig]) -> None:
     """Where it can be known before the first request: fitted scikit-learn models say how many features they take."""
     wanted = getattr(model, "n_features_in_", None)
-    if not isinstance(wanted, int) or len(inputs) != 1 or len(inputs[0].dims) != 1:
+    # CatBoost says 0.
+    if not isinstance(wanted, int) or wanted < 1 or len(inputs) != 1 or len(inputs[0].dims) != 1:
         return
     if inputs[0].dims[0] not in (-1, wanted):
         raise LoadError(
