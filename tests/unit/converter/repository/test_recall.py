@@ -98,7 +98,9 @@ def test_other_settings_and_other_libraries_are_another_build(tmp_path: Path, lo
     assert looked_into == ["a", "b"]
 
 
-@pytest.mark.parametrize("path", ["a/config.pbtxt", "a_direct/config.pbtxt", "a/1/wake_key"])
+@pytest.mark.parametrize(
+    "path", ["a/config.pbtxt", "a_direct/config.pbtxt", "a/1/wake_key", "a_direct/1/source/models/a/m.joblib"]
+)
 def test_what_was_spoiled_in_the_repository_is_built_anew(tmp_path: Path, looked_into: list[str], path: str) -> None:
     built_twice(tmp_path, looked_into)
     (tmp_path / "repo" / path).write_text("spoiled")
