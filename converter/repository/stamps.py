@@ -31,7 +31,7 @@ _TIMES = (3, 4)
 # The settings that a build goes by.
 SETTINGS = (
     "cache", "debug_model", "engine", "environments", "max_batch_size", "max_body_bytes", "max_concurrent_requests",
-    "max_ml_workers", "model_env", "model_links", "predict_timeout_seconds",
+    "max_ml_workers", "model_env", "model_links", "predict_timeout_seconds", "trust", "trust_folders", "trust_imports",
 )  # fmt: skip
 
 
