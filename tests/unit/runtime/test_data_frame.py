@@ -29,12 +29,12 @@ COLUMNS = [("age", "int64"), ("city", "object"), ("income", "float64"), ("size",
 TABLE = pd.DataFrame(
     {
         "age": [31, 40, 22, 55],
-        "city": ["Bern", None, "Lima", "Bern"],
+        "city": pd.Series(["Bern", None, "Lima", "Bern"], dtype=object),
         "income": [1.5, np.nan, 3.0, 4.0],
         "size": [1, 2, 3, 4],
-        "job": ["a", "b", "a", "b"],
+        "job": pd.Series(["a", "b", "a", "b"], dtype=object),
     }
-).astype({"city": object, "job": object})
+)
 ARRAYS = {
     "f.int64": TABLE[["age", "size"]].to_numpy(np.int64),
     "f.object": TABLE[["city", "job"]].to_numpy(object),
@@ -166,3 +166,27 @@ def test_a_class_of_the_users_own_gets_a_data_frame(tmp_path: Path, monkeypatch:
     keys: dict[str, Any] = {"class": "users_table:Model"}
     made = config(kind="python", kwargs="{}", import_roots='["."]', **keys)
     pd.testing.assert_frame_equal(load_predictor(tmp_path, made)(ARRAYS), TABLE)
+
+
+def without_quick_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pandas that has neither the public way of 3.0 nor what pyarrow uses before it."""
+    monkeypatch.setitem(sys.modules, "pandas.api.internals", None)
+    monkeypatch.setattr("pandas.core.internals.BlockManager", None)
+
+
+@pytest.mark.parametrize("order", [["age", "city", "income", "size", "job"], ["job", "income", "size", "age", "city"]])
+def test_another_pandas_makes_the_same_slowly(monkeypatch: pytest.MonkeyPatch, order: list[str]) -> None:
+    without_quick_ways(monkeypatch)
+    frame = join_columns(Fitted(*order), config())(ARRAYS)
+    pd.testing.assert_frame_equal(frame, TABLE[order])
+
+
+def test_a_data_frame_may_be_written_to() -> None:
+    """Triton's own arrays are read-only."""
+    arrays = {name: array.copy() for name, array in ARRAYS.items()}
+    for array in arrays.values():
+        array.setflags(write=False)
+    frame = join_columns(Plain(), config())(arrays)
+    frame.iloc[0, 0] = 5
+    frame["new"] = frame["income"] * 2
+    assert (frame["age"].tolist()[0], arrays["f.int64"][0, 0]) == (5, 31)

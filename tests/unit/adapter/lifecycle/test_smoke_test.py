@@ -15,8 +15,8 @@ from adapter.backend.protocol import Arrays
 from adapter.lifecycle.model_state import ModelState
 from converter.schema.manifest import Tensor
 from tests.support.fakes.backend import FakeBackend, Handler, zeros
-from tests.support.fakes.entries import make_entry, make_manifest
-from tests.support.lifecycle.reconcilers import make_reconciler
+from tests.support.fakes.entries import make_columns_entry, make_entry, make_manifest
+from tests.support.lifecycle.reconcilers import make_reconciler, make_smoke_test
 from tests.support.lifecycle.reconciling import pass_of
 from tests.support.lifecycle.served_models import make_registry
 
@@ -121,3 +121,19 @@ def test_one_whose_process_dies_of_it_is_loaded_again_as_any_that_dies() -> None
     status = loaded(again, passes=2)
     assert again.loads == ["m_direct", "m"] * 2
     assert again.unloads == ["m", "m_direct"]
+
+
+@pytest.mark.parametrize(("name", "compared"), [("age", True), ("years", False)])
+async def test_a_version_with_other_columns_is_not_compared_with_the_served_one(name: str, compared: bool) -> None:
+    """The tensors of both are the same; what stands in them is not."""
+
+    served = make_columns_entry([{"name": "age", "dtype": "float64"}], warmup=True)
+    new = make_columns_entry([{"name": name, "dtype": "float64"}], warmup=True).on_trial("~t")
+    assert served.inputs == new.inputs
+    raised = translate(None, "[schwift:model_error] KeyError: 'x'\nAt: /y")
+    smoke_test = make_smoke_test(FakeBackend(raising(raised, "m_direct~t")), 5)
+    if compared:
+        with pytest.raises(errors.SmokeTestFailed, match="raises an error on a row that the served one answers"):
+            await smoke_test.check_version(new, served)
+    else:
+        assert "KeyError" in (await smoke_test.check_version(new, served) or "")
