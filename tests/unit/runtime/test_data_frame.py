@@ -106,6 +106,25 @@ def test_a_model_that_was_fitted_without_names_has_an_array() -> None:
         join_columns(model, config(columns[:2]))
 
 
+@pytest.mark.parametrize("attribute", ["feature_name_", "feature_names_"])
+def test_names_that_another_library_tells_give_the_order_if_they_are_the_configs(attribute: str) -> None:
+    model = Plain()
+    vars(model)[attribute] = ["job", "income", "size", "age", "city"]
+    pd.testing.assert_frame_equal(join_columns(model, config())(ARRAYS), TABLE[vars(model)[attribute]])
+    vars(model)[attribute] = ["job", "income", "size", "age", "city_of_birth"]
+    pd.testing.assert_frame_equal(join_columns(model, config())(ARRAYS), TABLE)
+
+
+def test_names_that_a_library_made_up_are_none() -> None:
+    """LightGBM and CatBoost name the columns of an array; CatBoost does not say how many it takes."""
+    frame = join_columns(Fitted("Column_0", "Column_1", "Column_2", "Column_3", "Column_4"), config())(ARRAYS)
+    pd.testing.assert_frame_equal(frame, TABLE)
+    model = Plain()
+    vars(model).update(feature_names_=["0", "1"], n_features_in_=0)
+    columns = [(name, "float64") for name in "ba"]
+    assert join_columns(model, config(columns))({"f.float64": np.eye(2)}).columns.tolist() == ["b", "a"]
+
+
 def test_several_inputs_are_a_mapping_for_what_is_of_no_library() -> None:
     given = join_columns(Plain(), config(several=True))(ARRAYS)
     assert {name: array.tolist() for name, array in given.items()} == {

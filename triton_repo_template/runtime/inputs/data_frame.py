@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ def join_columns(model: Any, config: ModelConfig) -> Callable[[Arrays], Any]:
     """
     columns = _read_columns(config)
     several = config.parameters["several_inputs"] == "1"
-    fitted = _names_of_fit(model)
+    fitted = _names_of_fit(model, {item.name for item in columns})
     if several and fitted is None and not _is_of_library(model):
         return lambda arrays: {item.name: arrays[item.tensor][:, item.index : item.index + 1] for item in columns}
     if fitted is not None:
@@ -48,7 +48,8 @@ def join_columns(model: Any, config: ModelConfig) -> Callable[[Arrays], Any]:
         places = {item.name: item for item in columns}
         return _make_frames([places[name] for name in fitted])
     width = getattr(model, "n_features_in_", None)
-    if not isinstance(width, int) or len(config.inputs) > 1:
+    # CatBoost says 0.
+    if not isinstance(width, int) or width < 1 or len(config.inputs) > 1:
         return _make_frames(columns)
     if width != len(columns):
         raise LoadError(f"the model takes {width} features a row, and the config names {len(columns)} columns")
@@ -64,13 +65,21 @@ def _read_columns(config: ModelConfig) -> list[_Column]:
     return columns
 
 
-def _names_of_fit(model: Any) -> list[str] | None:
-    try:
-        names = getattr(model, "feature_names_in_", None)
-    except Exception:
-        # A property of a model that is not fitted, in words of its library.
-        return None
-    return None if names is None else [str(name) for name in names]
+def _names_of_fit(model: Any, wanted: Collection[str]) -> list[str] | None:
+    """Return the names that a model was fitted with, in order; None if it does not tell, or made them up itself.
+
+    What LightGBM and CatBoost call them otherwise is believed only if they are those that the config has.
+    """
+    for attribute in ("feature_names_in_", "feature_name_", "feature_names_"):
+        try:
+            names = [str(name) for name in getattr(model, attribute)]
+        except Exception:
+            # It has none, or is not fitted, in words of its library.
+            continue
+        made_up = all(name in (f"Column_{i}", str(i)) for i, name in enumerate(names))
+        if not made_up and (attribute == "feature_names_in_" or set(names) == set(wanted)):
+            return names
+    return None
 
 
 def _is_of_library(model: Any) -> bool:
