@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from converter.schema.model import ModelSpec, TensorSpec
-
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
 _MOST_CLASSES = 200
@@ -27,6 +25,7 @@ class ConfigDraft:
     inputs: Sequence[dict[str, Any]]
     outputs: Sequence[dict[str, Any]]
     requirements: str | None = None
+    trusted: bool = False
     classes: Sequence[Any] | None = None
     comments: dict[str, str] = field(default_factory=dict)
 
@@ -42,18 +41,15 @@ def write_text(draft: ConfigDraft, head: str) -> str:
             lines.append((f"    {key}: {quote(value)}", draft.comments.get(key, "")))
     if draft.requirements is not None:
         lines.append((f"  requirements: {draft.requirements}", draft.comments.get("requirements", "")))
-    if draft.classes is not None and is_known("classes") and len(draft.classes) <= _MOST_CLASSES:
+    if draft.trusted:
+        lines.append(("  trusted: true", "it runs code, and SCHWIFT_TRUST_FOLDERS names this folder"))
+    if draft.classes is not None and len(draft.classes) <= _MOST_CLASSES:
         lines.append((f"  classes: {quote(list(draft.classes))}", "classes_, in the order of the probabilities"))
     for key, tensors in (("input", draft.inputs), ("output", draft.outputs)):
         lines.append((f"  {key}:", ""))
         for tensor in tensors:
             lines += _write_tensor(tensor, named=len(tensors) > 1)
     return f"# {head}\n" + "".join(_align(text, comment) for text, comment in lines)
-
-
-def is_known(key: str) -> bool:
-    """Tell whether a config may have a key of inputs as models take them."""
-    return key in TensorSpec.model_fields or key in ModelSpec.model_fields
 
 
 def quote(value: Any) -> str:
@@ -83,7 +79,7 @@ def _write_tensor(tensor: dict[str, Any], named: bool) -> Iterator[tuple[str, st
     rows = [(f"name: {quote(tensor['name'])}", "")] if tensor.get("name") else []
     rows.append((f"shape: [{', '.join(map(str, [-1, *tensor['shape']]))}]", tensor.get("from", "")))
     rows.append((f"dtype: {tensor['dtype']}", tensor.get("dtype_from", "")))
-    if tensor.get("nullable") and is_known("nullable"):
+    if tensor.get("nullable"):
         rows.append(("nullable: true", "it answers rows with missing values"))
     for i, (text, comment) in enumerate(rows):
         yield (first if i == 0 else rest) + text, comment

@@ -33,8 +33,8 @@ _WRAPPERS = {
 class Layout:
     """`args` are the config's model_args and `request` asks the model what it is; `libraries` is what it imports.
 
-    `origin` says what it is; `requirements` are those that came along. `form`, `method` and `example` are an MLflow
-    folder's.
+    `origin` says what it is; `requirements` are those that came along. `form`, `method`, `example`
+    and the `trusted` types of skops are an MLflow folder's.
     """
 
     backend: str
@@ -46,6 +46,7 @@ class Layout:
     form: dict[str, Any] | None = None
     method: str | None = None
     example: Path | None = None
+    trusted: tuple[str, ...] = ()
 
 
 def lay_out(artifact: Artifact, folder: Path) -> Layout:
@@ -110,12 +111,19 @@ def _lay_out_python(artifact: Artifact, folder: Path) -> Layout:
 def _lay_out_mlflow(found: MlflowFolder, folder: Path) -> Layout:
     if found.artifact.kind != "mlflow":
         inner = lay_out(found.artifact, folder)
-        if found.trusted and inner.args.get("kwargs"):
-            inner.args["kwargs"]["trusted"] = list(found.trusted)
         method = found.method if found.flavor == "sklearn" else None
         origin = f"{inner.origin}, of the MLflow flavour {found.flavor}"
         return Layout(
-            inner.backend, inner.args, inner.request, origin, inner.libraries, (), None, method, found.example
+            inner.backend,
+            inner.args,
+            inner.request,
+            origin,
+            inner.libraries,
+            (),
+            None,
+            method,
+            found.example,
+            found.trusted if found.artifact.kind == "skops" else (),
         )
     path = found.artifact.path
     shutil.copytree(path, folder / "mlflow", ignore=shutil.ignore_patterns("__pycache__"))

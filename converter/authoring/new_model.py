@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.authoring.artifacts import Artifact, recognize
+from converter.authoring.code_inside import check_folder, choose_trusted_types
 from converter.authoring.described_config import ConfigDraft, write_text
 from converter.authoring.fitted_model import Examined, check_examined, examine_all
 from converter.authoring.input_options import read_dtypes, read_form, read_shapes
@@ -26,7 +27,7 @@ from converter.authoring.tensor_facts import (
     write_rows,
 )
 from converter.environments.interpreter import Interpreter, own_interpreter
-from converter.errors import ConfigError
+from converter.errors import ArtifactError, ConfigError
 from converter.inspect.discover import CONFIG_NAME, ModelSource
 from converter.inspect.inspector import ModelFacts, inspect_all
 from converter.inspect.model_environments import ModelEnvironments, Say
@@ -40,6 +41,7 @@ from converter.schema.requirement import name_of
 from converter.schema.samples.sample_file import MOST_SAMPLE_BYTES, SAMPLE_NAME
 from converter.schema.settings import Settings
 from converter.trust import pickle_reader
+from converter.trust.operator_trust import read_trust
 
 _REQUIREMENTS = "requirements.txt"
 # Until more is known: what a source needs to be inspected.
@@ -108,11 +110,14 @@ class _Author:
         self._artifact = artifact
         self._folder = folder
         self._options = options
+        self._settings = settings
+        self._trusted = False
         self._say = say
         self._environments = ModelEnvironments(settings, say)
 
     def write(self) -> None:
         layout = lay_out(self._artifact, self._folder)
+        self._check_code(layout)
         if self._options.kwargs is not None:
             add_kwargs(layout, self._options.kwargs)
         requirements = self._find_requirements(layout)
@@ -129,6 +134,14 @@ class _Author:
         spec = load_spec(self._folder / CONFIG_NAME, f"{self._folder.name}/{CONFIG_NAME}")
         resolve(replace(source, spec=spec), facts)
 
+    def _check_code(self, layout: Layout) -> None:
+        """Let in what the operator lets in, where the build does not look; pickles it looks into itself."""
+        kwargs = layout.args.get("kwargs", {})
+        if "folder" in kwargs and self._artifact.kind == "mlflow":
+            check_folder(self._artifact.path, self._settings)
+        if layout.trusted:
+            kwargs["trusted"] = choose_trusted_types(layout.trusted, self._settings)
+
     def _find_requirements(self, layout: Layout) -> tuple[str, ...]:
         """Find what the model needs that the serving environment lacks."""
         serving = self._environments.serving.interpreter
@@ -140,7 +153,16 @@ class _Author:
         return ()
 
     def _inspect(self, layout: Layout, requirements: tuple[str, ...]) -> tuple[ModelSource, ModelFacts]:
-        """Look into the files as a build does, and find where the model runs."""
+        """Look into the files as a build does, and find where the model runs; `trusted` if nothing else lets it in."""
+        try:
+            return self._inspect_as(layout, requirements)
+        except ArtifactError:
+            if self._trusted or not read_trust(self._settings).covers(self._folder, trusted=True):
+                raise
+        self._trusted = True
+        return self._inspect_as(layout, requirements)
+
+    def _inspect_as(self, layout: Layout, requirements: tuple[str, ...]) -> tuple[ModelSource, ModelFacts]:
         if requirements:
             (self._folder / _REQUIREMENTS).write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
         spec = ModelSpec.model_validate(
@@ -150,6 +172,7 @@ class _Author:
                 "model_args": layout.args,
                 "input": self._first_tensor(),
                 "output": _ANY_TENSOR,
+                "trusted": self._trusted,
                 **({"requirements": _REQUIREMENTS} if requirements else {}),
             }
         )
@@ -229,6 +252,7 @@ class _Author:
             inputs=describe_inputs(said["form"], about),
             outputs=describe_outputs(outputs, said["method"], len(said["rows"])),
             requirements=_REQUIREMENTS if requirements else None,
+            trusted=self._trusted,
             classes=classes if classes and outputs[0]["shape"] == [len(classes)] else None,
             comments={**comments, "requirements": "which the serving environment lacks"},
         )

@@ -13,13 +13,15 @@ import joblib
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+import pandas as pd
 import pytest
 import torch
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from tests.support.servers.server import ROOT, Server, environment, serving
 
@@ -43,10 +45,17 @@ def ask_onnx(rows: Any) -> npt.NDArray[Any]:
     return answer
 
 
+TABLE = pd.DataFrame({"age": [20.0, 30, 50, 70] * 5, "city": ["Bern", "Lima", "Rome", "Bern"] * 5})
+PEOPLE = make_pipeline(
+    make_column_transformer((StandardScaler(), ["age"]), (OneHotEncoder(handle_unknown="ignore"), ["city"])),
+    LogisticRegression(),
+).fit(TABLE, [0, 0, 1, 1] * 5)
+
 ORIGINALS: dict[str, Callable[[Any], Any]] = {
     "flowers": lambda rows: PIPELINE.predict_proba(np.array(rows)),
     "tracked": lambda rows: PIPELINE.predict(np.array(rows)),
     "moods": lambda rows: MOODS.predict_proba(rows),
+    "people": lambda rows: PEOPLE.predict_proba(pd.DataFrame(rows, columns=list(TABLE))),
     "graph": ask_onnx,
     "network": ask_torch,
     "total": lambda rows: np.array(rows).sum(axis=1),
@@ -75,6 +84,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     np.save(folder / "rows.npy", np.arange(120.0).reshape(40, 3))
     new(folder, models, "tracked")
     new(folder, models, "moods.pickle")
+    joblib.dump(PEOPLE, folder / "people.joblib")
+    new(folder, models, "people.joblib")
     new(folder, models, f"{ROOT}/models/iris_onnx/model.onnx", "--name", "graph")
     new(folder, models, f"{ROOT}/models/torch_mlp/model.pt", "--name", "network")
     new(folder, models, "users_total:total", "--input-shape", "3")
@@ -98,7 +109,7 @@ def test_a_new_model_answers_as_the_original(served: Server, name: str) -> None:
     np.testing.assert_allclose(answers, wanted, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["flowers", "tracked", "moods", "graph"])
+@pytest.mark.parametrize("name", ["flowers", "tracked", "moods", "people", "graph"])
 def test_the_sample_of_a_classifier_has_several_classes(served: Server, name: str) -> None:
     sample = json.loads((served.repository.parent / "models" / name / "sample.json").read_text(encoding="utf-8"))
     answers = np.array(sample["predictions"])

@@ -81,10 +81,14 @@ def _open_torchscript(path: str) -> Opened:
 
     module = torch.jit.load(path, map_location="cpu").eval()
     torch.set_num_threads(1)
+    named = {item.name for item in module.forward.schema.arguments}
 
     def call(method: str, tensors: dict[str, Any]) -> Any:
         with torch.inference_mode():
-            return module(*(torch.from_numpy(array.copy()) for array in tensors.values()))
+            arguments = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
+            # As the runtime has it: several by the names of forward's arguments, if it has names.
+            by_name = len(arguments) > 1 and set(arguments) <= named
+            return module(**arguments) if by_name else module(*arguments.values())
 
     return Opened("torchscript", module, call)
 

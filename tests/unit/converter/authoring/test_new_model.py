@@ -5,17 +5,23 @@ from __future__ import annotations
 import importlib
 import json
 import pickle
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from converter.authoring.new_model import NewOptions, write_new
 from converter.errors import ConfigError
@@ -40,9 +46,11 @@ class Writing:
         self.models = folder / "models"
         self.said: list[str] = []
 
-    def new(self, path: Path | str, **options: Any) -> tuple[ModelSpec, Sample]:
-        settings = Settings(MODEL_DIRECTORY=self.models)
-        folder = write_new(str(path), settings, NewOptions(**options), self.said.append)
+    def new(
+        self, path: Path | str, settings: Mapping[str, Any] | None = None, **options: Any
+    ) -> tuple[ModelSpec, Sample]:
+        known = Settings(MODEL_DIRECTORY=self.models, **(settings or {}))
+        folder = write_new(str(path), known, NewOptions(**options), self.said.append)
         (spec,) = [source.spec for source in discover(self.models).sources if source.folder == folder]
         sample = read_sample(folder / "sample.json")
         assert sample is not None
@@ -182,6 +190,56 @@ def test_a_folder_of_mlflow_gives_its_flavours_own_file(
     spec, sample = writing.new(folder)
     assert (spec.name, spec.backend, spec.model_args.method) == ("saved", "sklearn", "predict")
     assert [value for (value,) in sample.predictions] == iris.predict(np.array(sample.features)).tolist()
+
+
+class Squaring:
+    def predict(self, X: Any) -> Any:
+        return X[:, 0] ** 2
+
+
+def dump_code(path: Path) -> Path:
+    """A pickle that has its class in it as code, as notebooks make them."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    try:
+        path.write_bytes(cloudpickle.dumps(Squaring()))
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    return path
+
+
+def test_code_in_a_pickle_needs_the_operators_word(tmp_path: Path, writing: Writing) -> None:
+    path = dump_code(tmp_path / "squaring.pkl")
+    with pytest.raises(ConfigError, match=r"is refused: it was saved by cloudpickle.*SCHWIFT_TRUST=any"):
+        writing.new(path, shapes=["1"])
+    spec, sample = writing.new(path, {"SCHWIFT_TRUST": "any"}, shapes=["1"])
+    assert not spec.trusted
+    assert sample.predictions == [[row[0] ** 2] for row in sample.features]
+    spec, _ = writing.new(path, {"SCHWIFT_TRUST_FOLDERS": str(writing.models)}, shapes=["1"], force=True)
+    assert spec.trusted
+
+
+def test_code_in_a_folder_of_mlflow_needs_it_too(tmp_path: Path, writing: Writing) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    dump_code(folder / "python_model.pkl")
+    write(folder / "MLmodel", mlmodel({"python_function": {"loader_module": "mlflow.pyfunc.model"}}))
+    with pytest.raises(ConfigError, match=r"saved/python_model\.pkl is refused: it was saved by cloudpickle"):
+        writing.new(folder)
+
+
+def test_a_table_is_asked_by_the_names_of_its_columns(tmp_path: Path, writing: Writing) -> None:
+    table = pd.DataFrame({"age": [20.0, 30, 50, 70] * 5, "city": ["Bern", "Lima", "Rome", "Bern"] * 5})
+    cities = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    parts = make_column_transformer((StandardScaler(), ["age"]), (cities, ["city"]))
+    model = make_pipeline(parts, LogisticRegression()).fit(table, ["young", "young", "old", "old"] * 5)
+    joblib.dump(model, tmp_path / "people.joblib")
+    spec, sample = writing.new(tmp_path / "people.joblib")
+    columns = [(column.name, column.dtype, column.nullable) for column in spec.input[0].columns]
+    assert columns == [("age", "float64", False), ("city", "string", True)]
+    assert spec.classes == ("old", "young")
+    asked = pd.DataFrame(sample.features, columns=["age", "city"])
+    assert np.array(sample.predictions) == pytest.approx(model.predict_proba(asked))
+    assert {city for _, city in sample.features} == {"Bern", "Lima", "Rome", None}
 
 
 @pytest.mark.parametrize(
