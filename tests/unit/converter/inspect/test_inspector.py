@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from converter.errors import ArtifactError
 from converter.inspect import worker_process
 from converter.inspect.inspector import GraphTensor, ModelFacts, inspect, inspect_all
 from converter.inspect.worker_process import WorkerProcess
+from converter.trust.operator_trust import OperatorTrust
 from tests.support.models.environments import environments_in
 from tests.support.models.sample_models import (
     add_source,
@@ -232,6 +234,7 @@ def test_model_whose_process_ends_is_damaged(tmp_path: Path, monkeypatch: pytest
 
 def test_library_that_a_model_lacks_leaves_it_out_if_that_is_wanted(tmp_path: Path) -> None:
     one = add_source(tmp_path / "models", "m", model_yaml(), {"m.joblib": b"cnot_here_01\nC\n."})
+    one = replace(one, trust=OperatorTrust(imports=("not_here_01.*",)))
     left_out: list[str] = []
     assert inspect_all((one,), tmp_path, jobs=1, environments=environments_in(tmp_path), left_out=left_out) == {}
     (problem,) = left_out

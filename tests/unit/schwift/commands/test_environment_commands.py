@@ -32,6 +32,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     add_wheel(wheels, "trees", "1.0")
     monkeypatch.setattr(model_environments, "find_pythons", lambda: {OWN: Path(sys.executable)})
     monkeypatch.setenv("SCHWIFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SCHWIFT_TRUST_IMPORTS", "not_here_01.*")
     monkeypatch.chdir(tmp_path)
     add_joblib(tmp_path / "models", "plain")
     add_model(tmp_path / "models", "lacking", model_yaml("joblib", name="lacking"), {"m.joblib": b"cnot_here_01\nC\n."})
