@@ -21,13 +21,15 @@ def report(plan: BuildPlan, written: bool = True) -> str:
             entry.spec.backend,
             " + ".join(reversed(entry.triton_models)),
             str(entry.direct_max_rows),
+            str(entry.spec.instances),
             f"{len(entry.columns)} columns" if entry.columns else _format_tensors(entry.inputs),
             _format_tensors(entry.outputs),
             states[entry.name],
         ]
         for entry in plan.built
     ]
-    head = ["MODEL", "VERSION", "NUMBER", "BACKEND", "TRITON MODELS", "MAX ROWS", "INPUT", "OUTPUT", "STATE"]
+    sizes = ["MAX ROWS", "INSTANCES"]
+    head = ["MODEL", "VERSION", "NUMBER", "BACKEND", "TRITON MODELS", *sizes, "INPUT", "OUTPUT", "STATE"]
     lines = [format_table(head, rows)]
     lines += [f"note: {note}" for note in plan.notes]
     if written:

@@ -11,6 +11,7 @@ import click
 from pydantic import BaseModel
 
 from converter.reference.config_schema import find_text, make_schema
+from converter.schema.fields.scheduling import PrioritySpec
 from converter.schema.model import ModelArgs, ModelSpec, QueueSpec, TensorSpec, VerifySpec
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -19,7 +20,8 @@ _BEGIN = "<!-- Made by `python -m converter.reference`: edit converter/reference
 _TABLE = re.compile(rf"(?<={re.escape(_BEGIN)})(\|.*\n)+")
 # Keys that hold others, and what these are shown behind.
 _WITHIN: dict[str, type[BaseModel]] = {
-    "model_args": ModelArgs, "output": TensorSpec, "queue": QueueSpec, "verify": VerifySpec,
+    "model_args": ModelArgs, "output": TensorSpec, "queue": QueueSpec, "priority": PrioritySpec,
+    "verify": VerifySpec,
 }  # fmt: skip
 _OF_INPUTS = ("nullable", "columns")
 

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from converter.reference.key_texts import TEXTS, KeyText
 from converter.schema import dtypes
 from converter.schema.fields.column_spec import ColumnSpec
+from converter.schema.fields.scheduling import MOST_INSTANCES
 from converter.schema.model import PYTHONS, ModelArgs, ModelFile, ModelSpec, TensorSpec
 
 Schema = dict[str, Any]
@@ -22,6 +23,7 @@ _FORMS: Mapping[type[BaseModel], Mapping[str, Schema]] = {
         "name": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"},
         "version": {"type": ["string", "number"]},
         "python": {"enum": list(PYTHONS)},
+        "instances": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_INSTANCES}, {"const": "auto"}]},
     },
     TensorSpec: {
         "shape": {

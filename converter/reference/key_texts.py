@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from converter.schema.fields.column_spec import ColumnSpec
+from converter.schema.fields.scheduling import PrioritySpec
 from converter.schema.model import ModelArgs, ModelFile, ModelSpec, QueueSpec, TensorSpec, VerifySpec
 
 
@@ -40,17 +41,28 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
         ),
         "max_batch_delay_ms": KeyText("the most that Triton's batcher waits for other requests"),
         "rush_batch_size": KeyText("the most rows of one call of the model", "the largest preferred size"),
-        "instances": KeyText("copies of the model; each has its share of the cores"),
+        "max_batch_size": KeyText(
+            "another word for `rush_batch_size`, as Triton has it, which preferred sizes may not exceed",
+            "the larger of the two above",
+        ),
+        "instances": KeyText(
+            "copies of the model; each has its share of the cores. `auto`: one for each core of the machine that "
+            "builds, up to MAX_ML_WORKERS; the build shows how many"
+        ),
         "max_memory_mb": KeyText(
             "the most memory of the model's processes, together, in MiB; over it the model is loaded again"
         ),
         "warmup": KeyText("after each load the model is asked made-up rows; `false` sends none"),
         "queue": KeyText("Triton's queue of the model"),
+        "priority": KeyText(
+            "levels of that queue, for Triton's own clients, which name one with a request ([Triton](#triton))"
+        ),
         "versions": KeyText("how many versions of the model the repository keeps, to go back to"),
         "trusted": KeyText(
             "`true`, in a folder that `SCHWIFT_TRUST_FOLDERS` names, lets in any pickle and any eager torch module, as "
             "code ([security.md](security.md#pickles))"
         ),
+        "triton": KeyText("other fields of the model's config.pbtxt ([Triton](#triton))"),
         "classes": KeyText(
             "the labels of a classifier, in the order of its probabilities (`classes_` of scikit-learn): text, numbers "
             "or booleans. `/available_models` shows them, and `?labels=true` names them in answers "
@@ -73,6 +85,10 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
             "original's; `{rtol, atol}` says how far they may be off, `false` is for models that draw lots",
             "by dtype",
         ),
+    },
+    PrioritySpec: {
+        "levels": KeyText("how many there are: 1 goes first"),
+        "default": KeyText("the level of requests that name none, such as the adapter's", "the last"),
     },
     ModelArgs: {
         "model_file": KeyText(

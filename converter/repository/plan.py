@@ -14,6 +14,8 @@ from converter.repository.content import ModelContent, read_files
 from converter.repository.render import QueuePolicy, TritonModel, render
 from converter.repository.runtime_files import find_entry_point, list_runtime_files
 from converter.repository.tensors import Tensors, resolve
+from converter.repository.triton_fields import read_extra_fields
+from converter.schema.fields.scheduling import AUTO_INSTANCES, MOST_INSTANCES
 from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry
 from converter.schema.model import ModelSpec
 from converter.schema.samples.sample_file import SAMPLE_NAME, BadSample, read_sample
@@ -41,10 +43,12 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
 
     Raises ArtifactError, and RepositoryError if a pickle is another than was looked through.
     """
+    source = _decide_instances(source, options)
     spec = source.spec
     tensors = resolve(source, facts)
-    preferred = spec.preferred_batch_size or (options.settings.max_batch_size,)
-    direct_rows = max(*preferred, spec.rush_batch_size or 0)
+    usual = options.settings.max_batch_size
+    preferred = spec.preferred_batch_size or (min(usual, spec.max_batch_size or usual),)
+    direct_rows = spec.max_batch_size or max(*preferred, spec.rush_batch_size or 0)
     direct = _make_direct(source, facts, tensors, direct_rows, options)
     # By default above what the adapter has in flight, so that Triton never refuses the adapter.
     queue_size = spec.queue.max_size or 2 * options.settings.max_concurrent_requests
@@ -72,6 +76,14 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
     if facts.sha256 and content.files[f"{direct.name}/{direct.parameters['model_file']}"].digest != facts.sha256:
         raise RepositoryError(f"{source.config}: {spec.model_args.model_file} changed while it was read: build again")
     return content
+
+
+def _decide_instances(source: ModelSource, options: BuildOptions) -> ModelSource:
+    """Put a number in the place of `instances: auto`: one a core of this machine, up to MAX_ML_WORKERS."""
+    if source.spec.instances != AUTO_INSTANCES:
+        return source
+    instances = max(1, min(options.cores, options.settings.max_ml_workers, MOST_INSTANCES))
+    return replace(source, spec=source.spec.model_copy(update={"instances": instances}))
 
 
 def _place_sample(source: ModelSource, direct: TritonModel, facts: ModelFacts) -> str | None:
@@ -118,6 +130,7 @@ def _make_front(
         delay_us=round(1e3 * spec.max_batch_delay_ms),
         queue=QueuePolicy(timeout_us, queue_size),
         response_cache=spec.caching,
+        priority=(spec.priority.levels, spec.priority.default_level) if spec.priority else None,
     )
 
 
@@ -127,6 +140,7 @@ def _make_direct(
     spec, args = source.spec, source.spec.model_args
     folder = f"{_SOURCE}/{facts.package}/{source.folder.name}"
     packed = tensors.pack()
+    extra = read_extra_fields(source, options.settings)
     direct = TritonModel(
         name=spec.name + DIRECT_SUFFIX,
         backend="python",
@@ -134,7 +148,9 @@ def _make_direct(
         inputs=packed.inputs,
         outputs=packed.outputs,
         instances=spec.instances,
+        extra=extra,
         parameters={
+            **extra.parameters,
             "kind": spec.backend,
             "import_roots": json.dumps([folder, _SOURCE]),
             "model_file": f"{folder}/{args.model_file}" if args.model_file else "",
@@ -157,7 +173,7 @@ def _make_direct(
     return replace(
         direct,
         backend="onnxruntime",
-        parameters={"intra_op_thread_count": str(threads), "inter_op_thread_count": "1"},
+        parameters={**extra.parameters, "intra_op_thread_count": str(threads), "inter_op_thread_count": "1"},
         default_model_filename=args.model_file,
     )
 

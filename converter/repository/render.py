@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import jinja2
@@ -14,6 +14,7 @@ from tritonclient.grpc import model_config_pb2
 from converter.errors import RepositoryError
 from converter.repository.runtime_files import TEMPLATE_ROOT
 from converter.repository.tensors import TensorPlan
+from converter.repository.triton_fields import ExtraFields
 from converter.schema import dtypes
 
 # The template's line with the number; no value can look like it, since `quote` leaves no line break in any.
@@ -33,7 +34,8 @@ class QueuePolicy:
 class TritonModel:
     """One Triton model, field by field as config.pbtxt has it; sizes in rows, the delay in microseconds.
 
-    Without a `queue` the dynamic batcher is on and empty: requests that queue are joined, none waits.
+    Without a `queue` the dynamic batcher is on and empty: requests that queue are joined, none waits. `priority` is how
+    many levels the queue has, and the level of requests that name none. `extra` is what a user adds.
     """
 
     name: str
@@ -48,6 +50,8 @@ class TritonModel:
     delay_us: int | None = None
     queue: QueuePolicy | None = None
     response_cache: bool = False
+    priority: tuple[int, int] | None = None
+    extra: ExtraFields = field(default_factory=ExtraFields)
 
 
 def quote(value: object) -> str:
@@ -109,6 +113,7 @@ def _check(model: TritonModel, text: str) -> None:
         (tuple(batching.preferred_batch_size), model.preferred_batch_size),
         (batching.max_queue_delay_microseconds, model.delay_us or 0),
         (batching.default_queue_policy.max_queue_size, model.queue.max_size if model.queue else 0),
+        ((batching.priority_levels, batching.default_priority_level), model.priority or (0, 0)),
         ([list(tensor.dims) for tensor in tensors], [list(plan.tensor.dims) for plan in plans]),
         (
             [model_config_pb2.DataType.Name(tensor.data_type) for tensor in tensors],
@@ -116,6 +121,7 @@ def _check(model: TritonModel, text: str) -> None:
         ),
         ([tensor.allow_ragged_batch for tensor in parsed.input], [plan.ragged for plan in model.inputs]),
         ([group.count for group in parsed.instance_group], [model.instances]),
+        (model.extra.in_config(parsed), True),
         strict=True,
     )
     if said != meant:

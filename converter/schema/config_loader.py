@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from converter.errors import ConfigError
 from converter.schema.fields.column_spec import ColumnSpec
+from converter.schema.fields.scheduling import PrioritySpec
 from converter.schema.model import MisplacedError, ModelArgs, ModelFile, ModelSpec, QueueSpec, TensorSpec, nearest
 
 _MAX_BYTES = 64 * 1024
@@ -33,6 +34,7 @@ _MODEL_AT: dict[tuple[str, ...], type[BaseModel]] = {
     ("model",): ModelSpec,
     ("model", "model_args"): ModelArgs,
     ("model", "queue"): QueueSpec,
+    ("model", "priority"): PrioritySpec,
     ("model", "input"): TensorSpec,
     ("model", "output"): TensorSpec,
     ("model", "input", "columns"): ColumnSpec,

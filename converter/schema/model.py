@@ -37,6 +37,7 @@ from converter.schema.fields.field_checks import (
     safe_name,
     whole_numbers,
 )  # fmt: skip
+from converter.schema.fields.scheduling import Instances, PrioritySpec
 
 # What others ask for here, though it is defined below fields/.
 __all__ = ["LOCK_FILES", "LOCK_NAME", "PYTHONS", "MisplacedError", "nearest"]
@@ -188,10 +189,12 @@ class ModelSpec(_Strict):
     preferred_batch_size: BatchSizes = ()
     max_batch_delay_ms: float = Field(10, ge=0, le=60_000)
     rush_batch_size: BatchSize | None = None
-    instances: int = Field(1, ge=1, le=64)
+    max_batch_size: BatchSize | None = None
+    instances: Instances = 1
     max_memory_mb: int | None = Field(None, ge=1)
     warmup: bool = True
     queue: QueueSpec = QueueSpec()
+    priority: PrioritySpec | None = None
     versions: int = Field(2, ge=1, le=100)
     trusted: bool = False
     endpoints: Annotated[tuple[Endpoint, ...], BeforeValidator(_some_endpoint)] = ENDPOINTS
@@ -202,6 +205,18 @@ class ModelSpec(_Strict):
     accept_skew: bool = False
     verify: Annotated[VerifySpec | Literal[False], BeforeValidator(_rules_or_false)] = VerifySpec()
     classes: Classes = ()
+    triton: Annotated[dict[str, Any], AfterValidator(plain_values)] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_not_decoupled(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "decoupled" in data:
+            message = (
+                "a decoupled model answers a request never or many times, and over HTTP each request here has one "
+                "answer: remove it, and return the whole answer at once"
+            )
+            raise MisplacedError(("decoupled",), message)
+        return data
 
     @model_validator(mode="before")
     @classmethod
@@ -247,6 +262,24 @@ class ModelSpec(_Strict):
             raise _at(key, "is for backend python: remove it")
         if args.method is not None and self.backend in ("onnx", "torch"):
             raise _at("method", "is for sklearn and joblib models: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_sizes_fit(self) -> ModelSpec:
+        most, largest = self.max_batch_size, max(self.preferred_batch_size, default=0)
+        if most is not None and largest > most:
+            message = f"{largest} is more than max_batch_size, which is {most}: lower it, or raise max_batch_size"
+            raise MisplacedError(("preferred_batch_size",), message)
+        if most is not None and self.rush_batch_size not in (None, most):
+            message = f"{self.rush_batch_size}, and max_batch_size is {most}, both the most rows of a call: remove one"
+            raise MisplacedError(("rush_batch_size",), message)
+        return self
+
+    @model_validator(mode="after")
+    def _priority_has_a_queue(self) -> ModelSpec:
+        if self.priority is not None and "predict_batched" not in self.endpoints:
+            message = "is of the queue that endpoints: [predict] leaves out: remove one of the two"
+            raise MisplacedError(("priority",), message)
         return self
 
     @model_validator(mode="after")

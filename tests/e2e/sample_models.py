@@ -45,6 +45,20 @@ class Pairs:
 '''
 
 
+TUNED = """\
+  instances: auto
+  priority: {levels: 3, default: 2}
+  max_batch_size: 16
+  triton:
+    metric_tags: {team: fraud}
+    optimization: {eager_batching: true}
+    instance_group: [{host_policy: socket_0}]
+    parameters: {note: 'say "hi"'}
+    model_warmup:
+      - {name: a row, batch_size: 1, inputs: {features: {data_type: TYPE_FP64, dims: [2], zero_data: true}}}
+"""
+
+
 def write_all(models: Path) -> None:
     """Every model below, each in its folder of `models`."""
     python_model(models, "fussy", "models.fussy.model:Fussy", FUSSY, "[-1, 2]", "float64")
@@ -52,6 +66,7 @@ def write_all(models: Path) -> None:
     python_model(models, "cached", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  caching: true\n")
     python_model(models, "short_queue", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  queue: {timeout_ms: 100}\n")
     python_model(models, "direct_only", "model:Fussy", FUSSY, "[-1, 2]", "float64", "  endpoints: [predict]\n")
+    python_model(models, "tuned", "model:Fussy", FUSSY, "[-1, 2]", "float64", TUNED)
     _pairs(models)
     onnx_strings(models)
     _onnx_label(models)

@@ -153,6 +153,32 @@ def test_a_cached_model_answers_twice_and_is_run_once(server: Served) -> None:
     assert hits() == before + 2
 
 
+def test_tritons_own_fields_reach_triton(server: Served) -> None:
+    cores = read_manifest(server.repository).model("tuned")
+    assert cores is not None and 1 <= cores.spec.instances <= 4
+    direct, front = (
+        httpx.get(f"http://{server.triton_http}/v2/models/{name}/config").json() for name in ("tuned_direct", "tuned")
+    )
+    assert direct["metric_tags"] == {"team": "fraud"}
+    assert (direct["optimization"]["eager_batching"], direct["max_batch_size"]) == (True, 16)
+    (group,) = direct["instance_group"]
+    assert (group["host_policy"], group["kind"], group["count"]) == ("socket_0", "KIND_CPU", cores.spec.instances)
+    assert direct["parameters"]["note"] == {"string_value": 'say "hi"'}
+    assert [warmup["name"] for warmup in direct["model_warmup"]] == ["a row"]
+    assert front["dynamic_batching"]["priority_levels"] == 3
+    assert front["dynamic_batching"]["default_priority_level"] == 2
+
+
+def test_a_model_with_priorities_answers_its_clients_and_tritons(server: Served) -> None:
+    for endpoint in ("predict", "predict_batched"):
+        assert server.post(endpoint, "tuned", [[1.0, 2.0]]).json()["predictions"] == [[2.0, 4.0]]
+    rows = {"name": "features", "datatype": "FP64", "shape": [1, 2], "data": [1, 2]}
+    for priority in (1, 3, 0):
+        body = {"inputs": [rows], "parameters": {"priority": priority}}
+        answer = httpx.post(f"http://{server.triton_http}/v2/models/tuned/infer", json=body, timeout=30).json()
+        assert answer["outputs"][0]["data"] == [2.0, 4.0], answer
+
+
 def test_an_endpoint_that_is_left_out_is_404(server: Served) -> None:
     assert server.post("predict", "direct_only", [[1.0, 2.0]]).json()["predictions"] == [[2.0, 4.0]]
     response = server.post("predict_batched", "direct_only", [[1.0, 2.0]])

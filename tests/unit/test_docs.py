@@ -71,7 +71,7 @@ def test_every_key_of_a_config_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "names"), [("README.md", ["flowers"]), ("docs/configuration.md", ["RF_10", "income"])]
+    ("page", "names"), [("README.md", ["flowers"]), ("docs/configuration.md", ["RF_10", "income", "fraud"])]
 )
 def test_the_configs_of_a_page_are_configs(page: str, names: list[str]) -> None:
     blocks = documents.blocks(documents.page(page), "yaml")

@@ -45,10 +45,11 @@ def test_build_prints_a_table_and_ends_with_zero(tmp_path: Path) -> None:
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     assert [line.split() for line in lines[:-1]] == [
-        ["MODEL", "VERSION", "NUMBER", "BACKEND", "TRITON", "MODELS", "MAX", "ROWS", "INPUT", "OUTPUT", "STATE"],
-        ["forest", "2.0", "1", "joblib", "forest", "+", "forest_direct", "256", "features", "float32[N,4]",
-         "predictions", "float32[N,3]", "added"],
-        ["x", "1.0.0", "1", "joblib", "x_direct", "32", "features", "string[N,2,?]", "a", "int64[N,1],", "b",
+        ["MODEL", "VERSION", "NUMBER", "BACKEND", "TRITON", "MODELS", "MAX", "ROWS", "INSTANCES", "INPUT",
+         "OUTPUT", "STATE"],
+        ["forest", "2.0", "1", "joblib", "forest", "+", "forest_direct", "256", "1", "features",
+         "float32[N,4]", "predictions", "float32[N,3]", "added"],
+        ["x", "1.0.0", "1", "joblib", "x_direct", "32", "1", "features", "string[N,2,?]", "a", "int64[N,1],", "b",
          "bool[N,5]", "added"],
         ["note:", "models/notes:", "no", ".yaml", "file,", "so", "not", "a", "model"],
     ]  # fmt: skip

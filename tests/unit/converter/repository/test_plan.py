@@ -157,6 +157,9 @@ def test_another_file_of_that_name_is_no_sample(tmp_path: Path) -> None:
         ({"preferred_batch_size": [16], "rush_batch_size": 256}, 16, [16], 256),
         ({"preferred_batch_size": [128], "rush_batch_size": 64}, 128, [128], 128),
         ({"rush_batch_size": 8}, 32, [32], 32),
+        ({"max_batch_size": 256}, 32, [32], 256),
+        ({"max_batch_size": 8}, 8, [8], 8),
+        ({"max_batch_size": 64, "preferred_batch_size": [4, 16], "rush_batch_size": 64}, 16, [4, 16], 64),
     ],
 )
 def test_batch_sizes_come_from_preferred_rush_and_the_setting(
@@ -168,6 +171,24 @@ def test_batch_sizes_come_from_preferred_rush_and_the_setting(
     assert list(config.dynamic_batching.preferred_batch_size) == preferred
     assert config_of(plan, "m_direct").max_batch_size == direct
     assert plan.entries[0].direct_max_rows == direct
+
+
+@pytest.mark.parametrize(("cores", "workers", "instances"), [(2, 4, 2), (8, 4, 4), (1, 1, 1), (128, 128, 64)])
+def test_auto_is_an_instance_a_core_up_to_the_setting(tmp_path: Path, cores: int, workers: int, instances: int) -> None:
+    plan = plan_of(tmp_path, options=options_of(cores, max_ml_workers=workers), instances="auto")
+    assert plan.entries[0].spec.instances == instances
+    direct = config_of(plan, "m_direct")
+    assert [group.count for group in direct.instance_group] == [instances]
+    assert direct.parameters["instances"].string_value == str(instances)
+    assert [group.count for group in config_of(plan, "m").instance_group] == [max(2, instances + 1)]
+
+
+@pytest.mark.parametrize(("written", "kept"), [({"levels": 3}, (3, 3)), ({"levels": 5, "default": 2}, (5, 2))])
+def test_priority_is_of_the_fronts_queue(tmp_path: Path, written: dict[str, int], kept: tuple[int, int]) -> None:
+    plan = plan_of(tmp_path, priority=written)
+    batching = config_of(plan, "m").dynamic_batching
+    assert (batching.priority_levels, batching.default_priority_level) == kept
+    assert config_of(plan, "m_direct").dynamic_batching.priority_levels == 0
 
 
 def test_default_batch_size_and_deadline_follow_the_settings(tmp_path: Path) -> None:
