@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,11 @@ class ModelFacts:
     sha256: str | None = None
     notes: tuple[str, ...] = ()
 
+
+# How the file begins that Git LFS has in the place of another until it is pulled.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+# What ONNX Runtime says of a StringNormalizer.
+_LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+)")
 
 # Between a worker and the build they are JSON.
 FACTS = TypeAdapter(ModelFacts)
@@ -156,6 +162,9 @@ def inspect(source: ModelSource, scratch: Path) -> ModelFacts:
     path = source.path_of(name)
     if path.stat().st_size == 0:
         raise ArtifactError(f"{source.config}: {name} is empty: write the model's file again")
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise ArtifactError(f"{source.config}: {name} is a Git LFS pointer, not the file: run `git lfs pull`")
     if source.spec.backend == "onnx":
         _check_external_data(source, path)
         return _read_graph(source, path)
@@ -179,6 +188,11 @@ def _read_graph(source: ModelSource, path: Path) -> ModelFacts:
     except Exception as error:
         reason = str(error).replace(str(path), path.name).strip() or type(error).__name__
         name = source.spec.model_args.model_file
+        if locale := _LOCALE.search(reason):
+            raise ArtifactError(
+                f"{source.config}: {name} needs the locale {locale[1]}, which is not here: install it, or export the "
+                'model with the locale "C" (skl2onnx: options={TfidfVectorizer: {"locale": "C"}})'
+            ) from error
         raise ArtifactError(
             f"{source.config}: {name}: ONNX Runtime cannot load it: {reason.splitlines()[-1]}"
         ) from error

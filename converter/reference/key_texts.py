@@ -92,7 +92,8 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
     },
     ModelArgs: {
         "model_file": KeyText(
-            "`.pkl`, `.joblib`, `.onnx`, `.pt` or `.pth`: a path inside the model's folder",
+            "`.pkl`, `.pickle` or `.joblib`, also as joblib compresses them (`.pkl.gz`; `.bz2`, `.xz`, `.lzma`, `.z`, "
+            "`.lz4`); `.onnx`, `.pt` or `.pth`: a path inside the model's folder",
             "required, except for python",
         ),
         "device": KeyText("models run on the CPU, so there is no other value"),

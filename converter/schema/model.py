@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -51,9 +50,12 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 PICKLES: tuple[Backend, ...] = ("sklearn", "joblib")
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 
+# As joblib compresses them; what a file is compressed with is read from its beginning.
+_COMPRESSED = ("", ".gz", ".bz2", ".xz", ".lzma", ".z", ".lz4")
+_PICKLED = tuple(ending + more for ending in (".joblib", ".pkl", ".pickle") for more in _COMPRESSED)
 _SUFFIXES: dict[str, tuple[str, ...]] = {
-    "sklearn": (".joblib", ".pkl"),
-    "joblib": (".joblib", ".pkl"),
+    "sklearn": _PICKLED,
+    "joblib": _PICKLED,
     "onnx": (".onnx",),
     "torch": (".pt", ".pth"),
 }
@@ -252,10 +254,11 @@ class ModelSpec(_Strict):
         if args.model_file is None:
             raise _at("model_file", f"this key is missing: backend {self.backend} needs the file's name")
         suffixes = _SUFFIXES[self.backend]
-        if PurePosixPath(args.model_file).suffix.lower() not in suffixes:
+        if not args.model_file.lower().endswith(suffixes):
+            plain = [suffix for suffix in suffixes if suffix.count(".") == 1]
             raise _at(
                 "model_file",
-                f"{args.model_file!r} does not end in {' or '.join(suffixes)}, which backend {self.backend} loads",
+                f"{args.model_file!r} does not end in {' or '.join(plain)}, which backend {self.backend} loads",
             )
         if args.class_ is not None or args.kwargs:
             key = "class" if args.class_ is not None else "kwargs"

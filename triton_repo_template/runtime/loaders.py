@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import json
 import os
 import pickle
@@ -195,12 +196,27 @@ def _load_class(config: ModelConfig) -> Predictor:
     module_name, _, name = parameters["class"].partition(":")
     made = getattr(importlib.import_module(module_name), name)
     kwargs = json.loads(parameters["kwargs"])
-    if callable(made) and not isinstance(made, type):
+    is_function = callable(made) and not isinstance(made, type)
+    _check_kwargs(name, made, ["X"] if is_function else [], kwargs)
+    if is_function:
         return _on_inputs(made, functools.partial(made, **kwargs), config)
     model = made(**kwargs)
     if not callable(getattr(model, "predict", None)):
         raise LoadError(f"{name} has no method predict(X)")
     return _on_inputs(model, model.predict, config)
+
+
+def _check_kwargs(name: str, made: Any, arguments: list[str], kwargs: Mapping[str, Any]) -> None:
+    """Raise LoadError if the config's kwargs are not those that a class or function takes."""
+    try:
+        signature = inspect.signature(made)
+    except (TypeError, ValueError):
+        # What is written in C may have none.
+        return
+    try:
+        signature.bind(*arguments, **kwargs)
+    except TypeError as error:
+        raise LoadError(f"model_args.kwargs do not fit {name}({', '.join(signature.parameters)}): {error}") from None
 
 
 def _load_torchscript(path: Path, inputs: Sequence[TensorConfig]) -> Predictor:

@@ -6,6 +6,7 @@ The first reads the config.pbtxt of NVIDIA's C++ backend. The second have string
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ _LONG_SECONDS = 0.0001
 _TRIES = 5
 # Made-up rows that take more room are not tried: their call is long.
 _MOST_BYTES = 1024 * 1024
+# What ONNX Runtime says of a StringNormalizer.
+_LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+)")
 
 
 class TritonPythonModel:
@@ -63,6 +66,11 @@ def load_graph(path: Path, config: ModelConfig, intra: int, inter: int = 1) -> C
             session = _open(path, 1, inter)
     except Exception as error:
         triton_io.log_error(f"{path.name}: {error}")
+        if locale := _LOCALE.search(str(error)):
+            raise LoadError(
+                f"{path.name} needs the locale {locale[1]}, which is not here: install it, or export the model with "
+                'the locale "C"'
+            ) from None
         raise LoadError(f"ONNX Runtime cannot load {path.name}: the server's log has the details") from None
     names = [item.name for item in config.outputs]
 

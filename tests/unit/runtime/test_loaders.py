@@ -156,6 +156,32 @@ def test_a_function_is_called_as_predict_with_its_kwargs(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "kwargs", "message"),
+    [
+        (MULTIPLY, "{}", r"do not fit Multiply\(factor\): missing a required argument: 'factor'"),
+        (MULTIPLY, '{"faktor": 3}', r"do not fit Multiply\(factor\): missing a required argument: 'factor'"),
+        (MULTIPLY, '{"factor": 3, "b": 1}', r"do not fit Multiply\(factor\): got an unexpected keyword argument 'b'"),
+        (
+            "def Multiply(X, factor=1): return X",
+            '{"b": 1}',
+            r"do not fit Multiply\(X, factor\): got an unexpected keyword",
+        ),
+        ("def Multiply(X): return X", '{"X": 1}', r"do not fit Multiply\(X\): multiple values for argument 'X'"),
+    ],
+)
+def test_kwargs_that_do_not_fit_are_named(tmp_path: Path, text: str, kwargs: str, message: str) -> None:
+    write(tmp_path / "users_k.py", text)
+    with pytest.raises(LoadError, match=r"model_args\.kwargs " + message):
+        predictor(tmp_path, kind="python", kwargs=kwargs, import_roots='["."]', **{"class": "users_k:Multiply"})
+
+
+def test_a_class_that_raises_a_type_error_itself_is_not_blamed_on_its_kwargs(tmp_path: Path) -> None:
+    write(tmp_path / "users_k.py", "class C:\n    def __init__(self, n):\n        len(n)\n")
+    with pytest.raises(TypeError, match="has no len"):
+        predictor(tmp_path, kind="python", kwargs='{"n": 1}', import_roots='["."]', **{"class": "users_k:C"})
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("class C:\n    pass\n", r"C has no method predict\(X\)"),

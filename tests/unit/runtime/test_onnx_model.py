@@ -66,6 +66,13 @@ def test_the_file_of_the_config_is_loaded(tmp_path: Path) -> None:
         load(tmp_path, *likes)
 
 
+def test_a_graph_that_needs_a_locale_says_which(tmp_path: Path) -> None:
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale="xx_XX.UTF-8")
+    save(tmp_path / "1" / "model.onnx", [node], [("x", TEXT, ["N"])], [("y", TEXT, ["N"])])
+    with pytest.raises(ModelError, match=r"model\.onnx needs the locale xx_XX\.UTF-8, which is not here: install it"):
+        load(tmp_path, [("x", "object", ())], [("y", "object", ())])
+
+
 def test_strings_pass_through_a_graph(tmp_path: Path) -> None:
     node = helper.make_node("Identity", ["x"], ["y"])
     save(tmp_path / "1" / "model.onnx", [node], [("x", TEXT, ["N", 2])], [("y", TEXT, ["N", 2])])

@@ -52,6 +52,25 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("backend", ["joblib", "sklearn", "onnx", "torch"])
+def test_a_pointer_of_git_lfs_is_told_from_the_file(tmp_path: Path, backend: str) -> None:
+    name = {"onnx": "m.onnx", "torch": "m.pt"}.get(backend, "m.joblib")
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+    assert problems_of(tmp_path, model_yaml(backend), {name: pointer}) == (
+        f"{CONFIG}: {name} is a Git LFS pointer, not the file: run `git lfs pull`",
+    )
+
+
+def test_a_graph_that_needs_a_locale_says_which(tmp_path: Path) -> None:
+    node = helper.make_node("StringNormalizer", ["a"], ["x"], case_change_action="LOWER", locale="xx_XX.UTF-8")
+    content = graph({"a": (TensorProto.STRING, [None])}, {"x": (TensorProto.STRING, [None])}, [node])
+    (problem,) = problems_of(tmp_path, model_yaml("onnx"), {"m.onnx": content})
+    assert problem == (
+        f"{CONFIG}: m.onnx needs the locale xx_XX.UTF-8, which is not here: install it, or export the model with the "
+        'locale "C" (skl2onnx: options={TfidfVectorizer: {"locale": "C"}})'
+    )
+
+
 def test_tensors_of_a_graph_are_found_with_their_free_axes(tmp_path: Path) -> None:
     content = graph(
         {"a": (TensorProto.FLOAT, [None, 4]), "b": (TensorProto.INT64, ["batch", "width", 2])},

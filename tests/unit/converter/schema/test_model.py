@@ -288,3 +288,18 @@ def test_verify_says_how_far_answers_may_be_off(written: Any, kept: Any) -> None
 def test_verify_takes_nothing_else(written: Any) -> None:
     with pytest.raises(ValidationError):
         model_spec(verify=written)
+
+
+@pytest.mark.parametrize("backend", ["sklearn", "joblib"])
+@pytest.mark.parametrize(
+    "name", ["m.pickle", "m.pkl.gz", "m.joblib.bz2", "m.joblib.xz", "M.PKL.LZMA", "m.pkl.z", "m.pickle.lz4"]
+)
+def test_pickles_may_be_compressed(backend: str, name: str) -> None:
+    assert model_spec(backend, model_args={"model_file": name}).model_args.model_file == name
+
+
+@pytest.mark.parametrize("name", ["m.gz", "m.pkl.zip", "m.onnx.gz", "m.txt"])
+def test_other_endings_are_refused_with_those_that_are_taken(name: str) -> None:
+    message = rf"'{name}' does not end in \.joblib or \.pkl or \.pickle, which backend joblib loads"
+    with pytest.raises(ValidationError, match=message):
+        model_spec(model_args={"model_file": name})
