@@ -35,21 +35,23 @@ class SampleReplay:
         self._repository = repository
         self._timeout = timeout
 
-    async def replay(self, entry: ModelEntry) -> None:
+    async def replay(self, entry: ModelEntry) -> bool:
         """Ask for the sample's rows, in as few calls as they fit in, and once more the first one through the front.
+
+        Return whether there was a sample to ask for.
 
         Raises: SmokeTestFailed if an answer is not the original's, or if the sample does not fit the config;
         AdapterError if the model could not be asked.
         """
         if entry.sample is None or entry.spec.verify is False:
-            return
+            return False
         path = self._repository / entry.direct / str(entry.version) / entry.sample
         try:
             sample = await asyncio.to_thread(read_sample, path)
         except (OSError, BadSample) as error:
             raise errors.SmokeTestFailed(f"{SAMPLE_NAME} cannot be read: build it again") from error
         if sample is None:
-            return
+            return False
         codec = Codec(entry)
         try:
             features = codec.request.parse(orjson.dumps({"features": sample.features}))
@@ -60,6 +62,7 @@ class SampleReplay:
         if entry.front is not None:
             first = tuple(part[:1] for part in features)
             _compare(entry, await self._ask(entry, entry.front, codec, first, 1), sample.predictions, rows=1)
+        return True
 
     async def _ask(
         self, entry: ModelEntry, triton_model: str, codec: Codec, features: Features, most: int

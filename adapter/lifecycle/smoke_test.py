@@ -1,6 +1,6 @@
 """Ask a model that was just loaded made-up rows, through each of its Triton models, and check the answers' form.
 
-Then the rows of its sample follow, whose answers are known (sample_replay.py).
+If it has a sample, whose answers are known, its rows are asked in their place (sample_replay.py).
 
 It is the model's warm-up too. The rows are valid in form, but not in meaning: a model may raise on them and be well. So
 an error of the model's code counts only if no row could help it (a library of another version, a model that is not
@@ -75,10 +75,10 @@ class SmokeTest:
         return None
 
     async def _ask_all(self, entry: ModelEntry) -> None:
-        if entry.spec.warmup:
+        # Rows that mean something tell more, and a model may raise on those that mean nothing.
+        if not await self._replay.replay(entry) and entry.spec.warmup:
             for name in entry.triton_models:
                 await self._ask(entry, name)
-        await self._replay.replay(entry)
 
     async def _ask(self, entry: ModelEntry, triton_model: str) -> None:
         """Make one call, with as many rows as show that rows are kept apart, and check the answer's shapes.

@@ -52,7 +52,7 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
         "max_memory_mb": KeyText(
             "the most memory of the model's processes, together, in MiB; over it the model is loaded again"
         ),
-        "warmup": KeyText("after each load the model is asked made-up rows; `false` sends none"),
+        "warmup": KeyText("after each load a model without a sample is asked made-up rows; `false` sends none"),
         "queue": KeyText("Triton's queue of the model"),
         "priority": KeyText(
             "levels of that queue, for Triton's own clients, which name one with a request ([Triton](#triton))"

@@ -79,6 +79,14 @@ async def test_a_config_says_how_far_answers_may_be_off_or_that_nothing_is_asked
     assert (await note_of(tmp_path, entry, times(2)))[0] is None
 
 
+async def test_no_made_up_row_is_asked_of_a_model_with_a_sample(tmp_path: Path) -> None:
+    """It may well raise on one: its categories are known to the sample alone."""
+    entry = entry_of(tmp_path, {"features": ROWS, "predictions": DOUBLED}, warmup=True)
+    assert await note_of(tmp_path, entry, times(2)) == (None, [("m_direct", 5), ("m", 1)])
+    without = entry.model_copy(update={"spec": entry.spec.model_copy(update={"verify": False})})
+    assert (await note_of(tmp_path, without, times(2)))[1] == [("m_direct", 2), ("m", 1)]
+
+
 @pytest.mark.parametrize(
     ("sample", "reason"),
     [
