@@ -68,6 +68,22 @@ def serve(
 
 
 @main.command()
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option("--env", "model_env", type=_FOLDER, help="The environment that models run in. [env: SCHWIFT_MODEL_ENV]")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def verify(names: tuple[str, ...], models: Path | None, model_env: Path | None, form: str) -> None:
+    """Compare what is served with the models' own answers, on their samples and on rows at edges.
+
+    Builds into a temporary folder and starts a server of its own, on free ports. The exit code is 1 if an answer
+    differs.
+    """
+    from schwift.commands.verify import verify_models
+
+    sys.exit(verify_models(load_settings(model_directory=models, model_env=model_env), names, form))
+
+
+@main.command()
 @click.option("--repository", type=_FOLDER, help="The repository to serve. [env: SCHWIFT_REPOSITORY]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address Triton listens on.")
 @click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; 8000]")

@@ -15,7 +15,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,8 +46,29 @@ class _Stopped(Exception):
     """A signal asked us to end."""
 
 
-def serve(settings: Settings, watch: bool = False) -> int:
+@dataclass(frozen=True)
+class Running:
+    """A server whose models are ready or failed, as `states` of its /health says.
+
+    `go_on` looks after it, and is to be called again and again; it raises if a signal asks us to end.
+    """
+
+    host: str
+    port: int
+    manifest: Manifest
+    states: Mapping[str, Any]
+    go_on: Callable[[], None]
+
+
+def serve(
+    settings: Settings,
+    watch: bool = False,
+    names: Sequence[str] = (),
+    job: Callable[[Running], None] | None = None,
+) -> int:
     """Serve until SIGINT or SIGTERM, with `watch` what changes too; the exit code is 0, or a failed build's own.
+
+    With `names` these models alone are built. With a `job`, serve until it is done.
 
     Raises SchwiftError if something is missing, a port is taken, or Triton or the adapter cannot start.
     """
@@ -70,7 +91,7 @@ def serve(settings: Settings, watch: bool = False) -> int:
         where = choose_addresses(settings, work, held)
         try:
             seen = snapshot(settings.model_directory) if watch else {}
-            code = _build(settings, work, stop)
+            code = _build(settings, names, work, stop)
             if code != 0:
                 return code
             manifest = read_manifest(settings.repository)
@@ -87,9 +108,13 @@ def serve(settings: Settings, watch: bool = False) -> int:
                 _say("warning: other users of this machine can read the key of Triton's control (`schwift doctor`)")
             if watch:
                 stack.enter_context(watching(settings, seen, _say))
+            go_on = functools.partial(_go_on, supervisor, stop)
+            if job is not None:
+                job(Running(address.host, port, manifest, _states(address), go_on))
+                return 0
             while True:
-                _pause(stop)
-                supervisor.tick()
+                time.sleep(_POLL_SECONDS)
+                go_on()
         except _Stopped:
             served = settings.drain_seconds if stop.first != signal.SIGINT else 0
             _say("stopping" if not served else f"stopping: requests are served for {served:g} s more")
@@ -140,10 +165,11 @@ def _signals() -> Iterator[StopSignals]:
             signal.signal(number, handler)
 
 
-def _build(settings: Settings, work: WorkFolder, stop: StopSignals) -> int:
+def _build(settings: Settings, names: Sequence[str], work: WorkFolder, stop: StopSignals) -> int:
     """Build in a process of its own, as isolated as the adapter: what the build imports is not kept while serving."""
     command = [sys.executable, "-I", "-m", "converter", "build-repo"]
     command += ["--models", str(settings.model_directory), "--output", str(settings.repository)]
+    command += [part for name in names for part in ("--model", name)]
     variables = {**os.environ, **_environment_settings(settings), "TMPDIR": str(work.path)}
     environment = process_tree.marked(variables, f"{work.mark}/build")
     build = ProcessGroup("the build", command, environment)
@@ -231,8 +257,17 @@ def _states(address: _Address) -> Mapping[str, Any]:
 
 def _pause(stop: StopSignals) -> None:
     time.sleep(_POLL_SECONDS)
+    _check_signals(stop)
+
+
+def _check_signals(stop: StopSignals) -> None:
     if stop.count:
         raise _Stopped
+
+
+def _go_on(supervisor: Supervisor, stop: StopSignals) -> None:
+    _check_signals(stop)
+    supervisor.tick()
 
 
 def _adapter_environment(

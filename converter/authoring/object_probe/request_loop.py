@@ -1,4 +1,7 @@
-"""One JSON line in for each model, one out: what the model is, rows for it, and its answers to them."""
+"""One JSON line in for each model, one out: what the model is, rows for it, and its answers to them.
+
+With `"task": "answer"` it is the answers to rows that are given (answer_rows.py).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import sys
 import warnings
 from typing import Any
 
-from . import examine
+from . import answer_rows, examine
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,7 +40,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     most, hard = request["memory"], resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     try:
-        return examine.examine(request)
+        return answer_rows.answer(request) if request.get("task") == "answer" else examine.examine(request)
     except examine.CannotTell as error:
         return {"error": str(error), "key": error.key}
     except ImportError as error:

@@ -60,6 +60,16 @@ def compare_rows(served: Any, original: Any, tolerance: Tolerance) -> list[Diffe
     return found
 
 
+def largest_difference(served: Any, original: Any) -> float:
+    """Return the most that two numbers in the same place differ by; what are not both numbers counts 0."""
+    if isinstance(served, list) and isinstance(original, list):
+        return max(map(largest_difference, served, original), default=0.0)
+    if not _is_number(served) or not _is_number(original) or served == original:
+        return 0.0
+    difference = abs(served - original)
+    return difference if math.isfinite(difference) else 0.0
+
+
 def _compare(served: Any, original: Any, tolerance: Tolerance, place: str) -> tuple[str, Any, Any] | None:
     if isinstance(served, list) and isinstance(original, list):
         if len(served) != len(original):
