@@ -32,6 +32,7 @@ SLOW_FILES = (
     "tests/unit/adapter/workers/test_shared_table_and_counters.py",
     "tests/unit/converter/authoring/test_examined_models.py",
     "tests/unit/converter/authoring/test_new_model.py",
+    "tests/unit/converter/authoring/test_original.py",
     "tests/unit/converter/environments/test_engine_wheel.py",
     "tests/unit/converter/environments/test_fronts.py",
     "tests/unit/converter/environments/test_interpreter.py",

@@ -76,9 +76,8 @@ def _list_changes(form: dict[str, Any], hints: list[Any], rng: random.Random) ->
     for column, hint in zip(_list_columns(form), hints, strict=True):
         dtype = column["dtype"]
         changes: list[Any] = [None] if column.get("nullable") else []
-        if dtype == "string":
-            changes += _TEXTS
-        elif dtype.startswith("float"):
+        changes += list_edges(dtype)
+        if dtype.startswith("float"):
             numbers = [value for value in hint.values if isinstance(value, int | float)]
             chosen = rng.sample(numbers, min(len(numbers), _MOST_THRESHOLDS))
             changes += [near for value in chosen for near in _list_neighbours(float(value), dtype)]

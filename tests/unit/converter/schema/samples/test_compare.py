@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from converter.schema.samples.compare import Tolerance, compare_rows, default_tolerance
+from converter.schema.samples.compare import Tolerance, compare_rows, default_tolerance, largest_difference
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,18 @@ def test_a_config_says_how_far_answers_may_be_off() -> None:
 def test_a_long_value_is_cut() -> None:
     [found] = compare_rows([["x" * 100]], [["y"]], Tolerance(0, 0))
     assert str(found) == f"row 0, [0]: served '{'x' * 59}…, and the original's answer is 'y'"
+
+
+@pytest.mark.parametrize(
+    ("served", "original", "largest"),
+    [
+        ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.5], [3.0, 3.75]], 0.5),
+        ([1, 5], [1, 2], 3),
+        (["yes"], ["no"], 0),
+        ([True], [False], 0),
+        ([None, 1.0], [2.0, 1.0], 0),
+        ([math.inf], [1.0], 0),
+    ],
+)
+def test_the_largest_difference_is_that_of_numbers(served: Any, original: Any, largest: float) -> None:
+    assert largest_difference(served, original) == largest
