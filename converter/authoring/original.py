@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from converter.repository.tensors import resolve
 from converter.schema.model import PICKLES, ModelSpec
 from converter.schema.samples.sample_file import SAMPLE_NAME, BadSample, read_sample
 
+_BLOCK = 1024 * 1024
 _WHAT = {"onnx": "ONNX Runtime", "torch": "torch.jit"}
 
 
@@ -39,10 +42,13 @@ class Original:
     problem: str | None = None
 
 
-def ask_originals(sources: Sequence[ModelSource], facts: Mapping[str, ModelFacts]) -> dict[str, Original]:
+def ask_originals(
+    sources: Sequence[ModelSource], facts: Mapping[str, ModelFacts], scratch: Path
+) -> dict[str, Original]:
     """Ask each model of its sample's rows, or of made-up ones, and of rows at edges, by name.
 
-    The models were inspected: only what may be loaded is asked. Raises ConfigError for a sample that does not fit.
+    The models were inspected: only what may be loaded is asked. What is loaded of pickles is a copy in `scratch`, which
+    nobody else may write. Raises ConfigError for a sample that does not fit, or a file that changed.
     """
     requests: dict[Path, list[tuple[ModelSource, dict[str, Any]]]] = defaultdict(list)
     interpreters = {}
@@ -52,7 +58,7 @@ def ask_originals(sources: Sequence[ModelSource], facts: Mapping[str, ModelFacts
         alone = source.spec.backend == "onnx" or environment is None
         interpreter = own_interpreter() if alone or environment is None else environment.interpreter
         interpreters[interpreter.executable] = interpreter
-        requests[interpreter.executable].append((source, make_request(source, known)))
+        requests[interpreter.executable].append((source, make_request(source, known, scratch)))
     found: dict[str, Original] = {}
     for executable, asked in requests.items():
         said = examine_all(interpreters[executable], [request for _, request in asked])
@@ -61,7 +67,7 @@ def ask_originals(sources: Sequence[ModelSource], facts: Mapping[str, ModelFacts
     return found
 
 
-def make_request(source: ModelSource, facts: ModelFacts) -> dict[str, Any]:
+def make_request(source: ModelSource, facts: ModelFacts, scratch: Path) -> dict[str, Any]:
     """Write what the probe is to be asked (object_probe/answer_rows.py). Raises ConfigError."""
     spec, args = source.spec, source.spec.model_args
     form = describe_form(source, facts)
@@ -72,8 +78,10 @@ def make_request(source: ModelSource, facts: ModelFacts) -> dict[str, Any]:
     }  # fmt: skip
     if spec.backend == "python":
         return {**request, "kind": "python", "class": args.class_, "kwargs": args.kwargs}
-    kind = "pickle" if spec.backend in PICKLES else {"torch": "torchscript"}.get(spec.backend, spec.backend)
-    return {**request, "kind": kind, "path": str(facts.compiled or source.path_of(args.model_file or ""))}
+    path = facts.compiled or source.path_of(args.model_file or "")
+    if spec.backend in PICKLES:
+        return {**request, "kind": "pickle", "path": str(_copy_pickle(source, path, facts.sha256, scratch))}
+    return {**request, "kind": "torchscript" if spec.backend == "torch" else "onnx", "path": str(path)}
 
 
 def describe_form(source: ModelSource, facts: ModelFacts) -> dict[str, Any]:
@@ -155,6 +163,20 @@ def _read_rows(source: ModelSource, form: Mapping[str, Any]) -> list[Any] | None
         raise ConfigError(f"{where}: {error}") from error
     except (ValueError, LookupError, TypeError) as error:
         raise ConfigError(f"{where}: features: these are no rows as the config has them: {error}") from error
+
+
+def _copy_pickle(source: ModelSource, path: Path, sha256: str | None, scratch: Path) -> Path:
+    """Copy a pickle, if it still has the bytes that were looked through. Raises ConfigError."""
+    copy = scratch / f"{source.spec.name}{path.suffix}"
+    shutil.copyfile(path, copy)
+    with copy.open("rb") as file:
+        # hashlib.file_digest came with Python 3.11.
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    if digest.hexdigest() != sha256:
+        raise ConfigError(f"{source.config}: {path.name} changed while it was looked into: try again")
+    return copy
 
 
 def _read(source: ModelSource, facts: ModelFacts, request: Mapping[str, Any], said: Examined) -> Original:

@@ -17,7 +17,7 @@ _UNAVAILABLE = 503
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedAnswer:
     """What came back: `predictions` of a 200, of another status its `detail`."""
 
     status: int
@@ -45,7 +45,7 @@ class ServedModel:
         self.requests = 0
         self._counting = threading.Lock()
 
-    def ask(self, endpoint: str, features: Any) -> Served:
+    def ask(self, endpoint: str, features: Any) -> ServedAnswer:
         """Ask for some rows; once more if the server had no room."""
         body = json.dumps({"features": features}, ensure_ascii=False, allow_nan=False).encode()
         for attempt in range(_TRIES):
@@ -58,8 +58,8 @@ class ServedModel:
         try:
             said = json.loads(text)
         except ValueError:
-            return Served(status or 599, detail="no JSON")
-        return Served(status, said.get("predictions"), said.get("detail", ""))
+            return ServedAnswer(status or 599, detail="no JSON")
+        return ServedAnswer(status, said.get("predictions"), said.get("detail", ""))
 
     def _post(self, path: str, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from converter.schema.manifest import ModelEntry
 from converter.schema.model import VerifySpec
 from converter.schema.samples.compare import compare_rows, default_tolerance, largest_difference
 from converter.schema.samples.sample_file import SAMPLE_NAME
-from schwift.commands.served_rows import Served, ServedModel
+from schwift.commands.served_rows import ServedAnswer, ServedModel
 
 Result = Literal["equal", "differs", "failed", "skipped"]
 
@@ -51,7 +51,7 @@ class WorstRow:
         return f"{where}: served {_shorten(self.served)}, original {_shorten(self.original)}"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Verified:
     """What the comparison of one model came to; `refused` are rows that the original refuses."""
 
@@ -61,10 +61,10 @@ class Verified:
     rows: int = 0
     requests: int = 0
     largest: float = 0.0
-    differ: set[int] = field(default_factory=set)
+    differ: frozenset[int] = frozenset()
     refused: int = 0
     worst: WorstRow | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 class Verification:
@@ -88,16 +88,16 @@ class Verification:
         rules = entry.spec.verify or VerifySpec()
         self._tolerances = [default_tolerance(item.dtype, rules.rtol, rules.atol) for item in entry.outputs]
         self._wanted = [expect_answer(values, entry) for values in original.answers]
-        self._found = Verified(entry.name, "equal", original.asked)
-        self._worst = -1.0
+        self._differ: set[int] = set()
+        self._largest = 0.0
+        self._worst: WorstRow | None = None
+        self._worst_weight = -1.0
         self._silent = 0
 
     def run(self) -> Verified:
         """Compare all rows on all endpoints that the model has."""
-        found = self._found
         good = [number for number, wanted in enumerate(self._wanted) if wanted is not None]
         bad = [number for number, wanted in enumerate(self._wanted) if wanted is None]
-        found.rows, found.refused = len(good), len(bad)
         with ThreadPoolExecutor(_CLIENTS) as pool:
             for endpoint in self._entry.spec.endpoints:
                 self._compare_all(pool, endpoint, "one by one", [[number] for number in good], 1)
@@ -108,13 +108,19 @@ class Verification:
                 for number in bad[:_MOST_REFUSED]:
                     group = [[number], *([other] for other in good[:_BESIDE])]
                     self._compare_all(pool, endpoint, "beside a refused row", group, len(group))
-        found.requests = self._served.requests
-        found.result = "differs" if found.differ else "equal"
-        found.notes += self._explain()
-        if not good:
-            found.result = "failed"
-            found.notes.append(f"nothing was compared: the original answers none of the rows: write a {SAMPLE_NAME}")
-        return found
+        result: Result = "differs" if self._differ else "equal" if good else "failed"
+        return Verified(
+            self._entry.name,
+            result,
+            self._original.asked,
+            len(good),
+            self._served.requests,
+            self._largest,
+            frozenset(self._differ),
+            len(bad),
+            self._worst,
+            tuple(self._explain(bool(good))),
+        )
 
     def _divide(self, numbers: Sequence[int]) -> Iterator[list[int]]:
         """Divide rows into requests that the server takes."""
@@ -135,7 +141,7 @@ class Verification:
     ) -> None:
         """Send requests, so many at once, and compare their answers."""
 
-        def ask(numbers: list[int]) -> Served:
+        def ask(numbers: list[int]) -> ServedAnswer:
             rows = [self._original.rows[number] for number in numbers]
             return self._served.ask(endpoint, write_rows(dict(self._form), rows))
 
@@ -149,7 +155,7 @@ class Verification:
                 for place, number in enumerate(numbers):
                     self._compare(endpoint, way, number, served, place)
 
-    def _compare(self, endpoint: str, way: str, number: int, served: Served, place: int) -> None:
+    def _compare(self, endpoint: str, way: str, number: int, served: ServedAnswer, place: int) -> None:
         """Compare the answer to one row, which is at this place of a request's rows."""
         wanted = self._wanted[number]
         if not served.answered:
@@ -164,7 +170,7 @@ class Verification:
             self._note(endpoint, way, number, "", self._show(answers), f"refused ({reason})", math.inf)
             return
         largest = max(largest_difference(mine, theirs) for mine, theirs in zip(answers, wanted, strict=True))
-        self._found.largest = max(self._found.largest, largest)
+        self._largest = max(self._largest, largest)
         for name, mine, theirs, tolerance in zip(names, answers, wanted, self._tolerances, strict=True):
             for difference in compare_rows([mine], [theirs], tolerance):
                 where = f"{name}{difference.place}" if len(names) > 1 else difference.place
@@ -175,20 +181,20 @@ class Verification:
         self, endpoint: str, way: str, number: int, place: str, served: Any, original: Any, weight: float
     ) -> None:
         """Note a row that differs, and whether it is the worst."""
-        self._found.differ.add(number)
-        if weight <= self._worst:
+        self._differ.add(number)
+        if weight <= self._worst_weight:
             return
-        self._worst = weight
+        self._worst_weight = weight
         of_sample = number < self._original.of_sample
         features = self._original.rows[number]
-        self._found.worst = WorstRow(endpoint, way, number, of_sample, place, served, original, features)
+        self._worst = WorstRow(endpoint, way, number, of_sample, place, served, original, features)
 
     def _show(self, answers: Sequence[Any]) -> Any:
         return answers[0] if len(answers) == 1 else list(answers)
 
-    def _explain(self) -> Iterator[str]:
+    def _explain(self, compared: bool) -> Iterator[str]:
         """Say what the original itself does, and what could not be compared."""
-        again, batch = (self._found.differ & set(rows) for rows in (self._original.again, self._original.batch))
+        again, batch = (self._differ & set(rows) for rows in (self._original.again, self._original.batch))
         if again:
             yield (
                 f"the original itself gives row {min(again)} another answer when it is asked again: write "
@@ -199,7 +205,9 @@ class Verification:
                 f"the original itself gives row {min(batch)} another answer together with others: served rows are "
                 "joined with those of other clients, so let it answer each row for itself"
             )
-        if not self._original.of_sample:
+        if not compared:
+            yield f"nothing was compared: the original answers none of the rows: write a {SAMPLE_NAME}"
+        elif not self._original.of_sample:
             yield f"it has no {SAMPLE_NAME}: made-up rows were compared"
         if self._silent >= _MOST_SILENT:
             yield "the server did not answer several rows in time, and was not asked for all others"

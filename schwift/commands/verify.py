@@ -40,7 +40,7 @@ def verify_models(settings: Settings, names: Sequence[str], form: str) -> int:
     """
     with _result_stream() as stream, _own_settings(settings) as own:
         sources, forms, originals = _ask_originals(own, names)
-        results = [Verified(source.spec.name, "skipped", notes=["verify: false"]) for source in sources]
+        results = [Verified(source.spec.name, "skipped", notes=("verify: false",)) for source in sources]
         found = {each.name: each for each in results}
         if any(name in originals for name in found):
             done: list[Verified] = []
@@ -68,7 +68,7 @@ def _ask_originals(
         compared = [source for source in sources if source.spec.verify is not False]
         print_progress(f"asking {len(compared)} originals")
         forms = {source.spec.name: describe_form(source, facts[source.spec.name]) for source in compared}
-        return list(sources), forms, ask_originals(compared, facts)
+        return list(sources), forms, ask_originals(compared, facts, Path(scratch))
 
 
 def _compare(
@@ -82,7 +82,7 @@ def _compare(
         if entry is None or status.get("state") != "ready":
             reason = status.get("reason") or "it is not ready"
         if entry is None or reason is not None:
-            yield Verified(name, "failed", original.asked, notes=[str(reason)])
+            yield Verified(name, "failed", original.asked, notes=(str(reason),))
             continue
         print_progress(f"comparing {name}: {len(original.rows)} rows")
         served = ServedModel(running.host, running.port, name, timeout)

@@ -51,5 +51,5 @@ def _describe(each: Verified) -> dict[str, Any]:
         "rows_that_differ": len(each.differ),
         "refused": each.refused,
         "worst": None if each.worst is None else asdict(each.worst),
-        "notes": each.notes,
+        "notes": list(each.notes),
     }

@@ -148,8 +148,6 @@ def _find_order(opened: Opened, form: dict[str, Any], names: list[str]) -> list[
     if form["form"] == "columns":
         fitted = _names_of_fit(opened)
         known = names if fitted is None else [str(name) for name in fitted]
-    elif opened.kind == "torchscript" and len(names) > 1:
-        known = [item.name for item in opened.model.forward.schema.arguments[1:]]
     return [names.index(name) for name in (known if sorted(known) == sorted(names) else names)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,14 @@ def write(models: Path, name: str, model: object, sample: Any = None, **spec: An
         (folder / "sample.json").write_text(json.dumps({"features": sample, "predictions": [[0.0]] * len(sample)}))
 
 
-def ask(models: Path) -> dict[str, Original]:
+def ask(models: Path, meanwhile: Callable[[], object] = list) -> dict[str, Original]:
     environments = ModelEnvironments(Settings(MODEL_DIRECTORY=models), print)
     sources = environments.prepare(discover(models).sources)
     scratch = models.parent / "scratch"
     scratch.mkdir()
-    return ask_originals(sources, inspect_all(sources, scratch, 1, environments))
+    facts = inspect_all(sources, scratch, 1, environments)
+    meanwhile()
+    return ask_originals(sources, facts, scratch)
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +187,15 @@ def test_a_sample_of_other_columns_is_an_error_with_its_place(tmp_path: Path) ->
     write(models, "m", LinearRegression().fit(frame, [1, 2]), sample=[{"b": 1.0}], input=columns)
     with pytest.raises(ConfigError, match=r"models/m/sample\.json: features: these are no rows as the config has them"):
         ask(models)
+
+
+def test_a_file_that_changed_since_it_was_looked_into_is_not_loaded(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    write(models, "m", LinearRegression().fit([[1.0, 2.0]], [1.0]))
+
+    def swap() -> None:
+        (models / "m" / "m.joblib").write_bytes(b"cos\nsystem\n(S'touch " + bytes(tmp_path / "ran") + b"'\ntR.")
+
+    with pytest.raises(ConfigError, match=r"models/m/model_config\.yaml: m\.joblib changed while it was looked into"):
+        ask(models, swap)
+    assert not (tmp_path / "ran").exists()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
-from schwift.commands.served_rows import Served, ServedModel
+from schwift.commands.served_rows import ServedAnswer, ServedModel
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def serving(*answers: tuple[int, Any]) -> Iterator[tuple[int, list[tuple[str, An
 def test_rows_are_sent_as_clients_send_them() -> None:
     with serving((200, {"predictions": [[1.0]]})) as (port, asked):
         model = ServedModel("127.0.0.1", port, "m", 5)
-        assert model.ask("predict", [["Zürich"]]) == Served(200, [[1.0]])
+        assert model.ask("predict", [["Zürich"]]) == ServedAnswer(200, [[1.0]])
     assert asked == [("/predict/m", {"features": [["Zürich"]]})]
 
 
@@ -60,7 +60,7 @@ def test_a_refusal_says_why() -> None:
 def test_it_asks_again_when_there_was_no_room() -> None:
     with serving((503, {"detail": "later"}), (200, {"predictions": [[2]]})) as (port, asked):
         model = ServedModel("127.0.0.1", port, "m", 5)
-        assert model.ask("predict", [[1]]) == Served(200, [[2]])
+        assert model.ask("predict", [[1]]) == ServedAnswer(200, [[2]])
     assert model.requests == len(asked) == 2
 
 

@@ -1,4 +1,4 @@
-"""Served answers beside the original's, without a server: what counts as equal, and which row is the worst."""
+"""ServedAnswer answers beside the original's, without a server: what counts as equal, and which row is the worst."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from converter.authoring.original import Original
-from schwift.commands.served_rows import Served, ServedModel
+from schwift.commands.served_rows import ServedAnswer, ServedModel
 from schwift.commands.verification import Verification, Verified, expect_answer
 from schwift.commands.verify_report import format_json, format_text
 from tests.support.fakes.entries import make_entry
 
 FORM = {"form": "matrix", "width": 1, "dtype": "float64"}
 ROWS = ([1.0], [2.0], [3.0])
-REFUSED = Served(500, detail="the model raised")
-Answer = Callable[[str, list[Any]], Served]
+REFUSED = ServedAnswer(500, detail="the model raised")
+Answer = Callable[[str, list[Any]], ServedAnswer]
 
 
 class FakeModel(ServedModel):
@@ -28,13 +28,13 @@ class FakeModel(ServedModel):
         super().__init__("nowhere", 0, "m", 1)
         self._answer = answer
 
-    def ask(self, endpoint: str, features: Any) -> Served:
+    def ask(self, endpoint: str, features: Any) -> ServedAnswer:
         self.requests += 1
         return self._answer(endpoint, features)
 
 
-def double(endpoint: str, rows: list[Any]) -> Served:
-    return REFUSED if [0.0] in rows else Served(200, [[row[0] * 2] for row in rows])
+def double(endpoint: str, rows: list[Any]) -> ServedAnswer:
+    return REFUSED if [0.0] in rows else ServedAnswer(200, [[row[0] * 2] for row in rows])
 
 
 def compare(
@@ -49,10 +49,10 @@ def compare(
 
 def test_equal_answers_are_counted() -> None:
     found = compare()
-    assert (found.result, found.rows, found.refused, found.largest, found.differ) == ("equal", 3, 0, 0.0, set())
+    assert (found.result, found.rows, found.refused, found.largest, found.differ) == ("equal", 3, 0, 0.0, frozenset())
     # One by one on both endpoints, together on one, and joined on the other.
     assert found.requests == 3 + 1 + 3 + 3
-    assert found.notes == [] and found.worst is None
+    assert found.notes == () and found.worst is None
 
 
 def test_the_endpoints_that_a_model_has_are_asked() -> None:
@@ -60,17 +60,17 @@ def test_the_endpoints_that_a_model_has_are_asked() -> None:
 
 
 def test_the_worst_row_is_the_one_that_is_furthest_off() -> None:
-    def lean(endpoint: str, rows: list[Any]) -> Served:
-        return Served(200, [[row[0] * 2 + (row[0] if len(rows) > 1 else 0)] for row in rows])
+    def lean(endpoint: str, rows: list[Any]) -> ServedAnswer:
+        return ServedAnswer(200, [[row[0] * 2 + (row[0] if len(rows) > 1 else 0)] for row in rows])
 
     found = compare(lean, of_sample=2)
-    assert (found.result, found.largest, found.differ) == ("differs", 3.0, {0, 1, 2})
+    assert (found.result, found.largest, found.differ) == ("differs", 3.0, frozenset({0, 1, 2}))
     assert str(found.worst) == "/predict, together: made-up row 2, [0]: served 9.0, original 6.0"
 
 
 def test_a_difference_within_the_tolerance_is_none() -> None:
-    def near(endpoint: str, rows: list[Any]) -> Served:
-        return Served(200, [[row[0] * 2 + 1e-10] for row in rows])
+    def near(endpoint: str, rows: list[Any]) -> ServedAnswer:
+        return ServedAnswer(200, [[row[0] * 2 + 1e-10] for row in rows])
 
     found = compare(near)
     assert found.result == "equal"
@@ -93,7 +93,7 @@ def test_a_row_that_both_refuse_counts_apart() -> None:
 
 def test_a_row_that_only_the_original_refuses_differs() -> None:
     found = compare(
-        lambda endpoint, rows: Served(200, [[row[0] * 2] for row in rows]),
+        lambda endpoint, rows: ServedAnswer(200, [[row[0] * 2] for row in rows]),
         rows=([1.0], [0.0]),
         refused={1: "ValueError: no"},
     )
@@ -105,7 +105,7 @@ def test_a_row_that_only_the_original_refuses_differs() -> None:
 def test_good_rows_beside_a_refused_one_are_compared() -> None:
     asked: list[Any] = []
 
-    def note(endpoint: str, rows: list[Any]) -> Served:
+    def note(endpoint: str, rows: list[Any]) -> ServedAnswer:
         asked.append((endpoint, rows))
         return double(endpoint, rows)
 
@@ -122,19 +122,19 @@ def test_a_model_whose_original_answers_nothing_is_not_proven() -> None:
 
 def test_a_silent_server_is_left_alone() -> None:
     rows = tuple([float(number)] for number in range(1, 40))
-    found = compare(lambda endpoint, rows: Served(504, detail="too late"), rows=rows)
+    found = compare(lambda endpoint, rows: ServedAnswer(504, detail="too late"), rows=rows)
     assert found.requests == 5
     assert found.result == "differs"
     assert any("did not answer several rows" in note for note in found.notes)
 
 
 def test_what_the_original_does_itself_is_said_of_rows_that_differ() -> None:
-    def random(endpoint: str, rows: list[Any]) -> Served:
-        return Served(200, [[0.5]] * len(rows))
+    def random(endpoint: str, rows: list[Any]) -> ServedAnswer:
+        return ServedAnswer(200, [[0.5]] * len(rows))
 
     assert "when it is asked again" in compare(random, again=(1,)).notes[0]
     assert "together with others" in compare(random, batch=(1,)).notes[0]
-    assert compare(again=(1,), batch=(1,)).notes == []
+    assert compare(again=(1,), batch=(1,)).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_the_originals_answer_is_brought_to_what_is_served(
 
 
 def test_the_report_has_a_line_for_each_model() -> None:
-    off = compare(lambda endpoint, rows: Served(200, [[7.0]] * len(rows)), of_sample=3)
-    results = [off, Verified("raffle", "skipped", notes=["verify: false"])]
+    off = compare(lambda endpoint, rows: ServedAnswer(200, [[7.0]] * len(rows)), of_sample=3)
+    results = [off, Verified("raffle", "skipped", notes=("verify: false",))]
     table, *details = format_text(results).split("\n\n")
     assert [line.split() for line in table.splitlines()[1:]] == [
         ["m", "differs", "3", "10", "5", "3", "0", "a", "class"],
