@@ -102,7 +102,9 @@ class Verification:
             for endpoint in self._entry.spec.endpoints:
                 self._compare_all(pool, endpoint, "one by one", [[number] for number in good], 1)
                 if endpoint == "predict":
-                    self._compare_all(pool, endpoint, "together", list(self._divide(good)), 1)
+                    # One that is refused takes all others along.
+                    fine = [number for number in good if number not in self._differ]
+                    self._compare_all(pool, endpoint, "together", list(self._divide(fine)), 1)
                 else:
                     self._compare_all(pool, endpoint, "joined", [[number] for number in good], _CLIENTS)
                 for number in bad[:_MOST_REFUSED]:

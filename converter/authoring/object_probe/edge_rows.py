@@ -16,7 +16,7 @@ _TEXTS = ("", " ", "Zürich, 東京 🙂", "null")
 _MOST_THRESHOLDS = 4
 _LARGE = 1e6
 # Beyond these, integers are not exact in JSON's numbers.
-_MOST_WHOLE = 2**53
+_MOST_WHOLE = 2**53 - 1
 
 
 def make(form: dict[str, Any], hints: list[Any], base: list[Any], most: int, rng: random.Random) -> list[Any]:
@@ -50,9 +50,10 @@ def list_edges(dtype: str) -> list[Any]:
 
 
 def _make_uniform(form: dict[str, Any], row: list[Any]) -> Iterator[list[Any]]:
-    """Make rows of one edge in each place; texts stay as they are."""
+    """Make rows of one edge in each place; texts beside other columns stay as they are."""
     items = form["tensors"] if form["form"] == "tensors" else _list_columns(form)
-    edges = [list_edges(item["dtype"]) if item["dtype"] != "string" else None for item in items]
+    kept = form["form"] != "tensors"
+    edges = [None if kept and item["dtype"] == "string" else list_edges(item["dtype"]) for item in items]
     for number in range(max((len(values) for values in edges if values), default=0)):
         yield [
             value if values is None else _fill(value, values[number % len(values)])

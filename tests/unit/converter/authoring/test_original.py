@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,13 +84,19 @@ def test_rows_of_a_sample_are_read_however_they_are_written(form: Any, features:
     [
         ("uint8", [0, 1, 255]),
         ("int32", [0, 1, -1, 2**31 - 1, -(2**31)]),
-        ("int64", [0, 1, -1, 2**53, -(2**53)]),
+        ("int64", [0, 1, -1, 2**53 - 1, 1 - 2**53]),
         ("bool", [False, True]),
         ("float16", [0.0, 1.0, -1.0, 32752.0, 32752.0, -32752.0]),
     ],
 )
 def test_the_edges_of_a_dtype_are_within_it(dtype: str, edges: list[Any]) -> None:
     assert edge_rows.list_edges(dtype) == edges
+
+
+def test_texts_of_tensors_are_at_edges_too() -> None:
+    form = {"form": "tensors", "tensors": [{"dtype": "string"}, {"dtype": "bool"}]}
+    rows = edge_rows.make(form, [], [[["word"], [[True]]]], 9, random.Random(0))
+    assert rows[:3] == [[[""], [[False]]], [[" "], [[True]]], [["Zürich, 東京 🙂"], [[False]]]]
 
 
 def write(models: Path, name: str, model: object, sample: Any = None, **spec: Any) -> None:
