@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from tests.support.servers.server import ROOT, environment, leftovers
+from tests.support.servers.server import ROOT, environment, leftovers, wait_for
 
 CODE = """\
 import random
@@ -46,7 +47,7 @@ def write_model(folder: Path, **spec: Any) -> None:
 
 
 def write_models(models: Path) -> None:
-    """Five kinds, two that cannot be equal, and one that is not to be compared."""
+    """Five kinds, two that cannot be equal, one that does not load, and one that is not to be compared."""
     for name in ("iris_onnx", "torch_mlp"):
         shutil.copytree(ROOT / "models" / name, models / name)
     X, y = load_iris(return_X_y=True)
@@ -56,6 +57,10 @@ def write_models(models: Path) -> None:
     joblib.dump(flowers, models / "flowers" / "m.joblib")
     sample = {"features": X[::20].tolist(), "predictions": flowers.predict_proba(X[::20]).tolist()}
     (models / "flowers" / "sample.json").write_text(json.dumps(sample))
+    write_model(models / "stale", backend="sklearn", model_args={"model_file": "m.joblib"}, **wide)
+    joblib.dump(flowers, models / "stale" / "m.joblib")
+    stale = {"features": X[:2].tolist(), "predictions": [[0.25, 0.25, 0.5]] * 2}
+    (models / "stale" / "sample.json").write_text(json.dumps(stale))
     people = pd.DataFrame({"age": [31.0, None, 52.5, 19.0] * 5, "city": ["Bern", "Lima", "Rome", None] * 5})
     encoder = ColumnTransformer([("city", OneHotEncoder(handle_unknown="ignore"), ["city"])], remainder="passthrough")
     boosted = make_pipeline(encoder, HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=1))
@@ -122,7 +127,7 @@ def test_it_fails_when_a_model_differs_and_leaves_nothing(verified: Run, folder:
     assert verified.code == 1, verified.errors
     assert verified.left == []
     assert {path.name for path in folder.iterdir()} == {".env", "models", "tmp", "marks"}
-    assert len(verified.rows) == 8
+    assert len(verified.rows) == 9
 
 
 @pytest.mark.parametrize(
@@ -171,6 +176,12 @@ def test_a_model_that_looks_across_its_batch_is_told(verified: Run) -> None:
     assert "another answer together with others" in said
 
 
+def test_a_model_that_does_not_load_has_failed_with_its_reason(verified: Run) -> None:
+    assert verified.rows["stale"]["RESULT"] == "failed"
+    said = verified.text.partition("\nstale:\n")[2].partition("\n\n")[0]
+    assert "its answers are not those of its sample.json: row 0, [0]" in said
+
+
 def test_a_model_with_verify_false_is_skipped(verified: Run) -> None:
     assert verified.rows["raffle"]["RESULT"] == "skipped"
     assert verified.rows["raffle"]["ROWS"] == "-"
@@ -182,3 +193,20 @@ def test_named_models_alone_are_compared(folder: Path) -> None:
     assert {name: row["RESULT"] for name, row in run.rows.items()} == {"moods": "equal", "raffle": "skipped"}
     assert "flowers" not in run.errors
     assert run.left == []
+
+
+def test_ctrl_c_ends_it_with_all_that_it_started(folder: Path) -> None:
+    log = folder / "tmp-errors.log"
+    with open(log, "wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "schwift", "verify", "moods"],
+            cwd=folder, env=environment(folder, {}), stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_for(lambda: "model_repository: written" in log.read_text(), 120)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, output) == (130, b"")
+    assert leftovers(folder) == []
