@@ -60,12 +60,10 @@ class Running:
     go_on: Callable[[], None]
 
 
-def serve(
-    settings: Settings,
-    watch: bool = False,
-    names: Sequence[str] = (),
-    job: Callable[[Running], None] | None = None,
-) -> int:
+Job = Callable[[Running], None]
+
+
+def serve(settings: Settings, watch: bool = False, names: Sequence[str] = (), job: Job | None = None) -> int:
     """Serve until SIGINT or SIGTERM, with `watch` what changes too; the exit code is 0, or a failed build's own.
 
     With `names` these models alone are built. With a `job`, serve until it is done.
@@ -109,12 +107,8 @@ def serve(
             if watch:
                 stack.enter_context(watching(settings, seen, _say))
             go_on = functools.partial(_go_on, supervisor, stop)
-            if job is not None:
-                job(Running(address.host, port, manifest, _states(address), go_on))
-                return 0
-            while True:
-                time.sleep(_POLL_SECONDS)
-                go_on()
+            (job or _serve_on)(Running(address.host, port, manifest, _states(address), go_on))
+            return 0
         except _Stopped:
             served = settings.drain_seconds if stop.first != signal.SIGINT else 0
             _say("stopping" if not served else f"stopping: requests are served for {served:g} s more")
@@ -263,6 +257,12 @@ def _pause(stop: StopSignals) -> None:
 def _check_signals(stop: StopSignals) -> None:
     if stop.count:
         raise _Stopped
+
+
+def _serve_on(running: Running) -> None:
+    while True:
+        time.sleep(_POLL_SECONDS)
+        running.go_on()
 
 
 def _go_on(supervisor: Supervisor, stop: StopSignals) -> None:
