@@ -43,7 +43,7 @@ def test_R25_disk_full_during_a_build_leaves_the_old_repository(tmp_path: Path) 
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"code": 1, "same": True, "builds": "000001 lock "}
+    assert json.loads(done.stdout.splitlines()[-1]) == {"code": 1, "same": True, "builds": "000001 lock stamps.json "}
     assert "disk/repo: the repository could not be written: No space left on device" in done.stderr
     assert "disk/repo: written, " in done.stdout.splitlines()[-2]
 

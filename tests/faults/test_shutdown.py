@@ -66,7 +66,7 @@ class Waiting:
 
 def in_flight(server: Server) -> float:
     metrics = httpx.get(f"{server.url}/metrics").text.splitlines()
-    return next(float(line.split()[-1]) for line in metrics if line.startswith("schwift_in_flight"))
+    return next(float(line.split()[-1]) for line in metrics if line.startswith("schwift_in_flight "))
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, "1"), (signal.SIGTERM, "2"), (signal.SIGINT, "1")])
