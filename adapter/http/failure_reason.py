@@ -19,7 +19,7 @@ def tell_reason(error: errors.AdapterError, body: bytes | LargeBody | None, name
     """Return what a model raised, or how its answer was wrong, as one line; empty if nothing is known of it.
 
     Numbers and quoted texts of the request's body are left out, and numbers with a fraction whatever the body has: they
-    may be the body's in another form. `names` are those of the model's tensors, which stay.
+    may be the body's in another form. `names` are those of the model's tensors and columns, which stay.
     """
     line = failure_line(error)
     sent = body.lower() if isinstance(body, bytes) else None

@@ -263,8 +263,10 @@ class PredictEndpoint:
         if not self._tells_reasons:
             model.last_failure = LastFailure(time.time(), code, name_kind(error))
             return ""
-        tensors = (*model.entry.inputs, *model.entry.outputs)
-        reason = tell_reason(error, body, {tensor.name for tensor in tensors})
+        entry = model.entry
+        names = {tensor.name for tensor in (*entry.inputs, *entry.outputs)}
+        names |= {column.name for tensor in entry.spec.input for column in tensor.columns}
+        reason = tell_reason(error, body, names)
         model.last_failure = LastFailure(time.time(), code, reason)
         return reason
 
