@@ -201,7 +201,7 @@ def assert_control_is_shut(pod: Pod) -> None:
 
 
 def test_the_contract_with_torch(torch_images: dict[str, Image], tmp_path: Path) -> None:
-    with composed(tmp_path, torch_images, dotenv=TEST_DOTENV) as pod:
+    with composed(tmp_path, torch_images, dotenv=f"{TEST_DOTENV}SCHWIFT_TRUST_FOLDERS=/srv/models/eager\n") as pod:
         assert "left out" not in pod.output("builder")
         report(contract(pod, tmp_path))
 

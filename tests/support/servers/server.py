@@ -132,7 +132,8 @@ def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """This process's, less any setting of its own but where Triton is."""
     kept = ("SCHWIFT_CACHE", "SCHWIFT_ENGINE")
     ours = {name: value for name, value in os.environ.items() if name in kept or not name.startswith("SCHWIFT_")}
-    for name in ("PORT", "MODEL_DIRECTORY", "MAX_REQUESTS", "DEBUG_MODE", "PREDICT_TIMEOUT_SECONDS"):
+    # The last is for this pytest, and not for one that a test starts.
+    for name in ("PORT", "MODEL_DIRECTORY", "MAX_REQUESTS", "DEBUG_MODE", "PREDICT_TIMEOUT_SECONDS", "PYTEST_ADDOPTS"):
         ours.pop(name, None)
     # Where no load balancer is, nobody needs the time to notice that a server ends.
     ours |= {"SCHWIFT_DRAIN_SECONDS": "0"}
