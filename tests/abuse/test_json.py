@@ -91,9 +91,8 @@ def test_A35_first_offender_of_a_large_body_is_named(server: Server, endpoint: s
     answer = post(server, b'{"features": [' + b"[1,2]," * 100_000 + b"[1,null]]}", endpoint=endpoint)
     if endpoint == "predict":
         assert (answer.status_code, answer.json()["code"]) == (422, "bad_features")
-        assert answer.json()["detail"] == (
-            "features[100000][1]: expected a number, got null, which `nullable: true` in its model_config.yaml would allow."
-        )
+        remedy = "which `nullable: true` in its model_config.yaml would allow"
+        assert answer.json()["detail"] == f"features[100000][1]: expected a number, got null, {remedy}."
     else:
         assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
