@@ -19,6 +19,7 @@ class BuiltRepository:
 
     def __init__(self, manifest: Manifest, root: Path) -> None:
         self.root = root
+        self._base = str(root)
         self.numbers = manifest.numbers
         self.served = {entry.name: entry for entry in manifest.models}
         self._older: defaultdict[str, list[OlderVersion]] = defaultdict(list)
@@ -49,15 +50,15 @@ class BuiltRepository:
         A file is read only if it was touched after the manifest was written, which is done last.
         """
         for name in entry.triton_models:
-            for path, digest in self._files.get(name, {}).items():
+            for path in self._files.get(name, {}):
                 if not path.startswith(f"{name}/{entry.version}/") or f"/{RUNTIME_PACKAGE}/" in path:
                     continue
                 try:
-                    seen = os.lstat(self.root / path)
+                    seen = os.lstat(f"{self._base}/{path}")
                 except OSError:
                     return False
                 touched = seen.st_ctime_ns > self._written_at
-                if not stat.S_ISREG(seen.st_mode) or (touched and not is_intact(PlannedFile(self.root / path, digest))):
+                if not stat.S_ISREG(seen.st_mode) or (touched and not is_intact(self.find_file(path))):
                     return False
         return True
 
@@ -67,12 +68,12 @@ class BuiltRepository:
 
     def find_file(self, path: str) -> PlannedFile:
         """Return a file of the repository, with what the manifest says of it; nothing has that digest if it is none."""
-        return PlannedFile(self.root / path, self._files.get(path.partition("/")[0], {}).get(path, ""))
+        return PlannedFile(f"{self._base}/{path}", self._files.get(path.partition("/")[0], {}).get(path, ""))
 
     def list_version_files(self, entry: ModelEntry) -> dict[str, PlannedFile]:
         """List the files in a version's folders, with what the manifest says of them."""
         return {
-            path: PlannedFile(self.root / path, digest)
+            path: PlannedFile(f"{self._base}/{path}", digest)
             for name in entry.triton_models
             for path, digest in self._files.get(name, {}).items()
             if path.startswith(f"{name}/{entry.version}/")

@@ -81,7 +81,7 @@ def _write_new(plan: BuildPlan, builds: Path) -> Path:
     target = builds / f"{max(numbers, default=0) + 1:06d}"
     partial = target.with_suffix(".partial")
     try:
-        written: dict[tuple[Path, str], Path] = {}
+        written: dict[tuple[str | Path, str], Path] = {}
         files = {**plan.files, **read_files({FILENAME: plan.manifest.to_json()})}
         with show_progress("writing files", len(files)) as told:
             for name, file in files.items():
@@ -95,7 +95,7 @@ def _write_new(plan: BuildPlan, builds: Path) -> Path:
     return target
 
 
-def _write_file(path: Path, file: PlannedFile, written: dict[tuple[Path, str], Path]) -> None:
+def _write_file(path: Path, file: PlannedFile, written: dict[tuple[str | Path, str], Path]) -> None:
     """Write a file, or link it to what was `written` of the same source: the runtime lies beside each model."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(file.content, bytes):
@@ -112,7 +112,7 @@ def _write_file(path: Path, file: PlannedFile, written: dict[tuple[Path, str], P
     written[key] = path
 
 
-def copy_regular_file(source: Path, path: Path) -> None:
+def copy_regular_file(source: str | Path, path: Path) -> None:
     """Copy what the file has now, following no link; nobody may read the copy who may not read the file."""
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file, open(path, "wb") as copy:

@@ -5,6 +5,7 @@ In rounds of each size, the smaller and the larger in turn; a model is a logisti
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ def main(most: int, rounds: int, output: Path) -> None:
             for count in full:
                 repository = Path(name) / f"repository{number}-{count}"
                 full[count].append(_build(Path(name), count, repository, "written"))
+                # Not the disk's work for the one before.
+                os.sync()
                 nothing[count].append(_build(Path(name), count, repository, "up to date"))
     rows = [
         [what, str(count), f"{median(seconds):.2f}", f"{noise(seconds):.0%}", f"{1e3 * median(seconds) / count:.1f}"]
