@@ -7,6 +7,7 @@ Arrays are made later, of all the requests of a call at once.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import gc
 import math
@@ -64,27 +65,27 @@ def without_collections() -> Iterator[None]:
             gc.enable()
 
 
-class RowsOfTensors:
+class RowsOfTensors(abc.ABC):
     """What the requests of one model come to, whatever they are written as: rows of its tensors, joined into arrays."""
 
     def __init__(self, entry: ModelEntry, tensors: Sequence[InputTensor]) -> None:
         self._inputs = entry.inputs
         self._tensors = tensors
 
+    @abc.abstractmethod
     def parse(self, body: bytes) -> Features:
         """Return the rows of a request, of the right JSON types and shape.
 
         Raises: MalformedJson if the body is not JSON; BadFeatures if it is, and the features are wrong.
         """
-        raise NotImplementedError
 
     def example(self, rows: int = 1) -> dict[str, Array]:
         """Return so many rows of made-up values, of the right shape and dtypes, by the tensors' names."""
         return {item.tensor.name: item.example(rows) for item in self._tensors}
 
+    @abc.abstractmethod
     def example_features(self, rows: int) -> Any:
         """Return made-up features as a client may send them, for documents."""
-        raise NotImplementedError
 
     def most_bytes_of_a_row(self) -> int | None:
         """Return the most bytes of a body of one row, however it is written; None if a row may be of any length."""

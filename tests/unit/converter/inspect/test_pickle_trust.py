@@ -11,7 +11,7 @@ import pytest
 from converter.errors import ArtifactError, ConfigError
 from converter.schema.settings import load_settings
 from converter.trust.operator_trust import OperatorTrust, read_trust
-from tests.support.attacks import bad_pickles
+from tests.support.attacks import bad_pickles, pickle_calls
 from tests.support.models.environments import inspect_whole
 from tests.support.models.repositories import build
 from tests.support.models.sample_models import add_model, add_source, model_yaml, options_of
@@ -56,13 +56,13 @@ def test_refusal_names_the_import_and_the_line_to_add(tmp_path: Path) -> None:
 
 
 def test_no_line_is_proposed_for_what_no_model_needs(tmp_path: Path) -> None:
-    problem = refusal_of(tmp_path, bad_pickles.calls(tmp_path / "canary")["os:system"])
+    problem = refusal_of(tmp_path, pickle_calls.calls(tmp_path / "canary")["os:system"])
     assert "it calls os.system" in problem
     assert "SCHWIFT_TRUST_IMPORTS" not in problem
 
 
 def test_functions_in_the_file_are_told_as_such(tmp_path: Path) -> None:
-    problem = refusal_of(tmp_path, bad_pickles.calls(tmp_path)["cloudpickle.cloudpickle:_make_function"])
+    problem = refusal_of(tmp_path, pickle_calls.calls(tmp_path)["cloudpickle.cloudpickle:_make_function"])
     assert "it was saved by cloudpickle" in problem
     assert all(way in problem for way in ("SCHWIFT_TRUST=any", "trusted: true", "backend: python", "ONNX"))
 
@@ -92,7 +92,7 @@ def test_A21_module_beside_does_not_stand_in_for_another(tmp_path: Path, name: s
 
 
 def test_trust_in_the_config_counts_in_the_operators_folders_alone(tmp_path: Path) -> None:
-    bad = bad_pickles.calls(tmp_path / "canary")["builtins:open"]
+    bad = pickle_calls.calls(tmp_path / "canary")["builtins:open"]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     assert "is refused" in refusal_of(tmp_path, bad, trusted=True)

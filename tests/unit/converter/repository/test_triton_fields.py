@@ -72,7 +72,7 @@ def test_what_schwift_sets_is_refused_with_the_key_that_sets_it(tmp_path: Path, 
 
 
 def test_no_parameter_of_the_build_can_be_written(tmp_path: Path) -> None:
-    """Of the kinds of models that have the most."""
+    """A pickle with columns and a graph have the most parameters."""
     columns = {"columns": [{"name": "a", "dtype": "float32"}, {"name": "b", "dtype": "string"}]}
     facts = ModelFacts(made_for={"numpy": "1"})
     pickled = add_source(tmp_path / "models", "a", model_yaml(name="a", input=columns), {"m.joblib": b"x"})

@@ -8,11 +8,11 @@ import pytest
 
 from converter.trust.operator_trust import OperatorTrust
 from converter.trust.scan import ALLOWED, DAMAGED, REFUSED, FileReport, scan_file
-from tests.support.attacks import bad_pickles
+from tests.support.attacks import bad_pickles, pickle_calls
 
 _ANY = Path("/canary")
 SHAPES, CALLS, STRUCTURES = (
-    sorted(kind(_ANY)) for kind in (bad_pickles.shapes, bad_pickles.calls, bad_pickles.structures)
+    sorted(kind(_ANY)) for kind in (bad_pickles.shapes, pickle_calls.calls, bad_pickles.structures)
 )
 
 
@@ -32,7 +32,7 @@ def test_A21_payload_is_refused_in_every_shape(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("name", CALLS)
 def test_A21_call_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
-    report = scan(tmp_path, bad_pickles.calls(tmp_path / "canary")[name])
+    report = scan(tmp_path, pickle_calls.calls(tmp_path / "canary")[name])
     assert report.verdict == REFUSED, report
     module, function = name.split(":")
     assert (
@@ -51,7 +51,7 @@ def test_modules_of_python_beside_the_file_do_not_let_it_in(tmp_path: Path) -> N
     for name in ("os.py", "posix.py", "joblib.py", "distutils.py"):
         (tmp_path / name).write_text("def system(x): ...\ndef load(x): ...\ndef spawn(x): ...\n")
     for call in ("os:system", "posix:system", "joblib:load"):
-        report = scan(tmp_path, bad_pickles.calls(tmp_path / "canary")[call])
+        report = scan(tmp_path, pickle_calls.calls(tmp_path / "canary")[call])
         assert (report.verdict, report.own) == (REFUSED, ())
 
 

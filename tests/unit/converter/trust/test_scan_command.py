@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from converter.cli import main
 from converter.trust.operator_trust import OperatorTrust
 from converter.trust.scan_command import scan_files
-from tests.support.attacks import bad_pickles
+from tests.support.attacks import bad_pickles, pickle_calls
 
 MIB = 1024 * 1024
 
@@ -31,7 +31,7 @@ def bomb(mib: int) -> bytes:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    (tmp_path / "bad.pkl").write_bytes(bad_pickles.calls(tmp_path / "canary")["os:system"])
+    (tmp_path / "bad.pkl").write_bytes(pickle_calls.calls(tmp_path / "canary")["os:system"])
     (tmp_path / "good.pkl").write_bytes(pickle.dumps([1, 2]))
     (tmp_path / "cut.pkl").write_bytes(pickle.dumps([1, 2])[:-2])
     (tmp_path / "graph.onnx").write_bytes(b"graph")
