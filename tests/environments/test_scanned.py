@@ -26,7 +26,7 @@ _LEAST = 180
 
 def refused(python: Path, folder: Path) -> tuple[dict[str, str], int]:
     """What is not let in of the models that an environment makes, and how many it makes."""
-    script = Path(honest_models.__file__)
+    script = Path(honest_models.__file__).parent
     subprocess.run([str(python), "-I", "-B", str(script), str(folder)], check=True, timeout=300, capture_output=True)
     reports = {path.stem: scan_file(path, OperatorTrust()) for path in sorted(folder.iterdir())}
     return {name: report.reason for name, report in reports.items() if report.verdict != ALLOWED}, len(reports)

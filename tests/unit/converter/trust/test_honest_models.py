@@ -9,7 +9,7 @@ import pytest
 
 from converter.trust.operator_trust import OperatorTrust
 from converter.trust.scan import ALLOWED, FileReport, scan_file
-from tests.support.models import honest_models
+from tests.support.models.honest_models import saving, sklearn_kinds
 
 # So many kinds of scikit-learn alone must pass.
 LEAST = 140
@@ -21,8 +21,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileReport]:
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for number, (name, make) in enumerate(honest_models.sklearn_models().items()):
-            honest_models.save(make(), folder / f"{name}.joblib", number)
+        for number, (name, make) in enumerate(sklearn_kinds.sklearn_models().items()):
+            saving.save(make(), folder / f"{name}.joblib", number)
             found[name] = scan_file(folder / f"{name}.joblib", OperatorTrust())
     return found
 
