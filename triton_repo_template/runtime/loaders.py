@@ -12,7 +12,7 @@ import pickle
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -171,10 +171,28 @@ def _load_joblib(path: Path, config: ModelConfig) -> Predictor:
 
 def _import_ahead(parameters: Mapping[str, str]) -> None:
     """Import what the pickle will; what is missing is said when it is loaded."""
-    with contextlib.suppress(ImportError):
+    hidden = contextlib.nullcontext() if "columns" in parameters else hide_pandas()
+    with contextlib.suppress(ImportError), hidden:
         importlib.import_module("joblib")
         if parameters["kind"] == "sklearn" or "scikit-learn" in parameters.get("made_for", ""):
             importlib.import_module("sklearn")
+
+
+@contextlib.contextmanager
+def hide_pandas() -> Iterator[None]:
+    """Let nobody import pandas for a moment.
+
+    scikit-learn takes it along where it finds it, which costs each process 24 MB and a quarter of a second, and needs
+    it for DataFrames alone. Who needs it later imports it as ever.
+    """
+    if "pandas" in sys.modules:
+        yield
+        return
+    sys.modules["pandas"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["pandas"]
 
 
 def _check_width(model: Any, inputs: Sequence[TensorConfig]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -19,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tests.support.models.runtime_models import make_config
+from tests.support.models.runtime_models import config_json, make_config
 from triton_repo_template.runtime.config import TensorConfig
 from triton_repo_template.runtime.errors import LoadError, ModelError
 from triton_repo_template.runtime.loaders import choose_method, load_predictor
@@ -326,3 +327,26 @@ def test_the_import_roots_are_in_front_and_relative_to_the_version_folder(tmp_pa
     roots = json.dumps([".", "sub"])
     predictor(tmp_path, kind="python", kwargs='{"factor": 1}', import_roots=roots, **{"class": "users_e:Multiply"})
     assert sys.path[:2] == [str(tmp_path), str(tmp_path / "sub")]
+
+
+_LOADED = """
+import sys
+from pathlib import Path
+import numpy
+from triton_repo_template.runtime.config import ModelConfig
+from triton_repo_template.runtime.loaders import load_predictor
+
+predict = load_predictor(Path(sys.argv[1]), ModelConfig.parse(sys.argv[2]))
+answer = predict({"x": numpy.array([[0.0, 1.0]])})
+print("pandas" in sys.modules, len(answer), numpy.argmax(answer))
+"""
+
+
+@pytest.mark.parametrize(("container", "there"), [("default", False), ("pandas", True)])
+def test_pandas_is_loaded_for_models_that_use_it_alone(tmp_path: Path, container: str, there: bool) -> None:
+    model = make_pipeline(StandardScaler().set_output(transform=container), classifier()).fit(X, LABELS)
+    joblib.dump(model, tmp_path / "model.joblib")
+    config = config_json([("x", "float64", (2,))], [("y", "float64", (2,))], kind="sklearn", model_file="model.joblib")
+    command = [sys.executable, "-c", _LOADED, str(tmp_path), config]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{there} 1 0\n"
