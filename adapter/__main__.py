@@ -24,11 +24,12 @@ from adapter.sockets.connection_bounds import HeadBounds
 from adapter.sockets.fast_protocol import predict_protocol
 from adapter.sockets.graceful import GracefulServer
 from adapter.telemetry import log_setup
+from adapter.wiring import manifest_reader
 from adapter.workers import counters, prefork
 from converter.errors import ConfigError, PortInUse, SchwiftError
 from converter.schema import lossy_stream, triton_key
 from converter.schema.keys_file import read_keys
-from converter.schema.manifest import Manifest, read_manifest
+from converter.schema.manifest import Manifest
 from converter.schema.settings import Settings, load_settings
 from converter.schema.tls import server_context
 
@@ -53,7 +54,7 @@ def main() -> int:
         if settings.api_keys_file is not None:
             # An error here, and not in each worker.
             read_keys(settings.api_keys_file)
-        manifest = read_manifest(settings.repository)
+        manifest = manifest_reader(settings)(settings.repository)
         sharing = SharedState([entry.name for entry in manifest.models], settings.workers)
         with _listener(settings) as sock:
             # What is imported lives to the end: looking through it again and again costs pauses of tens of

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from adapter.backend.protocol import InferenceBackend
 from adapter.batching.calls import ModelCalls
@@ -45,7 +46,7 @@ from adapter.telemetry.metrics import Metrics
 from adapter.workers import counters
 from adapter.workers.counters import WorkerCounters
 from converter.schema.control import Folders
-from converter.schema.manifest import Manifest, ModelEntry
+from converter.schema.manifest import Manifest, ModelEntry, read_manifest
 from converter.schema.settings import RegimeName, Settings
 
 _REFRESH_SECONDS = 0.5
@@ -98,6 +99,13 @@ def route_maker(
         return ModelRoute(ModelCalls(model.entry, model.codec, backend), worker_counters, regime, clock)
 
     return make_route
+
+
+def manifest_reader(settings: Settings) -> Callable[[Path], Manifest]:
+    """Return what reads a repository's manifest, as far as this server serves it."""
+    if settings.needs_fronts:
+        return read_manifest
+    return lambda repository: read_manifest(repository).without_fronts()
 
 
 def watch_deaths(registry: Registry, backend: InferenceBackend) -> None:
@@ -174,7 +182,8 @@ def _control(parts: Components, loader: ModelLoader) -> ControlServer:
             model_env=settings.model_env,
             cache=settings.cache_directory,
         )
-    return ControlServer(reloader, parts.registry_sync, settings.control_path, settings.repository, folders)
+    read, path = manifest_reader(settings), settings.control_path
+    return ControlServer(reloader, parts.registry_sync, path, settings.repository, folders, read)
 
 
 async def _follow_keys(gate: Gate) -> None:

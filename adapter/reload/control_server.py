@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -17,7 +18,7 @@ from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.reload.reloader import Reloader
 from converter.errors import RepositoryError
 from converter.schema import control
-from converter.schema.manifest import ModelEntry, read_manifest
+from converter.schema.manifest import Manifest, ModelEntry, read_manifest
 from converter.schema.unix_address import address
 
 _log = logging.getLogger("schwift.adapter")
@@ -35,7 +36,8 @@ _BACKLOG = 4
 class ControlServer:
     """Answers `schwift reload`. Every worker has one; the one that leads listens, on the socket at `_path`.
 
-    `_folders` is what is said of the served folders; `_repository` is where this process sees the repository.
+    `_folders` is what is said of the served folders; `_repository` is where this process sees the repository, whose
+    manifest `_read` reads.
     """
 
     _reloader: Reloader
@@ -43,6 +45,7 @@ class ControlServer:
     _path: Path
     _repository: Path
     _folders: control.Folders
+    _read: Callable[[Path], Manifest] = read_manifest
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _conversations: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
@@ -69,7 +72,7 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._conversations.add(task)
-        conversation = _Conversation(self._reloader, self._repository, self._folders, reader, writer)
+        conversation = _Conversation(self._reloader, self._repository, self._folders, self._read, reader, writer)
         try:
             request = await conversation.next_request()
             if request is not None:
@@ -108,7 +111,7 @@ class ControlServer:
     async def _settle_alone(self) -> None:
         """Serve what the repository on the disk holds, since nobody is there any more to say what to do."""
         try:
-            await self._reloader.commit(read_manifest(self._repository), _log.info)
+            await self._reloader.commit(self._read(self._repository), _log.info)
         except (errors.ReloadFailed, RepositoryError) as error:
             _log.error("what is served is not what the repository on the disk holds: %s", error)
         except Exception:
@@ -122,6 +125,7 @@ class _Conversation:
     _reloader: Reloader
     _repository: Path
     _folders: control.Folders
+    _read: Callable[[Path], Manifest]
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
     _tried: tuple[list[ModelEntry], str] | None = field(default=None, init=False)
@@ -159,18 +163,18 @@ class _Conversation:
                 await self._try(request)
             elif isinstance(request, control.SwitchRequest) and self._tried is not None:
                 tried, self._tried = self._tried, None
-                manifest = read_manifest(self._repository)
+                manifest = self._read(self._repository)
                 await self._reloader.switch(*tried, manifest)
                 await self._reloader.commit(manifest, self._say)
             else:
-                await self._reloader.commit(read_manifest(self._repository), self._say)
+                await self._reloader.commit(self._read(self._repository), self._say)
             self._send(control.Done())
         except (errors.ReloadFailed, RepositoryError) as error:
             self._send(control.Refusal(reason=str(error)))
 
     async def _try(self, request: control.TryRequest) -> None:
         # By its number: the folders above may have other names in another container.
-        manifest = read_manifest(self._repository.resolve().parent / Path(request.build).name)
+        manifest = self._read(self._repository.resolve().parent / Path(request.build).name)
         entries = [entry for entry in manifest.models if entry.name in request.models]
         await self._reloader.stage(entries, request.suffix, self._say)
         self._tried = entries, request.suffix

@@ -126,6 +126,11 @@ class Manifest(_Frozen):
         """Return the served version of a model; None if there is no such model."""
         return next((entry for entry in self.models if entry.name == name), None)
 
+    def without_fronts(self) -> Manifest:
+        """Return what a server has whose Triton nobody else reaches: a front for each response cache, and no other."""
+        models = (entry if entry.spec.caching else entry.model_copy(update={"front": None}) for entry in self.models)
+        return self.model_copy(update={"models": tuple(models)})
+
     def older_of(self, name: str) -> tuple[OlderVersion, ...]:
         """Return the kept versions of a model, in the order of their numbers."""
         return tuple(item for item in self.older if item.name == name)

@@ -226,6 +226,11 @@ class Settings(BaseSettings):
         return self.cache_directory / "environments"
 
     @property
+    def needs_fronts(self) -> bool:
+        """Whether somebody may ask the fronts: native clients, or a regime that is forced."""
+        return not self.embedded or self.triton_ports == "on" or self.regime == "busy"
+
+    @property
     def control_path(self) -> Path:
         """Where the socket is that `schwift reload` speaks over."""
         return self.control_socket or self.repository.with_name(f".{self.repository.name}.sock")

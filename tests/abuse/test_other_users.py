@@ -84,7 +84,7 @@ def listening_inodes() -> Iterator[str]:
 def test_B4_models_gain_no_rights_and_leave_no_core_dumps(server: Server) -> None:
     """Whatever a model's code starts, and however it dies with clients' rows in its memory."""
     stubs = pids.stubs(server)
-    assert len(stubs) >= 3
+    assert stubs
     for pid in [pids.triton(server), *stubs]:
         assert "NoNewPrivs:\t1\n" in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         limits = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8")
