@@ -137,7 +137,8 @@ def status_router(
     @router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus: ours, then Triton's own")
     async def prometheus() -> Response:
         catch_up()
-        return Response(metrics.render() + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
+        ours = await metrics.render()
+        return Response(ours + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
 
     return router
 

@@ -1,48 +1,112 @@
 """Prometheus: the names that users' dashboards know, and ours with the prefix `schwift_`.
 
-Made when somebody asks, from the cells of the shared table, so that a request costs a few additions.
+Made when somebody asks, from the cells of the shared table, so that a request costs a few additions; and in slices,
+between which requests are answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+import asyncio
 
 from adapter import VERSION
 from adapter.error_codes import CODES
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
-from adapter.limits.breaker import STATES
+from adapter.limits.breaker import STATES, Breaker
 from adapter.limits.breakers import Breakers
+from adapter.telemetry.metric_text import NAME, Family, count_up, join_families, put_name
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
+from converter.schema.model import ENDPOINTS
 from converter.schema.settings import REGIMES, RegimeName
 
-_LABELS = ("model_name", "endpoint")
-_Kind = type[CounterMetricFamily] | type[GaugeMetricFamily]
+# So many models take two milliseconds.
+_MODELS_A_SLICE = 16
 _SERVER_FAULT = 500
 _LATENCY_SECONDS = tuple(bound / 1e3 for bound in counters.LATENCY_MS)
-# What is one cell of each model, added up over the workers.
-_CELLS: tuple[tuple[_Kind, str, str, int], ...] = (
-    (GaugeMetricFamily, "schwift_queued", "Requests that wait in the adapter for a call.", counters.QUEUED),
-    (CounterMetricFamily, "schwift_regime_changes", "Changes of regime.", counters.REGIME_CHANGES),
-    (CounterMetricFamily, "schwift_calls", "Answered calls of the model itself, joined ones as one.", counters.CALLS),
-    (CounterMetricFamily, "schwift_call_rows", "Rows in these calls.", counters.CALL_ROWS),
-    (
-        CounterMetricFamily,
-        "schwift_stuck_processes",
-        "Processes of a model that hung and could not be ended from here.",
-        counters.STUCK,
-    ),
+
+_REQUESTS = Family("inference_requests", "counter", "Requests, refused and failed ones included.")
+_ERRORS = Family("inference_errors", "counter", "Requests not answered with 200.")
+_LATENCY = Family(
+    "inference_latency_ms",
+    "histogram",
+    "Time from the whole body to the answer, in milliseconds, of requests answered with 200.",
 )
+_ROWS = Family("inference_batch_size", "histogram", "Rows of a request.")
+_RESPONSES = Family("schwift_responses", "counter", "Requests by status and code.")
+_QUEUE = Family("schwift_queue_seconds", "counter", "Time that answered requests waited in the adapter for a call.")
+_MODEL = Family("schwift_model_seconds", "counter", "Time that answered requests were in calls of Triton.")
+_CALL_SECONDS = Family(
+    "schwift_call_seconds",
+    "histogram",
+    "Time of an answered call of Triton: of the model itself (direct), or through its front.",
+)
+_BUILD = Family("schwift_build_info", "gauge", "1, with the version as a label.")
+_DEADLINE = Family("schwift_deadline_seconds", "gauge", "The deadline of a request.")
+_LIMIT = Family("schwift_in_flight_limit", "gauge", "Most requests in flight.")
+_IN_FLIGHT = Family("schwift_in_flight", "gauge", "Requests in flight, all models together.")
+_LINES_LOST = Family("schwift_log_lines_lost", "counter", "Log lines that could not be written.")
+_TRITON_UP = Family("schwift_triton_up", "gauge", "1 while Triton answers.")
+_READY = Family("schwift_model_ready", "gauge", "1 while a model is served.")
+_QUEUE_LIMIT = Family("schwift_queue_limit", "gauge", "Most requests that wait in the adapter for a call.")
+_MEMORY = Family(
+    "schwift_model_memory_bytes",
+    "gauge",
+    "What the processes of a model hold, shared pages by their part; where Triton runs on this machine.",
+)
+# What is one cell of each model, added up over the workers.
+_CELLS = {
+    Family("schwift_queued", "gauge", "Requests that wait in the adapter for a call."): counters.QUEUED,
+    Family("schwift_regime_changes", "counter", "Changes of regime."): counters.REGIME_CHANGES,
+    Family("schwift_calls", "counter", "Answered calls of the model itself, joined ones as one."): counters.CALLS,
+    Family("schwift_call_rows", "counter", "Rows in these calls."): counters.CALL_ROWS,
+    Family(
+        "schwift_stuck_processes", "counter", "Processes of a model that hung and could not be ended from here."
+    ): counters.STUCK,
+}
+_REGIME = Family("schwift_regime", "gauge", "1 for the regime that a model is in.")
+_RECOVERIES = Family(
+    "schwift_model_recoveries",
+    "counter",
+    "Times that a model was loaded again because it died, hung, or held more memory than it may.",
+)
+_BREAKER = Family("schwift_breaker_state", "gauge", "1 for the state that a circuit breaker is in.")
+_OPENED = Family("schwift_breaker_opened", "counter", "How often a circuit breaker opened.")
+FAMILIES = (
+    _REQUESTS, _ERRORS, _LATENCY, _ROWS, _RESPONSES, _QUEUE, _MODEL, _CALL_SECONDS, _BUILD, _DEADLINE, _LIMIT,
+    _IN_FLIGHT, _LINES_LOST, _TRITON_UP, _READY, _QUEUE_LIMIT, _MEMORY, *_CELLS, _REGIME, _RECOVERIES, _BREAKER,
+    _OPENED,
+)  # fmt: skip
+
+_OF_MODEL = {"model_name": NAME}
+_OF_ENDPOINT = {name: {**_OF_MODEL, "endpoint": name} for name in ENDPOINTS}
+_LINES = {
+    name: {
+        _LATENCY: _LATENCY.lines(labels, counters.LATENCY_MS),
+        _ROWS: _ROWS.lines(labels, counters.ROWS),
+        **{family: family.line(labels) for family in (_REQUESTS, _ERRORS, _QUEUE, _MODEL)},
+    }
+    for name, labels in _OF_ENDPOINT.items()
+}
+# In the order of the codes' cells.
+_RESPONSE_LINES = {
+    name: [
+        (status >= _SERVER_FAULT, _RESPONSES.line({**labels, "status": str(status), "code": code}))
+        for status, code in CODES
+    ]
+    for name, labels in _OF_ENDPOINT.items()
+}
+_CALL_LINES = {way: _CALL_SECONDS.lines({**_OF_MODEL, "way": way}, _LATENCY_SECONDS) for way in counters.WAYS}
+_REGIME_LINES = "".join(_REGIME.line({**_OF_MODEL, "regime": word}) for word in REGIMES)
+_RECOVERY_LINES = "".join(_RECOVERIES.line({**_OF_MODEL, "reason": reason}) for reason in counters.RECOVERY_REASONS)
+_BREAKER_LINES = "".join(_BREAKER.line({**_OF_MODEL, "state": word}) for word in STATES)
+
+# Samples by their metric.
+_Samples = dict[Family, list[str]]
 
 
-class Metrics(Collector):
-    """Make the metrics of all workers from the shared table, when they are asked for.
+class Metrics:
+    """Write the metrics of all workers from the shared table, when they are asked for.
 
     Requests for a model that does not exist are counted under no label of the client's choosing. `deadline` in seconds
     and `in_flight` are what is allowed of all requests, shown beside what there is.
@@ -56,155 +120,79 @@ class Metrics(Collector):
         self._breakers = breakers
         self._deadline = deadline
         self._most_in_flight = in_flight
-        self._prometheus = CollectorRegistry()
-        self._prometheus.register(self)
 
-    def render(self) -> bytes:
+    async def render(self) -> bytes:
         """Return all metrics as Prometheus text."""
-        return generate_latest(self._prometheus)
+        samples: _Samples = {family: [] for family in FAMILIES}
+        self._add_server(samples)
+        self._add_breaker(samples, counters.ALL, self._breakers.triton)
+        for number, (name, model) in enumerate(list(self._models.models.items()), 1):
+            self._add_model(samples, name, model)
+            if number % _MODELS_A_SLICE == 0:
+                await asyncio.sleep(0)
+        return join_families(samples.items())
 
     def regime_of(self, name: str) -> RegimeName:
         """Return a model's regime; if those of several workers differ, the one with the most load."""
         return REGIMES[int(counters.highest(self._table, name, counters.REGIME))]
 
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: no metric is made before somebody asks for it."""
-        return ()
+    def _add_server(self, samples: _Samples) -> None:
+        total = counters.total
+        values = {
+            _DEADLINE: self._deadline,
+            _LIMIT: self._most_in_flight,
+            _IN_FLIGHT: total(self._table, counters.ALL, counters.IN_FLIGHT),
+            _LINES_LOST: total(self._table, counters.ALL, counters.LINES_LOST),
+            _TRITON_UP: float(self._models.triton_up),
+        }
+        samples[_BUILD].append(_BUILD.line({"version": VERSION}) % 1.0)
+        for family, value in values.items():
+            samples[family].append(family.line({}) % float(value))
 
-    def collect(self) -> Iterator[Metric]:
-        """Make each metric with what it is now."""
-        yield from self._requests()
-        yield self._call_seconds()
-        yield from self._server()
-        yield from self._by_model()
-        yield from self._breaker_states()
+    def _add_model(self, samples: _Samples, name: str, model: Model) -> None:
+        for endpoint in model.entry.spec.endpoints:
+            cells = counters.totals(self._table, name, endpoint)
+            by_code, rows_at = cells[: len(CODES)], counters.ROWS_AT
+            values: dict[Family, float | tuple[float, ...]] = {
+                _REQUESTS: sum(by_code),
+                _ERRORS: sum(by_code[1:]),
+                _LATENCY: count_up(cells[counters.LATENCY_AT : counters.LATENCY_SUM], cells[counters.LATENCY_SUM]),
+                _ROWS: count_up(cells[rows_at : counters.ROWS_SUM], cells[counters.ROWS_SUM]),
+                _QUEUE: cells[counters.QUEUE_SUM],
+                _MODEL: cells[counters.MODEL_SUM],
+            }
+            for family, value in values.items():
+                samples[family].append(put_name(_LINES[endpoint][family] % value, name))
+            # A counter that is there before the first fault: the first one counts in a rate too.
+            responses = zip(_RESPONSE_LINES[endpoint], by_code, strict=True)
+            lines = (line % count for (always, line), count in responses if count or always)
+            samples[_RESPONSES].append(put_name("".join(lines), name))
+        for way in counters.WAYS:
+            if way == "direct" or model.entry.front is not None:
+                times = counters.call_times(self._table, name, way)
+                shown = count_up(times[: counters.CALL_MS_SUM], times[counters.CALL_MS_SUM] / 1e3)
+                samples[_CALL_SECONDS].append(put_name(_CALL_LINES[way] % shown, name))
+        self._add_state(samples, name, model)
+        self._add_breaker(samples, name, self._breakers[name].model)
 
-    def _requests(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "inference_requests", "Requests, refused and failed ones included.", labels=_LABELS
+    def _add_state(self, samples: _Samples, name: str, model: Model) -> None:
+        values: dict[Family, float] = {_READY: float(model.ready), _QUEUE_LIMIT: float(model.entry.queue_size)}
+        # Unknown if it is 0.
+        if memory := counters.highest(self._table, name, counters.MEMORY):
+            values[_MEMORY] = memory
+        for family, cell in _CELLS.items():
+            values[family] = counters.total(self._table, name, cell)
+        for family, value in values.items():
+            samples[family].append(put_name(family.line(_OF_MODEL) % value, name))
+        now = self.regime_of(name)
+        samples[_REGIME].append(put_name(_REGIME_LINES % tuple(float(word == now) for word in REGIMES), name))
+        recoveries = (
+            counters.total(self._table, name, counters.RECOVERIES + i) for i in range(len(counters.RECOVERY_REASONS))
         )
-        failures = CounterMetricFamily("inference_errors", "Requests not answered with 200.", labels=_LABELS)
-        latency = HistogramMetricFamily(
-            "inference_latency_ms",
-            "Time from the whole body to the answer, in milliseconds, of requests answered with 200.",
-            labels=_LABELS,
-        )
-        rows = HistogramMetricFamily("inference_batch_size", "Rows of a request.", labels=_LABELS)
-        responses = CounterMetricFamily(
-            "schwift_responses", "Requests by status and code.", labels=(*_LABELS, "status", "code")
-        )
-        queue = CounterMetricFamily(
-            "schwift_queue_seconds", "Time that answered requests waited in the adapter for a call.", labels=_LABELS
-        )
-        calls = CounterMetricFamily(
-            "schwift_model_seconds", "Time that answered requests were in calls of Triton.", labels=_LABELS
-        )
-        for name, model in self._models.models.items():
-            for endpoint in model.entry.spec.endpoints:
-                labels = (name, endpoint)
-                cells = counters.totals(self._table, name, endpoint)
-                by_code = cells[: len(CODES)]
-                requests.add_metric(labels, sum(by_code))
-                failures.add_metric(labels, sum(by_code[1:]))
-                queue.add_metric(labels, cells[counters.QUEUE_SUM])
-                calls.add_metric(labels, cells[counters.MODEL_SUM])
-                latency.add_metric(
-                    labels, *_histogram(cells, counters.LATENCY_MS, counters.LATENCY_AT, counters.LATENCY_SUM)
-                )
-                rows.add_metric(labels, *_histogram(cells, counters.ROWS, counters.ROWS_AT, counters.ROWS_SUM))
-                for (status, code), count in zip(CODES, by_code, strict=True):
-                    # A counter that is there before the first fault: the first one counts in a rate too.
-                    if count or status >= _SERVER_FAULT:
-                        responses.add_metric((*labels, str(status), code), count)
-        yield from (requests, failures, latency, rows, responses, queue, calls)
+        samples[_RECOVERIES].append(put_name(_RECOVERY_LINES % tuple(recoveries), name))
 
-    def _call_seconds(self) -> Metric:
-        calls = HistogramMetricFamily(
-            "schwift_call_seconds",
-            "Time of an answered call of Triton: of the model itself (direct), or through its front.",
-            labels=("model_name", "way"),
-        )
-        for name, model in self._models.models.items():
-            for way in counters.WAYS:
-                if way == "direct" or model.entry.front is not None:
-                    cells = counters.call_times(self._table, name, way)
-                    buckets, total = _histogram(cells, _LATENCY_SECONDS, 0, counters.CALL_MS_SUM)
-                    calls.add_metric((name, way), buckets, total / 1e3)
-        return calls
-
-    def _server(self) -> Iterator[Metric]:
-        build = GaugeMetricFamily("schwift_build_info", "1, with the version as a label.", labels=("version",))
-        build.add_metric((VERSION,), 1)
-        yield build
-        yield GaugeMetricFamily("schwift_deadline_seconds", "The deadline of a request.", self._deadline)
-        yield GaugeMetricFamily("schwift_in_flight_limit", "Most requests in flight.", self._most_in_flight)
-        in_flight = counters.total(self._table, counters.ALL, counters.IN_FLIGHT)
-        yield GaugeMetricFamily("schwift_in_flight", "Requests in flight, all models together.", in_flight)
-        lost = counters.total(self._table, counters.ALL, counters.LINES_LOST)
-        yield CounterMetricFamily("schwift_log_lines_lost", "Log lines that could not be written.", lost)
-        yield GaugeMetricFamily("schwift_triton_up", "1 while Triton answers.", float(self._models.triton_up))
-
-    def _by_model(self) -> Iterator[Metric]:
-        yield self._each("schwift_model_ready", "1 while a model is served.", lambda model: float(model.ready))
-        yield self._each(
-            "schwift_queue_limit",
-            "Most requests that wait in the adapter for a call.",
-            lambda model: model.entry.queue_size,
-        )
-        yield self._each(
-            "schwift_model_memory_bytes",
-            "What the processes of a model hold, shared pages by their part; where Triton runs on this machine.",
-            # Unknown if it is 0.
-            lambda model: counters.highest(self._table, model.entry.name, counters.MEMORY) or None,
-        )
-        for kind, metric, text, cell in _CELLS:
-            family = kind(metric, text, labels=("model_name",))
-            for name in self._models.models:
-                family.add_metric((name,), counters.total(self._table, name, cell))
-            yield family
-        regime = GaugeMetricFamily(
-            "schwift_regime", "1 for the regime that a model is in.", labels=("model_name", "regime")
-        )
-        recoveries = CounterMetricFamily(
-            "schwift_model_recoveries",
-            "Times that a model was loaded again because it died, hung, or held more memory than it may.",
-            labels=("model_name", "reason"),
-        )
-        for name in self._models.models:
-            now = self.regime_of(name)
-            for word in REGIMES:
-                regime.add_metric((name, word), float(word == now))
-            for i, reason in enumerate(counters.RECOVERY_REASONS):
-                recoveries.add_metric((name, reason), counters.total(self._table, name, counters.RECOVERIES + i))
-        yield from (regime, recoveries)
-
-    def _each(self, name: str, text: str, value: Callable[[Model], float | None]) -> Metric:
-        family = GaugeMetricFamily(name, text, labels=("model_name",))
-        for model_name, model in self._models.models.items():
-            if (shown := value(model)) is not None:
-                family.add_metric((model_name,), shown)
-        return family
-
-    def _breaker_states(self) -> Iterator[Metric]:
-        """Make the metrics of breakers; Triton's own has no model's name."""
-        state = GaugeMetricFamily(
-            "schwift_breaker_state", "1 for the state that a circuit breaker is in.", labels=("model_name", "state")
-        )
-        opened = CounterMetricFamily(
-            "schwift_breaker_opened", "How often a circuit breaker opened.", labels=("model_name",)
-        )
-        of_models = {name: self._breakers[name].model for name in self._models.models}
-        for name, breaker in {counters.ALL: self._breakers.triton, **of_models}.items():
-            for word in STATES:
-                state.add_metric((name, word), float(word == breaker.state))
-            opened.add_metric((name,), breaker.opened)
-        yield from (state, opened)
-
-
-def _histogram(
-    cells: Sequence[float], bounds: Sequence[float], at: int, sum_at: int
-) -> tuple[list[tuple[str, float]], float]:
-    """Return cumulative buckets as Prometheus has them, and the sum."""
-    counts = accumulate(cells[at : at + len(bounds) + 1])
-    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
-    return list(zip(names, counts, strict=True)), cells[sum_at]
+    def _add_breaker(self, samples: _Samples, name: str, breaker: Breaker) -> None:
+        """Add a model's breaker, or Triton's own, which has no model's name."""
+        state = breaker.state
+        samples[_BREAKER].append(put_name(_BREAKER_LINES % tuple(float(word == state) for word in STATES), name))
+        samples[_OPENED].append(put_name(_OPENED.line(_OF_MODEL) % float(breaker.opened), name))

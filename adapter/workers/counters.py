@@ -176,7 +176,9 @@ def call_times(table: SharedTable, name: str, way: Way) -> list[float]:
 
 
 def _added_up(table: SharedTable, name: str, start: int, width: int) -> list[float]:
-    rows = [row[start : start + width].tolist() for row in table.rows(name)]
+    rows = [row[start : start + width] for row in table.rows(name)]
+    if len(rows) == 1:
+        return list(rows[0])
     return [sum(cells) for cells in zip(*rows, strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib import metadata
 
 import pytest
@@ -12,12 +13,15 @@ from adapter.error_codes import CODES
 from adapter.lifecycle.model_state import State
 from adapter.lifecycle.registry import Registry
 from adapter.limits.admission import Admission
-from adapter.telemetry.metrics import Metrics
+from adapter.telemetry.metric_text import NAME, Family, put_name
+from adapter.telemetry.metrics import FAMILIES, Metrics
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle.served_models import make_registry
+
+_READY_LINE = Family("ready", "gauge", "").line({"model_name": NAME})
 
 
 def registry_of(*names: str) -> Registry:
@@ -29,7 +33,7 @@ def board_of(registry: Registry) -> SharedTable:
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    text = metrics.render().decode()
+    text = asyncio.run(metrics.render()).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -181,3 +185,32 @@ def test_two_applications_do_not_share_counters() -> None:
     counters.EndpointCounters(boards[0], "a", 0, "predict").answered(0.001, 1)
     assert value(first, "inference_requests_total", model_name="a", endpoint="predict") == 1
     assert value(second, "inference_requests_total", model_name="a", endpoint="predict") == 0
+
+
+def test_every_metric_has_its_kind_and_its_text() -> None:
+    registry = registry_of("a")
+    counters.Cell(table := board_of(registry), "a", 0, counters.MEMORY).set(5)
+    text = asyncio.run(make_metrics(registry, table).render()).decode()
+    shown = {family.name: (family.type, family.documentation) for family in text_string_to_metric_families(text)}
+    assert shown == {family.name: (family.kind, family.text) for family in FAMILIES}
+    assert all(family.samples for family in text_string_to_metric_families(text))
+
+
+def test_a_models_name_is_escaped() -> None:
+    odd = 'a"b\\c\nd%s'
+    assert put_name(_READY_LINE % 1.0, odd) == 'ready{model_name="a\\"b\\\\c\\nd%s"} 1.0\n'
+
+
+def test_requests_are_answered_between_slices_of_many_models() -> None:
+    registry = registry_of(*(f"m{i}" for i in range(100)))
+    metrics = make_metrics(registry, board_of(registry))
+
+    async def count_turns() -> int:
+        turns = 0
+        rendering = asyncio.create_task(metrics.render())
+        while not rendering.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return turns
+
+    assert asyncio.run(count_turns()) >= 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
@@ -150,7 +151,7 @@ def test_each_code_is_counted_by_itself() -> None:
     for times, (_, code) in enumerate(CODES[1:], 1):
         for _ in range(times):
             counts.failed(code)
-    shown = samples(make_metrics(registry, table).render(), "schwift_responses")
+    shown = samples(asyncio.run(make_metrics(registry, table).render()), "schwift_responses")
     labels = {"model_name": "a", "endpoint": "predict"}
     other = {"model_name": "a", "endpoint": "predict_batched"}
     assert shown == {
@@ -197,7 +198,7 @@ def test_histograms_are_those_of_prometheus(observed: Observations, workers: int
         latency.labels("a", "predict").observe(seconds * 1e3)
         rows.labels("a", "predict").observe(count)
     for family in ("inference_latency_ms", "inference_batch_size"):
-        texts = make_metrics(registry, table).render(), generate_latest(oracle)
+        texts = asyncio.run(make_metrics(registry, table).render()), generate_latest(oracle)
         got, wanted = (samples(text, family) for text in texts)
         assert len(wanted) >= 2 * (len(counters.ROWS) + 3)
         # The two workers' sums are added in another order.
