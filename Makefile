@@ -43,7 +43,7 @@ SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
 .PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability test-environments check images
-.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-load bench-builds fuzz chaos clean venv
+.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-load bench-builds bench-density fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -135,6 +135,9 @@ bench-environments: venv
 
 bench-builds: venv
 	$(BIN)/python -m tests.bench.builds
+
+bench-density: venv
+	$(BIN)/python -m tests.bench.density
 
 bench-load: venv
 	@test -n "$(BEFORE)" || { echo "error: name the commit to compare with: make bench-load BEFORE=main"; exit 2; }

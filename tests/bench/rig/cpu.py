@@ -46,10 +46,11 @@ def measure(server: Server, seconds: float, results: Results) -> None:
 def _look(owners: Mapping[str, int]) -> dict[str, Times]:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     # wrk is the only child that has ended meanwhile.
-    return {**{name: _of(pid) for name, pid in owners.items()}, "client": (usage.ru_utime, usage.ru_stime)}
+    return {**{name: spent(pid) for name, pid in owners.items()}, "client": (usage.ru_utime, usage.ru_stime)}
 
 
-def _of(pid: int) -> Times:
+def spent(pid: int) -> Times:
+    """Read what a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     tick = os.sysconf("SC_CLK_TCK")
     return int(fields[11]) / tick, int(fields[12]) / tick

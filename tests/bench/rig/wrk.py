@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,17 @@ wrk.headers["Content-Type"] = "application/json"
 local file = io.open("{body}", "rb")
 wrk.body = file:read("*a")
 file:close()
+local paths = {{{paths}}}
+local requests, turn = {{}}, 0
+function init(args)
+  for i, path in ipairs(paths) do requests[i] = wrk.format(nil, path) end
+end
+if #paths > 0 then
+  function request()
+    turn = turn % #requests + 1
+    return requests[turn]
+  end
+end
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
@@ -42,9 +53,17 @@ class Result:
 
 
 def run(
-    url: str, body: Any, connections: int, seconds: float, headers: Mapping[str, str] = MappingProxyType({})
+    url: str,
+    body: Any,
+    connections: int,
+    seconds: float,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    paths: Sequence[str] = (),
 ) -> Result:
-    """Load `url` with POSTs of `body` as JSON and these headers, for whole seconds."""
+    """Load `url` with POSTs of `body` as JSON and these headers, for whole seconds.
+
+    If there are `paths`, they are asked in turn in the place of the URL's.
+    """
     program = shutil.which("wrk")
     if program is None:
         raise SystemExit("error: wrk is missing: apt-get install wrk")
@@ -53,7 +72,10 @@ def run(
         body_file.write_text(json.dumps(body), encoding="utf-8")
         # A JSON string is one of Lua too.
         lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
-        script.write_text(_SCRIPT.format(body=body_file, headers="\n".join(lines)), encoding="utf-8")
+        text = _SCRIPT.format(
+            body=body_file, headers="\n".join(lines), paths=", ".join(json.dumps(path) for path in paths)
+        )
+        script.write_text(text, encoding="utf-8")
         done = subprocess.run(
             [
                 program,
