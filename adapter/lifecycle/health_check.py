@@ -12,6 +12,9 @@ from adapter.lifecycle.served_model import Model
 from adapter.lifecycle.stub_processes import StubProcesses
 
 _MEASURE_SECONDS = 10.0
+# The kernel takes about a millisecond to count the pages of a process, and a model has three: with many models they are
+# measured less often.
+_A_MODEL_SECONDS = 0.5
 
 # Why a model is loaded again: counters.RECOVERY_REASONS.
 Reason = Literal["died", "hung", "memory"]
@@ -63,7 +66,8 @@ class HealthCheck:
     async def measure(self, models: Mapping[str, Model], loading: Collection[str]) -> None:
         """Note how many bytes the models' processes hold, every ten seconds at most; not of `loading` ones."""
         now = self._clock()
-        if self._stubs is None or now - self._measured < _MEASURE_SECONDS:
+        pause = max(_MEASURE_SECONDS, _A_MODEL_SECONDS * len(models))
+        if self._stubs is None or now - self._measured < pause:
             return
         self._measured = now
         measured = dict(models)

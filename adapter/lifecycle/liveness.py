@@ -24,8 +24,10 @@ from converter.schema.wire import CANARY_SUFFIX, wake_key_path
 
 _log = logging.getLogger("schwift.adapter")
 
-# After so long without an answer a model that nobody asks is asked by us, and sooner one that is asked.
+# After so long without an answer a model that nobody asks is asked by us, and sooner one that is asked. With many
+# models it is longer, so that all together ask no more often than this: idle models are to cost next to nothing.
 IDLE_SECONDS = 10.0
+_A_PROBE_SECONDS = 0.5
 LEAST_SECONDS = 2.0
 # How much of the longest silence is left for the next one.
 _FADES = 0.8
@@ -96,6 +98,10 @@ class ModelLiveness:
         asked = counters.total(self._table, model.entry.name, counters.IN_FLIGHT) > 0
         return [probe.name for probe in self._probes.get(model.entry.name, ()) if self._hangs(model, probe, asked, now)]
 
+    @property
+    def _idle_seconds(self) -> float:
+        return max(IDLE_SECONDS, _A_PROBE_SECONDS * sum(map(len, self._probes.values())))
+
     def _hangs(self, model: Model, probe: _Probe, asked: bool, now: float) -> bool:
         count = self._count(model.entry, probe)
         if count != probe.count:
@@ -103,7 +109,9 @@ class ModelLiveness:
             probe.count, probe.last = count, now
         if probe.task is not None and not probe.task.done():
             return now - max(probe.asked, probe.last) >= self._deadline
-        patience = min(max(self._deadline, LEAST_SECONDS), LEAST_SECONDS + 2 * probe.usual) if asked else IDLE_SECONDS
+        patience = self._idle_seconds
+        if asked:
+            patience = min(max(self._deadline, LEAST_SECONDS), LEAST_SECONDS + 2 * probe.usual)
         if now - probe.last >= patience:
             probe.asked = now
             probe.task = asyncio.create_task(self._ask(model, probe), name=f"canary of {probe.name}")

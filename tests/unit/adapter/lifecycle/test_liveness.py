@@ -21,12 +21,12 @@ DEADLINE = 15.0
 
 
 class Desk:
-    """A watch of one ready model; `answers` says whether its Triton models do."""
+    """A watch of one ready model, and of so many others; `answers` says whether its Triton models do."""
 
-    def __init__(self, entry: ModelEntry | None = None) -> None:
-        entry = entry or make_entry("m")
-        self.table = counters.make_table(["m"])
-        self.registry = make_registry(make_manifest(entry), self.table)
+    def __init__(self, entry: ModelEntry | None = None, others: int = 0) -> None:
+        entries = [entry or make_entry("m"), *(make_entry(f"m{number}") for number in range(others))]
+        self.table = counters.make_table([each.name for each in entries])
+        self.registry = make_registry(make_manifest(*entries), self.table)
         self.model = self.registry.models["m"]
         self.model.status.adopt("ready")
         self.silent: set[str] = set()
@@ -35,7 +35,8 @@ class Desk:
         self.liveness = ModelLiveness(
             self.table, self.backend, DEADLINE, counted_loop().time, lambda entry: f"key-of-{entry.front}"
         )
-        self.liveness.watch(self.model)
+        for model in self.registry.models.values():
+            self.liveness.watch(model)
         self.hung: list[str] = []
 
     async def handle(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
@@ -71,6 +72,15 @@ async def test_an_idle_model_and_its_front_are_asked_every_ten_seconds() -> None
     await desk.passes(22)
     assert sorted(desk.canaries) == ["m"] * 3 + ["m_direct"] * 3
     assert desk.hung == []
+
+
+@in_counted_time
+async def test_many_idle_models_are_asked_less_often() -> None:
+    desk = Desk(others=39)
+    await desk.passes(39)
+    assert desk.canaries == []
+    await desk.passes(2)
+    assert sorted(desk.canaries) == ["m", "m_direct"]
 
 
 @in_counted_time
