@@ -110,6 +110,27 @@ def new(path: str, models: Path | None, **options: Any) -> None:
 
 @main.command()
 @click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option("--env", "model_env", type=_FOLDER, help="The environment that models run in. [env: SCHWIFT_MODEL_ENV]")
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+def check(names: tuple[str, ...], models: Path | None, model_env: Path | None, form: str) -> None:
+    """Hold models' configs against the models: tries each in its own environment, and says what is wrong.
+
+    Starts no server and needs no network, unless a model needs an environment that is not there. Exit code 0 without
+    errors, 1 with some, 2 for a config that cannot be read.
+    """
+    from converter.build import print_progress
+    from converter.checking.command import run_check
+    from converter.repository.plan import BuildOptions
+
+    settings = load_settings(model_directory=models, model_env=model_env)
+    text, code = run_check(BuildOptions(settings, available_cores()), names, form, print_progress)
+    click.echo(text)
+    sys.exit(code)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
 @click.option("--models", type=_FOLDER, help="The folder of the models. [the one that is served]")
 @click.option("--repository", type=_FOLDER, help="The repository that is served. [env: SCHWIFT_REPOSITORY]")
 @_SKIP_MISSING

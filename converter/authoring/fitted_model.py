@@ -20,7 +20,7 @@ from converter.inspect.line_process import LineProcess
 
 SAMPLE_ROWS = 32
 _SECONDS = 120.0
-_BYTES_A_SECOND = 20 * 1024 * 1024
+BYTES_A_SECOND = 20 * 1024 * 1024
 # torch and pyarrow reserve addresses that they never use.
 _MEMORY = 12 * 1024**3
 _TIMES_SIZE = 4
@@ -50,9 +50,32 @@ def examine_all(interpreter: Interpreter, requests: Sequence[Request]) -> list[E
 
     `missing` is a module that is not there; `key` the option that says what a model does not.
     """
-    command = [str(interpreter.executable), "-I", "-B", "-c", _START, str(Path(object_probe.__file__).parent)]
-    with contextlib.closing(LineProcess(command, {**os.environ, **_FIXED})) as process:
-        return [_ask(process, request) for request in requests]
+    with contextlib.closing(Examiner(interpreter)) as examiner:
+        return [examiner.ask(request) for request in requests]
+
+
+class Examiner:
+    """Asks one process after the other about models of one Python."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        command = [str(interpreter.executable), "-I", "-B", "-c", _START, str(Path(object_probe.__file__).parent)]
+        self._process = LineProcess(command, {**os.environ, **_FIXED})
+
+    def ask(self, request: Request, seconds: float = _SECONDS) -> Examined:
+        """Return what is said of one model, within these seconds and those that a large file takes to read."""
+        path = request.get("path")
+        size = os.path.getsize(path) if path else 0
+        message = {"rows": SAMPLE_ROWS, "memory": _MEMORY + _TIMES_SIZE * size, **request}
+        said = self._process.ask(json.dumps(message).encode() + b"\n", seconds + size / BYTES_A_SECOND)
+        if "seconds" in said:
+            return {"error": f"it took over {said['seconds']} s to load and to answer some rows", "ended": True}
+        if "ended" in said:
+            return {"error": f"loading it, or asking it, ended the process with code {said['ended']}", "ended": True}
+        return said
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
 
 
 def check_examined(said: Examined, where: str) -> None:
@@ -67,16 +90,3 @@ def check_examined(said: Examined, where: str) -> None:
         if key is None:
             raise ArtifactError(f"{where}: {said['error']}")
         raise ConfigError(f"{where}: {said['error']}" + ("" if key in said["error"] else f" ({key})"))
-
-
-def _ask(process: LineProcess, request: Request) -> Examined:
-    path = request.get("path")
-    size = os.path.getsize(path) if path else 0
-    seconds = _SECONDS + size / _BYTES_A_SECOND
-    message = {"rows": SAMPLE_ROWS, "memory": _MEMORY + _TIMES_SIZE * size, **request}
-    said = process.ask(json.dumps(message).encode() + b"\n", seconds)
-    if "seconds" in said:
-        return {"error": f"it took over {said['seconds']} s to load and to answer some rows"}
-    if "ended" in said:
-        return {"error": f"loading it, or asking it, ended the process with code {said['ended']}"}
-    return said

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.authoring.fitted_model import Examined, examine_all
-from converter.environments.interpreter import own_interpreter
+from converter.environments.interpreter import Interpreter, own_interpreter
 from converter.errors import ConfigError
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
@@ -54,9 +54,7 @@ def ask_originals(
     interpreters = {}
     for source in sources:
         known = facts[source.spec.name]
-        environment = known.environment or source.environment
-        alone = source.spec.backend == "onnx" or environment is None
-        interpreter = own_interpreter() if alone or environment is None else environment.interpreter
+        interpreter = find_interpreter(source, known)
         interpreters[interpreter.executable] = interpreter
         requests[interpreter.executable].append((source, make_request(source, known, scratch)))
     found: dict[str, Original] = {}
@@ -65,6 +63,12 @@ def ask_originals(
         for (source, request), answers in zip(asked, said, strict=True):
             found[source.spec.name] = _read(source, facts[source.spec.name], request, answers)
     return found
+
+
+def find_interpreter(source: ModelSource, facts: ModelFacts) -> Interpreter:
+    """Find the Python that a model runs in; graphs run in schwift's own."""
+    environment = facts.environment or source.environment
+    return own_interpreter() if source.spec.backend == "onnx" or environment is None else environment.interpreter
 
 
 def make_request(source: ModelSource, facts: ModelFacts, scratch: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -76,6 +76,24 @@ def inspect_all(
 
     With `left_out`, a model whose library is not installed has no facts, and its problem goes there.
     """
+    facts: dict[str, ModelFacts] = {}
+    problems: list[str] = []
+    for name, found in inspect_each(sources, scratch, jobs, environments).items():
+        if isinstance(found, ModelFacts):
+            facts[name] = found
+        elif isinstance(found, MissingLibrary) and left_out is not None:
+            left_out.extend(found.problems)
+        else:
+            problems.extend(found.problems)
+    if problems:
+        raise ArtifactError(problems)
+    return facts
+
+
+def inspect_each(
+    sources: Sequence[ModelSource], scratch: Path, jobs: int, environments: ModelEnvironments
+) -> dict[str, ModelFacts | ConfigError]:
+    """Find the facts of each model, by name, and where it runs; or what is wrong with it."""
     # A process starts as long as a few models take.
     lanes = max(1, min(jobs, -(-len(sources) // 2)))
     shares = [sources[i::lanes] for i in range(lanes)]
@@ -86,22 +104,17 @@ def inspect_all(
         for share, known in zip(shares, answers, strict=True)
         for source, answer in zip(share, known, strict=True)
     }
-    facts: dict[str, ModelFacts] = {}
-    problems: list[str] = []
+    found: dict[str, ModelFacts | ConfigError] = {}
     for source in sources:
         name = source.spec.name
         try:
             if source.spec.backend not in PICKLES:
                 # Said in the place of what its file is: without its library nobody knows.
                 check_backend(source)
-            facts[name] = settle(source, _read_facts(*said[name]), environments)
-        except MissingLibrary as error:
-            (problems if left_out is None else left_out).extend(error.problems)
+            found[name] = settle(source, _read_facts(*said[name]), environments)
         except ConfigError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ArtifactError(problems)
-    return facts
+            found[name] = error
+    return found
 
 
 def settle(source: ModelSource, facts: ModelFacts, environments: ModelEnvironments) -> ModelFacts:

@@ -60,6 +60,13 @@ def load_spec(path: Path, shown: Path | str | None = None) -> ModelSpec:
         raise ConfigError(problems) from error
 
 
+def locate(path: Path, key: Path_) -> tuple[str, int]:
+    """Find a key in a config that was read: how it is written, and the line of it, or of what it would stand in."""
+    data, lines = _Reader(str(path)).read(_read(path, str(path)).decode("utf-8-sig"))
+    written, known = _place(key, data, lines)
+    return _dotted(written), lines.get(known, 1)
+
+
 def _read(path: Path, label: str) -> bytes:
     """Read at most so much as a config may have, of a regular file."""
     try:

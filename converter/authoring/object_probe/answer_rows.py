@@ -11,6 +11,7 @@ import random
 from typing import Any
 
 from . import answering, describing, edge_rows, made_rows, value_hints
+from .cannot_tell import CannotTell
 from .opening import Opened, open_model
 
 # Rows of a model without a sample; and rows at edges.
@@ -24,7 +25,7 @@ _CLOSE = 1e-3
 _LIBRARIES = {"catboost", "category_encoders", "imblearn", "lightgbm", "sklearn", "statsmodels", "xgboost"}
 
 
-class _Rows:
+class ClientRows:
     """Clients' rows → those that the model takes, which may have another order or form."""
 
     def __init__(self, opened: Opened, form: dict[str, Any]) -> None:
@@ -71,53 +72,65 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """
     opened = open_model(request)
     facts = describing.describe(opened.model)
-    method = _choose_method(opened, request)
-    rows = _Rows(opened, request["form"])
+    method = choose_asked_method(opened, request)
+    rows = ClientRows(opened, request["form"])
     ask = answering.Asker(opened, rows.form, method)
     rng = random.Random(0)
-    asked = _choose_rows(request, rows, ask, _learn(opened, facts, rows.client_form), rng)
-    answers: list[list[Any] | None] = []
-    refused: dict[int, str] = {}
-    names: list[str | None] = []
+    asked = _choose_rows(request, rows, ask, learn_hints(opened, facts, rows.client_form), rng)
+    said = ask_each(ask, rows, asked)
+    answers = said["answers"]
+    asked = asked[: len(answers)]
+    batch, again = ask_again(ask, [rows.give(row) for row in asked], answers)
+    return {
+        **said, "rows": rows.write(asked), "batch": batch, "again": again, "method": method, "type": facts["type"],
+        "versions": facts["versions"],
+    }  # fmt: skip
+
+
+def ask_each(
+    ask: answering.Asker, rows: ClientRows | None, asked: list[Any], said: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Ask for one row after the other, as long as the answers have room, and note each in `said` as it comes."""
+    said = {} if said is None else said
+    said |= {"answers": [], "refused": {}, "names": [], "outputs": []}
     left = _MOST_VALUES
     for number, row in enumerate(asked):
         if left < 0:
             break
         try:
-            outputs = ask.answer([rows.give(row)])
+            outputs = ask.answer([rows.give(row) if rows else row])
         except (ImportError, MemoryError):
             raise
         except Exception as error:
-            answers.append(None)
-            refused[number] = _explain(error)
+            said["answers"].append(None)
+            said["refused"][number] = explain(error)
+            if isinstance(error, CannotTell):
+                said["unfit"] = str(error)
             continue
-        names = [item["name"] for item in outputs]
-        answers.append([item["values"][0] for item in outputs])
+        said["names"] = [item["name"] for item in outputs]
+        said["outputs"] = [{key: item[key] for key in ("name", "dtype", "shape")} for item in outputs]
+        said["answers"].append([item["values"][0] for item in outputs])
         left -= sum(_count(item["values"]) for item in outputs)
-    asked = asked[: len(answers)]
-    batch, again = _ask_again(ask, [rows.give(row) for row in asked], answers)
-    return {
-        "rows": rows.write(asked), "answers": answers, "refused": refused, "names": names, "batch": batch,
-        "again": again, "method": method, "type": facts["type"], "versions": facts["versions"],
-    }  # fmt: skip
+    return said
 
 
 def _choose_rows(
-    request: dict[str, Any], rows: _Rows, ask: answering.Asker, hints: list[Any], rng: random.Random
+    request: dict[str, Any], rows: ClientRows, ask: answering.Asker, hints: list[Any], rng: random.Random
 ) -> list[Any]:
     form = rows.client_form
     given = rows.read(request["rows"] or [])
-    base = given or _make_up(form, rows, ask, hints, rng)
+    base = given or make_up_rows(rows, ask, hints, rng, _CANDIDATES)
     room = max(1, _MOST_VALUES // max(1, _count(base[0])))
     base = base[:room]
     return base + edge_rows.make(form, hints, base, min(_MOST_EDGES, room - len(base)), rng)
 
 
-def _make_up(
-    form: dict[str, Any], rows: _Rows, ask: answering.Asker, hints: list[Any], rng: random.Random
+def make_up_rows(
+    rows: ClientRows, ask: answering.Asker, hints: list[Any], rng: random.Random, candidates: int
 ) -> list[Any]:
     """Make rows near what the model has seen; those that it answers, of several classes, if there are any."""
-    count = max(1, min(_CANDIDATES, _MOST_VALUES // made_rows.count_values(form)))
+    form = rows.client_form
+    count = max(1, min(candidates, _MOST_VALUES // made_rows.count_values(form)))
     made = made_rows.make(form, hints, count, rng, 1.0)
     good = ask.keep_answered([rows.give(row) for row in made])
     if len(good) == len(made):
@@ -126,13 +139,14 @@ def _make_up(
     return taken[:_MADE] or made[:_MADE]
 
 
-def _learn(opened: Opened, facts: dict[str, Any], form: dict[str, Any]) -> list[Any]:
+def learn_hints(opened: Opened, facts: dict[str, Any], form: dict[str, Any]) -> list[Any]:
+    """Learn what each value of a row of this form is like."""
     hints = value_hints.learn(opened.model, facts["width"], facts["names"])
     count = made_rows.count_values(form)
     return hints if len(hints) == count else [value_hints.Hint() for _ in range(count)]
 
 
-def _choose_method(opened: Opened, request: dict[str, Any]) -> str:
+def choose_asked_method(opened: Opened, request: dict[str, Any]) -> str:
     """Choose as the runtime does (triton_repo_template/runtime/loaders.py)."""
     wanted: str | None = request.get("method")
     if opened.kind == "pickle" and wanted is None and request["wide"]:
@@ -144,29 +158,35 @@ def _choose_method(opened: Opened, request: dict[str, Any]) -> str:
 
 def _find_order(opened: Opened, form: dict[str, Any], names: list[str]) -> list[int]:
     """Return where in a client's row what the model takes first, second, … is."""
-    known: list[str] = names
+    known = names
     if form["form"] == "columns":
-        fitted = _names_of_fit(opened)
-        known = names if fitted is None else [str(name) for name in fitted]
+        fitted = names_of_fit(opened.model)
+        known = names if fitted is None else fitted
     return [names.index(name) for name in (known if sorted(known) == sorted(names) else names)]
 
 
-def _names_of_fit(opened: Opened) -> Any:
-    return getattr(opened.model, "feature_names_in_", None)
+def names_of_fit(model: Any) -> list[str] | None:
+    """Return the names that a model was fitted with; None if it has none, or a library numbered them itself."""
+    # CatBoost has its own attribute.
+    other = getattr(model, "feature_names_", None) if type(model).__module__.startswith("catboost") else None
+    found = getattr(model, "feature_names_in_", other)
+    names = [] if found is None else [str(name) for name in found]
+    made_up = all(name in (f"Column_{i}", f"f{i}", str(i)) for i, name in enumerate(names))
+    return None if made_up else names
 
 
 def _takes_mapping(opened: Opened, form: dict[str, Any]) -> bool:
     tops = {kind.__module__.split(".")[0] for kind in type(opened.model).__mro__}
-    return bool(form.get("several")) and _names_of_fit(opened) is None and not tops & _LIBRARIES
+    return bool(form.get("several")) and names_of_fit(opened.model) is None and not tops & _LIBRARIES
 
 
 def _takes_array(opened: Opened, columns: list[dict[str, Any]]) -> bool:
     """Tell whether a model that was fitted without names takes columns of one dtype as an array."""
     fitted = isinstance(getattr(opened.model, "n_features_in_", None), int)
-    return _names_of_fit(opened) is None and fitted and len({item["dtype"] for item in columns}) == 1
+    return names_of_fit(opened.model) is None and fitted and len({item["dtype"] for item in columns}) == 1
 
 
-def _ask_again(ask: answering.Asker, rows: list[Any], answers: list[list[Any] | None]) -> tuple[list[int], list[int]]:
+def ask_again(ask: answering.Asker, rows: list[Any], answers: list[list[Any] | None]) -> tuple[list[int], list[int]]:
     """Find the rows that have another answer together with all others, and of the first those that have one alone."""
     good = [number for number, values in enumerate(answers) if values is not None]
     batch: list[int] = []
@@ -174,7 +194,7 @@ def _ask_again(ask: answering.Asker, rows: list[Any], answers: list[list[Any] | 
         outputs = ask.answer([rows[number] for number in good]) if good else []
         for place, number in enumerate(good):
             joined = [item["values"][place] for item in outputs]
-            batch += [] if _is_close(joined, answers[number]) else [number]
+            batch += [] if is_close(joined, answers[number]) else [number]
     except Exception:
         # Rows of several sizes do not go together, here or where they are served.
         batch = []
@@ -184,13 +204,14 @@ def _ask_again(ask: answering.Asker, rows: list[Any], answers: list[list[Any] | 
             once_more = [item["values"][0] for item in ask.answer([rows[number]])]
         except Exception:
             once_more = []
-        again += [] if _is_close(once_more, answers[number]) else [number]
+        again += [] if is_close(once_more, answers[number]) else [number]
     return batch, again
 
 
-def _is_close(one: Any, other: Any) -> bool:
+def is_close(one: Any, other: Any) -> bool:
+    """Tell whether two answers are the same but for how floats are added up."""
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_is_close, one, other))
+        return len(one) == len(other) and all(map(is_close, one, other))
     if isinstance(one, float) and isinstance(other, float):
         return one == other or math.isclose(one, other, rel_tol=_CLOSE, abs_tol=1e-5) or (one != one and other != other)
     return bool(one == other)
@@ -200,6 +221,9 @@ def _count(value: Any) -> int:
     return sum(map(_count, value)) if isinstance(value, list) else 1
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
+    """Say what was raised, in one line."""
+    if isinstance(error, CannotTell):
+        return str(error)
     first = next(iter(str(error).strip().splitlines()), "")
     return f"{type(error).__name__}: {first[:200]}"

@@ -1,6 +1,7 @@
 """One JSON line in for each model, one out: what the model is, rows for it, and its answers to them.
 
-With `"task": "answer"` it is the answers to rows that are given (answer_rows.py).
+With `"task": "answer"` it is the answers to rows that are given (answer_rows.py), with "check" what there is to be
+compared with the model's config (dry_run.py).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import sys
 import warnings
 from typing import Any
 
-from . import answer_rows, examine
+from . import answer_rows, dry_run, examine
 
 _PR_SET_PDEATHSIG = 1
+_TASKS = {"answer": answer_rows.answer, "check": dry_run.try_model}
 
 
 def main() -> None:
@@ -40,9 +42,11 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     most, hard = request["memory"], resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     try:
-        return answer_rows.answer(request) if request.get("task") == "answer" else examine.examine(request)
+        return _TASKS.get(request.get("task", ""), examine.examine)(request)
     except examine.CannotTell as error:
         return {"error": str(error), "key": error.key}
+    except dry_run.OverTime as error:
+        return {"slow": str(error)}
     except ImportError as error:
         return {"missing": (error.name or str(error)).split(".")[0]}
     except MemoryError:

@@ -1,0 +1,52 @@
+"""`schwift check`: models → findings → text, and the exit code."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from converter.checking.check_models import check_models
+from converter.checking.dry_runs import Bounds
+from converter.checking.finding_formats import format_findings
+from converter.checking.findings import Finding
+from converter.checking.subject import find_at_key, find_problems
+from converter.errors import MissingLibrary
+from converter.inspect.discover import check_names, discover
+from converter.inspect.inspector import inspect_each
+from converter.inspect.model_environments import ModelEnvironments
+from converter.repository.plan import BuildOptions
+
+# Whoever asks for a check waits for it.
+_BOUNDS = Bounds(load_seconds=120, seconds=60, file_bytes=2**40)
+
+
+def run_check(options: BuildOptions, names: Sequence[str], form: str, say: Callable[[str], None]) -> tuple[str, int]:
+    """Check these models, or all; return the text in one of the formats, and the exit code: 1 with an error.
+
+    Nothing is written but environments that models need. Raises ConfigError for a config that cannot be read.
+    """
+    settings = options.settings
+    environments = ModelEnvironments(settings, say, write_locks=False)
+    discovery = discover(settings.model_directory, settings.model_links)
+    check_names(names, discovery)
+    sources = environments.prepare([item for item in discovery.sources if not names or item.spec.name in names])
+    findings: list[Finding] = []
+    with tempfile.TemporaryDirectory(prefix="schwift-check-") as scratch:
+        known = inspect_each(sources, Path(scratch), options.cores, environments)
+        facts = {}
+        for source in sources:
+            found = known[source.spec.name]
+            if isinstance(found, MissingLibrary):
+                findings += find_problems(source, "not-tried", found.problems, "warning")
+            elif isinstance(found, Exception):
+                findings += find_problems(source, "artifact", found.problems, "error")
+            else:
+                facts[source.spec.name] = found
+                notes = ((note.removeprefix(f"{source.config}: "), "") for note in found.notes)
+                findings += [find_at_key(source, "environment", "note", ("model_args",), note) for note in notes]
+        tried = [source for source in sources if source.spec.name in facts]
+        findings += check_models(tried, facts, options, Path(scratch), _BOUNDS)
+    findings.sort(key=lambda finding: finding.file.rpartition("/")[0])
+    failed = any(finding.severity == "error" for finding in findings)
+    return format_findings(findings, len(sources), form), int(failed)
