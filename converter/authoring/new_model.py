@@ -291,6 +291,11 @@ class _Author:
             self._say(f"note: {self._folder.name}: one row is over {MOST_SAMPLE_BYTES} bytes: no sample was written")
         if said["labels"] == 1:
             self._say(f"note: {self._folder.name}: all rows of the sample are of one class: give others with --data")
+        if said["unlike"]:
+            self._say(
+                f"note: {self._folder.name}: --data: {said['unlike']}: if a scaler or another step came before the "
+                "model when it was fitted, save both as one Pipeline"
+            )
         if said["generated"]:
             self._say(
                 f"note: {self._folder.name}: its {len(said['rows'])} sample rows are made up; --data gives real ones"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from . import answering, data_rows, describing, made_rows, opening, value_hints
+from . import answering, data_rows, describing, made_rows, opening, unlike_fit, value_hints
 from .cannot_tell import CannotTell
 
 __all__ = ["CannotTell", "examine"]
@@ -28,10 +28,12 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
         hints = [value_hints.Hint() for _ in range(made_rows.count_values(form))]
     if request.get("example"):
         value_hints.learn_rows(hints, data_rows.read(request["example"]).rows)
+    unlike = None
     ask = answering.Asker(opened, form, method)
     rng = random.Random(0)
     if data is not None:
         rows = data_rows.fit(data, form)
+        unlike = unlike_fit.find_unlike(hints, rows, facts["names"])
         most = _count_candidates(form)
         candidates = rows if len(rows) <= most else rng.sample(rows, most)
         good = ask.keep_answered(candidates)
@@ -47,6 +49,7 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "facts": facts, "form": form, "method": method, "rows": rows, "outputs": ask.answer(rows),
         "labels": len(labels) if ask.has_labels else None, "generated": data is None,
+        "unlike": unlike,
     }  # fmt: skip
 
 
