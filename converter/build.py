@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import secrets
 import shutil
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converter.checking.in_builds import check_build
 from converter.environments import fronts
 from converter.environments.environment_store import EnvironmentStore
 from converter.errors import ConfigError, RepositoryError
@@ -98,11 +98,12 @@ def _plan_all(
     discovery = discover(models, options.settings.model_links, recall.find_spec if options.recall else None)
     check_names(names, discovery)
     sources = tuple(source for source in discovery.sources if not names or source.spec.name in names)
-    notes = [*discovery.passed_over, *(note for source in sources for note in _compare_with_settings(source, options))]
+    notes = [*discovery.passed_over]
     missing: list[str] = []
     new = environments.prepare([source for source in sources if not recall.is_recalled(source.spec.name)])
     facts = inspect_all(new, old.scratch, options.cores, environments, missing if skip_missing else None)
     new = tuple(source for source in new if source.spec.name in facts)
+    facts = check_build(new, facts, options, old.scratch)
     notes += [f"left out: {problem} {_DOCKER_REMEDY}" for problem in missing]
     recalled = {source.spec.name: source for source in sources if recall.is_recalled(source.spec.name)}
     if not facts and not recalled:
@@ -156,21 +157,6 @@ def _plan_versions(
     history = VersionHistory(source.spec.name, built)
     wake_key = history.read_wake_key() or secrets.token_hex(_KEY_BYTES)
     return assign_version(history, plan_model(source, facts, options, wake_key))
-
-
-def _compare_with_settings(source: ModelSource, options: BuildOptions) -> Iterator[str]:
-    """Note what a config asks for beyond the settings."""
-    spec = source.spec
-    if spec.instances > options.cores:
-        yield f"{source.config}: {spec.instances} instances on {options.cores} cores: each runs one thread"
-    # Each value is a digit and what stands behind it, at least.
-    least = 2 * sum(math.prod(map(abs, tensor.row_dims)) for tensor in spec.input)
-    most = options.settings.max_body_bytes
-    if least > most:
-        yield (
-            f"{source.config}: one row of model.input is at least {least} bytes of JSON, so no request has room "
-            f"for it: set SCHWIFT_MAX_BODY_BYTES, which is {most}, higher"
-        )
 
 
 def _carry_others_over(built: BuiltRepository, names: Sequence[str]) -> Plan:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from converter.authoring.original import describe_form, split_rows
-from converter.checking import input_rules, machine_rules, output_rules, row_rules
+from converter.checking import input_rules, machine_rules, output_rules, row_rules, value_rules
 from converter.checking.dry_runs import Attempt, Bounds, try_models
 from converter.checking.findings import Finding
 from converter.checking.subject import Subject, find_problems
@@ -33,27 +33,26 @@ _TRIED: tuple[Rule, ...] = (
     row_rules.check_method,
     input_rules.check_names,
     input_rules.check_arguments,
-    input_rules.check_sample_values,
-    input_rules.check_precision,
-    input_rules.check_likeness,
+    value_rules.check_dtypes,
+    value_rules.check_sample_values,
+    value_rules.check_precision,
+    value_rules.check_nulls,
+    value_rules.check_likeness,
     row_rules.check_refused,
     row_rules.check_finite,
     row_rules.check_independence,
     output_rules.check_outputs,
     output_rules.check_labels,
     output_rules.check_classes,
+    output_rules.check_graph_classes,
     row_rules.check_sample,
 )
 # What is wrong with the form of the rows shows in each row, too.
 _OF_THE_FORM = (
-    "columns-missing",
-    "columns-differ",
-    "features-count",
-    "arguments-differ",
-    "sample-unfit",
-    "method-missing",
-)
-_ITS_TRACES = ("row-fails", "not-tried", "sample-differs", "float32-loses", "answer-unfit")
+    "columns-missing", "columns-differ", "features-count", "arguments-differ", "sample-unfit", "method-missing",
+    "dtype-differs",
+)  # fmt: skip
+_ITS_TRACES = ("row-fails", "not-tried", "sample-differs", "float32-loses", "answer-unfit", "null-fails")
 # What its answers are shows in the comparison with the sample, too.
 _OF_THE_ANSWER = ("output-shape", "output-dtype", "output-count")
 
@@ -63,25 +62,30 @@ def check_models(
     facts: Mapping[str, ModelFacts],
     options: BuildOptions,
     scratch: Path,
-    bounds: Bounds,
-) -> list[Finding]:
-    """Try these models, which were looked into, and return what is wrong, model by model, the worst first.
+    bounds: Bounds | None,
+) -> dict[str, list[Finding]]:
+    """Try models that were looked into, and return what is wrong with each, by name, the worst first.
 
-    Raises ConfigError for a file that changes meanwhile.
+    Without bounds none is tried. Raises ConfigError for a file that changes meanwhile.
     """
     subjects: list[Subject] = []
-    findings: list[Finding] = []
+    found: dict[str, list[Finding]] = {name: [] for name in facts}
     for source in sources:
+        name = source.spec.name
+        if name not in facts:
+            continue
         try:
-            subjects.append(_prepare(source, facts[source.spec.name], options))
+            subjects.append(_prepare(source, facts[name], options))
         except ConfigError as error:
-            findings += find_problems(source, "tensors-differ", error.problems, "error")
+            found[name] += find_problems(source, "tensors-differ", error.problems, "error")
     attempts = [Attempt(each.source, each.facts, _count_rows(each) != 1) for each in subjects]
-    said = try_models(attempts, scratch, options.cores, bounds)
+    said = try_models(attempts, scratch, options.cores, bounds) if bounds else {}
+    rules = (*_MACHINE, *_TRIED) if bounds else _MACHINE
     for subject in subjects:
-        known = replace(subject, said=said[subject.spec.name])
-        findings += _drop_traces(finding for rule in (*_MACHINE, *_TRIED) for finding in rule(known))
-    return findings
+        name = subject.spec.name
+        known = replace(subject, said=said.get(name, {}))
+        found[name] = _drop_traces(finding for rule in rules for finding in rule(known))
+    return found
 
 
 def _prepare(source: ModelSource, facts: ModelFacts, options: BuildOptions) -> Subject:

@@ -9,9 +9,8 @@ from pathlib import Path
 from converter.checking.check_models import check_models
 from converter.checking.dry_runs import Bounds
 from converter.checking.finding_formats import format_findings
-from converter.checking.findings import Finding
-from converter.checking.subject import find_at_key, find_problems
-from converter.errors import MissingLibrary
+from converter.checking.subject import find_at_key, find_problems, read_findings
+from converter.errors import ConfigError, MissingLibrary
 from converter.inspect.discover import check_names, discover
 from converter.inspect.inspector import inspect_each
 from converter.inspect.model_environments import ModelEnvironments
@@ -24,14 +23,16 @@ _BOUNDS = Bounds(load_seconds=120, seconds=60, file_bytes=2**40)
 def run_check(options: BuildOptions, names: Sequence[str], form: str, say: Callable[[str], None]) -> tuple[str, int]:
     """Check these models, or all; return the text in one of the formats, and the exit code: 1 with an error.
 
-    Nothing is written but environments that models need. Raises ConfigError for a config that cannot be read.
+    2 with a config that cannot be read. Nothing is written but environments that models need. Raises ConfigError.
     """
     settings = options.settings
     environments = ModelEnvironments(settings, say, write_locks=False)
-    discovery = discover(settings.model_directory, settings.model_links)
-    check_names(names, discovery)
+    broken: list[str] = []
+    discovery = discover(settings.model_directory, settings.model_links, problems=broken)
+    if not broken:
+        check_names(names, discovery)
     sources = environments.prepare([item for item in discovery.sources if not names or item.spec.name in names])
-    findings: list[Finding] = []
+    findings = list(read_findings(settings.model_directory, broken))
     with tempfile.TemporaryDirectory(prefix="schwift-check-") as scratch:
         known = inspect_each(sources, Path(scratch), options.cores, environments)
         facts = {}
@@ -45,8 +46,8 @@ def run_check(options: BuildOptions, names: Sequence[str], form: str, say: Calla
                 facts[source.spec.name] = found
                 notes = ((note.removeprefix(f"{source.config}: "), "") for note in found.notes)
                 findings += [find_at_key(source, "environment", "note", ("model_args",), note) for note in notes]
-        tried = [source for source in sources if source.spec.name in facts]
-        findings += check_models(tried, facts, options, Path(scratch), _BOUNDS)
+        checked = check_models(sources, facts, options, Path(scratch), _BOUNDS)
+        findings += [finding for found_in_one in checked.values() for finding in found_in_one]
     findings.sort(key=lambda finding: finding.file.rpartition("/")[0])
     failed = any(finding.severity == "error" for finding in findings)
-    return format_findings(findings, len(sources), form), int(failed)
+    return format_findings(findings, len(sources), form), ConfigError.exit_code if broken else int(failed)

@@ -17,7 +17,7 @@ _LEVELS: Mapping[Severity, str] = {"error": "error", "warning": "warning", "note
 def format_findings(findings: Sequence[Finding], models: int, form: str) -> str:
     """Write what was found of so many models in one of FORMATS."""
     if form == "json":
-        return json.dumps([_as_object(finding) for finding in findings], indent=2, ensure_ascii=False)
+        return json.dumps({"findings": [_as_object(finding) for finding in findings]}, indent=2, ensure_ascii=False)
     counts = Counter(finding.severity for finding in findings)
     said = ", ".join(f"{counts[level]} {level}{'' if counts[level] == 1 else 's'}" for level in _LEVELS)
     total = f"{models} {'model' if models == 1 else 'models'} checked: {said}."

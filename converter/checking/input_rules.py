@@ -1,26 +1,19 @@
-"""What a model takes, beside what its config says that it gets: features, their names and their dtypes."""
+"""What a model takes, beside what its config says that it gets: features, their names, and arguments."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterator
 
 from converter.checking.findings import Finding
 from converter.checking.subject import Key, Subject
-from converter.schema import dtypes
 from converter.schema.model import PICKLES, nearest
 
 _INPUT: Key = ("input",)
 _MOST_NAMED = 60
 # What a trace calls the arguments of a forward that takes `*inputs`, as the runtime has it (torch_arguments.py).
 _NAMELESS = re.compile(r"argument_\d+")
-# Beyond these, whole numbers are not all to be had in a float of this dtype.
-_EXACT = {"float32": 2**24, "float16": 2**11}
 
 
 def check_names(subject: Subject) -> Iterator[Finding]:
@@ -119,125 +112,3 @@ def check_arguments(subject: Subject) -> Iterator[Finding]:
             f"forward takes {', '.join(taken) or 'nothing'}, and the config has {', '.join(filter(None, given)) or 1}",
             "write an input for each argument, under its name",
         )
-
-
-def check_precision(subject: Subject) -> Iterator[Finding]:
-    """Find values that the input's float dtype cannot hold, where the model has seen such or the sample has them."""
-    differing = list(subject.said.get("finer") or ())
-    for key, dtype, values, seen in _list_features(subject):
-        most = _EXACT.get(dtype)
-        if most is None:
-            continue
-        lossy = [value for value in values if _loses(value, dtype, most)]
-        # A threshold between large numbers tells that there are large ones.
-        learnt = [seen[end] for end in ("low", "high") if abs(seen.get(end, 0)) > most]
-        if not lossy and not learnt:
-            continue
-        value = lossy[0] if lossy else learnt[0]
-        about = (
-            f"{seen['name']} has values such as {value:.17g}" if seen.get("name") else f"values such as {value:.17g}"
-        )
-        effect = f", and row {differing[0]} has another answer in float64" if differing else ""
-        finer = "float64" if subject.spec.backend != "onnx" else "float64, and export the graph with a double input"
-        yield subject.find(
-            "float32-loses",
-            "error" if differing else "warning",
-            key,
-            f"{about}, which {dtype} takes to steps of {np.spacing(np.dtype(dtype).type(abs(value))):g}{effect}",
-            f"write dtype: {finer}",
-        )
-        return
-
-
-def _loses(value: Any, dtype: str, most: int) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) <= most:
-        return False
-    with np.errstate(over="ignore"):
-        return bool(float(np.dtype(dtype).type(value)) != value)
-
-
-def _list_features(subject: Subject) -> Iterator[tuple[Key, str, list[Any], Mapping[str, Any]]]:
-    """List the numbers of a row: key of the dtype, dtype, values of the rows that were asked, and those of the fit."""
-    seen = list(subject.said.get("seen") or ())
-    rows, form = subject.rows, subject.form.get("form")
-    if form == "columns":
-        known = {item["name"]: item for item in seen}
-        single = bool(subject.spec.input[0].columns)
-        for i, column in enumerate(subject.spec.columns):
-            key: Key = (*_INPUT, 0, "columns", i, "dtype") if single else (*_INPUT, i, "dtype")
-            yield key, column.dtype, [row[i] for row in rows], known.get(column.name, {"name": column.name})
-    elif form == "matrix":
-        for i in range(int(subject.form["width"])):
-            hint = seen[i] if len(seen) == subject.form["width"] else {}
-            name = {"name": f"value {i} of a row"}
-            yield (*_INPUT, 0, "dtype"), subject.spec.input[0].dtype, [row[i] for row in rows], {**hint, **name}
-    elif form == "tensors":
-        for i, tensor in enumerate(subject.spec.input):
-            values = [value for row in rows for value in _flatten(row[i])]
-            yield (*_INPUT, i, "dtype"), tensor.dtype, values, {}
-
-
-def _flatten(value: Any) -> list[Any]:
-    return [item for inner in value for item in _flatten(inner)] if isinstance(value, list) else [value]
-
-
-def check_sample_values(subject: Subject) -> Iterator[Finding]:
-    """Find values of the sample that a client could not send either."""
-    if subject.sample is None:
-        return
-    for _, dtype, values, seen in _list_features(subject):
-        wrong = next((said for value in values if (said := _explain_unfit(value, dtype))), None)
-        if wrong is not None:
-            which = f"{seen['name']}: " if seen.get("name") else ""
-            yield subject.find_in_sample(
-                "sample-unfit", "error", "features", f"{which}{wrong}", "change the dtype in the config, or the sample"
-            )
-            return
-
-
-def _explain_unfit(value: Any, dtype: str) -> str | None:
-    kind = dtypes.by_name(dtype).json
-    if value is None:
-        return None
-    if (kind == "string") != isinstance(value, str) or (kind == "boolean") != isinstance(value, bool):
-        return f"{json.dumps(value)[:60]} is no {kind}, which the config's {dtype} takes"
-    if kind != "integer":
-        return None
-    if float(value) != math.floor(value):
-        return f"{value:g} is not whole, and the config's dtype is {dtype}"
-    limits = np.iinfo(dtype)
-    return None if limits.min <= value <= limits.max else f"{value} is more than {dtype} holds"
-
-
-def check_likeness(subject: Subject) -> Iterator[Finding]:
-    """Warn where the sample is unlike what the model has seen: a scaler that is not in the file looks so."""
-    if subject.sample is None or len(subject.rows) < 2:
-        return
-    known = []
-    for _, _, values, seen in _list_features(subject):
-        numbers = [value for value in values if _is_number(value)]
-        if seen.get("distinct", 0) > 1 and numbers:
-            known.append((seen, numbers))
-    far = [(seen, values) for seen, values in known if _is_far(seen, values)]
-    beside = [(seen, values) for seen, values in known if min(values) > seen["high"] or max(values) < seen["low"]]
-    suspicious = far or (beside if len(beside) > 1 and len(beside) * 2 > len(known) else [])
-    if not suspicious:
-        return
-    seen, values = suspicious[0]
-    yield subject.find_in_sample(
-        "unlike-fit",
-        "warning",
-        "features",
-        f"{len(suspicious)} of {len(known)} features are far from what the model has seen: {seen['name']} is "
-        f"{min(values):g} to {max(values):g} here, and {seen['low']:g} to {seen['high']:g} in the model",
-        "if rows are scaled or encoded before the model, save a pipeline that does that too, or send such rows",
-    )
-
-
-def _is_far(seen: Mapping[str, Any], values: list[Any]) -> bool:
-    spread = seen["high"] - seen["low"]
-    return bool(min(values) > seen["high"] + spread or max(values) < seen["low"] - spread)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

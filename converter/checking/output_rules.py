@@ -148,6 +148,23 @@ def check_classes(subject: Subject) -> Iterator[Finding]:
     yield subject.find("classes-differ", "error", ("classes",), said, f"write {line}")
 
 
+def check_graph_classes(subject: Subject) -> Iterator[Finding]:
+    """Compare `classes:` with the labels that a graph answers beside the scores: the largest is of the label."""
+    given = list(subject.spec.classes)
+    found = [item for item in subject.said.get("outputs") or () if item["name"]]
+    names = list(subject.said.get("names") or ())
+    label = next((item for item in found if item["shape"] == [1] and item["dtype"][:3] in ("int", "str")), None)
+    scores = next((item for item in found if item["shape"] == [len(given)] and item["dtype"].startswith("float")), None)
+    if subject.spec.backend != "onnx" or len(given) < 2 or label is None or scores is None:
+        return
+    at, of = names.index(label["name"]), names.index(scores["name"])
+    pairs = [(answer[at][0], given[int(np.argmax(answer[of]))]) for answer in subject.answers if answer is not None]
+    differ = [(one, other) for one, other in pairs if isinstance(one, str) == isinstance(other, str) and one != other]
+    if 2 * len(differ) > len(pairs):
+        text = f"where the score of {differ[0][1]!r} is the largest, the graph's label is {differ[0][0]!r}"
+        yield subject.find("classes-differ", "error", ("classes",), text, "write them in the order of the scores")
+
+
 def _are_same(given: Sequence[Any], known: Sequence[Any]) -> bool:
     return len(given) == len(known) and all(
         one == other and isinstance(one, str) == isinstance(other, str) for one, other in zip(given, known, strict=True)

@@ -21,7 +21,7 @@ from converter.schema.samples.sample_file import SAMPLE_NAME, Sample
 # A key, as pydantic has them: an index counts for nothing where the YAML has no list.
 Key = tuple[str | int, ...]
 # A problem as other parts of the build write it.
-_PROBLEM = re.compile(r"(?P<file>[^:\n]+)(?::\d+)?: (?:model\.(?P<key>[\w.]+): )?(?P<text>.*)", re.DOTALL)
+_PROBLEM = re.compile(r"(?P<file>[^:\n]+)(?::(?P<line>\d+))?: (?:model\.(?P<key>[\w.\[\]]+): )?(?P<text>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -98,3 +98,12 @@ def find_problems(source: ModelSource, code: str, problems: Sequence[str], sever
             yield find_at_key(source, code, severity, key, (match["text"], ""))
         else:
             yield find_at_key(source, code, severity, ("model_args",), (problem, ""))
+
+
+def read_findings(models: Path, problems: Sequence[str]) -> Iterator[Finding]:
+    """Make findings of configs that could not be read, which say file and line themselves."""
+    for problem in problems:
+        match = _PROBLEM.fullmatch(problem)
+        file, line, key, text = match.group("file", "line", "key", "text") if match else (models.name, "1", "", problem)
+        path = (models.parent / file).absolute()
+        yield Finding("config", "error", file, path, int(line or 1), f"model.{key}" if key else "(top)", text, "")

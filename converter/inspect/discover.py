@@ -55,14 +55,16 @@ class Discovery:
     passed_over: tuple[str, ...]
 
 
-def discover(models: Path, links: Path | None = None, recall: RecallSpec | None = None) -> Discovery:
+def discover(
+    models: Path, links: Path | None = None, recall: RecallSpec | None = None, problems: list[str] | None = None
+) -> Discovery:
     """Read every `models/<folder>/*.yaml`; links may end there and in `links`. Raises ConfigError with all problems.
 
-    `recall` knows the specs of folders that are as they were.
+    `recall` knows the specs of folders that are as they were. With `problems`, those of single models go there.
     """
     if not models.is_dir():
         raise ConfigError(f"{models}: no such folder: name the folder that holds the models with --models")
-    problems: list[str] = []
+    tolerant, problems = problems is not None, [] if problems is None else problems
     allowed = [folder.resolve() for folder in (models, links) if folder is not None]
     sources: list[ModelSource] = []
     passed_over: list[str] = []
@@ -82,9 +84,9 @@ def discover(models: Path, links: Path | None = None, recall: RecallSpec | None 
         except ConfigError as error:
             problems.extend(error.problems)
     problems.extend(_find_name_problems(sources))
-    if problems:
+    if problems and not tolerant:
         raise ConfigError(problems)
-    if not sources:
+    if not sources and not problems:
         raise ConfigError(
             f"{models}: no model here: put a model's file and its {CONFIG_NAME} into {models.name}/<model_name>/"
         )

@@ -30,8 +30,9 @@ _STEP_NS = 2_000_000_000
 _TIMES = (3, 4)
 # The settings that a build goes by.
 SETTINGS = (
-    "cache", "debug_model", "engine", "environments", "max_batch_size", "max_body_bytes", "max_concurrent_requests",
-    "max_ml_workers", "model_env", "model_links", "predict_timeout_seconds", "trust", "trust_folders", "trust_imports",
+    "cache", "check", "debug_model", "engine", "environments", "max_batch_size", "max_body_bytes",
+    "max_concurrent_requests", "max_ml_workers", "model_env", "model_links", "predict_timeout_seconds", "trust",
+    "trust_folders", "trust_imports",
 )  # fmt: skip
 
 

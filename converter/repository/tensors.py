@@ -86,9 +86,25 @@ def _find(source: ModelSource, facts: ModelFacts) -> Tensors:
             f"{source.config}: model.input: the graph has {len(facts.inputs)} inputs ({listed}), "
             f"and {len(spec.input)} are written here: name each"
         )
-    inputs = tuple(_match(source, "input", tensor, facts.inputs) for tensor in spec.input)
-    outputs = tuple(_match(source, "output", tensor, facts.outputs) for tensor in spec.output)
+    problems: list[str] = []
+    inputs = _match_all(source, "input", facts.inputs, problems)
+    outputs = _match_all(source, "output", facts.outputs, problems)
+    if problems:
+        raise ArtifactError(problems)
     return Tensors(inputs, outputs)
+
+
+def _match_all(
+    source: ModelSource, key: str, graph: tuple[GraphTensor, ...], problems: list[str]
+) -> tuple[TensorPlan, ...]:
+    """Match the tensors of a spec; what is wrong with any of them goes to `problems`, so that one build tells all."""
+    found = []
+    for wanted in source.spec.input if key == "input" else source.spec.output:
+        try:
+            found.append(_match(source, key, wanted, graph))
+        except ArtifactError as error:
+            problems += error.problems
+    return tuple(found)
 
 
 def _make_plain(tensor: TensorSpec, default: str) -> TensorPlan:
@@ -138,10 +154,12 @@ def _match(source: ModelSource, key: str, wanted: TensorSpec, graph: tuple[Graph
     else:
         fitting = [item for item in graph if _explain_misfit(wanted, item) is None]
         if len(fitting) != 1:
+            zipped = any(item.type.startswith(("seq", "map")) for item in graph)
             raise ArtifactError(
                 f"{source.config}: model.{key}: {len(fitting) or 'none'} of the graph's {key}s fit shape "
                 f"{list(wanted.shape)} and dtype {wanted.dtype}: add the name of one of "
                 f"{', '.join(_describe(item) for item in graph)}"
+                + (": for probabilities as a tensor convert with options={'zipmap': False}" if zipped else "")
             )
         chosen = fitting[0]
     misfit = _explain_misfit(wanted, chosen)

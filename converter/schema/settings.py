@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     model_env: AbsolutePath | None = Field(
         None, description="the venv or conda environment that models run in; schwift's own unless set"
     )
+    check: Literal["on", "off"] = Field(
+        "on", description="off: a build does not try the models that changed, as `schwift check` does"
+    )
     environments: Literal["on", "off"] = Field(
         "on", description="off: no environment is made for a model; those that are there are used"
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import answer_rows, answering, describing, made_rows
+from . import answer_rows, answering, describing, made_rows, unlike_fit
 from .cannot_tell import CannotTell
 from .opening import Opened, open_model
 
@@ -19,6 +19,7 @@ _CANDIDATES = 32
 _ALONE = 4
 # Of a feature that is text: more of its categories need not be sent.
 _MOST_TEXTS = 200
+_MOST_NULLS = 32
 # Beyond it float32 has gaps between whole numbers.
 _EXACT = 2.0**24
 
@@ -67,6 +68,9 @@ def _ask(opened: Opened, said: dict[str, Any], request: dict[str, Any]) -> None:
     items = rows.client_form.get("columns") or [{"name": None}] * len(hints)
     said["seen"] = [_summarize(item["name"], hint) for item, hint in zip(items, hints, strict=False)]
     given = rows.read(request["rows"] or [])
+    said["unlike"] = unlike_fit.find_unlike(
+        hints, given, [item["name"] for item in items] if items[0]["name"] else None
+    )
     rng = random.Random(0)
     if given:
         asked = given
@@ -76,6 +80,7 @@ def _ask(opened: Opened, said: dict[str, Any], request: dict[str, Any]) -> None:
         asked = made_rows.make(rows.client_form, hints, _ALONE, rng, 1.0)
     said["rows"] = rows.write(asked)
     answer_rows.ask_each(ask, rows, asked, said)
+    said["null_fails"] = _find_nulls_that_fail(ask, rows, asked, said["answers"])
     asked = [rows.give(row) for row in asked[: len(said["answers"])]]
     said["batch"], said["again"] = answer_rows.ask_again(ask, asked, said["answers"])
     if not request["together"]:
@@ -98,7 +103,22 @@ def _summarize(name: str | None, hint: Any) -> dict[str, Any]:
         return {"name": name, "kind": hint.kind, "texts": texts}
     values = [value for value in hint.values if isinstance(value, int | float)]
     ends = {"low": min(values), "high": max(values)} if values else {}
-    return {"name": name, "kind": "number", "distinct": len(set(values)), **ends}
+    return {"name": name, "kind": "number", "distinct": len(set(values)), "fractions": hint.fractions, **ends}
+
+
+def _find_nulls_that_fail(
+    ask: answering.Asker, rows: answer_rows.ClientRows, asked: list[Any], answers: list[list[Any] | None]
+) -> list[str]:
+    """List the columns, or "" for values of a matrix, that the config lets be missing where the model does not."""
+    form = rows.client_form
+    good = next((row for row, values in zip(asked, answers, strict=False) if values is not None), None)
+    if good is None:
+        return []
+    if form["form"] == "matrix":
+        return [] if not form.get("nullable") or ask.takes([None, *good[1:]]) else [""]
+    places = [i for i, item in enumerate(form.get("columns") or ()) if item.get("nullable")][:_MOST_NULLS]
+    missing = {place: [None if i == place else value for i, value in enumerate(good)] for place in places}
+    return [form["columns"][place]["name"] for place, row in missing.items() if not ask.takes(rows.give(row))]
 
 
 def _loses(rows: list[Any]) -> bool:

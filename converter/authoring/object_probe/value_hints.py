@@ -17,18 +17,24 @@ _POINTS = (
     "_fit_X", "support_vectors_", "cluster_centers_", "X_train_", "theta_", "means_", "centroids_",
     "subcluster_centers_", "quantiles_", "data_min_", "data_max_",
 )  # fmt: skip
+# Those that are rows of the fit.
+_ROWS = ("_fit_X", "support_vectors_", "X_train_", "data_min_", "data_max_")
 # Steps that give each feature on as it is, but for what is missing.
 _KEEPING = ("Imputer", "passthrough")
 
 
 @dataclass
 class Hint:
-    """One feature: number, string, bool or text; `origin` is the attribute that says it."""
+    """One feature: number, string, bool or text; `origin` is the attribute that says it.
+
+    With `fractions` the fit had numbers that are not whole.
+    """
 
     kind: str = "number"
     values: list[Any] = field(default_factory=list)
     whole: bool = False
     origin: str = ""
+    fractions: bool = False
 
 
 def learn(model: Any, width: int | None, names: list[str] | None) -> list[Hint]:
@@ -117,6 +123,9 @@ def _note_numbers(part: Any, hints: list[Hint], depth: int = 0) -> None:
         points: Any = getattr(part, name, None)
         if getattr(points, "ndim", 0) in (1, 2) and getattr(points, "dtype", np.dtype(object)).kind in "biuf":
             _note_rows(np.atleast_2d(points), hints)
+            if name in _ROWS and points.shape[-1] == len(hints):
+                for hint, column in zip(hints, np.atleast_2d(points).T, strict=True):
+                    hint.fractions |= bool((column % 1 != 0).any())
     center: Any = getattr(part, "mean_", getattr(part, "center_", None))
     if getattr(center, "ndim", 0) == 1 and len(center) == len(hints):
         scale: Any = getattr(part, "scale_", None)
@@ -128,6 +137,8 @@ def _note_numbers(part: Any, hints: list[Hint], depth: int = 0) -> None:
     for feature, values in _list_splits(part):
         if 0 <= feature < len(hints) and hints[feature].kind == "number":
             hints[feature].values += [float(value) for value in values if np.isfinite(value)]
+            # Between whole numbers trees split at halves, and bounds are divided by eight.
+            hints[feature].fractions |= any(not float(value * 16).is_integer() for value in values)
     for inner in _list_inner(part):
         _note_numbers(inner, hints, depth + 1)
 

@@ -23,8 +23,8 @@ Shape = Sequence[int | str | None]
 
 
 def options_of(cores: int = 2, **changed: Any) -> BuildOptions:
-    """The options of a build with these settings, and with the usual ones for the rest."""
-    return BuildOptions(load_settings(None, **changed), cores)
+    """The options of a build with these settings, and with the usual ones for the rest; it tries no models."""
+    return BuildOptions(load_settings(None, **{"check": "off", **changed}), cores)
 
 
 OPTIONS = options_of()

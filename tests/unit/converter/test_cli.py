@@ -22,6 +22,8 @@ def clear_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for field in Settings.model_fields:
         for name in {env_name(field), field.upper(), field}:
             monkeypatch.delenv(name, raising=False)
+    # What is pickled here is no model.
+    monkeypatch.setenv("SCHWIFT_CHECK", "off")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("converter.cli.available_cores", lambda: 2)
 

@@ -9,13 +9,15 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from converter.checking.command import run_check
@@ -49,6 +51,12 @@ X, Y = load_iris(return_X_y=True)
 IRIS = LogisticRegression(max_iter=1000).fit(X, Y)
 NAMED = DecisionTreeClassifier(random_state=0).fit(pd.DataFrame(X[:, :2], columns=["long", "wide"]), Y)
 HOURS = np.arange(1_700_000_000.0, 1_700_864_000.0, 8640.0).reshape(-1, 1)
+NEAR = KNeighborsClassifier(1).fit(X, Y)
+PEOPLE = pd.DataFrame({"age": [31.0, 40.0, 50.0, 22.0], "city": ["Bern", "Lima", "Bern", "Rome"]})
+CITIES = make_pipeline(
+    make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city"]), remainder="passthrough"),
+    LogisticRegression(),
+).fit(PEOPLE, [0, 1, 0, 1])
 ONE = {"shape": [-1, 1], "dtype": "float64"}
 FOUR = {"shape": [-1, 4], "dtype": "float64"}
 TWO = {"shape": [-1, 2], "dtype": "float64"}
@@ -102,6 +110,13 @@ CASES: dict[str, Case] = {
         "input": {"shape": [-1, 1], "dtype": "string"}, "output": TWO}, None, "row-fails", "model.input"),
     "not_a_model": ({"weights": [1, 2]}, {"input": FOUR, "output": ONE}, None, "method-missing",
                     "model.model_args.method"),
+    "text_column": (CITIES, {"input": {"columns": [{"name": "age", "dtype": "float64"}, {"name": "city",
+        "dtype": "float64"}]}, "output": TWO}, None, "dtype-differs", "model.input.columns[1].dtype"),
+    "whole": (NEAR, {"input": {"shape": [-1, 4], "dtype": "int64"}, "output": LABEL}, None, "dtype-narrow",
+              "model.input.dtype"),
+    "bytes": (KNeighborsClassifier(1).fit(X.round() * 100, Y), {"input": {"shape": [-1, 4], "dtype": "uint8"},
+        "output": LABEL}, None, "dtype-narrow", "model.input.dtype"),
+    "gaps": (IRIS, {"input": {**FOUR, "nullable": True}, "output": LABEL}, None, "null-fails", "model.input.nullable"),
     "leaning": (None, python("leaning"), None, "batch-dependent", "model.max_batch_size"),
     "alone": (None, python("leaning", max_batch_size=1), None, None, ""),
     "lots": (None, python("by lots"), None, "random-answers", "model.verify"),
@@ -115,8 +130,8 @@ CASES: dict[str, Case] = {
     "crowd": (None, python("well", instances=3), None, "instances", "model.instances"),
 }  # fmt: skip
 GRAPH = graph({"x": (TensorProto.FLOAT, ["n", 4])}, {"y": (TensorProto.FLOAT, ["n", 4])})
-WARNINGS = {"labels-as-floats", "not-finite", "random-answers", "load-fails", "unlike-fit", "instances",
-            "batch-sizes"}  # fmt: skip
+WARNINGS = {"labels-as-floats", "not-finite", "random-answers", "load-fails", "unlike-fit", "instances", "dtype-narrow",
+            "null-fails", "batch-sizes"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +144,25 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
             joblib.dump(model, models / name / "m.joblib")
         if sample is not None:
             (models / name / SAMPLE_NAME).write_text(json.dumps(sample))
+    labels = graph(
+        {"x": (TensorProto.FLOAT, ["n", 2])},
+        {"label": (TensorProto.INT64, ["n"]), "scores": (TensorProto.FLOAT, ["n", 2])},
+        [
+            helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0),
+            helper.make_node("Identity", ["x"], ["scores"]),
+        ],
+    )
+    for name, classes in (("zero_one", [0, 1]), ("one_zero", [1, 0])):
+        given, taken = {"shape": [-1, 2], "dtype": "float32"}, {"name": "scores", "shape": [-1, 2], "dtype": "float32"}
+        config = model_yaml("onnx", name=name, input=given, output=taken, classes=classes)
+        add_model(models, name, config, {"m.onnx": labels})
     for name, dtype in (("graph", "float32"), ("double", "float64")):
         tensor = {"shape": [-1, 4], "dtype": dtype}
         add_model(models, name, model_yaml("onnx", name=name, input=tensor, output=tensor), {"m.onnx": GRAPH})
     text, code = run_check(options_of(model_directory=models), (), "json", print)
     assert code == 1
     by_folder: dict[str, list[dict[str, Any]]] = {}
-    for finding in json.loads(text):
+    for finding in json.loads(text)["findings"]:
         by_folder.setdefault(finding["file"].split("/")[1], []).append(finding)
     return by_folder
 
@@ -168,7 +195,8 @@ def test_a_finding_says_what_to_write(found: dict[str, list[dict[str, Any]]], na
 
 
 def test_a_graph_is_held_against_its_tensors(found: dict[str, list[dict[str, Any]]]) -> None:
-    serious = {
-        name: [item["code"] for item in found[name] if item["severity"] != "note"] for name in ("graph", "double")
-    }
-    assert serious == {"graph": [], "double": ["tensors-differ"]}
+    names = ("graph", "double", "zero_one", "one_zero")
+    serious = {name: [item["code"] for item in found[name] if item["severity"] != "note"] for name in names}
+    # One for the input and one for the output: all that is wrong in one round.
+    twice = ["tensors-differ"] * 2
+    assert serious == {"graph": [], "double": twice, "zero_one": [], "one_zero": ["classes-differ"]}

@@ -28,12 +28,11 @@ def test_a_line_has_place_key_remedy_and_code() -> None:
 
 
 def test_json_has_every_part() -> None:
-    assert json.loads(format_findings([FOUND], 2, "json")) == [
-        {
-            "code": "columns-differ", "severity": "error", "file": PLACE, "line": 7, "key": "model.input",
-            "message": "100 %\nwrong", "remedy": "mend it",
-        }
-    ]  # fmt: skip
+    found = {
+        "code": "columns-differ", "severity": "error", "file": PLACE, "line": 7, "key": "model.input",
+        "message": "100 %\nwrong", "remedy": "mend it",
+    }  # fmt: skip
+    assert json.loads(format_findings([FOUND], 2, "json")) == {"findings": [found]}
 
 
 def test_annotations_are_escaped_and_named_from_the_current_folder(
