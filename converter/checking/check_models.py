@@ -84,26 +84,35 @@ def check_models(
     for subject in subjects:
         name = subject.spec.name
         known = replace(subject, said=said.get(name, {}))
-        found[name] = _drop_traces(finding for rule in rules for finding in rule(known))
+        found[name] = _drop_traces(finding for rule in rules for finding in _apply(rule, known))
     return found
+
+
+def _apply(rule: Rule, subject: Subject) -> list[Finding]:
+    """Return what a rule finds; one that fails, at a model as nobody has seen, keeps no build from what it is for."""
+    try:
+        return list(rule(subject))
+    except Exception as error:
+        text = f"{rule.__name__} failed: {type(error).__name__}: {error}"
+        return [subject.find("not-tried", "warning", ("model_args",), text, "tell us how this model was made")]
 
 
 def _prepare(source: ModelSource, facts: ModelFacts, options: BuildOptions) -> Subject:
     """Read what there is beside the model. Raises ConfigError for tensors or a sample that do not fit."""
     tensors = resolve(source, facts)
     form = describe_form(source, facts)
-    sample = None
+    sample, given = None, []
     if SAMPLE_NAME in source.files:
         where = f"{source.folder.parent.name}/{source.folder.name}/{SAMPLE_NAME}"
         try:
             sample = read_sample(source.path_of(SAMPLE_NAME))
             if sample is not None:
-                split_rows(form, sample.features)
+                given = split_rows(form, sample.features)
         except BadSample as error:
             raise ConfigError(f"{where}: {error}") from error
         except (ValueError, LookupError, TypeError) as error:
             raise ConfigError(f"{where}: features: these are no rows as the config has them: {error}") from error
-    return Subject(source, facts, options, tensors.outputs, form, sample)
+    return Subject(source, facts, options, tensors.outputs, form, sample, given)
 
 
 def _count_rows(subject: Subject) -> int:

@@ -11,7 +11,7 @@ from converter.checking.dry_runs import Bounds
 from converter.checking.finding_formats import format_findings
 from converter.checking.subject import find_at_key, find_problems, read_findings
 from converter.errors import ConfigError, MissingLibrary
-from converter.inspect.discover import check_names, discover
+from converter.inspect.discover import ModelSource, check_names, discover
 from converter.inspect.inspector import inspect_each
 from converter.inspect.model_environments import ModelEnvironments
 from converter.repository.plan import BuildOptions
@@ -31,8 +31,14 @@ def run_check(options: BuildOptions, names: Sequence[str], form: str, say: Calla
     discovery = discover(settings.model_directory, settings.model_links, problems=broken)
     if not broken:
         check_names(names, discovery)
-    sources = environments.prepare([item for item in discovery.sources if not names or item.spec.name in names])
     findings = list(read_findings(settings.model_directory, broken))
+    sources: list[ModelSource] = []
+    for source in discovery.sources:
+        if not names or source.spec.name in names:
+            try:
+                sources += environments.prepare((source,))
+            except ConfigError as error:
+                findings += find_problems(source, "environment", error.problems, "error")
     with tempfile.TemporaryDirectory(prefix="schwift-check-") as scratch:
         known = inspect_each(sources, Path(scratch), options.cores, environments)
         facts = {}

@@ -29,6 +29,7 @@ class Subject:
     """What rules look at.
 
     `said` is what the probe said (object_probe/dry_run.py), `form` that of the model's rows (authoring/original.py).
+    `given` are the rows of the sample.
     """
 
     source: ModelSource
@@ -37,6 +38,7 @@ class Subject:
     outputs: tuple[TensorPlan, ...] = ()
     form: Mapping[str, Any] = field(default_factory=dict)
     sample: Sample | None = None
+    given: Sequence[Any] = ()
     said: Mapping[str, Any] = field(default_factory=dict)
 
     @property

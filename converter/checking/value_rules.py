@@ -41,6 +41,9 @@ class _Feature:
 def _list_features(subject: Subject) -> Iterator[_Feature]:
     seen = list(subject.said.get("seen") or ())
     rows, form = subject.rows, subject.form.get("form")
+    if form in ("columns", "matrix"):
+        # Others are said to be wrong (check_sample_values).
+        rows = [row for row in rows if len(row) == _count_values(subject)]
     if form == "columns":
         known = {item["name"]: item for item in seen}
         single = bool(subject.spec.input[0].columns)
@@ -58,6 +61,10 @@ def _list_features(subject: Subject) -> Iterator[_Feature]:
         for i, tensor in enumerate(subject.spec.input):
             values = [value for row in rows for value in _flatten(row[i])]
             yield _Feature(("input", i, "dtype"), tensor.name or "it", tensor.dtype, values)
+
+
+def _count_values(subject: Subject) -> int:
+    return len(subject.spec.columns) or int(subject.form["width"])
 
 
 def _flatten(value: Any) -> list[Any]:
@@ -145,6 +152,13 @@ def check_sample_values(subject: Subject) -> Iterator[Finding]:
     """Find values of the sample that a client could not send either."""
     if subject.sample is None:
         return
+    if subject.form.get("form") in ("columns", "matrix"):
+        width = _count_values(subject)
+        other = next((row for row in subject.given if not isinstance(row, list) or len(row) != width), None)
+        if other is not None:
+            text = f"a row has {len(other) if isinstance(other, list) else 1} values, and the config's input {width}"
+            yield subject.find_in_sample("sample-unfit", "error", "features", text, "write rows as clients send them")
+            return
     for feature in _list_features(subject):
         wrong = next((said for value in feature.values if (said := _explain_unfit(value, feature.dtype))), None)
         if wrong is not None:

@@ -152,7 +152,8 @@ def choose_asked_method(opened: Opened, request: dict[str, Any]) -> str:
     if opened.kind == "pickle" and wanted is None and request["wide"]:
         wanted = "predict_proba" if callable(getattr(opened.model, "predict_proba", None)) else None
     if wanted is None and opened.kind in ("pickle", "python"):
-        wanted = "predict" if callable(getattr(opened.model, "predict", None)) else "transform"
+        # None if there is neither, which is said in other words.
+        wanted = next((name for name in ("predict", "transform") if callable(getattr(opened.model, name, None))), None)
     return describing.choose_method(opened, wanted)
 
 

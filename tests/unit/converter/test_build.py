@@ -269,6 +269,6 @@ def test_notes_name_folders_passed_over_and_too_many_instances(tmp_path: Path) -
     (tmp_path / "models" / "notes").mkdir()
     assert build(tmp_path).notes == (
         "models/notes: no .yaml file, so not a model",
-        "models/a/model_config.yaml:14: model.instances: 3 instances on 2 cores: each runs one thread: write "
+        "models/a/model_config.yaml:18: model.instances: 3 instances on 2 cores: each runs one thread: write "
         "auto, or at most one a core [instances]",
     )

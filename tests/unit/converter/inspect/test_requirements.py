@@ -26,7 +26,11 @@ def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_environment, "own_interpreter", lambda: there)
 
 
-def test_a_model_whose_library_is_missing_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_model_whose_library_is_missing_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is pickled here is no model.
+    monkeypatch.setenv("SCHWIFT_CHECK", "off")
     add_joblib(tmp_path / "models", "forest")
     add_model(tmp_path / "models", "net", model_yaml("torch", name="net"), {"m.pt": b"not read"})
     add_model(tmp_path / "models", "code", model_yaml("python", name="code"), {"model.py": CODE})
