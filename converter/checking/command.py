@@ -31,7 +31,8 @@ def run_check(options: BuildOptions, names: Sequence[str], form: str, say: Calla
     discovery = discover(settings.model_directory, settings.model_links, problems=broken)
     if not broken:
         check_names(names, discovery)
-    findings = list(read_findings(settings.model_directory, broken))
+    passed_over = read_findings(settings.model_directory, discovery.passed_over, "passed-over", "warning")
+    findings = [*read_findings(settings.model_directory, broken), *([] if names else passed_over)]
     sources: list[ModelSource] = []
     for source in discovery.sources:
         if not names or source.spec.name in names:
@@ -54,6 +55,6 @@ def run_check(options: BuildOptions, names: Sequence[str], form: str, say: Calla
                 findings += [find_at_key(source, "environment", "note", ("model_args",), note) for note in notes]
         checked = check_models(sources, facts, options, Path(scratch), _BOUNDS)
         findings += [finding for found_in_one in checked.values() for finding in found_in_one]
-    findings.sort(key=lambda finding: finding.file.rpartition("/")[0])
+    findings.sort(key=lambda finding: finding.file.split("/")[:2])
     failed = any(finding.severity == "error" for finding in findings)
     return format_findings(findings, len(sources), form), ConfigError.exit_code if broken else int(failed)

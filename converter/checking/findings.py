@@ -37,6 +37,7 @@ CODES: Mapping[str, str] = {
     "output-count": "the model answers with other outputs",
     "output-dtype": "the model answers with another dtype",
     "output-shape": "the model answers with rows of another shape",
+    "passed-over": "a folder that is not taken for a model",
     "random-answers": "a row has another answer when it is asked again",
     "row-fails": "the model raises on rows",
     "row-too-large": "one row is larger than a request may be",

@@ -37,6 +37,8 @@ def check_loading(subject: Subject) -> Iterator[Finding]:
         remedy = "save the model again where it loads, or name the libraries that it was made with in requirements"
         if not sure:
             remedy = "nothing, if it needs what only the server has: less is known of this model than of others"
+            if "FileNotFoundError" in str(said["error"]):
+                remedy = "open a file beside the module by Path(__file__).parent, wherever it is started"
         yield subject.find("load-fails", "error" if sure else "warning", key, text, remedy)
 
 
@@ -73,7 +75,9 @@ def check_refused(subject: Subject) -> Iterator[Finding]:
         sure = _is_sure(subject) or (pickled and reason.startswith(_OF_NO_VALUE))
         text = f"the model raises on rows of this form: {reason}"
         remedy = "write the input as the model takes it" if sure else "give it a sample.json with rows that it takes"
-        if pickled and any(seen["kind"] == "text" for seen in subject.said.get("seen") or ()):
+        if reason.startswith("NotFittedError"):
+            remedy = "fit the model before it is saved"
+        elif pickled and any(seen["kind"] == "text" for seen in subject.said.get("seen") or ()):
             remedy = "it reads texts: write input shape: [-1] and dtype: string"
         yield subject.find("row-fails", "error" if sure else "warning", ("input",), text, remedy)
 

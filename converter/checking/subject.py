@@ -102,10 +102,12 @@ def find_problems(source: ModelSource, code: str, problems: Sequence[str], sever
             yield find_at_key(source, code, severity, ("model_args",), (problem, ""))
 
 
-def read_findings(models: Path, problems: Sequence[str]) -> Iterator[Finding]:
+def read_findings(
+    models: Path, problems: Sequence[str], code: str = "config", severity: Severity = "error"
+) -> Iterator[Finding]:
     """Make findings of configs that could not be read, which say file and line themselves."""
     for problem in problems:
         match = _PROBLEM.fullmatch(problem)
         file, line, key, text = match.group("file", "line", "key", "text") if match else (models.name, "1", "", problem)
         path = (models.parent / file).absolute()
-        yield Finding("config", "error", file, path, int(line or 1), f"model.{key}" if key else "(top)", text, "")
+        yield Finding(code, severity, file, path, int(line or 1), f"model.{key}" if key else "(top)", text, "")

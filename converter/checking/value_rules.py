@@ -114,13 +114,14 @@ def check_precision(subject: Subject) -> Iterator[Finding]:
         if not lossy and not learnt:
             continue
         value = lossy[0] if lossy else learnt[0]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             step = np.spacing(np.dtype(feature.dtype).type(abs(value)))
+        which = (
+            f"takes to steps of {step:g}" if np.isfinite(step) else f"ends before, at {np.finfo(feature.dtype).max:g}"
+        )
         effect = f", and row {differing[0]} has another answer in float64" if differing else ""
         graph = ", and export the graph with a double input" if subject.spec.backend == "onnx" else ""
-        text = (
-            f"{feature.name} has values such as {value:.17g}, which {feature.dtype} takes to steps of {step:g}{effect}"
-        )
+        text = f"{feature.name} has values such as {value:.17g}, which {feature.dtype} {which}{effect}"
         severity: Severity = "error" if differing else "warning"
         yield subject.find("float32-loses", severity, feature.key, text, f"write dtype: float64{graph}")
         return
@@ -154,9 +155,9 @@ def check_sample_values(subject: Subject) -> Iterator[Finding]:
         return
     if subject.form.get("form") in ("columns", "matrix"):
         width = _count_values(subject)
-        other = next((row for row in subject.given if not isinstance(row, list) or len(row) != width), None)
+        other = next((i for i, row in enumerate(subject.given) if len(row) != width), None)
         if other is not None:
-            text = f"a row has {len(other) if isinstance(other, list) else 1} values, and the config's input {width}"
+            text = f"row {other} has {len(subject.given[other])} values, and the config's input has {width}"
             yield subject.find_in_sample("sample-unfit", "error", "features", text, "write rows as clients send them")
             return
     for feature in _list_features(subject):
