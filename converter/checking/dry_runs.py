@@ -79,7 +79,8 @@ def _try_one(examiner: Examiner, attempt: Attempt, scratch: Path, bounds: Bounds
     request = make_request(source, attempt.facts, scratch)
     try:
         bounded = {"load_seconds": bounds.load_seconds + size / BYTES_A_SECOND, "seconds": bounds.seconds}
-        asked = {**request, **bounded, "task": "check", "together": attempt.together}
+        ways = {"together": attempt.together, "made_up": source.spec.warmup}
+        asked = {**request, **bounded, **ways, "task": "check"}
         return examiner.ask(asked, bounds.load_seconds + bounds.seconds + _MORE_SECONDS)
     finally:
         if request["kind"] == "pickle":

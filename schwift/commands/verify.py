@@ -110,6 +110,8 @@ def _own_settings(settings: Settings) -> Iterator[Settings]:
                 "port": 0,
                 "drain_seconds": 0,
                 "error_detail": "full",
+                # What differs is what is to be shown.
+                "check": "off",
             }
             for name in Settings.model_fields:
                 os.environ.pop(env_name(name), None)

@@ -74,6 +74,8 @@ def _ask(opened: Opened, said: dict[str, Any], request: dict[str, Any]) -> None:
     rng = random.Random(0)
     if given:
         asked = given
+    elif not request["made_up"]:
+        return
     elif request["together"]:
         asked = answer_rows.make_up_rows(rows, ask, hints, rng, _CANDIDATES)
     else:

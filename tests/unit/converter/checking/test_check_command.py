@@ -63,10 +63,10 @@ def test_a_config_that_cannot_be_read_hides_no_other(models: Path) -> None:
     result = run(models, "--format", "json")
     assert result.exit_code == 2
     assert found(result) == [
-        ("environment", "models/lists/model_config.yaml", 14, "model.requirements"),
+        ("environment", "models/lists/model_config.yaml", 16, "model.requirements"),
         ("sample-unfit", "models/narrow/sample.json", 1, "features"),
         ("passed-over", "models/notes", 1, "(top)"),
-        ("config", "models/typo/model_config.yaml", 14, "model.warmupp"),
+        ("config", "models/typo/model_config.yaml", 16, "model.warmupp"),
     ]
 
 

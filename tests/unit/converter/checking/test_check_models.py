@@ -125,6 +125,7 @@ CASES: dict[str, Case] = {
     "raising": (None, python("raising"), None, "row-fails", "model.input"),
     "no_start": (None, python("not at all"), None, "load-fails", "model.model_args.class"),
     "wide": (None, python("well", output=THREE), None, "output-shape", "model.output.shape"),
+    "not_asked": (None, python("well", output=THREE, warmup=False), None, None, ""),
     "batches": (None, python("well", preferred_batch_size=[64], rush_batch_size=32), None, "batch-sizes",
                 "model.rush_batch_size"),
     "crowd": (None, python("well", instances=3), None, "instances", "model.instances"),
