@@ -18,7 +18,7 @@ from converter.inspect.inspector import ModelFacts
 from converter.progress import show_progress
 
 # Of a process that does not look at its clock, and for the libraries that it imports.
-_MORE_SECONDS = 15.0
+_MORE_SECONDS = 10.0
 _MIB = 1024 * 1024
 # A library takes longer to import than small models to be tried: those that need the same come one after the other.
 _ORDER = {"torch": 0, "sklearn": 1, "joblib": 1, "python": 2, "onnx": 3}

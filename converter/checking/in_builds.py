@@ -14,7 +14,7 @@ from converter.inspect.inspector import ModelFacts
 from converter.repository.plan import BuildOptions
 
 # A model that takes longer is served all the same: `schwift check` waits for it.
-_BOUNDS = Bounds(load_seconds=20, seconds=5, file_bytes=1024**3)
+_BOUNDS = Bounds(load_seconds=15, seconds=5, file_bytes=1024**3)
 
 
 def check_build(

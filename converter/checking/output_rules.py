@@ -21,6 +21,9 @@ def check_outputs(subject: Subject) -> Iterator[Finding]:
     """Compare each output's shape and dtype with what the model really answered."""
     found = subject.said.get("outputs")
     if not found:
+        if any(answer is not None for answer in subject.answers):
+            text = "the model answers with mappings, and arrays are served"
+            yield subject.find("output-dtype", "error", ("output",), text, "return an array, or a mapping of arrays")
         return
     picked = pick_outputs(subject, [item["name"] for item in found])
     if picked is None:

@@ -15,6 +15,7 @@ from converter.schema.model import PICKLES, VerifySpec
 from converter.schema.samples.compare import compare_rows, default_tolerance
 
 # What no value of a row explains.
+_NO_NUMBER = "could not convert string to float"
 _OF_NO_VALUE = ("NotFittedError", "AttributeError", "ImportError", "ModuleNotFoundError")
 
 
@@ -72,21 +73,23 @@ def check_refused(subject: Subject) -> Iterator[Finding]:
         yield subject.find("row-fails", severity, ("input",), text, "write the input as the model takes it")
     elif len(refused) == len(subject.answers):
         pickled = subject.spec.backend in PICKLES
-        sure = _is_sure(subject) or (pickled and reason.startswith(_OF_NO_VALUE))
+        sure = _is_sure(subject, reason)
         text = f"the model raises on rows of this form: {reason}"
         remedy = "write the input as the model takes it" if sure else "give it a sample.json with rows that it takes"
-        if reason.startswith("NotFittedError"):
+        if _NO_NUMBER in reason:
+            remedy = "write a dtype of numbers, if the model takes these"
+        elif reason.startswith("NotFittedError"):
             remedy = "fit the model before it is saved"
         elif pickled and any(seen["kind"] == "text" for seen in subject.said.get("seen") or ()):
             remedy = "it reads texts: write input shape: [-1] and dtype: string"
         yield subject.find("row-fails", "error" if sure else "warning", ("input",), text, remedy)
 
 
-def _is_sure(subject: Subject) -> bool:
-    """Tell whether rows that were made up should have been taken."""
+def _is_sure(subject: Subject, reason: str) -> bool:
+    """Tell whether rows that were made up should have been taken: a pipeline may parse dates, and knows no words."""
     spec = subject.spec
     if spec.backend in PICKLES:
-        return subject.is_fitted or subject.form.get("form") == "text"
+        return reason.startswith(_OF_NO_VALUE) or (subject.is_fitted and _NO_NUMBER in reason)
     tensors = subject.form.get("tensors") or ()
     free = any(size < 0 for item in tensors for size in item["shape"])
     return spec.backend != "python" and not free and all(item["dtype"].startswith("float") for item in tensors)

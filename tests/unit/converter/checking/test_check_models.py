@@ -43,6 +43,8 @@ class Model:
             return 1.0
         if self.how == "endlessly":
             return [float("inf") for _ in X]
+        if self.how == "in words":
+            return [{"yes": 0.5} for _ in X]
         if self.how == "raising":
             raise ValueError("less than nothing")
         return X[:, 0] * 2
@@ -125,6 +127,9 @@ CASES: dict[str, Case] = {
     "raising": (None, python("raising"), None, "row-fails", "model.input"),
     "no_start": (None, python("not at all"), None, "load-fails", "model.model_args.class"),
     "wide": (None, python("well", output=THREE), None, "output-shape", "model.output.shape"),
+    "in_words": (None, python("in words"), None, "output-dtype", "model.output"),
+    "quoted": (IRIS, {"input": {"shape": [-1, 4], "dtype": "string"}, "output": LABEL}, None, "row-fails",
+               "model.input"),
     "not_asked": (None, python("well", output=THREE, warmup=False), None, None, ""),
     "batches": (None, python("well", preferred_batch_size=[64], rush_batch_size=32), None, "batch-sizes",
                 "model.rush_batch_size"),
