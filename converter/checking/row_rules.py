@@ -15,6 +15,7 @@ from converter.schema.model import PICKLES, VerifySpec
 from converter.schema.samples.compare import compare_rows, default_tolerance
 
 # What no value of a row explains.
+_READ_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
 _NO_NUMBER = "could not convert string to float"
 _OF_NO_VALUE = ("NotFittedError", "AttributeError", "ImportError", "ModuleNotFoundError")
 
@@ -76,11 +77,14 @@ def check_refused(subject: Subject) -> Iterator[Finding]:
         sure = _is_sure(subject, reason)
         text = f"the model raises on rows of this form: {reason}"
         remedy = "write the input as the model takes it" if sure else "give it a sample.json with rows that it takes"
-        if _NO_NUMBER in reason:
+        first = next(iter(subject.about.get("steps") or [subject.about.get("type", "")]))
+        if subject.said.get("takes_float64"):
+            remedy = "write dtype: float64, which it takes"
+        elif _NO_NUMBER in reason:
             remedy = "write a dtype of numbers, if the model takes these"
         elif reason.startswith("NotFittedError"):
             remedy = "fit the model before it is saved"
-        elif pickled and any(seen["kind"] == "text" for seen in subject.said.get("seen") or ()):
+        elif pickled and first in _READ_TEXTS:
             remedy = "it reads texts: write input shape: [-1] and dtype: string"
         yield subject.find("row-fails", "error" if sure else "warning", ("input",), text, remedy)
 
@@ -88,6 +92,8 @@ def check_refused(subject: Subject) -> Iterator[Finding]:
 def _is_sure(subject: Subject, reason: str) -> bool:
     """Tell whether rows that were made up should have been taken: a pipeline may parse dates, and knows no words."""
     spec = subject.spec
+    if subject.said.get("takes_float64"):
+        return True
     if spec.backend in PICKLES:
         return reason.startswith(_OF_NO_VALUE) or (subject.is_fitted and _NO_NUMBER in reason)
     tensors = subject.form.get("tensors") or ()
@@ -137,13 +143,9 @@ def check_sample(subject: Subject) -> Iterator[Finding]:
     """Compare the sample's predictions with the model's answers to its features."""
     sample, spec = subject.sample, subject.spec
     if sample is None:
-        yield subject.find(
-            "sample-missing",
-            "note",
-            (),
-            "there is no sample.json, so nothing tells whether the answers are those of the model that was trained",
-            "let `schwift new` write it, with --data for real rows",
-        )
+        text = "there is no sample.json, so nothing tells whether the answers are those of the model that was trained"
+        remedy = "let `schwift new` write it, with --data for real rows"
+        yield subject.find("sample-missing", "note", (), text, remedy)
         return
     picked = pick_outputs(subject, list(subject.said.get("names") or ()))
     if spec.verify is False or picked is None or not subject.answers or subject.said.get("again"):

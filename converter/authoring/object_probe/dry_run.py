@@ -33,7 +33,8 @@ def try_model(request: dict[str, Any]) -> dict[str, Any]:
 
     What was found before something went wrong is in the answer: `problem` is what was raised, `slow` what took longer
     than the request's seconds, `unfit` why an answer cannot be served. `seen` is what each value of a row was like in
-    the fit. `finer` are rows that have another answer in float64 than in float32.
+    the fit. `finer` are rows that have another answer in float64 than in float32; `takes_float64` if they have
+    one there alone.
     """
     with _limit(request["load_seconds"], "to load"):
         opened = open_model(request)
@@ -87,8 +88,13 @@ def _ask(opened: Opened, said: dict[str, Any], request: dict[str, Any]) -> None:
     said["batch"], said["again"] = answer_rows.ask_again(ask, asked, said["answers"])
     if not request["together"]:
         said["batch"] = []
-    if opened.kind in ("pickle", "python") and (finer := _make_finer(rows.form)) and _loses(asked):
-        said["finer"] = _find_finer(answering.Asker(opened, finer, method), asked, said["answers"])
+    finer = _make_finer(rows.form) if opened.kind in ("pickle", "python") else None
+    if finer is not None and asked:
+        ask_finely = answering.Asker(opened, finer, method)
+        if not any(said["answers"]):
+            said["takes_float64"] = ask_finely.takes(asked[0])
+        elif _loses(asked):
+            said["finer"] = _find_finer(ask_finely, asked, said["answers"])
 
 
 def _give_width(form: dict[str, Any], width: int | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from onnx import TensorProto, helper
+from sklearn.cluster import KMeans
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -59,6 +60,7 @@ CITIES = make_pipeline(
     make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["city"]), remainder="passthrough"),
     LogisticRegression(),
 ).fit(PEOPLE, [0, 1, 0, 1])
+WORDS = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["a good b", "bad c d"], [0, 1])
 ONE = {"shape": [-1, 1], "dtype": "float64"}
 FOUR = {"shape": [-1, 4], "dtype": "float64"}
 TWO = {"shape": [-1, 2], "dtype": "float64"}
@@ -108,7 +110,7 @@ CASES: dict[str, Case] = {
         {"features": (X[::10] * 9).tolist(), "predictions": [[1]] * 15}, "unlike-fit", "features"),
     "clock": (make_pipeline(StandardScaler(), LinearRegression()).fit(HOURS, HOURS[:, 0] - HOURS[0]), {
         "input": {"shape": [-1, 1], "dtype": "float32"}, "output": ONE}, None, "float32-loses", "model.input.dtype"),
-    "words": (make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["a good b", "bad c d"], [0, 1]), {
+    "words": (WORDS, {
         "input": {"shape": [-1, 1], "dtype": "string"}, "output": TWO}, None, "row-fails", "model.input"),
     "not_a_model": ({"weights": [1, 2]}, {"input": FOUR, "output": ONE}, None, "method-missing",
                     "model.model_args.method"),
@@ -130,6 +132,9 @@ CASES: dict[str, Case] = {
     "in_words": (None, python("in words"), None, "output-dtype", "model.output"),
     "quoted": (IRIS, {"input": {"shape": [-1, 4], "dtype": "string"}, "output": LABEL}, None, "row-fails",
                "model.input"),
+    "centers": (KMeans(2, n_init=1).fit(X), {"input": {"shape": [-1, 4], "dtype": "float32"}, "output": {
+        "shape": [-1, 1], "dtype": "int32"}}, None, "row-fails", "model.input"),
+    "no_words": (WORDS, {"input": FOUR, "output": TWO}, None, "row-fails", "model.input"),
     "not_asked": (None, python("well", output=THREE, warmup=False), None, None, ""),
     "batches": (None, python("well", preferred_batch_size=[64], rush_batch_size=32), None, "batch-sizes",
                 "model.rush_batch_size"),
@@ -191,6 +196,11 @@ def test_a_mistake_is_found_at_its_key(found: dict[str, list[dict[str, Any]]], n
         ("width", "the model takes 4 features a row (n_features_in_), and the config has 2: write shape: [-1, 4]"),
         ("two_classes", "predict_proba gives rows of shape [3], and the config says [2]: write shape: [-1, 3]"),
         ("words", "it reads texts: write input shape: [-1] and dtype: string"),
+        ("no_words", "it reads texts: write input shape: [-1] and dtype: string"),
+        (
+            "centers",
+            "Buffer dtype mismatch, expected 'const float' but got 'double': write dtype: float64, which it takes",
+        ),
         ("order", "the model has them in another order: write classes: [0, 1, 2]"),
         ("double", "write dtype: float32 in place of float64"),
     ],
