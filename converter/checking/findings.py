@@ -25,7 +25,7 @@ CODES: Mapping[str, str] = {
     "dtype-narrow": "the dtype does not hold what the model has seen",
     "environment": "what is to be known of the environment or the trust of the model",
     "features-count": "the model takes another number of features",
-    "float32-loses": "float32 changes values of the input",
+    "float32-loses": "float32 changes values of the input, or of answers",
     "instances": "more instances than cores, or than may run at once",
     "labels-as-floats": "a classifier's labels are asked for as floats, where probabilities are usual",
     "load-fails": "the model could not be loaded",

@@ -15,6 +15,9 @@ from converter.schema.fields.class_labels import meaning_of
 from converter.schema.model import PICKLES
 
 _MOST_CLASSES = 60
+# Where float32 begins to have gaps between whole numbers; and the most that may be lost, in ranges of the answers.
+_EXACT = 2.0**24
+_MOST_LOST = 1e-4
 
 
 def check_outputs(subject: Subject) -> Iterator[Finding]:
@@ -63,6 +66,21 @@ def _check_output(
         remedy = f"write dtype: {found['dtype']}{_suggest_method(subject, shape)}"
         said = f"{_say_method(subject)} {wrong}"
         yield subject.find("output-dtype", "error", ("output", i, "dtype"), said, remedy)
+    elif (value := _find_coarse(found["dtype"], plan.tensor.dtype, values)) is not None:
+        step = np.spacing(np.dtype(plan.tensor.dtype).type(value))
+        said = f"answers such as {value:.17g} go to steps of {step:g} in {plan.tensor.dtype}"
+        yield subject.find("float32-loses", "warning", ("output", i, "dtype"), said, "write dtype: float64")
+
+
+def _find_coarse(found: str, wanted: str, values: list[Any]) -> float | None:
+    """Return an answer that the config's float cannot hold as finely as answers differ from each other."""
+    if found != "float64" or wanted not in ("float32", "float16") or not values:
+        return None
+    array = np.array(values, dtype=np.float64)
+    array = array[np.isfinite(array)]
+    lost = np.abs(array.astype(wanted) - array)
+    coarse = (np.abs(array) > _EXACT) & (lost > _MOST_LOST * np.ptp(array)) if array.size else array
+    return float(array[coarse][0]) if coarse.any() else None
 
 
 def _say_method(subject: Subject) -> str:

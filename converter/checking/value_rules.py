@@ -30,12 +30,13 @@ class _Feature:
     low: float = 0
     high: float = 0
     fractions: bool = False
+    whole: bool = False
     distinct: int = 0
 
     @property
     def is_known(self) -> bool:
         """Whether the model tells anything of it."""
-        return self.distinct > 0 or self.kind in ("string", "text")
+        return self.distinct > 0 or self.kind in ("string", "text", "bool")
 
 
 def _list_features(subject: Subject) -> Iterator[_Feature]:
@@ -88,8 +89,10 @@ def _explain_dtype(feature: _Feature) -> tuple[str, str, str] | None:
     if feature.kind in ("string", "text"):
         return None if json_kind == "string" else ("dtype-differs", "was text in the fit", "string")
     if json_kind == "string":
-        return "dtype-differs", "was a number in the fit", "float64"
-    if json_kind != "integer":
+        if feature.kind == "bool":
+            return "dtype-differs", "was true or false in the fit", "bool"
+        return "dtype-differs", "was a number in the fit", "int64" if feature.whole else "float64"
+    if json_kind != "integer" or feature.kind == "bool":
         return None
     limits = np.iinfo(feature.dtype)
     if feature.low < limits.min or feature.high > limits.max:

@@ -111,7 +111,14 @@ def _summarize(name: str | None, hint: Any) -> dict[str, Any]:
         return {"name": name, "kind": hint.kind, "texts": texts}
     values = [value for value in hint.values if isinstance(value, int | float)]
     ends = {"low": min(values), "high": max(values)} if values else {}
-    return {"name": name, "kind": "number", "distinct": len(set(values)), "fractions": hint.fractions, **ends}
+    return {
+        "name": name,
+        "kind": "number",
+        "distinct": len(set(values)),
+        "fractions": hint.fractions,
+        "whole": hint.whole,
+        **ends,
+    }
 
 
 def _find_nulls_that_fail(

@@ -135,6 +135,11 @@ CASES: dict[str, Case] = {
     "centers": (KMeans(2, n_init=1).fit(X), {"input": {"shape": [-1, 4], "dtype": "float32"}, "output": {
         "shape": [-1, 1], "dtype": "int32"}}, None, "row-fails", "model.input"),
     "no_words": (WORDS, {"input": FOUR, "output": TWO}, None, "row-fails", "model.input"),
+    "moments": (LinearRegression().fit(X, HOURS[0, 0] + X[:, 0] * 3600), {"input": FOUR, "output": {
+        "shape": [-1, 1], "dtype": "float32"}}, None, "float32-loses", "model.output.dtype"),
+    "yes_no": (make_pipeline(make_column_transformer((OneHotEncoder(), ["paid"])), LogisticRegression()).fit(
+        pd.DataFrame({"paid": [True, False]}), [0, 1]), {"input": columns("paid", dtype="string"), "output": TWO}, None,
+        "dtype-differs", "model.input.columns[0].dtype"),
     "not_asked": (None, python("well", output=THREE, warmup=False), None, None, ""),
     "batches": (None, python("well", preferred_batch_size=[64], rush_batch_size=32), None, "batch-sizes",
                 "model.rush_batch_size"),
@@ -184,7 +189,7 @@ def test_a_mistake_is_found_at_its_key(found: dict[str, list[dict[str, Any]]], n
     serious = [item for item in found.get(name, []) if item["severity"] != "note"]
     assert [(item["code"], item["key"]) for item in serious] == ([(code, key)] if code else [])
     for item in serious:
-        assert item["severity"] == ("warning" if code in WARNINGS or name == "raising" else "error")
+        assert item["severity"] == ("warning" if code in WARNINGS or name in ("raising", "moments") else "error")
         assert item["line"] >= 1
 
 
