@@ -13,6 +13,8 @@ from converter.trust.pickle_reader import Contents
 
 _VERBS = {"make": "makes a", "call": "calls", "fill": "fills a", "refer": "refers to", "import": "imports"}
 _SAVERS = {"cloudpickle", "dill"}
+# In the names of what these savers make functions and classes with.
+_MAKERS = ("function", "code", "class", "type")
 _MOST_NAMED = 3
 
 
@@ -51,11 +53,13 @@ def explain(verdict: Verdict, contents: Contents) -> str:
     tops = {module.split(".")[0] for module, _ in contents.names}
     saver = next(iter(sorted(tops & _SAVERS)), None)
     if saver is not None:
+        trusting = "with SCHWIFT_TRUST=any, or with trusted: true in a folder that SCHWIFT_TRUST_FOLDERS names"
+        if not any(word in name for module, name in contents.names for word in _MAKERS if module.startswith(saver)):
+            return f"is refused: it was saved by {saver}: save the model with joblib; or let it in as it is, {trusting}"
         return (
             f"is refused: it was saved by {saver} and has functions in it as code, which names do not tell: put "
             "that code into a module beside the file and save the model with joblib, or write a Python class (backend: "
-            "python), or convert the model to ONNX; or let it in as it is, with SCHWIFT_TRUST=any, or with trusted: "
-            "true in a folder that SCHWIFT_TRUST_FOLDERS names"
+            f"python), or convert the model to ONNX; or let it in as it is, {trusting}"
         )
     return f"is refused, since loading it runs more than a model needs: {'; '.join(_list_reasons(verdict, tops))}"
 

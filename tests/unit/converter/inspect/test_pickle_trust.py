@@ -67,6 +67,13 @@ def test_functions_in_the_file_are_told_as_such(tmp_path: Path) -> None:
     assert all(way in problem for way in ("SCHWIFT_TRUST=any", "trusted: true", "backend: python", "ONNX"))
 
 
+def test_a_plain_model_of_dill_is_not_said_to_have_code_in_it(tmp_path: Path) -> None:
+    problem = refusal_of(tmp_path, b"\x80\x02cdill._dill\n_create_array\n(c__builtin__\nlist\n)tR.")
+    assert "it was saved by dill: save the model with joblib; or let it in" in problem
+    code = b"\x80\x02cdill._dill\n_create_function\n(c__builtin__\n__main__\ntR."
+    assert "it was saved by dill and has functions in it as code" in refusal_of(tmp_path, code)
+
+
 def test_estimator_can_be_converted(tmp_path: Path) -> None:
     content = pickle.dumps(["sklearn.base"])[:-1] + b"csklearn.base\nNotThere\n)\x81a."
     assert "convert the model to ONNX (skl2onnx" in refusal_of(tmp_path, content)
