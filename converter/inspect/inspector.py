@@ -15,6 +15,7 @@ from converter.errors import ArtifactError, ConfigError, MissingLibrary
 from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
 from converter.inspect.model_environments import ModelEnvironments
+from converter.inspect.model_folder import tell_kind
 from converter.inspect.pickle_trust import check_trust
 from converter.inspect.pickle_versions import list_releases
 from converter.inspect.python_source import find_package
@@ -206,6 +207,9 @@ def _read_graph(source: ModelSource, path: Path) -> ModelFacts:
                 f"{source.config}: {name} needs the locale {locale[1]}, which is not here: install it, or export the "
                 'model with the locale "C" (skl2onnx: options={TfidfVectorizer: {"locale": "C"}})'
             ) from error
+        kind = tell_kind(path)
+        if kind and "onnx" not in kind:
+            raise ArtifactError(f"{source.config}: {name} is {kind}") from error
         raise ArtifactError(
             f"{source.config}: {name}: ONNX Runtime cannot load it: {reason.splitlines()[-1]}"
         ) from error

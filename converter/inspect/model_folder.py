@@ -107,3 +107,19 @@ def _refuse_unreadable(error: OSError, path: Path | None = None) -> NoReturn:
     raise ConfigError(
         f"{path or error.filename}: cannot be read: {error.strerror}: let the build's user read it, or remove it"
     ) from error
+
+
+def tell_kind(path: Path) -> str | None:
+    """Say what a file that its backend cannot read is, and which backend can; None if its first bytes do not tell."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"PK"):
+        return "an archive, as torch writes it: backend torch loads it under a name that ends in .pt"
+    if head.startswith(b"\x80"):
+        return "a pickle: backend sklearn loads it under a name that ends in .joblib or .pkl"
+    # A graph's first field is the version of ONNX's format, and the second who made it, or a newer field.
+    if len(head) > 2 and head[0] == 0x08 and head[1] < 0x20 and head[2] in b"\x12\x1a\x22\x3a\x42":
+        return "an ONNX graph: backend onnx loads it under a name that ends in .onnx"
+    if head.lstrip().startswith(b"<"):
+        return "a page of the web, as of a download that failed: download the model's file again"
+    return None

@@ -10,6 +10,7 @@ from converter.environments.interpreter import own_interpreter
 from converter.environments.model_environment import ModelEnvironment
 from converter.errors import ArtifactError, MissingLibrary
 from converter.inspect.discover import ModelSource
+from converter.inspect.model_folder import tell_kind
 from converter.inspect.pickle_versions import PACKAGES
 from converter.trust import pickle_reader
 
@@ -28,6 +29,9 @@ _EXTRAS = {
 def read_pickle(source: ModelSource, path: Path) -> pickle_reader.Contents:
     """Read what a pickle names. Raises ArtifactError if the file is damaged, or can be loaded nowhere."""
     where = f"{source.config}: {path.name}"
+    kind = tell_kind(path)
+    if kind and "pickle" not in kind:
+        raise ArtifactError(f"{where} is {kind}")
     try:
         contents = pickle_reader.read(path)
     except pickle_reader.TooLarge as error:

@@ -26,6 +26,19 @@ _MAX_NODES = 10_000
 # A message has what the user wrote in it.
 _MOST_MESSAGE = 1000
 
+# What PyYAML says, and what to do.
+_REMEDIES = (
+    ("found character '\\t'", "indent with spaces, not with tabs"),
+    ("another document", "a file has one model: give the second a folder of its own"),
+    ("could not find expected ':'", "a key ends in a colon and a space"),
+    ("mapping values are not allowed", "look at the indentation, and put a text with a colon in it into quotes"),
+    ("expected <block end>", "indent the keys of one mapping alike"),
+    ("expected '<document start>'", "indent the keys of one mapping alike"),
+    ("expected ',' or", "close the bracket"),
+    ("end of stream", "close the quote or the bracket"),
+    ("cannot start any token", "put the value into quotes"),
+)
+
 Path_ = tuple[str | int, ...]
 
 # Which model a key belongs to, for "did you mean".
@@ -108,7 +121,8 @@ class _Reader:
             value = self._value(loader, node, ())
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ConfigError(f"{self._label}:{line}: not valid YAML: {error.problem}") from error
+            remedy = next((f": {todo}" for text, todo in _REMEDIES if text in str(error.problem)), "")
+            raise ConfigError(f"{self._label}:{line}: not valid YAML: {error.problem}{remedy}") from error
         except RecursionError as error:
             # The line of the last value that was reached, else of the parser.
             line = next(reversed(self._lines.values()), loader.line + 1)
@@ -184,6 +198,8 @@ def _problem(label: str, loc: Sequence[str | int], kind: str, message: str, data
             message += f": the keys here are {', '.join(names)}"
     elif kind == "missing":
         message = "this key is missing"
+    elif kind == "tuple_type":
+        message = "this is no list: write it as in [1, 2]"
     message = message.removeprefix("Value error, ")
     if len(message) > _MOST_MESSAGE:
         message = message[:_MOST_MESSAGE] + "…"

@@ -256,10 +256,9 @@ class ModelSpec(_Strict):
         suffixes = _SUFFIXES[self.backend]
         if not args.model_file.lower().endswith(suffixes):
             plain = [suffix for suffix in suffixes if suffix.count(".") == 1]
-            raise _at(
-                "model_file",
-                f"{args.model_file!r} does not end in {' or '.join(plain)}, which backend {self.backend} loads",
-            )
+            message = f"{args.model_file!r} does not end in {' or '.join(plain)}, which backend {self.backend} loads"
+            other = next((name for name, known in _SUFFIXES.items() if args.model_file.lower().endswith(known)), None)
+            raise _at("model_file", f"{message}: write backend: {other}" if other else message)
         if args.class_ is not None or args.kwargs:
             key = "class" if args.class_ is not None else "kwargs"
             raise _at(key, "is for backend python: remove it")
@@ -314,8 +313,9 @@ class ModelSpec(_Strict):
         count = len(self.classes)
         if count and not any(meaning_of(item.dtype, item.row_dims, self.classes) for item in self.output):
             message = (
-                f"there are {count}, and no output has a float for each, or one label: write output shape: "
-                f"[-1, {count}] for probabilities, or shape: [-1, 1] and the labels' dtype for labels"
+                f"there are {count}, and no output has a float for each, or one label: list all that the model has; "
+                f"for {count} write output shape: [-1, {count}] for probabilities, or shape: [-1, 1] and the labels' "
+                "dtype for labels"
             )
             raise MisplacedError(("classes",), message)
         return self

@@ -24,6 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from converter.errors import ArtifactError
 from converter.inspect.inspector import ModelFacts
+from converter.inspect.model_folder import tell_kind
 from converter.trust import pickle_reader
 from tests.support.models.environments import inspect_whole
 from tests.support.models.sample_models import add_source, classifier_graph, model_yaml
@@ -96,6 +97,25 @@ def test_R31_pickle_cut_short_anywhere_is_named(tmp_path: Path) -> None:
             assert problem_of(tmp_path, {"m.joblib": content[:length]}) == (
                 f"{CONFIG}: m.joblib is damaged, or not a pickle: write the model's file again"
             ), (compress, length)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x08\x08\x12\x08skl2onnx\x1a\x04", "an ONNX graph: backend onnx loads it under a name that ends in .onnx"),
+        (b" <!DOCTYPE html>", "a page of the web, as of a download that failed: download the model's file again"),
+        (b"PK\x03\x04", "an archive, as torch writes it: backend torch loads it under a name that ends in .pt"),
+    ],
+    ids=["graph", "web page", "archive"],
+)  # fmt: skip
+def test_R31_another_kind_of_file_is_named_with_its_backend(tmp_path: Path, content: bytes, said: str) -> None:
+    assert problem_of(tmp_path, {"m.joblib": content}) == f"{CONFIG}: m.joblib is {said}"
+
+
+def test_R31_a_pickle_is_no_graph(tmp_path: Path) -> None:
+    (tmp_path / "pickle").write_bytes(pickle.dumps({}))
+    said = tell_kind(tmp_path / "pickle")
+    assert said == "a pickle: backend sklearn loads it under a name that ends in .joblib or .pkl"
 
 
 def flipped(content: bytes, place: int) -> bytes:

@@ -218,13 +218,23 @@ CASES = {
     "nothing but a comment": ("# later\n\n", "x.yaml:1: the file is empty: it needs the key model"),
     "bad YAML": (
         changed("description: A classifier.", "description: forest: red"),
-        "x.yaml:4: not valid YAML: mapping values are not allowed here",
+        "x.yaml:4: not valid YAML: mapping values are not allowed here: look at the indentation, and put a text with a "
+        "colon in it into quotes",
     ),
     "tab": (
         changed("  caching: true", "\tcaching: true"),
-        "x.yaml:6: not valid YAML: found character '\\t' that cannot start any token",
+        "x.yaml:6: not valid YAML: found character '\\t' that cannot start any token: indent with spaces, not with "
+        "tabs",
     ),
-    "two documents": (ONNX + "---\nmodel: 1\n", "x.yaml:15: not valid YAML: but found another document"),
+    "two documents": (
+        ONNX + "---\nmodel: 1\n",
+        "x.yaml:15: not valid YAML: but found another document: a file has one model: give the second a folder of its "
+        "own",
+    ),
+    "no list": (
+        changed("[16, 32, 64, 128]", "16, 32"),
+        "x.yaml:12: model.preferred_batch_size: this is no list: write it as in [1, 2]",
+    ),
     "unknown alias": (
         changed("rf.onnx ", "*nowhere "),
         "x.yaml:8: not valid YAML: found undefined alias 'nowhere'",

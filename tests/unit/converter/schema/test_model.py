@@ -173,7 +173,7 @@ def test_classes_go_with_outputs(classes: list[Any], output: dict[str, Any], mea
 @pytest.mark.parametrize(
     ("classes", "output", "said"),
     [
-        (["a", "b"], FLOATS, "there are 2, and no output has a float for each"),
+        (["a", "b"], FLOATS, "there are 2, and no output has a float for each, or one label: list all"),
         ([0, 1], {"shape": [-1, 1], "dtype": "float32"}, r"write output shape: \[-1, 2\] for probabilities"),
         (["a", "b"], {"shape": [-1, -1], "dtype": "float32"}, "there are 2, and no output"),
         ([1, "1", 2], FLOATS, "the class 1 stands here twice"),
@@ -303,3 +303,12 @@ def test_other_endings_are_refused_with_those_that_are_taken(name: str) -> None:
     message = rf"'{name}' does not end in \.joblib or \.pkl or \.pickle, which backend joblib loads"
     with pytest.raises(ValidationError, match=message):
         model_spec(model_args={"model_file": name})
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "right"),
+    [("onnx", "m.joblib", "sklearn"), ("sklearn", "m.pt", "torch"), ("torch", "m.ONNX", "onnx")],
+)
+def test_an_ending_of_another_backend_names_that(backend: str, name: str, right: str) -> None:
+    with pytest.raises(ValidationError, match=f"which backend {backend} loads: write backend: {right}"):
+        model_spec(backend, model_args={"model_file": name})
