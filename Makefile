@@ -11,6 +11,7 @@
 # make audit   known vulnerabilities of our dependencies, and bandit's findings in our code (needs PyPI's advisories)
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
 # make models  remake the example models' files
+# make mistakes   170 mistakes of new users: where each is caught, and what is said of it (5 minutes)
 # make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 40 minutes)
 # make bench-stall   does a request ever wait in Triton without reason? (needs wrk, takes 12 minutes)
 # make bench-soak    the same for 10 minutes at 32 connections
@@ -106,6 +107,10 @@ audit: venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt bandit pip-audit
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml adapter converter schwift triton_repo_template
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
+.PHONY: mistakes
+mistakes: venv
+	$(BIN)/python -m tests.zoo.mistakes
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done

@@ -79,6 +79,7 @@ SLOW_FILES = (
     "tests/unit/test_groups.py",
     "tests/unit/test_imports.py",
     "tests/unit/test_names.py",
+    "tests/unit/zoo/test_mistakes.py",
 )
 # Single tests, among many that take milliseconds.
 SLOW_TESTS = {
