@@ -109,6 +109,28 @@ def new(path: str, models: Path | None, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("name", metavar="MODEL")
+@click.option("--to", "target", type=click.Choice(["onnx", "native"]), default="onnx", show_default=True)
+@click.option("--back", is_flag=True, help="Undo: the model is served as it was before.")
+@click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
+@click.option("--env", "model_env", type=_FOLDER, help="The environment that models run in. [env: SCHWIFT_MODEL_ENV]")
+def convert(name: str, target: str, back: bool, models: Path | None, model_env: Path | None) -> None:
+    """Turn a model's pickle into an ONNX graph, or into its library's own file, if it answers the same and faster.
+
+    Nothing is changed before 10,000 rows and more had the same labels. Exit code 1 if they had not.
+    """
+    from converter.build import print_progress
+    from converter.converting import convert_model
+
+    settings = load_settings(model_directory=models, model_env=model_env)
+    if back:
+        click.echo(f"{convert_model.go_back(name, settings)}: as it was before it was converted")
+        return
+    done = convert_model.convert(name, target, settings, print_progress)
+    click.echo(f"{done.summary}\nwrote {done.folder}")
+
+
+@main.command()
 @click.argument("names", nargs=-1, metavar="[MODEL]...")
 @click.option("--models", type=_FOLDER, help="The folder of the models. [env: MODEL_DIRECTORY; ./models]")
 @click.option("--env", "model_env", type=_FOLDER, help="The environment that models run in. [env: SCHWIFT_MODEL_ENV]")

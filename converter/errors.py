@@ -5,6 +5,7 @@ SchwiftError            anything said to the user in one sentence; exit 1
 │   ├── ArtifactError       a model file that cannot be served as it is
 │   │   └── MissingLibrary  what a model needs is not installed
 │   └── EnvironmentProblem  a Python or packages that models cannot run in, or that cannot be made
+├── NotConverted        a model that would not answer the same after `schwift convert`
 ├── RepositoryError     the repository cannot be read or written
 ├── ReloadError         the server did not take a new version, and serves what it served
 │   └── NothingServed   there is no server
@@ -44,6 +45,10 @@ class MissingLibrary(ArtifactError):
 
 class EnvironmentProblem(ConfigError):
     """A Python or its packages that models cannot run in, or an environment that cannot be made."""
+
+
+class NotConverted(SchwiftError):
+    """A model that cannot be converted so that its clients notice nothing; it is as it was."""
 
 
 class RepositoryError(SchwiftError):

@@ -45,7 +45,7 @@ CONVERTER = (
     ("authoring",),
     ("checking",),
     ("build",),
-    ("live_switch", "report"),
+    ("live_switch", "report", "converting"),
     ("cli",),
     ("__main__",),
 )

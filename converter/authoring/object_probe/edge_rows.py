@@ -81,11 +81,11 @@ def _list_changes(form: dict[str, Any], hints: list[Any], rng: random.Random) ->
         if dtype.startswith("float"):
             numbers = [value for value in hint.values if isinstance(value, int | float)]
             chosen = rng.sample(numbers, min(len(numbers), _MOST_THRESHOLDS))
-            changes += [near for value in chosen for near in _list_neighbours(float(value), dtype)]
+            changes += [near for value in chosen for near in list_neighbours(float(value), dtype)]
         yield changes
 
 
-def _list_neighbours(value: float, dtype: str) -> list[float]:
+def list_neighbours(value: float, dtype: str) -> list[float]:
     """List a value and those next to it, also as trees have them that compare float32."""
     found: list[float] = []
     for name in dict.fromkeys((dtype, "float32" if dtype == "float64" else dtype)):

@@ -1,7 +1,7 @@
 """One JSON line in for each model, one out: what the model is, rows for it, and its answers to them.
 
-With `"task": "answer"` it is the answers to rows that are given (answer_rows.py), with "check" what there is to be
-compared with the model's config (dry_run.py).
+With a `task` it is something else: the answers to rows that are given (answer_rows.py), what there is to be compared
+with the model's config (dry_run.py), or what `schwift convert` asks.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ import warnings
 from typing import Any
 
 from . import answer_rows, dry_run, examine
+from .exporting import graph_export, many_answers, native_export
 
 _PR_SET_PDEATHSIG = 1
-_TASKS = {"answer": answer_rows.answer, "check": dry_run.try_model}
+_TASKS = {
+    "examine": examine.examine, "answer": answer_rows.answer, "check": dry_run.try_model,
+    "answer_many": many_answers.answer_many,
+    "export_graph": graph_export.export, "export_native": native_export.export,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -42,7 +47,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     most, hard = request["memory"], resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     try:
-        return _TASKS.get(request.get("task", ""), examine.examine)(request)
+        return _TASKS[request.get("task", "examine")](request)
     except examine.CannotTell as error:
         return {"error": str(error), "key": error.key}
     except dry_run.OverTime as error:

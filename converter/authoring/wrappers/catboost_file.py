@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import catboost
 
 
 class CatBoostFile:
-    """A classifier answers with the probability of each class, a regressor with a value a row."""
+    """A classifier answers with the probability of each class, a regressor with a value a row.
 
-    def __init__(self, file: str) -> None:
+    With `labels` a classifier answers with the class itself; `classes` are those of the file.
+    """
+
+    def __init__(self, file: str, classes: Sequence[Any] | None = None, labels: bool = False) -> None:
         self.model = catboost.CatBoost().load_model(str(Path(__file__).with_name(file)))
         self.n_features_in_ = len(self.model.feature_names_)
         classes = getattr(self.model, "classes_", None)
-        self._answer = "Probability" if classes is not None and len(classes) else "RawFormulaVal"
+        self._answer = "Class" if labels else "Probability" if classes is not None and len(classes) else "RawFormulaVal"
 
     def predict(self, X: Any) -> Any:
         """Answer rows of features, NaN where one is missing."""
