@@ -20,6 +20,7 @@
 # make bench-pair BEFORE=main   is this version slower than a commit? (needs wrk, takes 25 minutes; docs/performance.md)
 # make bench-environments BEFORE=main   what environments cost to make, in memory, and at a start (needs PyPI, 8 minutes)
 # make bench-builds   what a build of 1,000 models takes, and one with nothing changed (5 minutes)
+# make bench-convert   a forest before and after `schwift convert`, beside an ONNX MLP, in one server (needs wrk, 4 minutes)
 # make bench-load BEFORE=main   what it costs to hash a pickle before it is loaded (5 minutes)
 # make fuzz    generated requests, bodies and heads, sent and decoded by the ten thousand (15 minutes)
 # make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
@@ -44,7 +45,7 @@ SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
 .PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability test-environments check images
-.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-load bench-builds bench-density fuzz chaos clean venv
+.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-load bench-builds bench-convert bench-density fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -140,6 +141,9 @@ bench-environments: venv
 
 bench-builds: venv
 	$(BIN)/python -m tests.bench.builds
+
+bench-convert: venv
+	$(BIN)/python -m tests.bench.convert
 
 bench-density: venv
 	$(BIN)/python -m tests.bench.density

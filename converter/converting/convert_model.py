@@ -91,7 +91,7 @@ def go_back(name: str, settings: Settings) -> Path:
     made = [new.model_file, new.kwargs.get("file"), new.class_ and f"{new.class_.partition(':')[0]}.py"]
     os.replace(before, config)
     for file in made:
-        if isinstance(file, str) and file != old.model_file:
+        if isinstance(file, str) and file == Path(file).name and file != old.model_file:
             (source.folder / file).unlink(missing_ok=True)
     return source.folder
 
@@ -132,15 +132,16 @@ class _Conversion:
         )
         if self._original["medians"] is None:
             raise NotConverted(f"{self._source.config}: the original answers none of the rows that were made up")
-        reasons = []
+        reasons: dict[str, str] = {}
         for precision in _PRECISIONS if target == "onnx" else ("native",):
             self._say(f"trying {precision}")
             try:
                 candidate = self._make_native() if precision == "native" else self._make_graph(precision)
                 return candidate, self._try(candidate)
             except NotConverted as error:
-                reasons.append(f"{precision}: {error}")
-        raise NotConverted(f"{self._source.config}: nothing was changed: {'; '.join(reasons)}")
+                reasons.setdefault(str(error), precision)
+        said = "; ".join(f"{precision}: {reason}" for reason, precision in reasons.items())
+        raise NotConverted(f"{self._source.config}: nothing was changed: {said}")
 
     def describe_origin(self) -> str:
         """Say in the config what it was."""

@@ -34,6 +34,8 @@ SLOW_FILES = (
     "tests/unit/converter/authoring/test_new_model.py",
     "tests/unit/converter/authoring/test_original.py",
     "tests/unit/converter/checking/test_check_models.py",
+    "tests/unit/converter/authoring/test_exported_trees.py",
+    "tests/unit/converter/converting/test_convert_model.py",
     "tests/unit/converter/environments/test_engine_wheel.py",
     "tests/unit/converter/environments/test_environment_store.py",
     "tests/unit/converter/environments/test_fronts.py",

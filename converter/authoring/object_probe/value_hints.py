@@ -175,11 +175,14 @@ def _list_splits(part: Any) -> Iterator[tuple[int, Sequence[float]]]:
     boosters: tuple[Any, ...] = (part, getattr(part, "model", None), getattr(part, "booster_", None), _xgboost_of(part))
     for booster in boosters:
         if callable(getattr(booster, "dump_model", None)) and callable(getattr(booster, "feature_name", None)):
-            infos = booster.dump_model()["feature_infos"]
+            dumped = booster.dump_model()
+            infos = dumped["feature_infos"]
             for i, name in enumerate(booster.feature_name()):
                 if name in infos:
                     low, high = infos[name]["min_value"], infos[name]["max_value"]
                     yield i, infos[name].get("values") or [low + step * (high - low) / 8 for step in range(9)]
+            for tree in dumped["tree_info"][:_MOST_TREES]:
+                yield from _list_lightgbm_splits(tree["tree_structure"])
         elif callable(getattr(booster, "get_dump", None)):
             names = booster.feature_names or [f"f{i}" for i in range(booster.num_features())]
             for text in booster.get_dump(dump_format="json")[:_MOST_TREES]:
@@ -190,6 +193,14 @@ def _list_splits(part: Any) -> Iterator[tuple[int, Sequence[float]]]:
 
 def _xgboost_of(part: Any) -> Any:
     return part.get_booster() if callable(getattr(part, "get_booster", None)) else None
+
+
+def _list_lightgbm_splits(node: dict[str, Any]) -> Iterator[tuple[int, Sequence[float]]]:
+    if isinstance(node.get("threshold"), float):
+        yield node["split_feature"], [node["threshold"]]
+    for side in ("left_child", "right_child"):
+        if side in node:
+            yield from _list_lightgbm_splits(node[side])
 
 
 def _list_xgboost_splits(node: dict[str, Any], places: dict[str, int]) -> Iterator[tuple[int, Sequence[float]]]:

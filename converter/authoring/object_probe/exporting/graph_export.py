@@ -81,7 +81,9 @@ def _convert(opened: Opened, method: str, form: dict[str, Any], precision: str, 
     except (ImportError, MemoryError, CannotTell):
         raise
     except Exception as error:
-        raise CannotTell(f"skl2onnx does not convert it: {_first_line(error)}") from error
+        library = type(opened.model).__module__.split(".")[0]
+        hint = ": write --to native" if library in ("catboost", "lightgbm", "xgboost") else ""
+        raise CannotTell(f"skl2onnx does not convert it: {_first_line(error)}{hint}") from error
     if any(node.op_type == "TreeEnsemble" for node in graph.graph.node):
         for entry in graph.opset_import:
             entry.version = _OPSET_ML if entry.domain == "ai.onnx.ml" else entry.version

@@ -35,27 +35,33 @@ def register(boosters_alone: bool) -> None:
 
 
 def _register_imputer() -> None:
-    """Register what ONNX Runtime has in float32 alone: NaN is what another value takes the place of."""
-    from skl2onnx import update_registered_converter
-    from sklearn.impute import SimpleImputer
+    """Have NaN replaced in float64, where ONNX Runtime has an operator for float32 alone; texts go skl2onnx's way."""
+    from skl2onnx.common._registration import get_converter, register_converter
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    usual = get_converter("SklearnImputer")
 
     def convert(scope: Any, operator: Any, container: Any) -> None:
-        imputer, emit = operator.raw_operator, _Emitter(scope, container)
-        values = np.asarray(imputer.statistics_)
-        gaps = values.dtype.kind != "f" or np.isnan(values).any()
-        if gaps or imputer.add_indicator or imputer.missing_values == imputer.missing_values:
-            raise CannotTell(
-                "a SimpleImputer of texts, of columns that are empty, or with an indicator, has no graph here"
-            )
-        given = operator.inputs[0].full_name
-        missing = emit("IsNaN", [given])
-        emit("Where", [missing, emit.constant(values.tolist()), given], to=operator.outputs[0].full_name)
+        imputer, given = operator.raw_operator, operator.inputs
+        if not all(isinstance(item.type, DoubleTensorType) for item in given) or _leaves_gaps(imputer):
+            usual(scope, operator, container)
+            return
+        emit = _Emitter(scope, container)
+        names = [item.full_name for item in given]
+        value = names[0] if len(names) == 1 else emit("Concat", names, axis=1)
+        emit(
+            "Where",
+            [emit("IsNaN", [value]), emit.constant(imputer.statistics_.tolist()), value],
+            to=operator.outputs[0].full_name,
+        )
 
-    update_registered_converter(SimpleImputer, "SchwiftSimpleImputer", _keep_shape, convert)
+    register_converter("SklearnImputer", convert, overwrite=True)
 
 
-def _keep_shape(operator: Any) -> None:
-    operator.outputs[0].type = operator.inputs[0].type.__class__(operator.inputs[0].type.shape)
+def _leaves_gaps(imputer: Any) -> bool:
+    """Tell whether an imputer drops columns or adds some, or looks for another value than NaN."""
+    nothing = np.isnan(np.asarray(imputer.statistics_, np.float64)).any()
+    return bool(nothing or imputer.add_indicator or imputer.missing_values == imputer.missing_values)
 
 
 def _register(module: str, name: str, kind: str, list_trees: Callable[[Any], Ensemble]) -> None:
