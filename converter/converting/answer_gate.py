@@ -8,6 +8,8 @@ from typing import Any
 
 from converter.schema.samples.compare import Tolerance, compare_rows, largest_difference
 
+_CLOSE = 1e-3
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -34,7 +36,10 @@ class Comparison:
             return "the original answers none of the rows"
         said = [f"{self.changed:,} of {self.rows:,} labels changed"] if self.changed else []
         said += [f"{self.outside:,} of {self.rows:,} answers differ by more than is allowed"] if self.outside else []
-        return f"{' and '.join(said)} ({self.first})"
+        # Where nothing but numbers is off, and by little, it may be allowed.
+        close = not self.changed and self.largest < _CLOSE
+        remedy = f", by at most {self.largest:.1g}: `verify: {{rtol: …, atol: …}}` in the config allows more"
+        return f"{' and '.join(said)}{remedy if close else ''} ({self.first})"
 
 
 def compare_answers(

@@ -18,6 +18,7 @@ _XGBOOST_LINKS = {
     "reg:squarederror": "identity", "reg:absoluteerror": "identity", "reg:pseudohubererror": "identity",
     "reg:quantileerror": "identity", "count:poisson": "exp", "reg:gamma": "exp", "reg:tweedie": "exp",
 }  # fmt: skip
+_ZERO = float(np.float32(1e-35))
 _NATIVE = "write --to native"
 
 
@@ -53,11 +54,18 @@ def _read_lightgbm(root: dict[str, Any]) -> Tree:
         missing_left = node["default_left"] if node["missing_type"] == "NaN" else threshold >= 0
         rows.append(())
         left, right = add(node["left_child"]), add(node["right_child"])
-        rows[place] = (node["split_feature"], threshold, left, right, missing_left, 0.0)
+        rows[place] = (node["split_feature"], _pass_zeros(threshold), left, right, missing_left, 0.0)
         return place
 
     add(root)
     return _make_tree(rows)
+
+
+def _pass_zeros(threshold: float) -> float:
+    """Return what decides as LightGBM does, which takes numbers as small as `_ZERO` for 0."""
+    if -_ZERO <= threshold < 0:
+        return float(np.nextafter(-_ZERO, -np.inf))
+    return _ZERO if 0 <= threshold < _ZERO else threshold
 
 
 def list_xgboost(model: Any) -> Ensemble:

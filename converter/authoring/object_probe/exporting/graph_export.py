@@ -25,7 +25,6 @@ def export(request: dict[str, Any]) -> dict[str, Any]:
         raise CannotTell("a graph is made of rows of numbers or texts, and the config has other shapes")
     separate = form["form"] == "columns" and _reads_columns(opened.model)
     graph = _convert(opened, method, form, request["precision"], separate)
-    _check_nodes(graph)
     _set_ends(graph, request, form, opened.model, _find_output(opened, method, graph), separate)
     with open(request["target"], "wb") as file:
         file.write(graph.SerializeToString())
@@ -113,12 +112,6 @@ def _walk_all(part: Any) -> list[Any]:
     inner += [step[1] for step in getattr(part, "transformers_", None) or []]
     inner += [step[1] for step in getattr(part, "transformer_list", None) or []]
     return [part, *(found for step in inner for found in _walk_all(step))]
-
-
-def _check_nodes(graph: Any) -> None:
-    domains = {node.domain for node in graph.graph.node} - {"", "ai.onnx", "ai.onnx.ml"}
-    if domains:
-        raise CannotTell(f"its graph would have operators of {', '.join(sorted(domains))}, which no runtime here has")
 
 
 def _find_output(opened: Opened, method: str, graph: Any) -> Any:

@@ -39,7 +39,7 @@ def _register_imputer() -> None:
     from skl2onnx.common._registration import get_converter, register_converter
     from skl2onnx.common.data_types import DoubleTensorType
 
-    usual = get_converter("SklearnImputer")
+    usual = get_converter("SklearnSimpleImputer")
 
     def convert(scope: Any, operator: Any, container: Any) -> None:
         imputer, given = operator.raw_operator, operator.inputs
@@ -55,7 +55,7 @@ def _register_imputer() -> None:
             to=operator.outputs[0].full_name,
         )
 
-    register_converter("SklearnImputer", convert, overwrite=True)
+    register_converter("SklearnSimpleImputer", convert, overwrite=True)
 
 
 def _leaves_gaps(imputer: Any) -> bool:

@@ -150,6 +150,14 @@ def test_lightgbms_missing_values_go_where_it_says() -> None:
     assert run(booster_trees.list_lightgbm(Booster()), rows).ravel().tolist() == [2, 4, 1, 2]
 
 
+@pytest.mark.parametrize(("threshold", "left"), [(-1e-36, False), (-float(np.float32(1e-35)), False), (0.0, True)])
+def test_lightgbm_takes_tiny_numbers_for_zero(threshold: float, left: bool) -> None:
+    tiny = float(np.float32(1e-35))
+    rows = np.array([[-tiny], [0.0], [tiny], [np.nextafter(tiny, 1)], [np.nextafter(-tiny, -1)]])
+    found = run(booster_trees.list_lightgbm(Booster(root={"threshold": threshold})), rows).ravel().tolist()
+    assert found == [*([2 if left else 4] * 3), 4, 2]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -43,6 +43,7 @@ def test_a_regressor_has_no_labels_and_may_differ_within_its_dtype() -> None:
     assert found.passed and not found.labels
     further = compare_answers([[1.0], [2.0]], [[1.0 + 5e-6], [2.0]], DOUBLE, classifies=False)
     assert (further.outside, further.passed) == (1, False)
+    assert "by at most 5e-06: `verify: {rtol: …, atol: …}` in the config allows more" in further.explain()
     assert compare_answers([[1.0]], [[1.0 + 5e-6]], default_tolerance("float32"), classifies=False).passed
 
 
