@@ -41,11 +41,15 @@ _WRAPPERS = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A converted model: `files` beside the config, with where they are now, and the `keys` of the config."""
+    """A converted model: `files` beside the config, with where they are now, and the `keys` of the config.
+
+    A graph is worth it if it is `faster`; a library's own file because it is no pickle.
+    """
 
     what: str
     files: dict[str, Path]
     keys: dict[str, Any]
+    faster: bool = True
 
 
 @dataclass(frozen=True)
@@ -191,9 +195,9 @@ class _Conversion:
             keys["python"] = self._there.version
         files = {name: folder / said["file"]}
         module, kind = _WRAPPERS[said["library"]]
-        return self._wrap(
-            f"{said['library']}'s own file, {name}", module, kind, {**said["kwargs"], "file": name}, files, keys
-        )
+        what = f"{said['library']}'s own file, {name}"
+        candidate = self._wrap(what, module, kind, {**said["kwargs"], "file": name}, files, keys)
+        return replace(candidate, faster=False)
 
     def _wrap(
         self, what: str, module: str, kind: str, kwargs: dict[str, Any], files: dict[str, Path], keys: dict[str, Any]
@@ -265,7 +269,7 @@ class _Conversion:
         if not comparison.passed:
             raise NotConverted(comparison.explain())
         old, new = self._original["medians"], said["medians"]
-        if all(theirs <= mine for theirs, mine in zip(old, new, strict=True)):
+        if candidate.faster and all(theirs <= mine for theirs, mine in zip(old, new, strict=True)):
             raise NotConverted(f"it is not faster: {_describe_speed(old, new)}")
         trees = self._original["estimators"]
         what = f"{self._original['type']} {trees}" if trees else self._original["type"]

@@ -28,7 +28,12 @@ def find_exporter(there: Interpreter, pickle: Path, settings: Settings, say: Say
     tops = {module.split(".")[0] for module, _ in pickle_reader.read(pickle).names}
     named = {*_USUAL, *(PACKAGES[top] for top in tops if top in PACKAGES)}
     # What stands behind a plus is a build of somebody's, which an index does not have.
-    pins = [f"{name}=={there.packages[name].partition('+')[0]}" for name in sorted(named) if name in there.packages]
+    pins = [
+        f"{name}=={version.partition('+')[0]}"
+        for name, version in sorted(there.packages.items())
+        # As xgboost-cpu is called.
+        if name.removesuffix("-cpu") in named
+    ]
     lines = (*pins, "skl2onnx")
     store = EnvironmentStore(settings.environments_directory)
     key = store.look_up(lines, there.version, ()) or store.find_fitting(lines, there.version)

@@ -46,7 +46,7 @@ def answer_many(request: dict[str, Any]) -> dict[str, Any]:
     good = [row for row, answer in zip(given, answers, strict=True) if answer is not None]
     return {
         "rows": len(made), "medians": [_time(opened, rows, method, good, count) for count in _TIMED] if good else None,
-        "type": facts["type"], "classifies": getattr(opened.model, "classes_", None) is not None, "method": method,
+        "type": facts["type"], "classifies": bool(np.size(getattr(opened.model, "classes_", ()))), "method": method,
         "estimators": getattr(opened.model, "n_estimators", None), "versions": facts["versions"],
     }  # fmt: skip
 

@@ -23,7 +23,8 @@ def export(request: dict[str, Any]) -> dict[str, Any]:
         )
     booster, name = _find_booster(model, library)
     kwargs: dict[str, Any] = {"file": name}
-    classes = describing.find_classes(model)
+    # CatBoost's regressors have none, in a list.
+    classes = describing.find_classes(model) or None
     if classes is not None and method in ("predict", "predict_proba"):
         kwargs |= {"classes": classes, "labels": method == "predict"}
     elif method != "predict" or (booster is not model and getattr(model, "classes_", None) is not None):
