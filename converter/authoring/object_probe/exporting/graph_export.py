@@ -54,6 +54,10 @@ def _convert(opened: Opened, method: str, form: dict[str, Any], precision: str, 
     )
 
     tree_converters.register(boosters_alone=precision == "float32")
+    for step in _walk_all(opened.model):
+        if hasattr(step, "flatten_transform") and method != "transform":
+            # Of no other method, and skl2onnx takes False alone.
+            step.flatten_transform = False
     number = FloatTensorType if precision == "float32" else DoubleTensorType
 
     def kind_of(dtype: str, whole: bool) -> Any:

@@ -81,3 +81,20 @@ def _list_histogram(model: Any) -> Ensemble:
     if hasattr(model, "classes_"):
         return Ensemble(trees, base, link="softmax" if len(base) > 1 else "sigmoid")
     return Ensemble(trees, base, link="exp" if model.loss in ("poisson", "gamma") else "identity")
+
+
+def list_isolation(model: Any) -> Ensemble:
+    """List the trees of an IsolationForest: how deep a row is, in parts of what is usual. Raises CannotTell."""
+    from sklearn.ensemble._iforest import _average_path_length
+
+    if model.max_samples_ < 2:
+        raise CannotTell("an IsolationForest of one sample a tree has no graph here")
+    trees = []
+    for number, (estimator, features) in enumerate(zip(model.estimators_, model.estimators_features_, strict=True)):
+        tree = _read_tree(estimator.tree_)
+        tree.feature = np.where(tree.feature >= 0, np.asarray(features)[tree.feature], -2)
+        depth = model._decision_path_lengths[number] + model._average_path_length_per_tree[number] - 1.0
+        tree.value = np.asarray(depth, np.float64).reshape(-1, 1)
+        trees.append((tree, [0]))
+    usual = float(_average_path_length([model._max_samples])[0])
+    return Ensemble(trees, np.zeros(1), len(trees) * usual)

@@ -13,7 +13,7 @@ import numpy as np
 from ..cannot_tell import CannotTell
 from .booster_trees import list_lightgbm, list_xgboost
 from .double_trees import Ensemble, write_node
-from .sklearn_trees import NAMES, list_sklearn
+from .sklearn_trees import NAMES, list_isolation, list_sklearn
 
 # TreeEnsemble is of 5, which skl2onnx writes nothing for; the whole graph is called that when it is made.
 _OPSET_ML = 3
@@ -24,6 +24,7 @@ def register(boosters_alone: bool) -> None:
     """Register the converters; with `boosters_alone` scikit-learn's trees stay float32."""
     if not boosters_alone:
         _register_imputer()
+        _register_isolation()
     for kind in ("Classifier", "Regressor"):
         for pattern in () if boosters_alone else NAMES:
             module = "sklearn.tree" if pattern in ("DecisionTree{}", "ExtraTree{}") else "sklearn.ensemble"
@@ -56,6 +57,30 @@ def _register_imputer() -> None:
         )
 
     register_converter("SklearnSimpleImputer", convert, overwrite=True)
+
+
+def _register_isolation() -> None:
+    """Have the depths of isolation trees added; a row whose score is under the fit's offset is an outlier, -1."""
+    from skl2onnx.common._registration import get_converter, register_converter
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    usual = get_converter("SklearnIsolationForest")
+
+    def convert(scope: Any, operator: Any, container: Any) -> None:
+        if not isinstance(operator.inputs[0].type, DoubleTensorType):
+            usual(scope, operator, container)
+            return
+        ensemble, emit = list_isolation(operator.raw_operator), _Emitter(scope, container)
+        given = operator.inputs[0].full_name
+        depth = emit("TreeEnsemble", [given], "ai.onnx.ml", _OPSET_ML, **write_node(ensemble, 1))
+        part = emit("Neg", [emit("Div", [depth, emit.constant([ensemble.divisor])])])
+        score = emit("Neg", [emit("Pow", [emit.constant([2.0]), part])])
+        above = emit("Sub", [score, emit.constant([float(operator.raw_operator.offset_)])])
+        emit("Identity", [above], to=operator.outputs[1].full_name)
+        outlier = emit("Less", [above, emit.constant([0.0])])
+        emit("Where", [outlier, emit.integers([-1]), emit.integers([1])], to=operator.outputs[0].full_name)
+
+    register_converter("SklearnIsolationForest", convert, overwrite=True, options={"score_samples": [True, False]})
 
 
 def _leaves_gaps(imputer: Any) -> bool:
@@ -111,7 +136,7 @@ def _convert(list_trees: Callable[[Any], Ensemble], scope: Any, operator: Any, c
     labels = emit(
         "ArrayFeatureExtractor", [_write_classes(emit, operator.raw_operator.classes_), best], "ai.onnx.ml", 1
     )
-    emit("Reshape", [labels, emit.shape([-1])], to=operator.outputs[0].full_name)
+    emit("Reshape", [labels, emit.integers([-1])], to=operator.outputs[0].full_name)
     _finish(emit, value, operator.outputs[1])
 
 
@@ -142,7 +167,7 @@ def _write_classes(emit: _Emitter, classes: Any) -> str:
         return emit.strings(values)
     if any(item != int(item) for item in values):
         raise CannotTell("classes that are no whole numbers have no graph: train with labels that are text")
-    return emit.shape([int(item) for item in values])
+    return emit.integers([int(item) for item in values])
 
 
 class _Emitter:
@@ -170,7 +195,7 @@ class _Emitter:
 
         return self._initialize(TensorProto.DOUBLE, values)
 
-    def shape(self, values: list[int]) -> str:
+    def integers(self, values: list[int]) -> str:
         from onnx import TensorProto
 
         return self._initialize(TensorProto.INT64, values)

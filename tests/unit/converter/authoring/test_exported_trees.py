@@ -14,6 +14,7 @@ from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -22,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 from converter.authoring.object_probe.cannot_tell import CannotTell
 from converter.authoring.object_probe.exporting import booster_trees, many_answers
 from converter.authoring.object_probe.exporting.double_trees import Ensemble, Tree, round_as_float32, write_node
-from converter.authoring.object_probe.exporting.sklearn_trees import list_sklearn
+from converter.authoring.object_probe.exporting.sklearn_trees import list_isolation, list_sklearn
 from converter.authoring.object_probe.value_hints import Hint, learn
 
 X, Y = load_iris(return_X_y=True)
@@ -88,6 +89,13 @@ def test_classifiers_have_the_same_probabilities_at_their_thresholds(model: Any)
     np.testing.assert_array_equal(run(list_sklearn(model), rows), model.predict_proba(rows))
     model.fit(X, Y > 0)
     np.testing.assert_array_equal(run(list_sklearn(model), rows)[:, 0], model.predict_proba(rows)[:, 1])
+
+
+def test_an_isolation_forest_has_the_same_depths() -> None:
+    model = IsolationForest(n_estimators=20, max_features=0.5, random_state=0).fit(XR)
+    rows = at_thresholds(model, XR)
+    scores = -(2.0 ** -run(list_isolation(model), rows)[:, 0])
+    np.testing.assert_allclose(scores, model.score_samples(rows), rtol=1e-13)
 
 
 def test_a_root_beside_whose_leaf_is_a_node_of_the_same_number_is_no_leaf() -> None:
