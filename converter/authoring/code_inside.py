@@ -21,7 +21,10 @@ def check_folder(folder: Path, settings: Settings) -> None:
     for report in scan_files(list_files([folder]), trust):
         if report.verdict not in (ALLOWED, NO_CODE):
             # skops and others come with what they are; a refusal begins with a verb.
-            raise ArtifactError(f"{folder.name}/{Path(report.path).name} {report.reason or report.verdict}")
+            raise ArtifactError(
+                f"{folder.name}/{Path(report.path).name} {report.reason or report.verdict}; for a folder of MLflow "
+                f"that is SCHWIFT_TRUST_FOLDERS={folder}"
+            )
 
 
 def choose_trusted_types(types: Sequence[str], settings: Settings) -> list[str]:

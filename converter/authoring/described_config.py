@@ -27,6 +27,7 @@ class ConfigDraft:
     requirements: str | None = None
     trusted: bool = False
     classes: Sequence[Any] | None = None
+    verify: dict[str, float] | None = None
     comments: dict[str, str] = field(default_factory=dict)
 
 
@@ -45,6 +46,8 @@ def write_text(draft: ConfigDraft, head: str) -> str:
         lines.append(("  trusted: true", "it runs code, and SCHWIFT_TRUST_FOLDERS names this folder"))
     if draft.classes is not None and len(draft.classes) <= _MOST_CLASSES:
         lines.append((f"  classes: {quote(list(draft.classes))}", "classes_, in the order of the probabilities"))
+    if draft.verify is not None:
+        lines.append((f"  verify: {quote(draft.verify)}", draft.comments.get("verify", "")))
     for key, tensors in (("input", draft.inputs), ("output", draft.outputs)):
         lines.append((f"  {key}:", ""))
         for tensor in tensors:

@@ -19,6 +19,7 @@ from converter.authoring.input_options import read_dtypes, read_form, read_shape
 from converter.authoring.layout import Layout, add_kwargs, lay_out
 from converter.authoring.tensor_facts import (
     choose_graph_outputs,
+    choose_tolerance,
     describe_inputs,
     describe_outputs,
     find_graph_form,
@@ -254,7 +255,12 @@ class _Author:
             requirements=_REQUIREMENTS if requirements else None,
             trusted=self._trusted,
             classes=classes if classes and outputs[0]["shape"] == [len(classes)] else None,
-            comments={**comments, "requirements": "which the serving environment lacks"},
+            verify=choose_tolerance(outputs, said["spread"]),
+            comments={
+                **comments,
+                "requirements": "which the serving environment lacks",
+                "verify": f"rows alone and together: {said['spread']:.1g} apart, as in float32",
+            },
         )
         head = f"Written by `schwift new` from {self._artifact.shown} ({versions}): change what you like."
         (self._folder / CONFIG_NAME).write_text(write_text(draft, head), encoding="utf-8")
@@ -262,6 +268,12 @@ class _Author:
     def _choose_outputs(self, said: Examined, facts: ModelFacts) -> list[dict[str, Any]]:
         """Keep the outputs of a graph that are served, and say where they come from."""
         chosen = {item.name: item for item in choose_graph_outputs(facts.outputs, self._artifact.shown)}
+        for item in facts.outputs:
+            if item.type.startswith("seq(map("):
+                self._say(
+                    f"note: {self._folder.name}: output {item.name} is a list of mappings and is left out: convert the "
+                    "model with options={'zipmap': False} to have it as an array"
+                )
         said["outputs"] = [
             {**item, "from": f"ONNX output: {item['name']} {item['dtype']}{format_graph_shape(chosen[item['name']])}"}
             for item in said["outputs"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from converter.errors import ArtifactError, ConfigError
 from converter.inspect.inspector import GraphTensor
 from converter.schema import dtypes
+from converter.schema.samples.compare import default_tolerance
 
+# Beyond that a row's answer depends on the others, which is for `schwift check` to say.
+_MOST_SPREAD = 1e-4
 # Until a table of columns has a name of its own.
 _FRAME = "feature_names_in_, in this order"
 
@@ -87,6 +91,15 @@ def describe_outputs(outputs: Sequence[Mapping[str, Any]], method: str, rows: in
         {"name": item["name"], "shape": item["shape"], "dtype": item["dtype"], "from": item.get("from", said)}
         for item in outputs
     ]
+
+
+def choose_tolerance(outputs: Sequence[Mapping[str, Any]], spread: float) -> dict[str, float] | None:
+    """Choose what answers may differ by, for a model whose own rows differ by more than is usual, but by little."""
+    usual = [default_tolerance(item["dtype"]).rtol for item in outputs if item["dtype"].startswith("float")]
+    if not usual or not min(usual) / 2 < spread < _MOST_SPREAD:
+        return None
+    digits = math.floor(-math.log10(spread * 10))
+    return {"rtol": float(f"1e-{digits}"), "atol": float(f"1e-{digits + 2}")}
 
 
 def write_rows(form: Mapping[str, Any], rows: Sequence[Any]) -> Any:

@@ -115,7 +115,8 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
         "shape": KeyText("rows first, so it starts with -1: `[-1, 4]` is any number of rows of 4 values"),
         "dtype": KeyText("the type of each value, such as `float32`, `integer` or `string`"),
         "nullable": KeyText(
-            "for an input: `true` takes `null`, which reaches the model as NaN among floats and None among strings. "
+            "for an input: `true` takes `null`, which reaches the model as NaN among floats and None among strings "
+            "(NaN if the fit saw NaN there). "
             "Integers reach it as float64 then, NaN among them, and are below 2**53. Not for bool; for ONNX and torch "
             "only for floats"
         ),

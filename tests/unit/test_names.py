@@ -16,7 +16,7 @@ OF_EACH_TRITON_MODEL = {"TritonPythonModel", "model"}
 # What the runtime raises is what the adapter makes of its text: the same error on both sides of a process.
 ON_BOTH_SIDES = {"BadModelOutput", "DeadlineExceeded"}
 # What the runtime has a copy of, byte for byte.
-COPIED = {"packed_strings"}
+COPIED = {"packed_strings", "fitted_columns"}
 
 
 def files() -> Iterator[Path]:

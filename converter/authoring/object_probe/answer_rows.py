@@ -76,15 +76,27 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     rows = ClientRows(opened, request["form"])
     ask = answering.Asker(opened, rows.form, method)
     rng = random.Random(0)
-    asked = _choose_rows(request, rows, ask, learn_hints(opened, facts, rows.client_form), rng)
+    asked, edges = _choose_rows(request, rows, ask, learn_hints(opened, facts, rows.client_form), rng)
     said = ask_each(ask, rows, asked)
     answers = said["answers"]
     asked = asked[: len(answers)]
     batch, again = ask_again(ask, [rows.give(row) for row in asked], answers)
+    if batch and min(batch) >= edges:
+        # Sums that overflow, as of the largest numbers: which infinity comes first is no question of the model's.
+        asked, said["answers"], said["refused"] = _leave_out(set(batch), asked, answers, said["refused"])
+        batch = []
     return {
         **said, "rows": rows.write(asked), "batch": batch, "again": again, "method": method, "type": facts["type"],
         "versions": facts["versions"],
     }  # fmt: skip
+
+
+def _leave_out(
+    numbers: set[int], asked: list[Any], answers: list[list[Any] | None], refused: dict[int, str]
+) -> tuple[list[Any], list[list[Any] | None], dict[int, str]]:
+    kept = [number for number in range(len(asked)) if number not in numbers]
+    left = {place: refused[number] for place, number in enumerate(kept) if number in refused}
+    return [asked[number] for number in kept], [answers[number] for number in kept], left
 
 
 def ask_each(
@@ -116,13 +128,14 @@ def ask_each(
 
 def _choose_rows(
     request: dict[str, Any], rows: ClientRows, ask: answering.Asker, hints: list[Any], rng: random.Random
-) -> list[Any]:
+) -> tuple[list[Any], int]:
+    """Choose the rows to ask for, and say from which on they are edges."""
     form = rows.client_form
     given = rows.read(request["rows"] or [])
     base = given or make_up_rows(rows, ask, hints, rng, _CANDIDATES)
     room = max(1, _MOST_VALUES // max(1, _count(base[0])))
     base = base[:room]
-    return base + edge_rows.make(form, hints, base, min(_MOST_EDGES, room - len(base)), rng)
+    return base + edge_rows.make(form, hints, base, min(_MOST_EDGES, room - len(base)), rng), len(base)
 
 
 def make_up_rows(
@@ -141,7 +154,7 @@ def make_up_rows(
 
 def learn_hints(opened: Opened, facts: dict[str, Any], form: dict[str, Any]) -> list[Any]:
     """Learn what each value of a row of this form is like."""
-    hints = value_hints.learn(opened.model, facts["width"], facts["names"])
+    hints = value_hints.learn_as_described(opened.model, facts)
     count = made_rows.count_values(form)
     return hints if len(hints) == count else [value_hints.Hint() for _ in range(count)]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .cannot_tell import CannotTell
+from .fitted_columns import fill_missing, find_categories, find_missing
 from .opening import Opened
 
 _MOST_TRIED_ALONE = 64
@@ -23,14 +24,21 @@ class Asker:
         self._method = method
         self._labelling = "predict" if callable(getattr(opened.model, "predict", None)) else method
         self.last_error: BaseException | None = None
-        self.has_labels = bool(getattr(opened.model, "classes_", None) is not None) or opened.kind in (
+        self._missing = find_missing(opened.model)
+        names = [item["name"] for item in form["columns"]] if form["form"] == "columns" else []
+        self._categories = list(find_categories(opened.model, names)) if names else []
+        classes = getattr(opened.model, "classes_", None)
+        self.has_labels = (classes is not None and len(classes) > 0) or opened.kind in (
             "onnx",
             "torchscript",
         )
 
     def answer(self, rows: list[Any], method: str | None = None) -> list[dict[str, Any]]:
         """Return each output: its name if it has one, dtype, the shape of a row, and its rows."""
-        result = self._opened.call(method or self._method, as_input(self._form, rows))
+        given = as_input(self._form, rows, self._missing)
+        if self._categories:
+            given = given.astype(dict.fromkeys(self._categories, "category"))
+        result = self._opened.call(method or self._method, given)
         outputs = [_describe(name, value, len(rows)) for name, value in _name_values(result, len(rows))]
         return [output for output in outputs if output is not None]
 
@@ -89,8 +97,8 @@ def find_nullable(ask: Asker, form: dict[str, Any], row: list[Any]) -> None:
         form["nullable"] = all(taken.values()) and form["dtype"].startswith("float")
 
 
-def as_input(form: dict[str, Any], rows: list[Any]) -> Any:
-    """Make what the model takes: an array, a DataFrame, texts, or arrays by name."""
+def as_input(form: dict[str, Any], rows: list[Any], missing: float | None) -> Any:
+    """Make what the model takes: an array, DataFrame, texts, or arrays by name; `missing` stands for a missing text."""
     if form["form"] == "text":
         return np.array(rows, dtype=object)
     if form["form"] == "tensors":
@@ -105,15 +113,19 @@ def as_input(form: dict[str, Any], rows: list[Any]) -> Any:
 
         columns = form["columns"]
         return pandas.DataFrame(
-            {item["name"]: _make_column([row[i] for row in rows], item["dtype"]) for i, item in enumerate(columns)}
+            {
+                item["name"]: _make_column([row[i] for row in rows], item["dtype"], missing)
+                for i, item in enumerate(columns)
+            }
         )
     return np.array(rows, dtype=_numpy_name(form["dtype"]))
 
 
-def _make_column(values: list[Any], dtype: str) -> Any:
+def _make_column(values: list[Any], dtype: str, missing: float | None) -> Any:
     if dtype not in ("string", "bool") and None in values:
         dtype = "float64"
-    return np.array(values, dtype=_numpy_name(dtype))
+    array: Any = np.array(values, dtype=_numpy_name(dtype))
+    return fill_missing(array, missing) if dtype == "string" else array
 
 
 def _numpy_name(dtype: str) -> str:

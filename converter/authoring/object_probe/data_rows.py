@@ -67,9 +67,10 @@ def fit(data: Data, form: dict[str, Any]) -> list[Any]:
         else:
             places = _all_places(data, len(wanted))
         for item, place in zip(form["columns"], places, strict=True):
-            if item["dtype"] == "float64" and data.dtypes[place] in ("string", "bool"):
+            categories = str(item.get("from")).startswith("its categor") and data.dtypes[place] == "int64"
+            if categories or (item["dtype"] == "float64" and data.dtypes[place] in ("string", "bool")):
                 item.update(dtype=data.dtypes[place], **{"from": "the data"})
-        return [[row[i] for i in places] for row in data.rows]
+        return [_write_texts(form["columns"], [row[i] for i in places]) for row in data.rows]
     if form["form"] == "tensors":
         (tensor,) = form["tensors"] if len(form["tensors"]) == 1 else (None,)
         if tensor is None:
@@ -78,6 +79,14 @@ def fit(data: Data, form: dict[str, Any]) -> list[Any]:
         return [[np.reshape([row[i] for i in places], tensor["shape"]).tolist()] for row in data.rows]
     places = _all_places(data, form["width"])
     return [[row[i] for i in places] for row in data.rows]
+
+
+def _write_texts(columns: list[dict[str, Any]], row: list[Any]) -> list[Any]:
+    """Write numbers as texts where the model takes texts, as of postcodes."""
+    return [
+        str(value) if item["dtype"] == "string" and value is not None else value
+        for item, value in zip(columns, row, strict=True)
+    ]
 
 
 def _all_places(data: Data, width: int) -> list[int]:

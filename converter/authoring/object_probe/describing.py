@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -13,22 +15,50 @@ from .opening import Opened
 _METHODS = ("predict", "predict_proba", "decision_function", "transform")
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 _MOST_NAMED = 1000
+NO_WIDTH = "it does not say how many features a row has: give some rows with --data, or write --input-shape"
 
 
 def describe(model: Any) -> dict[str, Any]:
-    """Describe an object. Its `width` is the number of features a row has, None if it does not say."""
-    names = _list_of(getattr(model, "feature_names_in_", None))
+    """Describe an object. Its `width` is the number of features a row has, None if nothing says it."""
+    names = find_names(model)
+    width, width_from = _find_width(model) if names is None else (len(names), "feature_names_in_")
+    guessed = width is None
+    if guessed:
+        width, width_from = _guess_width(model)
     return {
         "type": type(model).__name__,
         "module": type(model).__module__,
         "versions": _list_versions(model),
         "methods": [name for name in _METHODS if callable(getattr(model, name, None))],
-        "names": [str(name) for name in names] if names is not None else None,
-        **dict(zip(("width", "width_from"), _find_width(model), strict=True)),
+        "names": names,
+        "width": width,
+        "width_from": width_from,
+        "width_guessed": guessed and width is not None,
         "classes": find_classes(model),
         "outputs": getattr(model, "n_outputs_", None) if isinstance(getattr(model, "n_outputs_", None), int) else None,
         "steps": [type(step).__name__ for step in _walk_steps(model)],
     }
+
+
+def find_names(model: Any) -> list[str] | None:
+    """Return the names of the fit; None for a model that was fitted without, or whose library made them up."""
+    formula = getattr(getattr(model, "model", None), "formula", None)
+    if isinstance(formula, str):
+        return _find_variables(model, formula)
+    for attribute in ("feature_names_in_", "feature_name_", "feature_names_"):
+        # What is not there, or not fitted, is told by errors of many kinds.
+        with contextlib.suppress(Exception):
+            names = [str(name) for name in getattr(model, attribute)]
+            if names and any(name not in (f"Column_{i}", str(i)) for i, name in enumerate(names)):
+                return names
+    return None
+
+
+def _find_variables(model: Any, formula: str) -> list[str] | None:
+    """Return the columns that a formula of statsmodels takes, of those that it was fitted with."""
+    frame = getattr(model.model.data, "frame", None)
+    taken = set(re.findall(r"[^\W\d]\w*", formula.partition("~")[2]))
+    return None if frame is None else [str(name) for name in frame.columns if str(name) in taken]
 
 
 def choose_method(opened: Opened, wanted: str | None) -> str:
@@ -36,6 +66,10 @@ def choose_method(opened: Opened, wanted: str | None) -> str:
     if opened.kind in ("onnx", "torchscript"):
         return "forward"
     model = opened.model
+    if type(model).__module__.startswith("xgboost") and type(model).__name__ == "Booster":
+        raise CannotTell(
+            'a Booster of XGBoost takes a DMatrix: save it with save_model("model.json"), and name that file'
+        )
     there = [name for name in _METHODS if callable(getattr(model, name, None))]
     if wanted is not None:
         if wanted not in there:
@@ -46,7 +80,10 @@ def choose_method(opened: Opened, wanted: str | None) -> str:
     for name in ("predict", "transform"):
         if name in there:
             return name
-    raise CannotTell(f"it is a {type(model).__name__}, which has no method predict: save an object that has one")
+    raise CannotTell(
+        f"it is a {type(model).__name__}, which has no method predict: save an object that has one, "
+        "or write a Python class around it, and name that (file.py:Name)"
+    )
 
 
 def find_classes(model: Any) -> list[Any] | None:
@@ -68,13 +105,10 @@ def find_form(
     if any(hint.kind == "text" for hint in hints) and len(hints) == 1 and facts["names"] is None:
         return {"form": "text", "from": "its first step reads text"}
     names = facts["names"]
-    if facts["width"] is None:
+    if facts["width"] is None or (facts["width_guessed"] and data is not None):
         if data is None:
-            raise CannotTell(
-                "it does not say how many features a row has: give some rows with --data, or write --input-shape",
-                "--input-shape",
-            )
-        return _form_of_data(data)
+            raise CannotTell(NO_WIDTH, "--input-shape")
+        return _form_of_data(data, opened)
     if names is not None:
         return {
             "form": "columns",
@@ -102,12 +136,23 @@ def _type_of(hint: Any) -> dict[str, Any]:
     return {"dtype": "int64" if hint.whole else "float64", "from": hint.origin}
 
 
-def _form_of_data(data: Any) -> dict[str, Any]:
+def _form_of_data(data: Any, opened: Opened) -> dict[str, Any]:
+    """Take the data as they are: texts, a table if they have names and texts, or the model has steps, else numbers."""
     if len(data.names) == 1 and data.dtypes[0] == "string":
         return {"form": "text", "from": "the data"}
-    if len(set(data.dtypes) - {"int64", "float64"}) == 0:
-        return {"form": "matrix", "dtype": "float64", "width": len(data.names)}
-    raise CannotTell("it does not say which columns it takes, and the data have texts in them: write a Python class")
+    numbers = set(data.dtypes) <= {"int64", "float64"}
+    if data.named and (not numbers or any(step is not opened.model for step in _walk_steps(opened.model))):
+        columns = [
+            {"name": name, "dtype": dtype, "from": "the data"}
+            for name, dtype in zip(data.names, data.dtypes, strict=True)
+        ]
+        return {"form": "columns", "columns": columns}
+    if numbers:
+        return {"form": "matrix", "dtype": "float64", "width": len(data.names), "from": "the width of the data"}
+    raise CannotTell(
+        "it does not say which columns it takes, and the data have texts in them and no names: give data with names",
+        "--data",
+    )
 
 
 def _find_width(model: Any) -> tuple[int | None, str]:
@@ -119,11 +164,22 @@ def _find_width(model: Any) -> tuple[int | None, str]:
     exog = getattr(getattr(model, "model", None), "exog", None)
     if exog is not None and getattr(exog, "ndim", 0) == 2:
         return int(exog.shape[1]), "exog"
+    if hasattr(model, "X_thresholds_"):
+        return 1, "X_thresholds_ of one feature"
     inner = next((step for step in _walk_steps(model) if step is not model), None)
     if inner is not None:
         return _find_width(inner)
     coef: Any = getattr(model, "coef_", None)
     return (int(coef.shape[-1]), "coef_") if getattr(coef, "ndim", 0) in (1, 2) else (None, "")
+
+
+def _guess_width(model: Any) -> tuple[int | None, str]:
+    """Guess that a step which does not say what it takes, as those of one's own, takes as many as the next one."""
+    for step in _walk_steps(model):
+        width, origin = _find_width(step) if step is not model else (None, "")
+        if width is not None:
+            return width, f"{origin} of {type(step).__name__}"
+    return None, ""
 
 
 def _walk_steps(model: Any) -> Iterator[Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
+
+import numpy as np
 
 from . import answering, data_rows, describing, made_rows, opening, unlike_fit, value_hints
 from .cannot_tell import CannotTell
@@ -14,6 +17,9 @@ __all__ = ["CannotTell", "examine"]
 _MOST_CANDIDATES = 1000
 _MOST_VALUES = 1_000_000
 _TRIES = 3
+# Of asking each row alone; and below this, what counts is the difference itself.
+_MOST_SECONDS = 2.0
+_SMALL = 1e-2
 
 
 def examine(request: dict[str, Any]) -> dict[str, Any]:
@@ -22,7 +28,7 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
     facts = describing.describe(opened.model)
     method = describing.choose_method(opened, request.get("method"))
     data = data_rows.read(request["data"]) if request.get("data") else None
-    hints = value_hints.learn(opened.model, facts["width"], facts["names"])
+    hints = value_hints.learn_as_described(opened.model, facts)
     form = describing.find_form(opened, facts, hints, data, request.get("form"))
     if len(hints) != made_rows.count_values(form):
         hints = [value_hints.Hint() for _ in range(made_rows.count_values(form))]
@@ -39,18 +45,35 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
         good = ask.keep_answered(candidates)
     else:
         candidates, good = _make(ask, form, hints, rng)
+    if not good and facts["width_guessed"] and data is None and form["form"] == "matrix":
+        raise CannotTell(describing.NO_WIDTH, "--input-shape")
     if not good:
-        raise CannotTell(_explain(ask.last_error, data is not None), None if data else "--data")
+        raise CannotTell(_explain(ask.last_error, data is not None), "--data")
     rows = made_rows.pick(good, ask.list_labels(good), request["rows"], rng)
     if data is None or form.get("nullable") is None:
         answering.find_nullable(ask, form, rows[0])
         rows = made_rows.leave_out(form, rows) if data is None else rows
     labels = {str(label) for label in ask.list_labels(rows)}
+    outputs = ask.answer(rows)
     return {
-        "facts": facts, "form": form, "method": method, "rows": rows, "outputs": ask.answer(rows),
+        "facts": facts, "form": form, "method": method, "rows": rows, "outputs": outputs,
         "labels": len(labels) if ask.has_labels else None, "generated": data is None,
-        "unlike": unlike,
+        "unlike": unlike, "spread": _find_spread(ask, rows, outputs),
     }  # fmt: skip
+
+
+def _find_spread(ask: answering.Asker, rows: list[Any], together: list[dict[str, Any]]) -> float:
+    """Find how far, relative to the number, a row's answer alone is from that which it has together with the others."""
+    largest = 0.0
+    until = time.monotonic() + _MOST_SECONDS
+    for number, row in enumerate(rows):
+        if time.monotonic() > until:
+            break
+        for mine, all_of in zip(ask.answer([row]), together, strict=True):
+            if all_of["dtype"].startswith("float"):
+                alone, joined = np.array(mine["values"][0]), np.array(all_of["values"][number])
+                largest = max(largest, float(np.max(np.abs(alone - joined) / np.maximum(np.abs(joined), _SMALL))))
+    return largest
 
 
 def _make(ask: answering.Asker, form: dict[str, Any], hints: list[Any], rng: random.Random) -> tuple[list[Any], Any]:
@@ -72,6 +95,7 @@ def _count_candidates(form: dict[str, Any]) -> int:
 def _explain(error: BaseException | None, of_data: bool) -> str:
     which = "these rows" if of_data else "made-up rows"
     if error is None:
-        return f"it gives no finite answer to {which}"
+        return f"it gives no finite answer to {which}: give others with --data"
     first = next(iter(str(error).strip().splitlines()), "")
-    return f"it raises {type(error).__name__} on {which}: {first[:300]}"
+    remedy = "give other rows" if of_data else "give rows that it takes"
+    return f"it raises {type(error).__name__} on {which}: {first[:300]}: {remedy} with --data"

@@ -82,7 +82,7 @@ def _make_value(dtype: str, hint: Any, spread: float, rng: random.Random, width:
     if dtype.startswith(("int", "uint")):
         value = rng.choice(seen) if seen else rng.randint(0, int(9 * width))
         return abs(int(value)) if dtype.startswith("u") else int(value)
-    if hint is not None and hint.origin.startswith("categories_"):
+    if hint is not None and hint.origin.startswith(("categories_", "its categories")):
         return float(rng.choice(seen))
     if not seen:
         # Of several sizes, since nothing tells which is usual.

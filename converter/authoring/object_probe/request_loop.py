@@ -57,7 +57,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     except MemoryError:
         return {"error": f"it takes over {most // 2**20} MiB of memory"}
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"[:500]}
+        said = f"{type(error).__name__}: {error}"[:500]
+        return {"error": f"{said}: load it where models run, and call it, to see where that comes from"}
 
 
 def _forget_modules(path: list[str], modules: set[str]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from .fitted_columns import find_categories
 
 _MOST_VALUES = 200
 _MOST_TREES = 60
@@ -40,8 +43,18 @@ class Hint:
 def learn(model: Any, width: int | None, names: list[str] | None) -> list[Hint]:
     """Learn what each feature is like; one hint for a model that does not say how many it has."""
     hints = [Hint() for _ in range(width if width is not None else 1)]
-    _visit(model, hints, names)
+    # What a library raises of an object that it does not know in full leaves less to learn.
+    for learn_more in (_visit, _note_frame, _note_categorical):
+        with contextlib.suppress(Exception):
+            learn_more(model, hints, names)
     return hints
+
+
+def learn_as_described(model: Any, facts: dict[str, Any]) -> list[Hint]:
+    """Learn what each feature is like, of as many as were found or guessed; a model that reads texts has none."""
+    if facts["width_guessed"] and any(hint.kind == "text" for hint in learn(model, None, None)):
+        facts["width"] = None
+    return learn(model, facts["width"], facts["names"])
 
 
 def learn_rows(hints: list[Hint], rows: list[list[Any]]) -> None:
@@ -50,6 +63,31 @@ def learn_rows(hints: list[Hint], rows: list[list[Any]]) -> None:
         for hint, value in zip(hints, row, strict=True):
             if isinstance(value, str) or hint.kind == "number":
                 hint.values += [value] if value is not None else []
+
+
+def _note_frame(model: Any, hints: list[Hint], names: Sequence[str] | None) -> None:
+    """Note the columns that a formula of statsmodels was fitted with."""
+    for hint, name in zip(hints, names or (), strict=False):
+        column = model.model.data.frame[name]
+        hint.kind = {"O": "string", "b": "bool"}.get(column.dtype.kind, "number")
+        hint.whole = column.dtype.kind in "iu"
+        hint.values, hint.origin = column.dropna().tolist()[:_MOST_VALUES], "the formula's data"
+
+
+def _note_categorical(model: Any, hints: list[Hint], names: Sequence[str] | None) -> None:
+    """Note which features LightGBM, XGBoost and CatBoost take as categories, and those of LightGBM."""
+    found = find_categories(model, names or [])
+    for hint, name in zip(hints, names or (), strict=False):
+        if name in found:
+            values = found[name]
+            hint.values, hint.origin = values, "its categories"
+            hint.kind = "number" if values and not isinstance(values[0], str) else "string"
+            hint.whole = bool(values) and isinstance(values[0], int)
+    parts: tuple[Any, ...] = (model, getattr(model, "model", None))
+    for part in parts:
+        if callable(getattr(part, "get_cat_feature_indices", None)):
+            for place in part.get_cat_feature_indices():
+                hints[place].kind, hints[place].values, hints[place].origin = "string", [], "its categorical features"
 
 
 def _visit(part: Any, hints: list[Hint], names: Sequence[str] | None) -> None:

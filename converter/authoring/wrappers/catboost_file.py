@@ -17,10 +17,13 @@ class CatBoostFile:
 
     def __init__(self, file: str, classes: Sequence[Any] | None = None, labels: bool = False) -> None:
         self.model = catboost.CatBoost().load_model(str(Path(__file__).with_name(file)))
-        self.n_features_in_ = len(self.model.feature_names_)
+        names = self.model.feature_names_
+        self.n_features_in_ = len(names)
+        if names != [str(i) for i in range(len(names))]:
+            self.feature_names_in_ = names
         classes = getattr(self.model, "classes_", None)
         self._answer = "Class" if labels else "Probability" if classes is not None and len(classes) else "RawFormulaVal"
 
     def predict(self, X: Any) -> Any:
-        """Answer rows of features, NaN where one is missing."""
+        """Answer rows of features, or a DataFrame of them, NaN where one is missing."""
         return self.model.predict(X, prediction_type=self._answer, thread_count=1)

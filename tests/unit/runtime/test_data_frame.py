@@ -209,3 +209,30 @@ def test_a_data_frame_may_be_written_to() -> None:
     frame.iloc[0, 0] = 5
     frame["new"] = frame["income"] * 2
     assert (frame["age"].tolist()[0], arrays["f.int64"][0, 0]) == (5, 31)
+
+
+class _Booster:
+    __module__ = "lightgbm.basic"
+
+    def __init__(self) -> None:
+        self.pandas_categorical = [["Bern", "Lima"]]
+        self.params = {"categorical_column": [1]}
+
+
+def test_columns_that_lightgbm_knows_as_categories_are_categories() -> None:
+    model = Fitted(*TABLE)
+    model.booster = _Booster()  # type: ignore[attr-defined]  # as LGBMClassifier has it
+    frame = join_columns(model, config())(ARRAYS)
+    assert frame["city"].tolist()[2:] == ["Lima", "Bern"]
+    assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == {
+        "age": "int64", "city": "category", "income": "float64", "size": "int64", "job": "object",
+    }  # fmt: skip
+
+
+def test_a_missing_text_is_nan_for_a_model_whose_fit_saw_that() -> None:
+    model = Fitted(*TABLE)
+    model.encoder = OneHotEncoder().fit(TABLE[["city"]].fillna(np.nan))  # type: ignore[attr-defined]
+    frame = join_columns(model, config())(ARRAYS)
+    assert frame["city"].isna().tolist() == [False, True, False, False]
+    assert all(value is not None for value in frame["city"])
+    assert ARRAYS["f.object"][1, 0] is None

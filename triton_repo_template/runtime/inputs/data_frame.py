@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..batch import Arrays
 from ..config import ModelConfig
 from ..errors import LoadError
+from .fitted_columns import fill_missing, find_categories, find_missing
 
 # Libraries whose models take a DataFrame.
 _LIBRARIES = {"catboost", "category_encoders", "imblearn", "lightgbm", "sklearn", "statsmodels", "xgboost"}
@@ -46,11 +47,11 @@ def join_columns(model: Any, config: ModelConfig) -> Callable[[Arrays], Any]:
     if fitted is not None:
         _check_names([item.name for item in columns], fitted, "input" if several else "columns")
         places = {item.name: item for item in columns}
-        return _make_frames([places[name] for name in fitted])
+        return _make_frames(model, [places[name] for name in fitted])
     width = getattr(model, "n_features_in_", None)
     # CatBoost says 0.
     if not isinstance(width, int) or width < 1 or len(config.inputs) > 1:
-        return _make_frames(columns)
+        return _make_frames(model, columns)
     if width != len(columns):
         raise LoadError(f"the model takes {width} features a row, and the config names {len(columns)} columns")
     return lambda arrays: arrays[columns[0].tensor]
@@ -104,8 +105,8 @@ def _check_names(named: Sequence[str], fitted: Sequence[str], key: str) -> None:
         )
 
 
-def _make_frames(columns: Sequence[_Column]) -> Callable[[Arrays], Any]:
-    """Return what makes a DataFrame with these columns, a block for each tensor."""
+def _make_frames(model: Any, columns: Sequence[_Column]) -> Callable[[Arrays], Any]:
+    """Return what makes a DataFrame with these columns, a block for each tensor, and each as the fit saw it."""
     import pandas as pd
 
     # Of each tensor, where its columns stand in the DataFrame, and which of the tensor they are.
@@ -117,10 +118,18 @@ def _make_frames(columns: Sequence[_Column]) -> Callable[[Arrays], Any]:
     names = pd.Index([item.name for item in columns])
     ready = [(tensor, np.array(places), np.array(indices)) for tensor, (places, indices) in blocks.items()]
     join = _find_quick_way(names)
+    missing, categories = find_missing(model), dict.fromkeys(find_categories(model, list(names)), "category")
 
     def make(arrays: Arrays) -> Any:
         # A row each is a column; fancy indexing makes a copy, which the model may write to.
-        return join([(arrays[tensor].T[indices], places) for tensor, places, indices in ready])
+        blocks = [(arrays[tensor].T[indices], places) for tensor, places, indices in ready]
+        if missing is not None:
+            blocks = [
+                (fill_missing(values, missing) if values.dtype == object else values, places)
+                for values, places in blocks
+            ]
+        frame = join(blocks)
+        return frame.astype(categories) if categories else frame
 
     return make
 

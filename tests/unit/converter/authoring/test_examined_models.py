@@ -174,7 +174,7 @@ def test_each_model_has_its_own_modules(tmp_path: Path) -> None:
 def test_answers_that_are_not_finite_are_no_sample(tmp_path: Path) -> None:
     request = write_module(tmp_path, "def Model(X):\n    return X[:, 0] / 0\n")
     said = ask(**request, form={"form": "matrix", "dtype": "float64", "width": 1})
-    assert said["error"] == "it gives no finite answer to made-up rows"
+    assert said["error"] == "it gives no finite answer to made-up rows: give others with --data"
 
 
 def test_what_a_model_prints_is_no_answer(tmp_path: Path) -> None:

@@ -237,9 +237,68 @@ def test_a_table_is_asked_by_the_names_of_its_columns(tmp_path: Path, writing: W
     columns = [(column.name, column.dtype, column.nullable) for column in spec.input[0].columns]
     assert columns == [("age", "float64", False), ("city", "string", True)]
     assert spec.classes == ("old", "young")
-    asked = pd.DataFrame(sample.features, columns=["age", "city"])
+    # A text that is missing is what it was in the fit: the imputer's NaN.
+    asked = pd.DataFrame(sample.features, columns=["age", "city"]).fillna({"city": np.nan})
     assert np.array(sample.predictions) == pytest.approx(model.predict_proba(asked))
     assert {city for _, city in sample.features} == {"Bern", "Lima", "Rome", None}
+
+
+STEPS = """
+from sklearn.base import BaseEstimator
+
+
+class Keep(BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X
+
+
+class Halve(Keep):
+    def transform(self, X):
+        return X[["age"]].assign(long=X["city"].str.len()) / 2
+"""
+
+
+def import_steps(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
+    write(folder / f"{name}.py", STEPS)
+    monkeypatch.syspath_prepend(str(folder))
+    return importlib.import_module(name)
+
+
+def test_the_width_of_a_step_that_does_not_say_it_is_that_of_the_next(
+    tmp_path: Path, writing: Writing, monkeypatch: pytest.MonkeyPatch, iris: LogisticRegression
+) -> None:
+    steps = import_steps(tmp_path, monkeypatch, "users_keep")
+    joblib.dump(make_pipeline(steps.Keep(), iris), tmp_path / "k.joblib")
+    spec, _ = writing.new(tmp_path / "k.joblib")
+    assert spec.input[0].shape == (-1, 4)
+    text = (writing.models / "k" / "model_config.yaml").read_text()
+    assert "# n_features_in_ of LogisticRegression = 4" in text
+
+
+def test_a_step_of_ones_own_that_takes_a_table_takes_that_of_the_data(
+    tmp_path: Path, writing: Writing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = import_steps(tmp_path, monkeypatch, "users_halve")
+    table = pd.DataFrame({"age": [20, 30, 50, 70] * 5, "city": ["Bern", "Zug", "Rome", "Bellinzona"] * 5})
+    model = make_pipeline(steps.Halve(), LogisticRegression()).fit(table, [0, 0, 1, 1] * 5)
+    joblib.dump(model, tmp_path / "h.joblib")
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    spec, sample = writing.new(tmp_path / "h.joblib", data=tmp_path / "rows.csv")
+    assert [(column.name, column.dtype) for column in spec.input[0].columns] == [("age", "int64"), ("city", "string")]
+    asked = pd.DataFrame(sample.features, columns=["age", "city"])
+    assert np.array(sample.predictions) == pytest.approx(model.predict_proba(asked))
+
+
+def test_a_model_that_computes_in_float32_may_differ_by_what_that_does(tmp_path: Path, writing: Writing) -> None:
+    text = "def f(X):\n    return X.sum(axis=1) * (1 + 4e-7 * (len(X) > 1))\n"
+    spec, _ = writing.new(f"{write(tmp_path / 'users_g.py', text)}:f", shapes=["2"])
+    assert not isinstance(spec.verify, bool)
+    assert (spec.verify.rtol, spec.verify.atol) == (1e-5, 1e-7)
+    exact, _ = writing.new(f"{write(tmp_path / 'users_h.py', 'def f(X): return X')}:f", shapes=["2"], name="exact")
+    assert exact.verify is not False and "verify" not in (writing.models / "exact" / "model_config.yaml").read_text()
 
 
 @pytest.mark.parametrize(
