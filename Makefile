@@ -22,6 +22,7 @@
 # make bench-builds   what a build of 1,000 models takes, and one with nothing changed (5 minutes)
 # make bench-convert   a forest before and after `schwift convert`, beside an ONNX MLP, in one server (needs wrk, 4 minutes)
 # make bench-load BEFORE=main   what it costs to hash a pickle before it is loaded (5 minutes)
+# make zoo     models of 80 kinds that people have, from their files to proven answers (needs PyPI, 5 minutes)
 # make fuzz    generated requests, bodies and heads, sent and decoded by the ten thousand (15 minutes)
 # make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
 # make clean   remove what the above made
@@ -45,7 +46,7 @@ SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
 .PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability test-environments check images
-.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-load bench-builds bench-convert bench-density fuzz chaos clean venv
+.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-load bench-builds bench-convert bench-density zoo fuzz chaos clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -152,6 +153,9 @@ bench-load: venv
 	@test -n "$(BEFORE)" || { echo "error: name the commit to compare with: make bench-load BEFORE=main"; exit 2; }
 	$(BIN)/python -m tests.bench.load --before $(BEFORE)
 
+zoo: venv
+	$(BIN)/python -m tests.zoo
+
 fuzz: venv
 	$(BIN)/python -m tests.fuzz
 
@@ -168,6 +172,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) *.egg-info build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .zoo *.egg-info build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf model_repository .model_repository.builds
 	find . -name __pycache__ -prune -exec rm -rf {} +
