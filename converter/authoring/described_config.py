@@ -31,8 +31,8 @@ class ConfigDraft:
     comments: dict[str, str] = field(default_factory=dict)
 
 
-def write_text(draft: ConfigDraft, head: str) -> str:
-    """Write a config; `head` is its first line."""
+def write_text(draft: ConfigDraft, *head: str) -> str:
+    """Write a config; `head` are its first lines."""
     lines: list[tuple[str, str]] = [("model:", "")]
     lines.append((f"  name: {quote(draft.name)}", draft.comments.get("name", "")))
     lines.append((f"  backend: {draft.backend}", draft.origin))
@@ -52,7 +52,7 @@ def write_text(draft: ConfigDraft, head: str) -> str:
         lines.append((f"  {key}:", ""))
         for tensor in tensors:
             lines += _write_tensor(tensor, named=len(tensors) > 1)
-    return f"# {head}\n" + "".join(_align(text, comment) for text, comment in lines)
+    return "".join(f"# {line}\n" for line in head) + "".join(_align(text, comment) for text, comment in lines)
 
 
 def quote(value: Any) -> str:

@@ -35,6 +35,7 @@ from converter.inspect.model_environments import ModelEnvironments, Say
 from converter.inspect.model_folder import list_files
 from converter.inspect.pickle_versions import PACKAGES, UnknownPackage, name_requirements
 from converter.inspect.requirements import list_own_modules
+from converter.reference.config_schema import make_schema
 from converter.repository.tensors import resolve
 from converter.schema.config_loader import load_spec
 from converter.schema.model import PICKLES, ModelSpec
@@ -45,6 +46,8 @@ from converter.trust import pickle_reader
 from converter.trust.operator_trust import read_trust
 
 _REQUIREMENTS = "requirements.txt"
+# Beside the models' folders, for editors: the comment in a config that names it is read by yaml-language-server.
+_SCHEMA = ".model_config.schema.json"
 # Until more is known: what a source needs to be inspected.
 _ANY_TENSOR = {"shape": [-1, 1], "dtype": "float64"}
 
@@ -86,10 +89,18 @@ def write_new(path: str, settings: Settings, options: NewOptions, say: Say) -> P
             if folder.exists():
                 folder.rename(Path(scratch, "replaced"))
             draft.rename(folder)
+        _write_schema(settings.model_directory / _SCHEMA)
     finally:
         if made and not any(settings.model_directory.iterdir()):
             settings.model_directory.rmdir()
     return folder
+
+
+def _write_schema(file: Path) -> None:
+    """Write the JSON Schema of configs, unless it is there as this version has it."""
+    text = json.dumps(make_schema(), indent=1) + "\n"
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
 
 
 def _is_made_of(folder: Path, artifact: Artifact) -> bool:
@@ -262,8 +273,9 @@ class _Author:
                 "verify": f"rows alone and together: {said['spread']:.1g} apart, as in float32",
             },
         )
+        schema = f"yaml-language-server: $schema=../{_SCHEMA}"
         head = f"Written by `schwift new` from {self._artifact.shown} ({versions}): change what you like."
-        (self._folder / CONFIG_NAME).write_text(write_text(draft, head), encoding="utf-8")
+        (self._folder / CONFIG_NAME).write_text(write_text(draft, schema, head), encoding="utf-8")
 
     def _choose_outputs(self, said: Examined, facts: ModelFacts) -> list[dict[str, Any]]:
         """Keep the outputs of a graph that are served, and say where they come from."""

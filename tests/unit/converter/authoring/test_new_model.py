@@ -26,6 +26,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from converter.authoring.new_model import NewOptions, write_new
 from converter.errors import ConfigError
 from converter.inspect.discover import discover
+from converter.reference.config_schema import make_schema
 from converter.schema.model import ModelSpec
 from converter.schema.samples.sample_file import Sample, read_sample
 from converter.schema.settings import Settings
@@ -241,6 +242,26 @@ def test_a_table_is_asked_by_the_names_of_its_columns(tmp_path: Path, writing: W
     asked = pd.DataFrame(sample.features, columns=["age", "city"]).fillna({"city": np.nan})
     assert np.array(sample.predictions) == pytest.approx(model.predict_proba(asked))
     assert {city for _, city in sample.features} == {"Bern", "Lima", "Rome", None}
+
+
+def test_editors_find_the_schema_that_is_written_once(
+    tmp_path: Path, writing: Writing, iris: LogisticRegression
+) -> None:
+    joblib.dump(iris, tmp_path / "flowers.joblib")
+    writing.new(tmp_path / "flowers.joblib")
+    folder = writing.models / "flowers"
+    first, _, _ = (folder / "model_config.yaml").read_text().partition("\n")
+    before, _, named = first.partition("=")
+    assert before == "# yaml-language-server: $schema"
+    schema = folder / named
+    assert json.loads(schema.read_text()) == make_schema()
+    written = schema.stat().st_mtime_ns
+    writing.new(tmp_path / "flowers.joblib", name="again")
+    assert schema.stat().st_mtime_ns == written
+    schema.write_text("{}")
+    writing.new(tmp_path / "flowers.joblib", force=True)
+    assert json.loads(schema.read_text()) == make_schema()
+    assert [source.spec.name for source in discover(writing.models).sources] == ["again", "flowers"]
 
 
 STEPS = """
