@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support import documents
-from tests.support.servers.server import Served
+from tests.support.servers.server import Served, environment, serving
 
 
 def write_readmes_model(models: Path) -> None:
@@ -24,6 +26,26 @@ def write_readmes_model(models: Path) -> None:
     (folder / "train.py").write_text(script.replace("models/flowers", str(folder)), encoding="utf-8")
     (folder / "model_config.yaml").write_text(config, encoding="utf-8")
     subprocess.run([sys.executable, folder / "train.py"], check=True, timeout=120)
+
+
+def take_tour(pickle: Path, folder: Path) -> tuple[list[float], str]:
+    """Take the README's tour with this pickle, in this folder: seconds of both commands, and what verify printed."""
+    tour = documents.section(documents.page("README.md"), "## From a pickle to a server")
+    (block,) = documents.blocks(tour, "bash")
+    serve, verify = (shlex.split(line, comments=True) for line in block.splitlines())
+    assert (serve[:2], verify[:2]) == (["schwift", "serve"], ["schwift", "verify"])
+    here = [str(pickle) if argument == f"path/to/{pickle.name}" else argument for argument in serve[2:]]
+    began = time.monotonic()
+    with serving(None, folder, *here) as server:
+        served = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", *verify], cwd=folder, env=environment(folder, {}), capture_output=True, text=True,
+            timeout=300,
+        )  # fmt: skip
+        verified = time.monotonic()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert server.process.poll() is None, server.output
+    return [served - began, verified - served], done.stdout
 
 
 def run_curl(server: Served, command: str) -> str:

@@ -5,9 +5,14 @@ tests/unit/test_docs.py holds the tables and options of the documents.
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from tests.e2e.documented import assert_answer, run_curl, run_python
+import joblib
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from tests.e2e.documented import assert_answer, run_curl, run_python, take_tour
 from tests.support import documents
 from tests.support.servers.server import Served
 
@@ -35,3 +40,13 @@ def test_a_curl_line_answers_as_the_document_says(server: Served, command: str, 
 @pytest.mark.parametrize(("code", "output"), SNIPPETS)
 def test_python_prints_what_the_document_says(server: Served, code: str, output: str) -> None:
     assert run_python(server, code) == output
+
+
+def test_two_commands_go_from_a_pickle_to_a_verified_server(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    pickle = tmp_path / "elsewhere" / "flowers.joblib"
+    joblib.dump(LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True)), pickle)
+    _, verified = take_tour(pickle, tmp_path / "here")
+    row = verified.splitlines()[1].split()
+    assert row[:2] == ["flowers", "equal"]
+    assert (tmp_path / "here" / "models" / "flowers" / "model_config.yaml").is_file()
