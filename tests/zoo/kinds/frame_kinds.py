@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.ensemble import (
@@ -48,11 +47,7 @@ def _imputed() -> ColumnTransformer:
 
 def _categorical() -> HistGradientBoostingClassifier:
     table = GAPS.drop(columns="member").astype({"city": "category"})
-    return HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype").fit(table, CHURN)
-
-
-def _reviewed() -> pd.DataFrame:
-    return PEOPLE[["age"]].assign(review=TEXTS)
+    return HistGradientBoostingClassifier(max_iter=20, categorical_features="from_dtype").fit(table, CHURN)
 
 
 _SVC = CalibratedClassifierCV(SVC(), cv=3)
@@ -61,77 +56,66 @@ _VOTES = [("bayes", GaussianNB()), ("line", LogisticRegression())]
 
 def list_frame_kinds() -> list[Specimen]:
     """List them."""
+    return [*_list_tables(), *_list_gaps(), *_list_numbers()]
+
+
+def _list_tables() -> list[Specimen]:
     line = LogisticRegression(max_iter=500)
-    forest = RandomForestClassifier(10, random_state=0)
     search = GridSearchCV(make_pipeline(_mixed(), line), {"logisticregression__C": [0.1, 1]}, cv=2)
-    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
-    boosted = HistGradientBoostingClassifier(max_iter=5, categorical_features=[0])
-    ordered = make_pipeline(make_column_transformer((ordinal, _WORDY), remainder="passthrough"), boosted)
     text = make_column_transformer((TfidfVectorizer(), "review"), (StandardScaler(), ["age"]))
-    logged = make_pipeline(FunctionTransformer(np.log1p, feature_names_out="one-to-one"), StandardScaler(), Ridge())
-    bare = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), _WORDY), remainder="drop")
-    fits = [
-        (
-            "columns",
-            "ColumnTransformer on mixed columns",
-            dumped(lambda: make_pipeline(_mixed(), line).fit(PEOPLE, CHURN), data=PEOPLE),
-        ),
-        (
-            "columns_made_up",
-            "the same without --data",
-            dumped(lambda: make_pipeline(_mixed(), line).fit(PEOPLE, CHURN)),
-        ),
-        (
-            "gaps",
-            "imputers on columns with gaps",
-            dumped(lambda: make_pipeline(_imputed(), forest).fit(GAPS, CHURN), data=GAPS),
-        ),
-        ("gaps_made_up", "the same without --data", dumped(lambda: make_pipeline(_imputed(), forest).fit(GAPS, CHURN))),
-        (
-            "unknown_city",
-            "OneHotEncoder that saw NaN",
-            dumped(lambda: make_pipeline(bare, line).fit(GAPS, CHURN), data=GAPS),
-        ),
-        (
-            "ordinal",
-            "OrdinalEncoder with NaN, HistGradientBoosting",
-            dumped(lambda: ordered.fit(GAPS, CHURN), data=GAPS),
-        ),
-        (
-            "categories",
-            "HistGradientBoosting, pandas categories",
-            dumped(_categorical, data=GAPS.drop(columns="member")),
-        ),
-        ("search", "GridSearchCV of a Pipeline", dumped(lambda: search.fit(PEOPLE, CHURN), data=PEOPLE)),
-        (
+    reviewed = PEOPLE[["age"]].assign(review=TEXTS)
+    mixed, forest = make_pipeline(_mixed(), line), RandomForestClassifier(10, random_state=0)
+    some = PEOPLE[["age", "pay", "city"]]
+    return [
+        Specimen("columns", "ColumnTransformer, mixed columns", dumped(lambda: mixed.fit(PEOPLE, CHURN), data=PEOPLE)),
+        Specimen("columns_made_up", "the same without --data", dumped(lambda: mixed.fit(PEOPLE, CHURN))),
+        Specimen("search", "GridSearchCV of a Pipeline", dumped(lambda: search.fit(PEOPLE, CHURN), data=PEOPLE)),
+        Specimen(
             "review",
             "text column beside numbers",
-            dumped(lambda: make_pipeline(text, line).fit(_reviewed(), MOOD), data=_reviewed()),
+            dumped(lambda: make_pipeline(text, line).fit(reviewed, MOOD), data=reviewed),
         ),
-        ("calibrated", "calibrated SVC", dumped(lambda: _SVC.fit(NUMBERS, THREE))),
-        ("stacking", "StackingClassifier", dumped(lambda: StackingClassifier(_VOTES, cv=3).fit(NUMBERS, THREE))),
-        (
-            "voting",
-            "soft VotingClassifier, xz",
-            dumped(lambda: VotingClassifier(_VOTES, voting="soft").fit(NUMBERS, THREE), compress=("xz", 3)),
-        ),
-        (
-            "logged",
-            "FunctionTransformer(np.log1p)",
-            dumped(lambda: logged.fit(np.abs(NUMBERS), R), data=np.abs(NUMBERS)),
-        ),
-        (
+        Specimen(
             "member",
             "bool labels",
-            dumped(
-                lambda: make_pipeline(_mixed(), forest).fit(PEOPLE[["age", "pay", "city"]], PEOPLE["member"]),
-                data=PEOPLE,
-            ),
+            dumped(lambda: make_pipeline(_mixed(), forest).fit(some, PEOPLE["member"]), data=PEOPLE),
         ),
-        (
+        Specimen(
             "prices",
             "RandomForestRegressor of columns",
             dumped(lambda: make_pipeline(_mixed(), RandomForestRegressor(5)).fit(PEOPLE, R), data=PEOPLE),
         ),
     ]
-    return [Specimen(*each) for each in fits]
+
+
+def _list_gaps() -> list[Specimen]:
+    line, forest = LogisticRegression(max_iter=500), RandomForestClassifier(10, random_state=0)
+    ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+    boosted = HistGradientBoostingClassifier(max_iter=20, categorical_features=[0])
+    ordered = make_pipeline(make_column_transformer((ordinal, _WORDY), remainder="passthrough"), boosted)
+    bare = make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="ignore"), _WORDY)), line)
+    imputed = make_pipeline(_imputed(), forest)
+    some = GAPS.drop(columns="member")
+    return [
+        Specimen("gaps", "imputers on columns with gaps", dumped(lambda: imputed.fit(GAPS, CHURN), data=GAPS)),
+        Specimen("gaps_made_up", "the same without --data", dumped(lambda: imputed.fit(GAPS, CHURN))),
+        Specimen("unknown_city", "OneHotEncoder that saw NaN", dumped(lambda: bare.fit(GAPS, CHURN), data=GAPS)),
+        Specimen(
+            "ordinal",
+            "OrdinalEncoder with NaN, HistGradientBoosting",
+            dumped(lambda: ordered.fit(GAPS, CHURN), data=GAPS),
+        ),
+        Specimen("categories", "HistGradientBoosting, pandas categories", dumped(_categorical, data=some)),
+    ]
+
+
+def _list_numbers() -> list[Specimen]:
+    logged = make_pipeline(FunctionTransformer(np.log1p, feature_names_out="one-to-one"), StandardScaler(), Ridge())
+    positive = np.abs(NUMBERS)
+    votes, stacked = VotingClassifier(_VOTES, voting="soft"), StackingClassifier(_VOTES, cv=3)
+    return [
+        Specimen("calibrated", "calibrated SVC", dumped(lambda: _SVC.fit(NUMBERS, THREE))),
+        Specimen("stacking", "StackingClassifier", dumped(lambda: stacked.fit(NUMBERS, THREE))),
+        Specimen("voting", "soft VotingClassifier, xz", dumped(lambda: votes.fit(NUMBERS, THREE), compress=("xz", 3))),
+        Specimen("logged", "FunctionTransformer(np.log1p)", dumped(lambda: logged.fit(positive, R), data=positive)),
+    ]
