@@ -10,8 +10,7 @@ import math
 import random
 from typing import Any
 
-from . import answering, describing, edge_rows, made_rows, value_hints
-from .cannot_tell import CannotTell
+from . import CannotTell, answering, describing, edge_rows, made_rows, value_hints
 from .opening import Opened, open_model
 
 # Rows of a model without a sample; and rows at edges.

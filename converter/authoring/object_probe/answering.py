@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .cannot_tell import CannotTell
+from . import CannotTell
 from .fitted_columns import fill_missing, find_categories, find_missing
 from .opening import Opened
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .cannot_tell import CannotTell
+from . import CannotTell
 
 # More say nothing new of a model's answers.
 _MOST_ROWS = 20_000

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
-from .cannot_tell import CannotTell
+from . import CannotTell
 from .opening import Opened
 
 _METHODS = ("predict", "predict_proba", "decision_function", "transform")

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import answer_rows, answering, describing, made_rows, unlike_fit
-from .cannot_tell import CannotTell
+from . import CannotTell, answer_rows, answering, describing, made_rows, unlike_fit
 from .opening import Opened, open_model
 
 _CANDIDATES = 32

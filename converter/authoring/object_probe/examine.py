@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import answering, data_rows, describing, made_rows, opening, unlike_fit, value_hints
-from .cannot_tell import CannotTell
+from . import CannotTell, answering, data_rows, describing, made_rows, opening, unlike_fit, value_hints
 
 __all__ = ["CannotTell", "examine"]
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter.authoring.object_probe import data_rows
-from converter.authoring.object_probe.cannot_tell import CannotTell
+from converter.authoring.object_probe import CannotTell, data_rows
 
 COLUMNS = {"form": "columns", "columns": [{"name": "city", "dtype": "string"}, {"name": "age", "dtype": "float64"}]}
 MATRIX = {"form": "matrix", "dtype": "float64", "width": 2}
