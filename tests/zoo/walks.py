@@ -133,7 +133,8 @@ class Zoo:
             findings = []
             for walk in self._left():
                 walk.fail("check", done.stderr)
-        bad = {item["model"]: item for item in findings if item["severity"] == "error"}
+        # The file of a finding is models/<name>/model_config.yaml.
+        bad = {Path(item["file"]).parent.name: item for item in findings if item["severity"] == "error"}
         for walk in self._left():
             walk.steps["check"] = "ok"
             if walk.name in bad:

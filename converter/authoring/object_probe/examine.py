@@ -48,10 +48,7 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
         raise CannotTell(describing.NO_WIDTH, "--input-shape")
     if not good:
         raise CannotTell(_explain(ask.last_error, data is not None), "--data")
-    rows = made_rows.pick(good, ask.list_labels(good), request["rows"], rng)
-    if data is None or form.get("nullable") is None:
-        answering.find_nullable(ask, form, rows[0])
-        rows = made_rows.leave_out(form, rows) if data is None else rows
+    rows = _choose(ask, form, good, request["rows"], data is None, rng)
     labels = {str(label) for label in ask.list_labels(rows)}
     outputs = ask.answer(rows)
     return {
@@ -59,6 +56,22 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
         "labels": len(labels) if ask.has_labels else None, "generated": data is None,
         "unlike": unlike, "spread": _find_spread(ask, rows, outputs),
     }  # fmt: skip
+
+
+def _choose(
+    ask: answering.Asker, form: dict[str, Any], good: list[Any], count: int, made: bool, rng: random.Random
+) -> list[Any]:
+    """Choose the rows of the sample, and note in the form where a value may be missing. Raises CannotTell for none."""
+    if not made and form.get("nullable") is None:
+        answering.find_nullable(ask, form, next((row for row in good if None not in row), good[0]))
+        good = made_rows.drop_gaps(form, good)
+        if not good:
+            raise CannotTell("no row of the data has all values that it needs: give some that have", "--data")
+    rows = made_rows.pick(good, ask.list_labels(good), count, rng)
+    if not made:
+        return rows
+    answering.find_nullable(ask, form, rows[0])
+    return made_rows.leave_out(form, rows)
 
 
 def _find_spread(ask: answering.Asker, rows: list[Any], together: list[dict[str, Any]]) -> float:

@@ -63,6 +63,15 @@ def leave_out(form: dict[str, Any], rows: list[Any]) -> list[Any]:
     return rows
 
 
+def drop_gaps(form: dict[str, Any], rows: list[Any]) -> list[Any]:
+    """Keep the rows that lack no value that the model needs."""
+    if form["form"] == "columns":
+        needed = [i for i, column in enumerate(form["columns"]) if not column.get("nullable")]
+    else:
+        needed = list(range(form["width"])) if form["form"] == "matrix" and not form.get("nullable") else []
+    return [row for row in rows if all(row[i] is not None for i in needed)]
+
+
 def _find_spread(hint: Any) -> float:
     values = [value for value in hint.values if not isinstance(value, str)] if hint is not None else []
     if len(values) < 2:

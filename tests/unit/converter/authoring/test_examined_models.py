@@ -187,3 +187,13 @@ def test_a_model_that_joins_its_rows_is_refused(tmp_path: Path) -> None:
     request = write_module(tmp_path, "def Model(X):\n    return X[:1]\n")
     said = ask(**request, form={"form": "matrix", "dtype": "float64", "width": 1})
     assert "each row is to have its own" in said["error"]
+
+
+def test_rows_of_the_data_that_lack_what_the_model_needs_are_left_out(tmp_path: Path) -> None:
+    request = write_module(
+        tmp_path, "def Model(X):\n    return X.isna().any(axis=1).map({True: 'x', False: 1.0}) / 1\n"
+    )
+    (tmp_path / "rows.csv").write_text("age,city\n" + "31,Bern\n,Lima\n40,Rome\n" * 2)
+    said = ask(**request, data=str(tmp_path / "rows.csv"))
+    assert [column["nullable"] for column in said["form"]["columns"]] == [False, False]
+    assert sorted(row[0] for row in said["rows"]) == [31, 31, 40, 40]
