@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from .samples_of_people import CHURN, NUMBERS, PEOPLE, R, X, Y
+from .samples_of_people import CHURN, NUMBERS, PEOPLE, TEXTS, R, X, Y
 from .specimen import Specimen, write_rows, written
 
 _CLASS = """
@@ -148,7 +149,7 @@ def list_code_kinds() -> list[Specimen]:
             "shout",
             "function of texts",
             written(
-                {"shouting.py": _SHOUT, "rows.json": '["AB", "cd", "", "Zürich", "X"]'},
+                {"shouting.py": _SHOUT, "rows.json": json.dumps([*TEXTS[:35], "", "ZÜRICH"])},
                 "./shouting.py:shout",
                 "--data",
                 "./rows.json",
