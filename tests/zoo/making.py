@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import traceback
 import warnings
@@ -20,6 +21,8 @@ from tests.zoo.kinds.specimen import LISTED
 def main(folder: Path) -> int:
     """Make them; the exit code is 1 if one could not be made."""
     warnings.simplefilter("ignore")
+    # MLflow warns of each pickle.
+    logging.disable(logging.WARNING)
     made, failed = [], 0
     for kinds in (
         list_frame_kinds, list_array_kinds, list_booster_kinds, list_graph_kinds, list_code_kinds, list_folder_kinds,

@@ -24,7 +24,7 @@ def make_environment() -> Path:
     (packages,) = folder.glob("lib/python3*/site-packages")
     # Behind its own packages: pip sees what is there, and adds what is missing.
     (packages / "zoo.pth").write_text("".join(f"{path}\n" for path in here), encoding="utf-8")
-    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*command, "-c", str(constraints), *_PACKAGES], check=True)
     (folder / "made").touch()
     return folder
