@@ -35,12 +35,14 @@ class Asker:
 
     def answer(self, rows: list[Any], method: str | None = None) -> list[dict[str, Any]]:
         """Return each output: its name if it has one, dtype, the shape of a row, and its rows."""
-        given = as_input(self._form, rows, self._missing)
-        if self._categories:
-            given = given.astype(dict.fromkeys(self._categories, "category"))
-        result = self._opened.call(method or self._method, given)
+        result = self._opened.call(method or self._method, self.as_input(rows))
         outputs = [_describe(name, value, len(rows)) for name, value in _name_values(result, len(rows))]
         return [output for output in outputs if output is not None]
+
+    def as_input(self, rows: list[Any]) -> Any:
+        """Make what the model takes, as the runtime does."""
+        given = as_input(self._form, rows, self._missing)
+        return given.astype(dict.fromkeys(self._categories, "category")) if self._categories else given
 
     def keep_answered(self, rows: list[Any]) -> list[Any]:
         """Keep the rows that have a finite answer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cannot_tell import CannotTell
+from .. import CannotTell
 from .double_trees import Ensemble, Tree, round_as_float32
 
 _LIGHTGBM_LINKS = {"binary": "sigmoid", "multiclass": "softmax", "poisson": "exp", "gamma": "exp", "tweedie": "exp"}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import answer_rows, describing
-from ..cannot_tell import CannotTell
+from .. import CannotTell, answer_rows, describing
 from ..opening import Opened, open_model
 from . import tree_converters
 

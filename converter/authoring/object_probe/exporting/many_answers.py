@@ -45,7 +45,7 @@ def answer_many(request: dict[str, Any]) -> dict[str, Any]:
     _write(request["answered"], answers)
     good = [row for row, answer in zip(given, answers, strict=True) if answer is not None]
     return {
-        "rows": len(made), "medians": [_time(opened, rows, method, good, count) for count in _TIMED] if good else None,
+        "rows": len(made), "medians": [_time(opened, ask, method, good, count) for count in _TIMED] if good else None,
         "type": facts["type"], "classifies": bool(np.size(getattr(opened.model, "classes_", ()))), "method": method,
         "estimators": getattr(opened.model, "n_estimators", None), "versions": facts["versions"],
     }  # fmt: skip
@@ -117,9 +117,9 @@ def _answer_together(ask: answering.Asker, rows: list[Any]) -> list[Any]:
     return outputs[0]["values"] if len(outputs) == 1 else [None] * len(rows)
 
 
-def _time(opened: Opened, rows: answer_rows.ClientRows, method: str, good: list[Any], count: int) -> float:
+def _time(opened: Opened, ask: answering.Asker, method: str, good: list[Any], count: int) -> float:
     """Return the median of the seconds of a call with so many rows."""
-    given = answering.as_input(rows.form, (good * count)[:count])
+    given = ask.as_input((good * count)[:count])
     taken: list[float] = []
     until = time.perf_counter() + _SECONDS
     while len(taken) < _LEAST or (len(taken) < _MOST and time.perf_counter() < until):

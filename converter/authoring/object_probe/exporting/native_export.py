@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .. import answer_rows, describing
-from ..cannot_tell import CannotTell
+from .. import CannotTell, answer_rows, describing
 from ..opening import open_model
 
 

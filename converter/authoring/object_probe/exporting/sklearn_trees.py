@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cannot_tell import CannotTell
+from .. import CannotTell
 from .double_trees import Ensemble, Tree, round_as_float32
 
 # Of sklearn.tree and sklearn.ensemble.

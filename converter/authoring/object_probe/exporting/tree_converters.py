@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cannot_tell import CannotTell
+from .. import CannotTell
 from .booster_trees import list_lightgbm, list_xgboost
 from .double_trees import Ensemble, write_node
 from .sklearn_trees import NAMES, list_isolation, list_sklearn

@@ -20,7 +20,7 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier
 
-from converter.authoring.object_probe.cannot_tell import CannotTell
+from converter.authoring.object_probe import CannotTell
 from converter.authoring.object_probe.exporting import booster_trees, many_answers
 from converter.authoring.object_probe.exporting.double_trees import Ensemble, Tree, round_as_float32, write_node
 from converter.authoring.object_probe.exporting.sklearn_trees import list_isolation, list_sklearn
