@@ -47,7 +47,7 @@ from converter.trust.operator_trust import read_trust
 
 _REQUIREMENTS = "requirements.txt"
 # Beside the models' folders, for editors: the comment in a config that names it is read by yaml-language-server.
-_SCHEMA = ".model_config.schema.json"
+SCHEMA_NAME = ".model_config.schema.json"
 # Until more is known: what a source needs to be inspected.
 _ANY_TENSOR = {"shape": [-1, 1], "dtype": "float64"}
 
@@ -89,7 +89,7 @@ def write_new(path: str, settings: Settings, options: NewOptions, say: Say) -> P
             if folder.exists():
                 folder.rename(Path(scratch, "replaced"))
             draft.rename(folder)
-        _write_schema(settings.model_directory / _SCHEMA)
+        _write_schema(settings.model_directory / SCHEMA_NAME)
     finally:
         if made and not any(settings.model_directory.iterdir()):
             settings.model_directory.rmdir()
@@ -273,7 +273,7 @@ class _Author:
                 "verify": f"rows alone and together: {said['spread']:.1g} apart, as in float32",
             },
         )
-        schema = f"yaml-language-server: $schema=../{_SCHEMA}"
+        schema = f"yaml-language-server: $schema=../{SCHEMA_NAME}"
         head = f"Written by `schwift new` from {self._artifact.shown} ({versions}): change what you like."
         (self._folder / CONFIG_NAME).write_text(write_text(draft, schema, head), encoding="utf-8")
 

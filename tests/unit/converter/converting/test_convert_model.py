@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from converter.authoring.new_model import NewOptions, write_new
+from converter.authoring.new_model import SCHEMA_NAME, NewOptions, write_new
 from converter.authoring.original import ask_originals
 from converter.build import open_workspace, plan_repository
 from converter.converting.convert_model import convert, find_model, go_back
@@ -119,7 +119,7 @@ def test_a_graph_that_answers_otherwise_changes_nothing(settings: Settings) -> N
     with pytest.raises(NotConverted, match=r"words/model_config.yaml: nothing was changed: float32: .*differ by more"):
         convert("words", "onnx", settings, list[str]().append)
     assert contents(folder) == before
-    assert sorted(path.name for path in settings.model_directory.iterdir()) == ["words"]
+    assert sorted(path.name for path in settings.model_directory.iterdir()) == [SCHEMA_NAME, "words"]
 
 
 def test_a_part_that_no_converter_knows_is_named(settings: Settings) -> None:
@@ -159,6 +159,6 @@ def test_a_kill_leaves_the_old_folder(settings: Settings, tmp_path: Path) -> Non
         assert process.stderr.readline().startswith(b"asking killed")
         process.send_signal(signal.SIGKILL)
     assert contents(folder) == before
-    left = [path for path in settings.model_directory.iterdir() if path != folder]
+    left = [path for path in settings.model_directory.iterdir() if path.name not in (folder.name, SCHEMA_NAME)]
     assert all(path.name.startswith(".convert-killed-") for path in left)
     assert find_model("killed", settings).spec.backend == "sklearn"
