@@ -32,7 +32,11 @@ def check_names(subject: Subject) -> Iterator[Finding]:
             f"the model was fitted with names ({_list(fitted)}), and without them it takes values by their place alone",
             f"put this in the place of shape and dtype: {_write_columns(subject, fitted)}",
         )
-    elif isinstance(width, int) and subject.form.get("form") in ("matrix", "columns", "tensors"):
+    elif (
+        isinstance(width, int)
+        and not subject.about.get("width_guessed")
+        and subject.form.get("form") in ("matrix", "columns", "tensors")
+    ):
         yield from _compare_width(subject, columns, width)
 
 

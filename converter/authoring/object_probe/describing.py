@@ -129,7 +129,7 @@ def _complete(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _type_of(hint: Any) -> dict[str, Any]:
-    if hint.kind in ("string", "text"):
+    if hint.kind in ("string", "text", "category"):
         return {"dtype": "string", "from": hint.origin}
     if hint.kind == "bool":
         return {"dtype": "bool", "from": hint.origin}

@@ -63,7 +63,9 @@ def _choose(
 ) -> list[Any]:
     """Choose the rows of the sample, and note in the form where a value may be missing. Raises CannotTell for none."""
     if not made and form.get("nullable") is None:
-        answering.find_nullable(ask, form, next((row for row in good if None not in row), good[0]))
+        # A text is a row of its own.
+        whole = [row for row in good if not isinstance(row, list) or None not in row]
+        answering.find_nullable(ask, form, whole[0] if whole else good[0])
         good = made_rows.drop_gaps(form, good)
         if not good:
             raise CannotTell("no row of the data has all values that it needs: give some that have", "--data")

@@ -28,7 +28,7 @@ _KEEPING = ("Imputer", "passthrough")
 
 @dataclass
 class Hint:
-    """One feature: number, string, bool or text; `origin` is the attribute that says it.
+    """One feature: number, string, bool, text, or a category of whatever dtype; `origin` is the attribute that says it.
 
     With `fractions` the fit had numbers that are not whole.
     """
@@ -81,13 +81,24 @@ def _note_categorical(model: Any, hints: list[Hint], names: Sequence[str] | None
         if name in found:
             values = found[name]
             hint.values, hint.origin = values, "its categories"
-            hint.kind = "number" if values and not isinstance(values[0], str) else "string"
+            hint.kind = "category" if not values else "string" if isinstance(values[0], str) else "number"
             hint.whole = bool(values) and isinstance(values[0], int)
+    if getattr(model, "_preprocessor", None) is not None:
+        _note_encoded(model, hints, names)
     parts: tuple[Any, ...] = (model, getattr(model, "model", None))
     for part in parts:
         if callable(getattr(part, "get_cat_feature_indices", None)):
             for place in part.get_cat_feature_indices():
-                hints[place].kind, hints[place].values, hints[place].origin = "string", [], "its categorical features"
+                hints[place].kind, hints[place].values, hints[place].origin = "category", [], "its categorical features"
+
+
+def _note_encoded(model: Any, hints: list[Hint], names: Sequence[str] | None) -> None:
+    """Note what HistGradientBoosting took as categories; its own splits are of features in another order."""
+    chosen = np.asarray(model.is_categorical_)
+    order = [*np.flatnonzero(chosen), *np.flatnonzero(~chosen)]
+    for place, thresholds in zip(order, model._bin_mapper.bin_thresholds_, strict=True):
+        hints[place].values = [] if chosen[place] else [float(value) for value in thresholds]
+    _visit(model._preprocessor, hints, names)
 
 
 def _visit(part: Any, hints: list[Hint], names: Sequence[str] | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
@@ -197,3 +199,21 @@ def test_rows_of_the_data_that_lack_what_the_model_needs_are_left_out(tmp_path: 
     said = ask(**request, data=str(tmp_path / "rows.csv"))
     assert [column["nullable"] for column in said["form"]["columns"]] == [False, False]
     assert sorted(row[0] for row in said["rows"]) == [31, 31, 40, 40]
+
+
+def test_texts_of_the_data_are_asked(tmp_path: Path) -> None:
+    joblib.dump(MODELS["text"](), tmp_path / "m.joblib")
+    (tmp_path / "rows.json").write_text(json.dumps(TEXTS))
+    said = ask(kind="pickle", path=str(tmp_path / "m.joblib"), data=str(tmp_path / "rows.json"))
+    assert (said["form"]["form"], sorted(said["rows"])) == ("text", sorted(TEXTS))
+
+
+def test_categories_of_a_table_are_known_by_the_model(tmp_path: Path) -> None:
+    table = pd.DataFrame({"age": np.arange(80.0), "city": ["Bern", "Lima"] * 40}).astype({"city": "category"})
+    model = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype").fit(table, [0, 1] * 40)
+    joblib.dump(model, tmp_path / "m.joblib")
+    said = ask(kind="pickle", path=str(tmp_path / "m.joblib"))
+    columns = [(item["name"], item["dtype"]) for item in said["form"]["columns"]]
+    assert columns == [("age", "float64"), ("city", "string")]
+    assert {city for _, city in said["rows"]} - {None} == {"Bern", "Lima"}
+    assert max(age for age, _ in said["rows"] if age is not None) > 20
