@@ -22,7 +22,7 @@
 # make bench-builds   what a build of 1,000 models takes, and one with nothing changed (5 minutes)
 # make bench-convert   a forest before and after `schwift convert`, beside an ONNX MLP, in one server (needs wrk, 4 minutes)
 # make bench-load BEFORE=main   what it costs to hash a pickle before it is loaded (5 minutes)
-# make zoo     models of 80 kinds that people have, from their files to proven answers (needs PyPI, 5 minutes)
+# make zoo     models of 80 kinds that people have, from their files to proven answers (needs PyPI, 7 minutes)
 # make fuzz    generated requests, bodies and heads, sent and decoded by the ten thousand (15 minutes)
 # make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
 # make clean   remove what the above made
