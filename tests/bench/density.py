@@ -69,7 +69,7 @@ def write_models(folder: Path, count: int) -> None:
     for number in range(count):
         model = folder / f"iris_{number}"
         model.mkdir(parents=True)
-        shutil.copy(ROOT / "models" / "iris_logreg" / "model.joblib", model)
+        shutil.copy(ROOT / "models" / "iris_logreg" / "model.joblib", model / "m.joblib")
         text = model_yaml("sklearn", name=model.name, **_TENSORS)
         (model / "model_config.yaml").write_text(text, encoding="utf-8")
 
