@@ -80,7 +80,7 @@ def make_new(trials: Sequence[Trial], root: Path) -> None:
             trial.stage, trial.message = "new", "; ".join(line for line in said if line.startswith("error: "))
             return
         trial.warnings += [line for line in said if line.startswith("note: ")]
-        (written,) = (trial.folder / "models").iterdir()
+        (written,) = (trial.folder / "models").glob("[!.]*")
         name = trial.folder.name
         config = (written / CONFIG).read_text()
         (written / CONFIG).write_text(config.replace(f"name: {written.name}", f"name: {name}"))
