@@ -55,9 +55,9 @@ def put_name(text: str, name: str) -> str:
     return text.replace(NAME, name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
 
 
-def join_families(families: Iterable[tuple[Family, Iterable[str]]]) -> bytes:
-    """Write each family's head and samples."""
-    return "".join(part for family, samples in families for part in (family.head(), *samples)).encode()
+def write_family(family: Family, samples: Iterable[str]) -> bytes:
+    """Write a family's head and samples."""
+    return (family.head() + "".join(samples)).encode()
 
 
 def _write(labels: Labels) -> str:

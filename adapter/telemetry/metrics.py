@@ -14,7 +14,7 @@ from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breaker import STATES, Breaker
 from adapter.limits.breakers import Breakers
-from adapter.telemetry.metric_text import NAME, Family, count_up, join_families, put_name
+from adapter.telemetry.metric_text import NAME, Family, count_up, put_name, write_family
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS
@@ -130,7 +130,11 @@ class Metrics:
             self._add_model(samples, name, model)
             if number % _MODELS_A_SLICE == 0:
                 await asyncio.sleep(0)
-        return join_families(samples.items())
+        written = []
+        for family, lines in samples.items():
+            written.append(write_family(family, lines))
+            await asyncio.sleep(0)
+        return b"".join(written)
 
     def regime_of(self, name: str) -> RegimeName:
         """Return a model's regime; if those of several workers differ, the one with the most load."""
