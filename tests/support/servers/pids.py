@@ -11,12 +11,14 @@ from tests.support.servers.server import Server, marks
 
 def triton(server: Server) -> int:
     """The one that runs now; wait until there is one."""
-    (pid,) = _of(server, "tritonserver")
+    (pid,) = tritons(server)
     return pid
 
 
 def tritons(server: Server) -> list[int]:
-    return _of(server, "tritonserver")
+    """All that run; a child that is about to become a model's process still has their name."""
+    candidates = _of(server, "tritonserver")
+    return [pid for pid in candidates if state(pid) and parent(pid) not in candidates]
 
 
 def adapters(server: Server) -> list[int]:
