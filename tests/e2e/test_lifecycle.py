@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from converter.schema.manifest import read_manifest
@@ -90,18 +91,20 @@ def test_the_makefile_passes_ports_through(tmp_path: Path) -> None:
         assert done.stdout == "serve 9001 9002\n", done.stderr
 
 
-def test_without_ports_a_front_runs_for_a_response_cache_alone(tmp_path: Path) -> None:
+def test_without_ports_a_front_runs_for_a_response_cache_alone() -> None:
     """Nobody else could ask it, before a reload and after."""
-    models = tmp_path / "models"
-    put(models, 2)
-    put(models, 5, "cached", more="  caching: true\n")
-    with serving(models, tmp_path, SCHWIFT_TRITON_PORTS="off") as server:
-        for factor in (2, 3):
-            assert [answer(server, endpoint=way) for way in ("predict", "predict_batched")] == [factor, factor]
-            assert answer(server, "cached", "predict_batched") == 5
-            assert pids.stubs(server, "times") == []
-            # What a reload replaced takes a moment to end.
-            wait_for(lambda: len(pids.stubs(server, "times_direct")) == 1)
-            assert len(pids.stubs(server, "cached")) == 2
-            put(models, factor + 1)
-            assert schwift(server, models, "reload", SCHWIFT_TRITON_PORTS="off").returncode == 0
+    # A socket's path has 107 bytes, of which pytest's own folders take most.
+    with tempfile.TemporaryDirectory(prefix="schwift-") as name:
+        models = Path(name) / "models"
+        put(models, 2)
+        put(models, 5, "cached", more="  caching: true\n")
+        with serving(models, Path(name), SCHWIFT_TRITON_PORTS="off") as server:
+            for factor in (2, 3):
+                assert [answer(server, endpoint=way) for way in ("predict", "predict_batched")] == [factor, factor]
+                assert answer(server, "cached", "predict_batched") == 5
+                assert pids.stubs(server, "times") == []
+                # What a reload replaced takes a moment to end.
+                wait_for(lambda: len(pids.stubs(server, "times_direct")) == 1)
+                assert len(pids.stubs(server, "cached")) == 2
+                put(models, factor + 1)
+                assert schwift(server, models, "reload", SCHWIFT_TRITON_PORTS="off").returncode == 0
