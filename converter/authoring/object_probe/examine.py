@@ -97,7 +97,7 @@ def _make(ask: answering.Asker, form: dict[str, Any], hints: list[Any], rng: ran
     for attempt in range(_TRIES):
         candidates = made_rows.make(form, hints, _count_candidates(form), rng, 10.0**attempt)
         good += ask.keep_answered(candidates)
-        if not ask.has_labels or len({str(label) for label in ask.list_labels(good)}) > 1:
+        if good and (not ask.has_labels or len({str(label) for label in ask.list_labels(good)}) > 1):
             break
     return candidates, good
 

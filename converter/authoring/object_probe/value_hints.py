@@ -120,9 +120,20 @@ def _visit(part: Any, hints: list[Hint], names: Sequence[str] | None) -> None:
             _visit(inner, hints, names)
     elif callable(getattr(part, "build_analyzer", None)):
         _note_text(part, hints)
+    elif (wrapped := _find_wrapped(part)) is not None:
+        _visit(wrapped, hints, names)
     else:
         _note_categories(part, hints)
         _note_numbers(part, hints)
+
+
+def _find_wrapped(part: Any) -> Any:
+    """Find the pipeline in a search, a calibration or another estimator that asks it with its own input."""
+    for inner in _list_inner(part):
+        inner = getattr(inner, "estimator", None) if type(inner).__name__ == "_CalibratedClassifier" else inner
+        if isinstance(getattr(inner, "steps", None), list) or callable(getattr(inner, "build_analyzer", None)):
+            return inner
+    return None
 
 
 def _resolve(columns: Any, width: int, names: Sequence[str] | None) -> list[int]:

@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
@@ -22,7 +23,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from converter.authoring.fitted_model import Examined, check_examined, examine_all
 from converter.environments.interpreter import own_interpreter
@@ -41,6 +42,12 @@ MODELS: dict[str, Callable[[], Any]] = {
     "knn": lambda: KNeighborsClassifier().fit(X, Y),
     "grid": lambda: GridSearchCV(make_pipeline(StandardScaler(), SVC()), {"svc__C": [1, 2]}, cv=2).fit(X, Y),
     "text": lambda: make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(TEXTS, [1, 0, 1, 0, 1, 0]),
+    "text_search": lambda: GridSearchCV(
+        make_pipeline(TfidfVectorizer(), LogisticRegression()), {"logisticregression__C": [1, 2]}, cv=2
+    ).fit(TEXTS, [1, 0, 1, 0, 1, 0]),
+    "text_calibrated": lambda: CalibratedClassifierCV(make_pipeline(TfidfVectorizer(), LinearSVC()), cv=2).fit(
+        TEXTS, [1, 0, 1, 0, 1, 0]
+    ),
     "words": lambda: make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(WORDS, [0, 1, 0]),
     "ridge": lambda: Ridge().fit(X, Y),
     "two": lambda: MultiOutputRegressor(Ridge()).fit(X, np.stack([Y, Y * 2], 1)),
@@ -58,6 +65,8 @@ WANTED = {
     "knn": ("matrix", "predict_proba", "float64", [3]),
     "grid": ("matrix", "predict", "int64", [1]),
     "text": ("text", "predict_proba", "float64", [2]),
+    "text_search": ("text", "predict_proba", "float64", [2]),
+    "text_calibrated": ("text", "predict_proba", "float64", [2]),
     "words": ("matrix", "predict_proba", "float64", [2]),
     "ridge": ("matrix", "predict", "float64", [1]),
     "two": ("matrix", "predict", "float64", [2]),
@@ -65,7 +74,19 @@ WANTED = {
     "outliers": ("matrix", "predict", "int64", [1]),
     "pca": ("matrix", "transform", "float64", [2]),
 }
-CLASSIFIERS = ["logreg", "scaled", "forest", "hist", "svc", "knn", "grid", "text", "words"]
+CLASSIFIERS = [
+    "logreg",
+    "scaled",
+    "forest",
+    "hist",
+    "svc",
+    "knn",
+    "grid",
+    "text",
+    "text_search",
+    "text_calibrated",
+    "words",
+]
 
 
 @pytest.fixture(scope="module")
