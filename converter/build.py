@@ -98,7 +98,7 @@ def _plan_all(
     discovery = discover(models, options.settings.model_links, recall.find_spec if options.recall else None)
     check_names(names, discovery)
     sources = tuple(source for source in discovery.sources if not names or source.spec.name in names)
-    notes = [*discovery.passed_over]
+    notes = list(discovery.passed_over)
     missing: list[str] = []
     new = environments.prepare([source for source in sources if not recall.is_recalled(source.spec.name)])
     facts = inspect_all(new, old.scratch, options.cores, environments, missing if skip_missing else None)

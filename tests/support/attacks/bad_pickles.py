@@ -100,82 +100,89 @@ def _sklearn(module: str, name: str, state: bytes) -> bytes:
 
 def structures(canary: Path) -> dict[str, bytes]:
     """No call that is bad by its name: what is built, patched, kept for later, or read by another program."""
+    return patched_and_kept() | read_by_others(canary) | unusual_objects() | arrays(canary)
+
+
+def patched_and_kept() -> dict[str, bytes]:
+    """What is changed in a library, or called by it later."""
+    estimator = named("sklearn.preprocessing._function_transformer", "FunctionTransformer")
+    return {
+        "extension_code": whole(b"\x82\x01"),
+        "persistent_id": b"Pos.system\n.",
+        "binary_persistent_id": whole(push("os.system") + b"Q"),
+        "patched_class": whole(named("sklearn.base", "BaseEstimator") + state_with("__reduce__", b"N") + b"b"),
+        "patched_module": whole(named("sklearn", "base") + state_with("clone", b"N") + b"b"),
+        "patched_slots": whole(
+            named("sklearn.base", "BaseEstimator") + b"N" + state_with("predict", named("os", "system")) + b"\x86b"
+        ),
+        "called_later": _sklearn(
+            "preprocessing._function_transformer",
+            "FunctionTransformer",
+            state_with("func", named("pandas", "read_pickle")),
+        ),
+        "called_later_by_numpy": _sklearn(
+            "preprocessing._function_transformer",
+            "FunctionTransformer",
+            state_with("func", named("numpy", "memmap")),
+        ),
+        "class_as_a_function": _sklearn(
+            "preprocessing._function_transformer",
+            "FunctionTransformer",
+            state_with("func", named("joblib", "Memory")),
+        ),
+        "value_in_a_tuple": _sklearn(
+            "base",
+            "BaseEstimator",
+            state_with("a", push((1, (2,)))[:-1] + b"0" + named("os", "system") + b"\x85\x85"),
+        ),
+        "overwritten_later": whole(
+            estimator
+            + b")\x81"
+            + b"}q\x07"
+            + push("func")
+            + named("os", "system")
+            + b"s"
+            + b"b0h\x07"
+            + push("func")
+            + b"Ns."
+        ),
+    }
+
+
+def read_by_others(canary: Path) -> dict[str, bytes]:
+    """What another program makes of a text or of a number."""
     code = f"\nopen({str(canary)!r}, 'w').close()\ndef _parse_args(self, loc=0, scale=1):\n    return (), loc, scale\n"
     uniform = named("scipy.stats._continuous_distns", "uniform_gen") + b")\x81"
-    estimator = named("sklearn.preprocessing._function_transformer", "FunctionTransformer")
-    return (
-        {
-            "extension_code": whole(b"\x82\x01"),
-            "persistent_id": b"Pos.system\n.",
-            "binary_persistent_id": whole(push("os.system") + b"Q"),
-            "patched_class": whole(named("sklearn.base", "BaseEstimator") + state_with("__reduce__", b"N") + b"b"),
-            "patched_module": whole(named("sklearn", "base") + state_with("clone", b"N") + b"b"),
-            "patched_slots": whole(
-                named("sklearn.base", "BaseEstimator") + b"N" + state_with("predict", named("os", "system")) + b"\x86b"
-            ),
-            "called_later": _sklearn(
-                "preprocessing._function_transformer",
-                "FunctionTransformer",
-                state_with("func", named("pandas", "read_pickle")),
-            ),
-            "called_later_by_numpy": _sklearn(
-                "preprocessing._function_transformer",
-                "FunctionTransformer",
-                state_with("func", named("numpy", "memmap")),
-            ),
-            "class_as_a_function": _sklearn(
-                "preprocessing._function_transformer",
-                "FunctionTransformer",
-                state_with("func", named("joblib", "Memory")),
-            ),
-            "value_in_a_tuple": _sklearn(
-                "base",
-                "BaseEstimator",
-                state_with("a", push((1, (2,)))[:-1] + b"0" + named("os", "system") + b"\x85\x85"),
-            ),
-            "overwritten_later": whole(
-                estimator
-                + b")\x81"
-                + b"}q\x07"
-                + push("func")
-                + named("os", "system")
-                + b"s"
-                + b"b0h\x07"
-                + push("func")
-                + b"Ns."
-            ),
-            "default_factory": whole(named("collections", "defaultdict") + named("os", "getcwd") + b"\x85R"),
-            "template_of_scipy": whole(uniform + b"}" + push("_parse_arg_template") + push(code) + b"sb"),
-            "random_ctor": whole(
-                named("numpy.random._pickle", "__randomstate_ctor")
-                + push(f"touch {canary}")
-                + named("os", "system")
-                + b"\x86R"
-            ),
-            "codec": whole(called("_codecs", "encode", "x", "antigravity")),
-            "formula": whole(
-                named("statsmodels.base.data", "PandasData")
-                + b")\x81"
-                + state_with("formula", push("__import__('os').system('x')"))
-                + b"b"
-            ),
-            "formula_in_a_bunch": whole(
-                b"]"
-                + named("statsmodels.regression.linear_model", "RegressionResults")
-                + b")\x81a"
-                + named("sklearn.utils._bunch", "Bunch")
-                + b")\x81"
-                + push("design_info")
-                + push("__import__('os')")
-                + b"sa"
-            ),
-            "pointer_of_a_booster": whole(
-                named("xgboost.core", "Booster") + b")\x81" + state_with("handle", push(4096)) + b"b"
-            ),
-        }
-        | unusual_objects()
-        | arrays(canary)
-    )
+    return {
+        "default_factory": whole(named("collections", "defaultdict") + named("os", "getcwd") + b"\x85R"),
+        "template_of_scipy": whole(uniform + b"}" + push("_parse_arg_template") + push(code) + b"sb"),
+        "random_ctor": whole(
+            named("numpy.random._pickle", "__randomstate_ctor")
+            + push(f"touch {canary}")
+            + named("os", "system")
+            + b"\x86R"
+        ),
+        "codec": whole(called("_codecs", "encode", "x", "antigravity")),
+        "formula": whole(
+            named("statsmodels.base.data", "PandasData")
+            + b")\x81"
+            + state_with("formula", push("__import__('os').system('x')"))
+            + b"b"
+        ),
+        "formula_in_a_bunch": whole(
+            b"]"
+            + named("statsmodels.regression.linear_model", "RegressionResults")
+            + b")\x81a"
+            + named("sklearn.utils._bunch", "Bunch")
+            + b")\x81"
+            + push("design_info")
+            + push("__import__('os')")
+            + b"sa"
+        ),
+        "pointer_of_a_booster": whole(
+            named("xgboost.core", "Booster") + b")\x81" + state_with("handle", push(4096)) + b"b"
+        ),
+    }
 
 
 def unusual_objects() -> dict[str, bytes]:

@@ -157,17 +157,21 @@ def statistical_models() -> dict[str, Make]:
 
 def more_models() -> dict[str, Make]:
     """imbalanced-learn, category_encoders, feature_engine and sklearn_pandas."""
-    made: dict[str, Make] = {}
+    return balanced_models() | encoded_models() | engineered_models() | mapped_models()
+
+
+def balanced_models() -> dict[str, Make]:
+    """imbalanced-learn."""
     try:
         import imblearn.ensemble
         import imblearn.over_sampling
         import imblearn.pipeline
         import imblearn.under_sampling
     except ImportError:
-        pass
+        return {}
     else:
         lr, few = linear_model.LogisticRegression, (X[:, 0] > 0.7).astype(int)
-        made |= {
+        return {
             "smote": lambda: imblearn.pipeline.make_pipeline(imblearn.over_sampling.SMOTE(k_neighbors=2), lr()).fit(
                 X, few
             ),
@@ -180,6 +184,11 @@ def more_models() -> dict[str, Make]:
             "easy": lambda: imblearn.ensemble.EasyEnsembleClassifier(2).fit(X, few),
             "balanced_bagging": lambda: imblearn.ensemble.BalancedBaggingClassifier(n_estimators=2).fit(X, few),
         }
+
+
+def encoded_models() -> dict[str, Make]:
+    """category_encoders."""
+    made: dict[str, Make] = {}
     try:
         import category_encoders as ce
         import pandas as pd
@@ -202,16 +211,21 @@ def more_models() -> dict[str, Make]:
             made[f"ce_{name}"] = lambda name=name: pipeline.make_pipeline(
                 getattr(ce, name)(cols=["city"]), linear_model.LogisticRegression()
             ).fit(frame, pd.Series(Y))  # type: ignore[misc]
+    return made
+
+
+def engineered_models() -> dict[str, Make]:
+    """feature_engine."""
     try:
         import feature_engine.encoding
         import feature_engine.imputation
         import feature_engine.outliers
         import pandas as pd
     except Exception:
-        pass
+        return {}
     else:
         table = pd.DataFrame({"city": LETTERS, "age": HOLES[:, 0], "pay": X[:, 1]})
-        made |= {
+        return {
             "fe_imputed": lambda: pipeline.make_pipeline(
                 feature_engine.imputation.MeanMedianImputer(variables=["age"]),
                 feature_engine.encoding.OrdinalEncoder(variables=["city"]),
@@ -222,13 +236,15 @@ def more_models() -> dict[str, Make]:
                 table[["city"]].astype(str)
             ),
         }
+
+
+def mapped_models() -> dict[str, Make]:
+    """sklearn_pandas."""
     try:
         import pandas as pd
         import sklearn_pandas
     except Exception:
-        pass
-    else:
-        made["mapper"] = lambda: sklearn_pandas.DataFrameMapper(
-            [(["a"], preprocessing.StandardScaler()), ("b", None)]
-        ).fit(pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
-    return made
+        return {}
+    steps = [(["a"], preprocessing.StandardScaler()), ("b", None)]
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    return {"mapper": lambda: sklearn_pandas.DataFrameMapper(steps).fit(frame)}

@@ -49,6 +49,11 @@ from .samples import BOTH, COUNTS, HOLES, LETTERS, MIXED, RANDOM, TEXTS, Make, R
 
 def classifiers() -> dict[str, Any]:
     """Classifiers, to be fitted with X and Y."""
+    return plain_classifiers() | classifiers_of_others()
+
+
+def plain_classifiers() -> dict[str, Any]:
+    """Those of one class of scikit-learn, and ensembles."""
     lr = linear_model.LogisticRegression
     return {
         "logistic": lr(),
@@ -86,6 +91,13 @@ def classifiers() -> dict[str, Any]:
         "mlp": neural_network.MLPClassifier((4,), max_iter=5),
         "mlp_adam_early": neural_network.MLPClassifier((4,), max_iter=5, early_stopping=True),
         "gp_classifier": gaussian_process.GaussianProcessClassifier(gaussian_process.kernels.RBF()),
+    }
+
+
+def classifiers_of_others() -> dict[str, Any]:
+    """Those that are made of another: searches, pipelines and the like."""
+    lr = linear_model.LogisticRegression
+    return {
         "one_vs_rest": multiclass.OneVsRestClassifier(lr()),
         "one_vs_one": multiclass.OneVsOneClassifier(lr()),
         "output_code": multiclass.OutputCodeClassifier(lr()),
@@ -184,8 +196,11 @@ def regressors() -> dict[str, Any]:
 
 def others() -> dict[str, Any]:
     """What is fitted with other rows: each with these."""
-    lr = linear_model.LogisticRegression
-    columns = [("numbers", preprocessing.StandardScaler(), [0, 1, 2, 3]), ("words", preprocessing.OneHotEncoder(), [4])]
+    return without_labels() | of_other_rows() | of_texts_and_columns()
+
+
+def without_labels() -> dict[str, Any]:
+    """What learns of rows alone."""
     return {
         "kmeans": (cluster.KMeans(2, n_init=1), X),
         "mini_kmeans": (cluster.MiniBatchKMeans(2, n_init=1), X),
@@ -220,6 +235,13 @@ def others() -> dict[str, Any]:
         "trees_embedding": (ensemble.RandomTreesEmbedding(n_estimators=3), X),
         "projection": (random_projection.GaussianRandomProjection(2), X),
         "sparse_projection": (random_projection.SparseRandomProjection(2), X),
+    }
+
+
+def of_other_rows() -> dict[str, Any]:
+    """What takes letters, counts, gaps, or several answers."""
+    lr = linear_model.LogisticRegression
+    return {
         "scaler": (preprocessing.RobustScaler(), X),
         "minmax": (preprocessing.MinMaxScaler(), X),
         "normalizer": (preprocessing.Normalizer(), X),
@@ -255,6 +277,14 @@ def others() -> dict[str, Any]:
             LETTERS,
         ),
         "hist_missing": (ensemble.HistGradientBoostingClassifier(max_iter=3, monotonic_cst=[1, 0, 0, 0]), HOLES, Y),
+    }
+
+
+def of_texts_and_columns() -> dict[str, Any]:
+    """Pipelines of texts and of mixed columns, and what takes sparse rows."""
+    lr = linear_model.LogisticRegression
+    columns = [("numbers", preprocessing.StandardScaler(), [0, 1, 2, 3]), ("words", preprocessing.OneHotEncoder(), [4])]
+    return {
         "text": (pipeline.make_pipeline(feature_extraction.text.TfidfVectorizer(), lr()), TEXTS, Y),
         "text_nb": (
             pipeline.make_pipeline(
