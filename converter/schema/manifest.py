@@ -16,6 +16,9 @@ from converter.schema.wire import BYTES_SUFFIX, LENGTHS_SUFFIX
 FILENAME = "schwift.json"
 # Every source model `m` has its backend under this name; `m` itself is the front.
 DIRECT_SUFFIX = "_direct"
+# A packed model's files are under this name, and the front of a pack's host is the pack's own name with that suffix.
+ALONE_SUFFIX = "_alone"
+PACK_SUFFIX = "_pack"
 # What a model is called while it is tried beside the served one: no model's name has this character.
 TRIAL_MARK = "~"
 
@@ -49,7 +52,11 @@ class ModelEntry(_Frozen):
     the direct model takes and gives packed strings; those of older releases, and all fronts, have Triton's own.
     `columns` are those that clients send, if the model takes some: `inputs` has one tensor for each of their dtypes
     then, with the columns of this dtype in order.
-    `sample` is where the model's sample is in the direct model's version folder.
+    `sample` is where the model's sample is in the version folder of its files.
+
+    A packed model is in the process of a `host`, a Triton model, with others: `front` and `direct` are ensembles of one
+    step then, for native clients, and `alone` is the Triton model that has its files, which is loaded only if the model
+    is moved out into a process of its own. Without `native` nobody reaches the ensembles, and they are not loaded.
     """
 
     spec: ModelSpec
@@ -63,6 +70,9 @@ class ModelEntry(_Frozen):
     packs_strings: bool = False
     columns: tuple[ColumnSpec, ...] = ()
     sample: str | None = None
+    host: str | None = None
+    alone: str | None = None
+    native: bool = True
 
     @property
     def name(self) -> str:
@@ -72,7 +82,25 @@ class ModelEntry(_Frozen):
     @property
     def triton_models(self) -> tuple[str, ...]:
         """The Triton models, in the order in which they must load: the front calls the model."""
+        if self.host is not None and not self.native:
+            return ()
         return (self.direct,) if self.front is None else (self.direct, self.front)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders in the repository that are this model's, those of Triton models that are not loaded too."""
+        front = () if self.front is None else (self.front,)
+        return (*(() if self.alone is None else (self.alone,)), self.direct, *front)
+
+    @property
+    def files(self) -> str:
+        """The Triton model whose version folder has the model's files."""
+        return self.alone or self.direct
+
+    @property
+    def member(self) -> str:
+        """What a host knows a packed model by: the folder with its files, relative to the repository."""
+        return f"{self.alone}/{self.version}"
 
     def instances_of(self, triton_model: str) -> int:
         """Return how many instances, and so processes, a Triton model of this entry has."""
@@ -80,7 +108,12 @@ class ModelEntry(_Frozen):
 
     def on_trial(self, suffix: str) -> ModelEntry:
         """Return the entry with trial names, which end with `suffix`, for its Triton models."""
-        return self.model_copy(update={"front": self.front and self.front + suffix, "direct": self.direct + suffix})
+        names = {"front": self.front, "direct": self.direct, "alone": self.alone}
+        return self.model_copy(update={key: name and name + suffix for key, name in names.items()})
+
+    def moved_out(self) -> ModelEntry:
+        """Return the entry of a packed model that is served by a process of its own from now on."""
+        return self.model_copy(update={"host": None, "alone": None, "direct": self.alone, "front": None})
 
     def triton_model(self, endpoint: Endpoint) -> str:
         """Return which Triton model serves an endpoint."""
@@ -107,12 +140,15 @@ class OlderVersion(_Frozen):
 class Manifest(_Frozen):
     """Every model of the repository, and the sha256 of every file, by path relative to its root.
 
-    `older` is in the order of names, and of numbers for each. `numbers` has the last that each model ever had, removed
-    ones included: a number stands for one content for ever, since Triton's response cache goes by it.
+    `hosts` are the processes of packs, each as if it were a model of its own, in whose calls bytes go in and come out
+    (packs/envelope.py). `older` is in the order of names, and of numbers for each. `numbers` has the last that each
+    model ever had, removed ones included: a number stands for one content for ever, since Triton's response cache goes
+    by it.
     """
 
     format: Literal[1] = 1
     models: tuple[ModelEntry, ...]
+    hosts: tuple[ModelEntry, ...] = ()
     older: tuple[OlderVersion, ...] = ()
     numbers: dict[str, int] = {}
     files: dict[str, str] = {}
@@ -128,12 +164,17 @@ class Manifest(_Frozen):
 
     def without_fronts(self) -> Manifest:
         """Return what a server has whose Triton nobody else reaches: a front for each response cache, and no other."""
-        models = (entry if entry.spec.caching else entry.model_copy(update={"front": None}) for entry in self.models)
-        return self.model_copy(update={"models": tuple(models)})
+        hosts = (host.model_copy(update={"front": None}) for host in self.hosts)
+        models = (entry if entry.spec.caching else _without_front(entry) for entry in self.models)
+        return self.model_copy(update={"models": tuple(models), "hosts": tuple(hosts)})
 
     def older_of(self, name: str) -> tuple[OlderVersion, ...]:
         """Return the kept versions of a model, in the order of their numbers."""
         return tuple(item for item in self.older if item.name == name)
+
+
+def _without_front(entry: ModelEntry) -> ModelEntry:
+    return entry.model_copy(update={"front": None, "native": entry.host is None})
 
 
 def entry_json(entry: ModelEntry) -> str:

@@ -33,6 +33,15 @@ MISSING_ENVIRONMENT = "missing"
 # In the place of a key: schwift's own environment, whatever the others run in.
 OWN_ENVIRONMENT = "schwift"
 
+# The tensors of a host: a call with the rows of several models, and its answer (packs/envelope.py). Its key, without
+# which it takes no call, is in a file of its version folder; a packed model's config in one of its own.
+CALL_TENSOR = "schwift.call"
+ANSWER_TENSOR = "schwift.answer"
+HOST_KEY_FILE = "host_key"
+MEMBER_FILE = "member.json"
+# The folder in which hosts note which model they are in; each process has a file, by its number.
+NOTES_VARIABLE = "SCHWIFT_NOTES"
+
 # A Triton model's name has at most 255 bytes, as a folder.
 MOST_ORDER_BYTES = 512
 _ORDER = re.compile(rb"kill ([A-Za-z0-9][A-Za-z0-9._~-]{0,254})|end ([1-9][0-9]{0,9})")
