@@ -21,10 +21,10 @@ from .wake import CANARY_SUFFIX, WakeUp, read_key
 
 # Calls that outlived their deadline still hold a thread, until `m_direct` is unloaded. With this many, it is
 # taken for stuck and the next batch is refused at once.
-_MOST_STUCK = 8
+MOST_STUCK = 8
 
 # What Triton says when the fault is not in the rows, so that splitting the batch would only repeat it.
-_NOT_THE_ROWS = (
+NOT_THE_ROWS = (
     "is not healthy",
     "Failed to obtain the health mutex",
     "is not ready",
@@ -101,7 +101,7 @@ class TritonPythonModel:
 
     def _call(self, arrays: Arrays, deadline: float) -> Arrays:
         """One call of `m_direct`, for as long as the deadline allows."""
-        if self._caller.stuck >= _MOST_STUCK:
+        if self._caller.stuck >= MOST_STUCK:
             raise ModelUnreachable(f"{self._direct} does not answer: {self._caller.stuck} calls hang")
         remaining = deadline - time.monotonic()
         if remaining <= 0:
@@ -117,7 +117,7 @@ class TritonPythonModel:
         except ModelError as error:
             # args[0] is Triton's own text; what m_direct's runtime said has its code in it already.
             text = str(error.args[0])
-            if "[schwift:" not in text and any(phrase in text for phrase in _NOT_THE_ROWS):
+            if "[schwift:" not in text and any(phrase in text for phrase in NOT_THE_ROWS):
                 raise ModelUnreachable(text) from error
             raise passed_on(text) from error
 

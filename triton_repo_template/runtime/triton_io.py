@@ -66,7 +66,8 @@ _set_destructor.argtypes = [ctypes.py_object, ctypes.c_void_p]
 
 if NEEDS_DLPACK:
 
-    def _to_array(tensor: Any) -> Array:
+    def to_array(tensor: Any) -> Array:
+        """Return a tensor of Triton's as an array."""
         return np.from_dlpack(_Source(tensor))
 
     def _to_tensor(name: str, array: Array) -> Any:
@@ -74,7 +75,8 @@ if NEEDS_DLPACK:
 
 else:
 
-    def _to_array(tensor: Any) -> Array:
+    def to_array(tensor: Any) -> Array:
+        """Return a tensor of Triton's as an array."""
         array: Array = tensor.as_numpy()
         return array
 
@@ -87,7 +89,12 @@ def read(request: Any, config: ModelConfig) -> Arrays:
     get = pb_utils.get_input_tensor_by_name
     if config.packed_inputs:
         return _read_packed(request, get, config.inputs, config.packed_inputs)
-    return {item.name: _to_array(get(request, item.name)) for item in config.inputs}
+    return {item.name: to_array(get(request, item.name)) for item in config.inputs}
+
+
+def read_all(request: Any) -> dict[str, Array]:
+    """Read whatever input tensors a request has, by name."""
+    return {tensor.name(): to_array(tensor) for tensor in request.inputs()}
 
 
 def try_read(request: Any, config: ModelConfig) -> Arrays | ModelError:
@@ -103,7 +110,7 @@ def _read_packed(
 ) -> Arrays:
     arrays = {}
     for item in items:
-        values = [_to_array(get(holder, name)) for name in _wire_names(item.name, packed)]
+        values = [to_array(get(holder, name)) for name in _wire_names(item.name, packed)]
         try:
             arrays[item.name] = unpack_strings(*values) if item.name in packed else values[0]
         except ValueError as error:
@@ -171,4 +178,4 @@ def infer(model: str, arrays: Arrays, config: ModelConfig) -> Arrays:
     get = pb_utils.get_output_tensor_by_name
     if packed:
         return _read_packed(answer, get, config.outputs, packed)
-    return {item.name: _to_array(get(answer, item.name)) for item in config.outputs}
+    return {item.name: to_array(get(answer, item.name)) for item in config.outputs}

@@ -1,0 +1,111 @@
+"""What the adapter and a host say to each other: one call has the rows of several models, and one answer theirs.
+
+All rows of a tensor have one shape, and those of several models do not. So a call is one tensor of bytes:
+
+    head    parts, version (uint32 each), key (32 bytes)
+    part    size, kind, tensors, text bytes, number (uint32, 2 x uint16, 2 x uint32); text
+    tensor  axes, 0 (uint32 each), bytes (uint64); sizes of the axes (uint32 each), the rows first; values
+
+Numbers are little-endian; each text, each list of sizes and each tensor's values begin at a multiple of 8, from the
+head's first byte. Values are in C order, and their dtype is known to both sides. The runtime inside Triton has its own
+copy, runtime/host/envelope.py; tests/unit/runtime/test_envelope.py holds them equal.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+VERSION = 1
+KEY_BYTES = 32
+_HEAD = struct.Struct(f"<II{KEY_BYTES}s")
+_PART = struct.Struct("<IHHII")
+_TENSOR = struct.Struct("<IIQ")
+_ALIGNED = 8
+_PADDING = (b"", bytes(7), bytes(6), bytes(5), bytes(4), bytes(3), bytes(2), bytes(1))
+# More than any model has.
+_MOST_AXES = 32
+
+# Kinds of a call's parts. The text is the model's key, `<Triton model>/<version>`; LOAD, EVICT and DESCRIBE have no
+# tensors, and DESCRIBE no text.
+INFER, LOAD, EVICT, DESCRIBE = range(4)
+# Kinds of an answer's parts. The text is an error's, or JSON if nothing was to be inferred. LOADING: try again soon.
+# The number is how many microseconds the model took.
+OK, FAILED, LOADING = range(3)
+
+
+class RawTensor(NamedTuple):
+    """A tensor's shape, the rows first, and its values."""
+
+    shape: tuple[int, ...]
+    values: bytes | memoryview
+
+
+class Part(NamedTuple):
+    """One model's part of a call or an answer."""
+
+    kind: int
+    text: bytes
+    tensors: Sequence[RawTensor] = ()
+    number: int = 0
+
+
+def write_envelope(parts: Sequence[Part], key: bytes = bytes(KEY_BYTES)) -> bytes:
+    """Write a call, with the host's secret key, or an answer."""
+    chunks = [_HEAD.pack(len(parts), VERSION, key)]
+    for part in parts:
+        text = part.text
+        written = [text, _PADDING[len(text) % _ALIGNED]]
+        for shape, values in part.tensors:
+            axes, size = len(shape), len(values)
+            written.append(_TENSOR.pack(axes, 0, size))
+            written.append(struct.pack(f"<{axes}I" if axes % 2 == 0 else f"<{axes}I4x", *shape))
+            written.append(values)  # type: ignore[arg-type]  # join takes both
+            written.append(_PADDING[size % _ALIGNED])
+        body = b"".join(written)
+        # The part's head is 16 bytes.
+        chunks.append(_PART.pack(_PART.size + len(body), part.kind, len(part.tensors), len(text), part.number))
+        chunks.append(body)
+    return b"".join(chunks)
+
+
+def read_envelope(data: memoryview) -> tuple[bytes, list[Part]]:
+    """Return the key and the parts of an envelope; values are views of `data`. Raises ValueError if it is none."""
+    try:
+        count, version, key = _HEAD.unpack_from(data)
+        if version != VERSION:
+            raise ValueError(f"an envelope of version {version}, not {VERSION}")
+        parts = []
+        position = _HEAD.size
+        for _ in range(count):
+            size, kind, tensors, text_size, number = _PART.unpack_from(data, position)
+            end = position + size
+            if size < _PART.size or size % _ALIGNED or end > len(data):
+                raise ValueError("a part that is cut short")
+            parts.append(_read_part(data, position + _PART.size, end, (kind, tensors, text_size, number)))
+            position = end
+    except struct.error as error:
+        raise ValueError("an envelope that is cut short") from error
+    return key, parts
+
+
+def _read_part(data: memoryview, position: int, end: int, head: tuple[int, int, int, int]) -> Part:
+    kind, count, text_size, number = head
+    text = bytes(data[position : position + text_size])
+    position += text_size + -text_size % _ALIGNED
+    tensors = []
+    for _ in range(count):
+        axes, _, size = _TENSOR.unpack_from(data, position)
+        if axes > _MOST_AXES:
+            raise ValueError(f"a tensor of {axes} axes")
+        position += _TENSOR.size
+        shape = struct.unpack_from(f"<{axes}I", data, position)
+        position += axes * 4 + axes % 2 * 4
+        tensors.append(RawTensor(shape, data[position : position + size]))
+        position += size + -size % _ALIGNED
+        if position > end:
+            break
+    if position > end or len(text) != text_size:
+        raise ValueError("a part that is cut short")
+    return Part(kind, text, tensors, number)
