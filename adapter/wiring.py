@@ -13,7 +13,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from adapter.backend.host_client import HostClient, host_key_reader
 from adapter.backend.protocol import InferenceBackend
+from adapter.batching.batcher import Batcher
 from adapter.batching.calls import ModelCalls
 from adapter.batching.route import ModelRoute
 from adapter.bindings import Bindings
@@ -36,6 +38,7 @@ from adapter.limits.admission import Admission
 from adapter.limits.api_keys import ApiKeys
 from adapter.limits.breakers import Breakers
 from adapter.limits.rate_limit import Quota
+from adapter.packs import Packs
 from adapter.predictor import Predictor
 from adapter.reload.control_server import ControlServer
 from adapter.reload.reloader import Reloader
@@ -75,7 +78,10 @@ class Components:
         self.registry_sync = RegistrySync(self.registry, sharing.snapshot, sharing.lead)
         self.breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
         self.awake, self.off_loop = AwakeClock(), OffLoop()
-        make_route = route_maker(backend, worker_counters, settings.regime, time.monotonic)
+        self.host_client = HostClient(backend, host_key_reader(settings.repository))
+        hosts = {host.direct: host for host in manifest.hosts}
+        self.packs = Packs(self.host_client, hosts.__getitem__, worker_counters, time.monotonic)
+        make_route = route_maker(backend, self.packs, worker_counters, settings.regime, time.monotonic)
         self.bindings = Bindings(self.registry, self.breakers, worker_counters, make_route, self.registry_sync.catch_up)
         watch_deaths(self.registry, backend)
         most = settings.max_concurrent_requests
@@ -91,12 +97,21 @@ class Components:
 
 
 def route_maker(
-    backend: InferenceBackend, worker_counters: WorkerCounters, regime: RegimeName | None, clock: Callable[[], float]
+    backend: InferenceBackend,
+    packs: Packs,
+    worker_counters: WorkerCounters,
+    regime: RegimeName | None,
+    clock: Callable[[], float],
 ) -> Callable[[Model], ModelRoute]:
     """Return what makes the route of each model that comes to be served."""
 
     def make_route(model: Model) -> ModelRoute:
-        return ModelRoute(ModelCalls(model.entry, model.codec, backend), worker_counters, regime, clock)
+        entry = model.entry
+        calls = ModelCalls(entry, model.codec, backend)
+        batcher = (
+            Batcher(calls, worker_counters, clock) if entry.host is None else packs.join(entry.host, entry, model.codec)
+        )
+        return ModelRoute(calls, batcher, worker_counters, regime, clock)
 
     return make_route
 

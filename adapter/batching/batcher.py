@@ -15,10 +15,11 @@ from typing import Any
 
 from adapter import errors
 from adapter.batching.busy_poll import BusyPoll
-from adapter.batching.call_times import QUICK_SECONDS, CallTimes
+from adapter.batching.call_rules import CallRules
+from adapter.batching.call_times import CallTimes
 from adapter.batching.calls import ModelCalls
 from adapter.batching.linger import Linger
-from adapter.batching.queue import PendingQueue, PendingRequest
+from adapter.batching.queue import PendingQueue, PendingRequest, answer, fail
 from adapter.batching.shedding import LoadShedder
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
@@ -28,14 +29,8 @@ from adapter.request_timings import RequestTimings
 from adapter.workers import counters
 from adapter.workers.counters import WorkerCounters
 
-# Full calls beyond one for each instance: the model finds the next one when it has ended one.
-_AHEAD = 2
-# While calls are quick, a second one for each instance is under way. Only for so many rows an instance: more are better
-# off in one fuller call.
-_FEW = 4
 
-
-class Batcher:
+class Batcher(CallRules):
     """One source model's way to `m_direct`, in one event loop, whose time its deadlines go by.
 
     A call starts when a request comes or another call ends, if rows wait and one of these holds:
@@ -65,22 +60,16 @@ class Batcher:
         self._model_calls = model_calls
         # Finer than the loop's time, which is whole milliseconds.
         self._clock = clock
-        self._instances = entry.spec.instances
-        self._calls = 0
-        # Rows in them.
-        self._sent = 0
         self._free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
         self._answered = worker_counters.cell(entry.name, counters.ANSWERED)
-        self._queue = PendingQueue(entry, worker_counters)
-        self._times = CallTimes(entry, worker_counters)
+        self._queue: PendingQueue = PendingQueue(entry, worker_counters)
+        super().__init__(self._queue, CallTimes(entry, worker_counters), entry.spec.instances, entry.direct_max_rows)
         self._shedder = LoadShedder(self._times)
         self._linger = Linger(self._queue, self._times, clock)
         self._busy_poll = BusyPoll(self._times, clock)
         self._deadline_timer = DeadlineTimer()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
-        # The loop holds tasks weakly.
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def expecting(self) -> int:
@@ -150,33 +139,7 @@ class Batcher:
             raise
         finally:
             self._deadline_timer.discard(answer)
-            ended = self._clock()
-            taken = ended if item.taken_at is None else item.taken_at
-            # A request in parts waits once for each.
-            timings.queue += taken - queued
-            timings.model += ended - taken
-            if timings.trace is not None:
-                timings.trace.queued(taken - queued, ended - taken)
-
-    def _may_call(self, others: int) -> bool:
-        """Return whether one more call may start beside so many: the rules of the class, if rows wait."""
-        over = others - self._instances
-        return over < 0 or (over < _AHEAD and self._is_full()) or (over < self._instances and self._are_few())
-
-    def _are_few(self) -> bool:
-        """Return whether calls are quick, and so few rows are here that joining them gains nothing."""
-        return 0 < self._times.mean < QUICK_SECONDS and self._sent + self._queue.rows <= _FEW * self._instances
-
-    def _is_full(self) -> bool:
-        """Return whether what waits fills a call."""
-        return self._queue.rows >= self._entry.direct_max_rows
-
-    def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
-        # A task begins on the loop's next turn, so what arrived in this one goes along.
-        self._calls += 1
-        task = loop.create_task(self._call(loop))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            item.note_times(queued, self._clock())
 
     async def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make calls, one after the other, until none may start."""
@@ -197,11 +160,7 @@ class Batcher:
             self._calls -= 1
 
     def _next_batch(self, loop: asyncio.AbstractEventLoop, now: float) -> list[PendingRequest]:
-        enough = self._entry.direct_max_rows
-        if self._are_few():
-            # They are divided among the calls that may be under way.
-            enough = -(-(self._sent + self._queue.rows) // (2 * self._instances))
-        return self._queue.take(enough, self._shedder, loop.time(), now)
+        return self._queue.take(self._enough(), self._shedder, loop.time(), now)
 
     async def _settle(self, loop: asyncio.AbstractEventLoop, batch: Sequence[PendingRequest]) -> None:
         """Give every request its rows or its error; never raises."""
@@ -216,25 +175,19 @@ class Batcher:
         except (errors.BadFeatures, *ANSWERS) as error:
             self._answered.add(isinstance(error, ANSWERS))
             if len(batch) == 1:
-                _fail(batch, error)
+                fail(batch, error)
                 return
             middle = len(batch) // 2
             await self._settle(loop, batch[:middle])
             await self._settle(loop, batch[middle:])
         except errors.DeadlineExceeded as error:
             self._times.record_miss(self._clock() - started)
-            _fail(batch, error)
+            fail(batch, error)
         except Exception as error:
             # If the fault is ours, each request's own handler logs it and answers 500.
-            _fail(batch, error)
+            fail(batch, error)
         else:
-            for item, result in zip(batch, results, strict=True):
-                if item.answer.done():
-                    continue
-                if isinstance(result, errors.BadModelOutput):
-                    item.answer.set_exception(result)
-                else:
-                    item.answer.set_result(result)
+            answer(batch, results)
 
     async def _infer(
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[PendingRequest]
@@ -243,14 +196,3 @@ class Batcher:
         features, rows = [item.features for item in batch], [item.rows for item in batch]
         timings = [item.timings for item in batch]
         return await self._model_calls.infer(self._entry.direct, features, rows, deadline, timings)
-
-    def _drain_seconds(self) -> float:
-        """Return how long the queue takes to empty, in full calls."""
-        calls = -(-self._queue.rows // self._entry.direct_max_rows)
-        return calls * self._times.mean / self._instances
-
-
-def _fail(batch: Sequence[PendingRequest], error: Exception) -> None:
-    for item in batch:
-        if not item.answer.done():
-            item.answer.set_exception(error)

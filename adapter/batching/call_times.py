@@ -21,7 +21,7 @@ class CallTimes:
     waits in Triton for another: slower calls are believed at once, quicker ones by and by.
     """
 
-    __slots__ = ("_call_rows", "_calls", "_histogram", "_instances", "_most_rows", "mean", "needed")
+    __slots__ = ("_call_rows", "_calls", "_calls_before", "_histogram", "_instances", "_most_rows", "mean", "needed")
 
     def __init__(self, entry: ModelEntry, worker_counters: WorkerCounters) -> None:
         self.mean = 0.0
@@ -29,8 +29,14 @@ class CallTimes:
         self._instances = entry.spec.instances
         self._most_rows = entry.direct_max_rows
         self._calls = worker_counters.cell(entry.name, counters.CALLS)
+        self._calls_before = self._calls.mine
         self._call_rows = worker_counters.cell(entry.name, counters.CALL_ROWS)
         self._histogram = worker_counters.calls(entry.name, "direct")
+
+    @property
+    def calls(self) -> int:
+        """How many calls these were."""
+        return int(self._calls.mine - self._calls_before)
 
     def record(self, seconds: float, rows: int, beside: int) -> None:
         """Record a call that ended. `beside` is how many it began beside, in excess of one for each instance."""

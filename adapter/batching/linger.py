@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from adapter.batching.call_times import QUICK_SECONDS, CallTimes
-from adapter.batching.queue import PendingQueue
 
 # The longest wait, as a part of a call's time. Who goes along after it is answered sooner than after the next call.
 _PART = 0.75
@@ -31,13 +31,20 @@ TRY_EVERY = 16
 _TRY_AT_LEAST = 256
 
 
+class Arriving(Protocol):
+    """A queue that tells of requests that come to it."""
+
+    def reach(self, requests: int) -> asyncio.Future[bool]:
+        """Return a future that is True as soon as one more has come and so many wait."""
+
+
 class Linger:
-    """Wait for the clients of one model.
+    """Wait for the clients of one model, or of one pack.
 
     `clock` is finer than the loop's time. `expected` is how many requests are waited for now, 0 for none.
     """
 
-    def __init__(self, queue: PendingQueue, call_times: CallTimes, clock: Callable[[], float]) -> None:
+    def __init__(self, queue: Arriving, call_times: CallTimes, clock: Callable[[], float]) -> None:
         self._queue = queue
         self._call_times = call_times
         self._clock = clock

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
+from collections.abc import Sequence
 
+from adapter import errors
 from adapter.batching.shedding import LoadShedder
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
@@ -45,6 +48,34 @@ class PendingRequest:
         self.seen = seen
         self.timings = timings
         self.taken_at: float | None = None
+
+    def note_times(self, queued: float, ended: float) -> None:
+        """Note for whoever asked how long the request waited, from `queued` on, and was in a call until it `ended`."""
+        taken = ended if self.taken_at is None else self.taken_at
+        timings = self.timings
+        # A request in parts waits once for each.
+        timings.queue += taken - queued
+        timings.model += ended - taken
+        if timings.trace is not None:
+            timings.trace.queued(taken - queued, ended - taken)
+
+
+def answer(batch: Sequence[PendingRequest], results: Sequence[Texts | errors.BadModelOutput]) -> None:
+    """Give each request its rows, unless nobody waits for them any more."""
+    for item, result in zip(batch, results, strict=True):
+        if item.answer.done():
+            continue
+        if isinstance(result, errors.BadModelOutput):
+            item.answer.set_exception(result)
+        else:
+            item.answer.set_result(result)
+
+
+def fail(batch: Sequence[PendingRequest], error: Exception) -> None:
+    """Give all requests this error."""
+    for item in batch:
+        if not item.answer.done():
+            item.answer.set_exception(error)
 
 
 class PendingQueue:
@@ -94,13 +125,25 @@ class PendingQueue:
         self._reached = reached = asyncio.get_running_loop().create_future()
         return reached
 
-    def take(self, enough: int, shedder: LoadShedder, loop_now: float, now: float) -> list[PendingRequest]:
+    def put_back(self, batch: Sequence[PendingRequest]) -> None:
+        """Let requests that were taken wait again, before all others."""
+        for item in batch:
+            item.taken_at = None
+        self._items.extendleft(reversed(batch))
+        self.rows += sum([item.rows for item in batch])
+        self._show()
+
+    def take(
+        self, enough: int, shedder: LoadShedder, loop_now: float, now: float, room: int = sys.maxsize
+    ) -> list[PendingRequest]:
         """Take the next call's requests from the head, until there are `enough` rows or the next does not fit.
 
-        Expired, cancelled and hopeless requests are dropped. `now` is what their `taken_at` will say.
+        `room` is how many rows the call has left if others are in it. Expired, cancelled and hopeless requests are
+        dropped. `now` is what their `taken_at` will say.
         """
         batch: list[PendingRequest] = []
-        most = room = self._call_rows
+        most = self._call_rows
+        most_here = room = min(most, room)
         should_drop = shedder.should_drop
         items = self._items
         while items:
@@ -110,7 +153,7 @@ class PendingQueue:
             if item.answer.done() or should_drop(item.deadline - loop_now, loop_now - item.came, others):
                 self.rows -= items.popleft().rows
                 continue
-            if item.rows > room or most - room >= enough or (batch and item.shape != batch[0].shape):
+            if item.rows > room or most_here - room >= enough or (batch and item.shape != batch[0].shape):
                 break
             batch.append(items.popleft())
             item.taken_at = now

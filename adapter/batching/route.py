@@ -15,6 +15,7 @@ from collections.abc import Callable
 from adapter import errors
 from adapter.batching.batcher import Batcher
 from adapter.batching.calls import ModelCalls
+from adapter.batching.pack_batcher import PackedBatcher
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
 from adapter.errors import ANSWERS
@@ -70,7 +71,7 @@ class Regime:
 
 
 class ModelRoute:
-    """Choose each request's way: to the front, or through the batcher.
+    """Choose each request's way: to the front, or through the batcher, which a packed model shares with its mates.
 
     `forced` is the regime of every request, or None for a choice by the load.
     """
@@ -78,6 +79,7 @@ class ModelRoute:
     def __init__(
         self,
         model_calls: ModelCalls,
+        batcher: Batcher | PackedBatcher,
         worker_counters: WorkerCounters,
         forced: RegimeName | None,
         clock: Callable[[], float],
@@ -88,7 +90,7 @@ class ModelRoute:
         # How many requests of this process are in here, and whether another version of the model took its place.
         self.active = 0
         self.left = False
-        self._batcher = Batcher(model_calls, worker_counters, clock)
+        self._batcher = batcher
         # What goes straight to the model neither finds nor fills the front's response cache.
         self._regime = Regime(entry.spec.caching, forced) if entry.front else Regime()
         self._in_flight = worker_counters.cell(entry.name, counters.IN_FLIGHT)

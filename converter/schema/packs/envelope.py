@@ -51,22 +51,34 @@ class Part(NamedTuple):
     number: int = 0
 
 
+def frame_head(parts: int, key: bytes) -> bytes:
+    """Return the head of an envelope of so many parts."""
+    return _HEAD.pack(parts, VERSION, key)
+
+
+def frame_part(kind: int, text: bytes, tensors: Sequence[tuple[tuple[int, ...], int]], number: int = 0) -> list[bytes]:
+    """Return what stands before, between and after the values of a part's tensors.
+
+    These are each a shape and how many bytes its values are; they alone tell what it is, so it can be kept.
+    """
+    frames = [text + _PADDING[len(text) % _ALIGNED]]
+    for shape, size in tensors:
+        axes = len(shape)
+        frames[-1] += _TENSOR.pack(axes, 0, size) + struct.pack(f"<{axes}I" if axes % 2 == 0 else f"<{axes}I4x", *shape)
+        frames.append(_PADDING[size % _ALIGNED])
+    length = _PART.size + sum(map(len, frames)) + sum(size for _, size in tensors)
+    frames[0] = _PART.pack(length, kind, len(tensors), len(text), number) + frames[0]
+    return frames
+
+
 def write_envelope(parts: Sequence[Part], key: bytes = bytes(KEY_BYTES)) -> bytes:
     """Write a call, with the host's secret key, or an answer."""
-    chunks = [_HEAD.pack(len(parts), VERSION, key)]
-    for part in parts:
-        text = part.text
-        written = [text, _PADDING[len(text) % _ALIGNED]]
-        for shape, values in part.tensors:
-            axes, size = len(shape), len(values)
-            written.append(_TENSOR.pack(axes, 0, size))
-            written.append(struct.pack(f"<{axes}I" if axes % 2 == 0 else f"<{axes}I4x", *shape))
-            written.append(values)  # type: ignore[arg-type]  # join takes both
-            written.append(_PADDING[size % _ALIGNED])
-        body = b"".join(written)
-        # The part's head is 16 bytes.
-        chunks.append(_PART.pack(_PART.size + len(body), part.kind, len(part.tensors), len(text), part.number))
-        chunks.append(body)
+    chunks: list[bytes | memoryview] = [frame_head(len(parts), key)]
+    for kind, text, tensors, number in parts:
+        frames = frame_part(kind, text, [(shape, len(values)) for shape, values in tensors], number)
+        for frame, (_, values) in zip(frames, tensors, strict=False):
+            chunks += frame, values
+        chunks.append(frames[-1])
     return b"".join(chunks)
 
 

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from adapter import wiring
+from adapter.backend.host_client import HostClient
 from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.limits.admission import Admission
+from adapter.packs import Packs
 from adapter.predictor import Predictor
 from adapter.request_timings import RequestTimings
 from adapter.workers import counters
@@ -60,7 +62,9 @@ class Served:
 
     def make_service(self) -> Predictor:
         mine = counters.WorkerCounters(self.table, 0)
-        make_route = wiring.route_maker(self.backend, mine, self._regime, self.clock)
+        hosts: dict[str, ModelEntry] = {}
+        packs = Packs(HostClient(self.backend, lambda host: bytes(32)), hosts.__getitem__, mine, self.clock)
+        make_route = wiring.route_maker(self.backend, packs, mine, self._regime, self.clock)
         bindings = Bindings(self.registry, self.breakers, mine, make_route, lambda: None)
         wiring.watch_deaths(self.registry, self.backend)
         awake = _Awake(self)

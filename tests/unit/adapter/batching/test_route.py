@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from adapter import errors
 from adapter.backend.protocol import Arrays
+from adapter.batching.batcher import Batcher
 from adapter.batching.calls import ModelCalls
 from adapter.batching.route import ModelRoute
 from adapter.codec.codec import Codec
@@ -55,7 +56,8 @@ class Way:
         self.name = entry.name
         self.loop = counted_loop()
         mine = counters.WorkerCounters(self.table, 0)
-        self.route = ModelRoute(ModelCalls(entry, Codec(entry), self.backend), mine, regime, self.loop.time)
+        calls = ModelCalls(entry, Codec(entry), self.backend)
+        self.route = ModelRoute(calls, Batcher(calls, mine, self.loop.time), mine, regime, self.loop.time)
 
     def ask(
         self,

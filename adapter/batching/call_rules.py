@@ -1,0 +1,76 @@
+"""When one more call may start beside those in flight: the rules of a model's batcher, and of a pack's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from adapter.batching.call_times import QUICK_SECONDS, CallTimes
+
+# Full calls beyond one for each instance: the model finds the next one when it has ended one.
+_AHEAD = 2
+# While calls are quick, a second one for each instance is under way. Only for so many rows an instance: more are better
+# off in one fuller call.
+_FEW = 4
+
+
+class WaitingRows(Protocol):
+    """What waits for a call."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows wait."""
+
+
+class CallRules:
+    """Start calls of one Triton model, as many as may be under way (the class Batcher says which).
+
+    `most_rows` is how many rows a call takes.
+    """
+
+    def __init__(self, queue: WaitingRows, times: CallTimes, instances: int, most_rows: int) -> None:
+        self._queue = queue
+        self._times = times
+        self._instances = instances
+        self._most_rows = most_rows
+        self._calls = 0
+        # Rows in them.
+        self._sent = 0
+        # The loop holds tasks weakly.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def _call(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make calls, one after the other, until none may start."""
+        raise NotImplementedError
+
+    def _may_call(self, others: int) -> bool:
+        """Return whether one more call may start beside so many, if rows wait."""
+        over = others - self._instances
+        return over < 0 or (over < _AHEAD and self._is_full()) or (over < self._instances and self._are_few())
+
+    def _are_few(self) -> bool:
+        """Return whether calls are quick, and so few rows are here that joining them gains nothing."""
+        return 0 < self._times.mean < QUICK_SECONDS and self._sent + self._queue.rows <= _FEW * self._instances
+
+    def _is_full(self) -> bool:
+        """Return whether what waits fills a call."""
+        return self._queue.rows >= self._most_rows
+
+    def _enough(self) -> int:
+        """Return how many rows the next call is to have: few are divided among the calls that may be under way."""
+        return -(-(self._sent + self._queue.rows) // (2 * self._instances)) if self._are_few() else self._most_rows
+
+    def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A task begins on the loop's next turn, so what arrived in this one goes along.
+        self._calls += 1
+        self._start(loop, self._call(loop))
+
+    def _start(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+        task = loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _drain_seconds(self) -> float:
+        """Return how long what waits takes to be sent, in full calls."""
+        return -(-self._queue.rows // self._most_rows) * self._times.mean / self._instances

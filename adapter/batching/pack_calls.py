@@ -1,0 +1,100 @@
+"""Calls of a host: the rows of several models go there as one call, and come back as each request's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from adapter import errors
+from adapter.backend.error_mapping import translate
+from adapter.backend.host_client import HostClient
+from adapter.batching.pack_member import PackMember
+from adapter.codec.decode import Features
+from adapter.codec.encode import Texts
+from adapter.request_timings import RequestTimings
+from converter.schema.manifest import ModelEntry
+from converter.schema.packs.envelope import LOADING, OK, Part
+
+# From the host's microseconds.
+_SECONDS = 1e-6
+
+
+class MemberRows(NamedTuple):
+    """The rows of some requests of one model, how many each has, and what it is to know of the call."""
+
+    member: PackMember
+    features: Sequence[Features]
+    rows: Sequence[int]
+    timings: Sequence[RequestTimings]
+
+
+class MemberAnswer(NamedTuple):
+    """What became of one model's part: its requests' answers, or the error of them all. With neither it is loading.
+
+    `seconds` is what the model took, 0 if that is not known.
+    """
+
+    results: Sequence[Texts | errors.BadModelOutput] = ()
+    error: errors.AdapterError | None = None
+    seconds: float = 0.0
+
+
+_IS_LOADING = MemberAnswer()
+
+
+class PackCalls:
+    """Call hosts for the models that are in them."""
+
+    def __init__(self, client: HostClient) -> None:
+        self._client = client
+
+    async def infer(self, host: ModelEntry, parts: Sequence[MemberRows], deadline: float) -> list[MemberAnswer]:
+        """Return what became of each part by `deadline`, a time of the running loop.
+
+        Raises: AdapterError, which says whatever became of the call as a whole.
+        """
+        pieces: list[bytes] = []
+        sent: list[MemberRows] = []
+        refused: dict[int, MemberAnswer] = {}
+        for i, part in enumerate(parts):
+            member = part.member
+            try:
+                pieces += member.form.write(member.codec.request.to_arrays(part.features))
+                sent.append(part)
+            except errors.BadFeatures as error:
+                refused[i] = MemberAnswer(error=error)
+        answers = await self._call(host, sent, pieces, deadline) if sent else []
+        # In the order of places, so that each is right when its turn comes.
+        for i, answer in refused.items():
+            answers.insert(i, answer)
+        return answers
+
+    async def _call(
+        self, host: ModelEntry, sent: Sequence[MemberRows], pieces: list[bytes], deadline: float
+    ) -> list[MemberAnswer]:
+        trace = sent[0].timings[0].trace
+        if trace is None:
+            answered = await self._client.call_written(host, pieces, len(sent), deadline)
+        else:
+            joined = [item.trace for part in sent for item in part.timings if item.trace is not None]
+            with trace.call(joined, host.direct, sum([sum(part.rows) for part in sent])):
+                answered = await self._client.call_written(host, pieces, len(sent), deadline)
+        return [_read(part, answer) for part, answer in zip(sent, answered, strict=True)]
+
+
+def _read(part: MemberRows, answer: Part) -> MemberAnswer:
+    if answer.kind == LOADING:
+        return _IS_LOADING
+    seconds = answer.number * _SECONDS
+    if answer.kind != OK:
+        return MemberAnswer(error=translate(None, answer.text.decode(errors="replace")), seconds=seconds)
+    writer = part.member.codec.answer
+    try:
+        outputs = part.member.form.read(answer)
+        writer.check_shapes(outputs, sum(part.rows))
+        return MemberAnswer(writer.texts(outputs, part.rows), seconds=seconds)
+    except errors.BadModelOutput as error:
+        return MemberAnswer(error=error, seconds=seconds)
+    except (ValueError, KeyError) as error:
+        wrong = errors.BadModelOutput("The model's answer is not what its config promises.", str(error))
+        return MemberAnswer(error=wrong, seconds=seconds)
