@@ -25,6 +25,8 @@ _BY_TEXT: tuple[tuple[str, type[errors.AdapterError], str], ...] = (
     (error_mark("deadline"), errors.DeadlineExceeded, DEADLINE),
     (_UNFIT_MARK, errors.ModelFailed, _RAISED_DETAIL),
     (error_mark("model_error"), errors.ModelFailed, _RAISED_DETAIL),
+    # A packed model, which its host loads when it is asked.
+    (error_mark("load_error"), errors.ModelUnavailable, UNAVAILABLE),
     # Before the front's own code, under which it passes this on; after the users' texts, which may say anything.
     ("is not healthy", errors.ModelProcessDead, UNAVAILABLE),
     # It stopped, or ended, while it held that.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from adapter.batching.call_times import QUICK_SECONDS, CallTimes
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
-_AHEAD = 2
+AHEAD = 2
 # While calls are quick, a second one for each instance is under way. Only for so many rows an instance: more are better
 # off in one fuller call.
 _FEW = 4
@@ -34,6 +34,7 @@ class CallRules:
         self._times = times
         self._instances = instances
         self._most_rows = most_rows
+        self._ahead = AHEAD
         self._calls = 0
         # Rows in them.
         self._sent = 0
@@ -47,7 +48,7 @@ class CallRules:
     def _may_call(self, others: int) -> bool:
         """Return whether one more call may start beside so many, if rows wait."""
         over = others - self._instances
-        return over < 0 or (over < _AHEAD and self._is_full()) or (over < self._instances and self._are_few())
+        return over < 0 or (over < self._ahead and self._is_full()) or (over < self._instances and self._are_few())
 
     def _are_few(self) -> bool:
         """Return whether calls are quick, and so few rows are here that joining them gains nothing."""

@@ -15,8 +15,8 @@ from weakref import WeakSet
 
 from adapter import errors
 from adapter.batching.busy_poll import BusyPoll
-from adapter.batching.call_rules import CallRules
-from adapter.batching.call_times import CallTimes
+from adapter.batching.call_rules import AHEAD, CallRules
+from adapter.batching.call_times import QUICK_SECONDS, CallTimes
 from adapter.batching.linger import Linger
 from adapter.batching.pack_calls import MemberAnswer, MemberRows, PackCalls
 from adapter.batching.pack_member import PackMember, find_slow
@@ -101,6 +101,8 @@ class PackBatcher(CallRules):
         self._in_flight.add(1)
         self._calls += 1
         self._sent += rows
+        if slow := member.slow:
+            self._queue.slow_began()
         started = self._clock()
         try:
             with self._busy_poll:
@@ -108,8 +110,9 @@ class PackBatcher(CallRules):
                 (result,) = await self._pack_calls.infer(self._current(), (alone,), deadline)
             seconds = self._clock() - started
             if result.results:
-                (self._slow_times if member.slow else self._times).record(seconds, rows, 0)
+                self._record(slow, seconds, rows, 0)
                 member.record(result.seconds, seconds, rows)
+                self._judge(member)
             else:
                 member.answered.add(isinstance(result.error, ANSWERS))
             self._answered.add(1)
@@ -124,6 +127,8 @@ class PackBatcher(CallRules):
             self._in_flight.add(-1)
             self._calls -= 1
             self._sent -= rows
+            if slow:
+                self._queue.slow_ended()
             if self._queue.rows and self._may_call(self._calls):
                 self._start_call(loop)
         if result.results:
@@ -191,7 +196,9 @@ class PackBatcher(CallRules):
             if batch.slow:
                 self._queue.slow_ended()
         if settled.is_usual:
-            (self._slow_times if batch.slow else self._times).record(self._clock() - started, rows, beside)
+            # If it waited for others, what the host says of its parts is nearer to what it took.
+            seconds = beside and settled.model_seconds
+            self._record(batch.slow, seconds or self._clock() - started, rows, 0 if seconds else beside)
         for parts in settled.again:
             self._queue.pause(parts[0].member)
             self._start(loop, self._settle_apart(parts))
@@ -226,6 +233,7 @@ class PackBatcher(CallRules):
         seconds = self._clock() - started
         settled = _Settled(is_usual=True)
         for part, result in zip(parts, results, strict=True):
+            settled.model_seconds += result.seconds
             self._conclude(part, result, seconds, settled)
         return settled
 
@@ -259,8 +267,9 @@ class PackBatcher(CallRules):
             answer(items, result.results)
         else:
             settled.is_usual = False
-            member.queue.put_back([item for item in items if not item.answer.done()])
+            # Paused first: what a model has waiting then counts for nobody.
             self._pause_for_load(member)
+            member.queue.put_back([item for item in items if not item.answer.done()])
 
     def _pause_for_load(self, member: PackMember) -> None:
         """Let a model's requests wait a moment, since its host is loading it."""
@@ -274,6 +283,11 @@ class PackBatcher(CallRules):
         if self._queue.rows and self._may_call(self._calls):
             self._start_call(self._loop)
 
+    def _record(self, slow: bool, seconds: float, rows: int, beside: int) -> None:
+        (self._slow_times if slow else self._times).record(seconds, rows, beside)
+        # Whoever comes is behind all that was sent: not for long if calls are quick.
+        self._ahead = AHEAD if self._times.mean < QUICK_SECONDS else AHEAD - 1
+
     def _judge(self, member: PackMember) -> None:
         """Find the slow models, if this one may be one, or was."""
         if not member.slow and member.times.mean < _SLOW_SECONDS:
@@ -283,7 +297,9 @@ class PackBatcher(CallRules):
             self._judged_at = now
             slow = set(self.slow_members(_SLOW_SECONDS, _SLOW_TIMES))
             for each in self._members:
-                each.slow = each in slow
+                if each.slow != (each in slow):
+                    each.slow = not each.slow
+                    self._queue.change_turns(each)
 
     def _current(self) -> ModelEntry:
         """Return the host's entry as it is now."""
@@ -297,9 +313,13 @@ class PackBatcher(CallRules):
 
 @dataclass
 class _Settled:
-    """What came of a call: what is to be asked again of each model, and whether the call was as long as any other."""
+    """What came of a call: what is to be asked again of each model, and whether the call was as long as any other.
+
+    `model_seconds` is what its models took for it.
+    """
 
     is_usual: bool = False
+    model_seconds: float = 0.0
     again: list[list[MemberBatch]] = field(default_factory=list)
 
 

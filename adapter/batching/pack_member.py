@@ -37,6 +37,8 @@ class PackMember:
         self.free_axes = any(-1 in tensor.dims for tensor in entry.inputs)
         self.slow = False
         self.pauses = 0
+        # The number of its last turn among its mates (pack_queue.py).
+        self.last_turn = 0
         # How often in a row its host said that it is loading it.
         self._not_loaded = 0
 

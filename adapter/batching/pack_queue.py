@@ -1,17 +1,21 @@
 """What waits for calls of a host: each model has its own line, and the models take turns.
 
-A call takes from one model after the other what fits, so whoever has much waiting is ahead of nobody else. Models that
-are far slower than their mates take turns with each other and not with these: a call of theirs has one of them alone.
+A call takes from one model after the other what fits, the one first that had a turn the longest ago: whoever has much
+waiting is ahead of nobody. Models that are far slower than their mates take turns with each other and not with these: a
+call of theirs has one of them alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from bisect import insort
+from operator import attrgetter
 from typing import NamedTuple
 
 from adapter.batching.pack_member import PackMember
 from adapter.batching.queue import PendingRequest
+
+_last_turn = attrgetter("last_turn")
 
 
 class MemberBatch(NamedTuple):
@@ -29,15 +33,15 @@ class PackBatch(NamedTuple):
 
 
 class _Turns:
-    """The models for which something waits, in the order of their turns; so many `rows` and `requests`."""
+    """The models for which something waits, those first that had a turn the longest ago; so many `rows`, `requests`."""
 
     def __init__(self) -> None:
-        self.members: deque[PackMember] = deque()
+        self.members: list[PackMember] = []
         self.rows = 0
         self.requests = 0
 
     def enter(self, member: PackMember) -> None:
-        self.members.append(member)
+        insort(self.members, member, key=_last_turn)
         self.count(member.queue.rows, len(member.queue))
 
     def count(self, rows: int, requests: int) -> None:
@@ -54,6 +58,7 @@ class PackQueue:
     def __init__(self, most_slow: int) -> None:
         self.most_slow = most_slow
         self._slow_calls = 0
+        self._turn = 0
         self._slow_next = False
         self._quick, self._slow = _Turns(), _Turns()
         # In which line a model stands now.
@@ -106,10 +111,7 @@ class PackQueue:
     def pause(self, member: PackMember) -> None:
         """Let what a model is asked wait until it is resumed as often."""
         member.pauses += 1
-        turns = self._turns_of.pop(member, None)
-        if turns is not None:
-            turns.members.remove(member)
-            turns.count(-member.queue.rows, -len(member.queue))
+        self._leave(member)
 
     def resume(self, member: PackMember) -> None:
         """Let a model that was paused take its turns again."""
@@ -133,6 +135,15 @@ class PackQueue:
                 return PackBatch(parts, slow)
         return PackBatch([], False)
 
+    def change_turns(self, member: PackMember) -> None:
+        """Let a model take its turns with the others that are as slow, or as quick, as it was found to be."""
+        if self._leave(member):
+            self._enter(member)
+
+    def slow_began(self) -> None:
+        """Count a call of a slow model that was not taken from here."""
+        self._slow_calls += 1
+
     def slow_ended(self) -> None:
         """Count a call of a slow model as over."""
         self._slow_calls -= 1
@@ -153,7 +164,9 @@ class PackQueue:
                 # The next one does not fit: it goes first in the next call, and nobody passes it.
                 turns.count(queue.rows - before[0], len(queue) - before[1])
                 break
-            turns.members.popleft()
+            del turns.members[0]
+            self._turn += 1
+            member.last_turn = self._turn
             turns.count(-before[0], -before[1])
             del self._turns_of[member]
             if len(queue):
@@ -166,6 +179,15 @@ class PackQueue:
     def _enter(self, member: PackMember) -> None:
         turns = self._turns_of[member] = self._slow if member.slow else self._quick
         turns.enter(member)
+
+    def _leave(self, member: PackMember) -> bool:
+        """Take a model's turns away, and return whether it had any."""
+        turns = self._turns_of.pop(member, None)
+        if turns is None:
+            return False
+        turns.members.remove(member)
+        turns.count(-member.queue.rows, -len(member.queue))
+        return True
 
     def _may_be_slow(self) -> bool:
         return self._slow_calls < self.most_slow

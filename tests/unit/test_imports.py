@@ -25,7 +25,7 @@ ADAPTER = (
     ("error_codes", "deadline_timer", "request_timings"),
     ("codec", "workers", "backend"),
     ("limits", "batching"),
-    ("sharing",),
+    ("sharing", "packs"),
     ("lifecycle",),
     ("bindings",),
     ("predictor",),

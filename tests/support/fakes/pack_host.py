@@ -1,0 +1,102 @@
+"""A host in memory: it answers calls with parts of several models, as the runtime inside Triton does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adapter.backend.protocol import Arrays
+from converter.schema import dtypes
+from converter.schema.manifest import ModelEntry, Tensor
+from converter.schema.packs.envelope import FAILED, LOADING, OK, Part, RawTensor, read_envelope, write_envelope
+from converter.schema.wire import ANSWER_TENSOR, CALL_TENSOR
+
+KEY = b"k" * 32
+Wire = dict[str, npt.NDArray[Any]]
+
+
+def wires(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [wire for tensor in tensors for wire in tensor.pack()]
+
+
+def double(arrays: Wire) -> Wire:
+    return {"y": np.asarray(arrays["x"] * 2, np.float32)}
+
+
+@dataclass
+class Mood:
+    """How a host treats one model: how long it takes, what it does, and how often it says that it is loading it."""
+
+    seconds: float = 0.0
+    answer: Callable[[Wire], Wire] = double
+    loading: int = 0
+
+
+@dataclass
+class FakeHost:
+    """The handler of a FakeBackend. It has as many calls at a time as there are instances; more wait their turn.
+
+    `calls` are the values of each call's parts, by the model's name, and `began` when they came.
+    """
+
+    entries: Mapping[str, ModelEntry]
+    instances: int = 1
+    moods: dict[str, Mood] = field(default_factory=dict)
+    # What a call as a whole raises in place of an answer.
+    errors: list[Exception] = field(default_factory=list)
+    calls: list[dict[str, list[float]]] = field(default_factory=list)
+    began: list[float] = field(default_factory=list)
+    gates: list[asyncio.Event] = field(default_factory=list)
+    held: bool = False
+
+    def __post_init__(self) -> None:
+        self._free = asyncio.Semaphore(self.instances)
+        self._by_key = {entry.member: name for name, entry in self.entries.items()}
+
+    async def __call__(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        key, parts = read_envelope(memoryview(arrays[CALL_TENSOR].tobytes()))
+        assert key == KEY
+        told = [self._told(part) for part in parts]
+        self.calls.append({name: next(iter(wire.values())).ravel().tolist() for name, wire in told})
+        self.began.append(asyncio.get_running_loop().time())
+        async with self._free:
+            if self.held:
+                self.gates.append(gate := asyncio.Event())
+                await gate.wait()
+            if self.errors:
+                raise self.errors.pop(0)
+            answers = [await self._answer(name, wire) for name, wire in told]
+        raw = np.frombuffer(write_envelope(answers), np.uint8)
+        return {ANSWER_TENSOR: raw.reshape(1, -1)}
+
+    def mood(self, name: str) -> Mood:
+        return self.moods.setdefault(name, Mood())
+
+    def _told(self, part: Part) -> tuple[str, Wire]:
+        name = self._by_key[part.text.decode()]
+        given = wires(self.entries[name].inputs)
+        assert len(given) == len(part.tensors)
+        return name, {
+            tensor.name: np.frombuffer(raw.values, dtypes.by_name(tensor.dtype).numpy).reshape(raw.shape)
+            for tensor, raw in zip(given, part.tensors, strict=True)
+        }
+
+    async def _answer(self, name: str, wire: Wire) -> Part:
+        mood = self.mood(name)
+        if mood.loading:
+            mood.loading -= 1
+            return Part(LOADING, b"")
+        if mood.seconds:
+            await asyncio.sleep(mood.seconds)
+        try:
+            outputs = mood.answer(wire)
+        except Exception as error:
+            return Part(FAILED, str(error).encode(), (), 1)
+        tensors = [outputs[tensor.name] for tensor in wires(self.entries[name].outputs)]
+        raw = [RawTensor(array.shape, array.tobytes()) for array in tensors]
+        return Part(OK, b"", raw, max(1, int(mood.seconds * 1e6)))
