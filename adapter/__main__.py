@@ -55,7 +55,7 @@ def main() -> int:
             # An error here, and not in each worker.
             read_keys(settings.api_keys_file)
         manifest = manifest_reader(settings)(settings.repository)
-        sharing = SharedState([entry.name for entry in manifest.models], settings.workers)
+        sharing = SharedState([entry.name for entry in (*manifest.hosts, *manifest.models)], settings.workers)
         with _listener(settings) as sock:
             # What is imported lives to the end: looking through it again and again costs pauses of tens of
             # milliseconds, and in a worker it would copy the pages that it shares with the others.

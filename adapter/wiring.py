@@ -25,6 +25,10 @@ from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.health_check import HealthCheck
 from adapter.lifecycle.liveness import ModelLiveness, canary_id
 from adapter.lifecycle.model_loader import ModelLoader
+from adapter.lifecycle.packs.host_notes import HostNotes
+from adapter.lifecycle.packs.pack_control import PackControl
+from adapter.lifecycle.packs.pack_keeper import PackKeeper
+from adapter.lifecycle.packs.strikes import Strikes
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.recovery import Recovery
@@ -69,7 +73,7 @@ class Components:
     ) -> None:
         self.settings, self.backend, self.sharing, self.worker = settings, backend, sharing, worker
         table, timeout = sharing.table, settings.predict_timeout_seconds
-        counters.begin(table, [entry.name for entry in manifest.models], worker)
+        counters.begin(table, [entry.name for entry in (*manifest.hosts, *manifest.models)], worker)
         worker_counters = WorkerCounters(table, worker)
         self.stubs = StubProcesses(settings.triton_grpc) if settings.embedded else None
         # If no process is seen, none is known to be gone.
@@ -79,8 +83,8 @@ class Components:
         self.breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
         self.awake, self.off_loop = AwakeClock(), OffLoop()
         self.host_client = HostClient(backend, host_key_reader(settings.repository))
-        hosts = {host.direct: host for host in manifest.hosts}
-        self.packs = Packs(self.host_client, hosts.__getitem__, worker_counters, time.monotonic)
+        registry = self.registry
+        self.packs = Packs(self.host_client, lambda name: registry.hosts[name].entry, worker_counters, time.monotonic)
         make_route = route_maker(backend, self.packs, worker_counters, settings.regime, time.monotonic)
         self.bindings = Bindings(self.registry, self.breakers, worker_counters, make_route, self.registry_sync.catch_up)
         watch_deaths(self.registry, backend)
@@ -127,7 +131,7 @@ def watch_deaths(registry: Registry, backend: InferenceBackend) -> None:
     """Tell the registry of deaths that the backend learns late, and the backend whose calls nobody waits for."""
 
     def died(triton_model: str, began: float) -> None:
-        for model in registry.models.values():
+        for model in registry.all.values():
             if triton_model in model.entry.triton_models:
                 model.report_dead(model.incarnation_at(began), "a late answer")
 
@@ -145,8 +149,9 @@ async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -
     settings, descriptor = parts.settings, parts.settings.supervisor_fd
     supervisor = None if descriptor is None else SupervisorPipe(descriptor)
     reaper = Reaper(parts.stubs, supervisor, settings.predict_timeout_seconds)
-    replay = SampleReplay(parts.backend, settings.repository, settings.predict_timeout_seconds)
-    smoke_test = SmokeTest(parts.backend, settings.predict_timeout_seconds, replay)
+    packs = PackControl(parts.backend, parts.host_client, parts.registry.host_entry)
+    replay = SampleReplay(packs, settings.repository, settings.predict_timeout_seconds)
+    smoke_test = SmokeTest(packs, settings.predict_timeout_seconds, replay)
     loader = ModelLoader(parts.backend, reaper, smoke_test, settings.model_load_timeout_seconds, supervisor)
     reconciler = _reconciler(parts, loader, supervisor)
     adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)
@@ -182,7 +187,11 @@ def _reconciler(parts: Components, loader: ModelLoader, supervisor: SupervisorPi
         functools.partial(canary_id, parts.settings.repository),
     )
     health, recovery = HealthCheck(liveness, parts.stubs), Recovery(parts.stubs, supervisor)
-    return Reconciler(parts.registry_sync, loader, health, recovery, parts.breakers, parts.awake)
+    alive = (lambda _: True) if parts.stubs is None else parts.stubs.alive
+    notes = HostNotes(parts.settings.notes, alive)
+    strikes = Strikes(parts.packs.slow_members, parts.awake.clock)
+    keeper = PackKeeper(parts.registry, loader, strikes, notes, parts.settings.repository)
+    return Reconciler(parts.registry_sync, keeper, health, recovery, parts.breakers, parts.awake)
 
 
 def _control(parts: Components, loader: ModelLoader) -> ControlServer:

@@ -62,11 +62,13 @@ class GrpcControl:
                 states[model.name] = state
         return states
 
-    async def load(self, model: str, timeout: float) -> None:
+    async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         """Load or reload a model within `timeout` seconds; raise as InferenceBackend has it."""
         began = time.monotonic()
         load = LoadProgress(await self._states_of(model, timeout))
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+        if config is not None:
+            request.parameters["config"].string_param = config
         left = timeout - (time.monotonic() - began)
         try:
             end = await self._answer(

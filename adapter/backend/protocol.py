@@ -44,8 +44,8 @@ class InferenceBackend(Protocol):
         Raises: UpstreamDown if the server does not answer.
         """
 
-    async def load(self, model: str, timeout: float) -> None:
-        """Load or reload a model.
+    async def load(self, model: str, timeout: float, config: str | None = None) -> None:
+        """Load or reload a model, by another config than the repository's if one is given, as JSON.
 
         Raises: ModelUnavailable, with the server's reason in `inside`; UpstreamDown if the server does not answer.
         """

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from adapter import errors
 from adapter.backend.protocol import InferenceBackend
+from adapter.lifecycle.packs.pack_control import PackControl
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.smoke_test import SmokeTest
 from adapter.lifecycle.stub_processes import SupervisorPipe
@@ -36,11 +37,24 @@ class ModelLoader:
     _clock: Callable[[], float] = time.monotonic
     taken: set[str] = field(default_factory=set, init=False)
 
+    @property
+    def packs(self) -> PackControl:
+        """What packed models are loaded by."""
+        return self.smoke_test.packs
+
     async def load(self, entry: ModelEntry) -> float:
         """Load an entry's Triton models, the model before the front that calls it; return the seconds that it took.
 
+        A packed model is loaded by its host, which is there.
+
         Raises: ModelUnavailable if one does not load, UpstreamDown if Triton does not answer.
         """
+        started = self._clock()
+        if entry.host is not None:
+            await self.packs.load(entry, self.timeout)
+            for name in entry.triton_models:
+                await self.backend.load(name, self.timeout)
+            return self._clock() - started
         before = await self.reaper.processes(entry)
         started = self._clock()
         for name in entry.triton_models:
@@ -60,6 +74,8 @@ class ModelLoader:
 
         Raises: UpstreamDown if Triton does not answer, without `force`.
         """
+        if entry.host is not None and entry.member not in used:
+            await self.packs.evict(entry)
         processes = await self.reaper.processes(entry, used)
         for name in reversed(entry.triton_models):
             if name in used:

@@ -9,8 +9,9 @@ is unloaded and loaded. One of several workers leads, and does this; the others 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,8 @@ from adapter import errors
 from adapter.backend.error_mapping import load_reason
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.health_check import HealthCheck, Trouble
-from adapter.lifecycle.model_loader import ModelLoader
+from adapter.lifecycle.packs.pack_keeper import PackKeeper
+from adapter.lifecycle.packs.packed_model import PackedModel
 from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
@@ -42,15 +44,18 @@ class Reconciler:
     """
 
     _registry_sync: RegistrySync
-    _loader: ModelLoader
+    _packs: PackKeeper
     _health: HealthCheck
     _recovery: Recovery
     _breakers: Breakers
     _awake: AwakeClock
 
     def __post_init__(self) -> None:
-        self._registry = self._registry_sync.registry
+        self._registry, self._loader = self._registry_sync.registry, self._packs.loader
         self._registry.watch(lambda name, _: self._recovery.clear(name))
+        self._registry.watch_states(self._wake_for_a_pack)
+        # The death of a host is that of many models, and does not wait for the next pass.
+        self._woken = asyncio.Event()
         self._slots = asyncio.Semaphore(_LOADS)
         # What is being loaded, by the model's name.
         self._work: dict[str, asyncio.Task[None]] = {}
@@ -68,9 +73,17 @@ class Reconciler:
                 except Exception:
                     # The reconciler must outlive whatever one pass meets.
                     _log.exception("the reconciler's pass failed")
-                await asyncio.sleep(_PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    pause = _PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS
+                    await asyncio.wait_for(self._woken.wait(), pause)
+                self._woken.clear()
         finally:
             self._end()
+
+    def _wake_for_a_pack(self) -> None:
+        hosts = self._registry.hosts.values()
+        if any(host.dead and host.entry.name not in self._loader.taken for host in hosts):
+            self._woken.set()
 
     async def reconcile(self) -> None:
         """Make one pass in the worker that leads: read Triton's states, and begin to load what is not there."""
@@ -88,7 +101,7 @@ class Reconciler:
 
     async def _look(self) -> None:
         # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
-        models = [model for name, model in self._registry.models.items() if name not in self._loader.taken]
+        models = [model for name, model in self._registry.all.items() if name not in self._loader.taken]
         asked = self._awake.clock()
         try:
             states = await self._loader.backend.states(_CALL_SECONDS)
@@ -96,8 +109,8 @@ class Reconciler:
             if self._awake.slept_since(asked):
                 return
             self._registry.triton_up = False
-            for model in self._registry.models.values():
-                if model.ready:
+            for model in self._registry.all.values():
+                if model.status.ready:
                     self._set_unavailable(model, "the inference server does not answer")
             return
         if not self._registry.triton_up:
@@ -106,6 +119,9 @@ class Reconciler:
         self._registry.triton_up = True
         for model in models:
             if not self._may_load(model):
+                continue
+            if isinstance(model, PackedModel):
+                self._look_at_packed(model, states)
                 continue
             entry = model.entry
             gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
@@ -122,14 +138,39 @@ class Reconciler:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
                 self._begin(model, self._load(model))
         self._loader.reaper.end_due()
-        await self._health.measure(self._registry.models, self._work)
+        for host in list(self._registry.hosts.values()):
+            if host.ready:
+                await self._packs.look(host, self._awake.clock())
+        isolated = {name: model for name, model in self._registry.all.items() if not isinstance(model, PackedModel)}
+        await self._health.measure(isolated, self._work)
+
+    def _look_at_packed(self, model: PackedModel, states: Mapping[str, str]) -> None:
+        """Have a packed model be what its host is, and load what is not there of it."""
+        status, host, entry = model.status, model.host, model.entry
+        if not host.ready:
+            if status.ready:
+                self._set_unavailable(model, f"its pack {host.entry.name} is {host.status.state}")
+            return
+        # Whoever led before has proven it.
+        model.proven = model.proven or status.ready
+        gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
+        if self._packs.is_due(model):
+            self._begin(model, self._packs.move_out(model))
+        elif model.proven and not gone:
+            if not status.ready:
+                self._breakers[entry.name].model.reset()
+            self._set_ready(model)
+        elif status.state != "failed":
+            if status.ready:
+                self._set_unavailable(model, f"{gone[0]} is not loaded")
+            self._begin(model, self._load(model))
 
     def _may_load(self, model: Model) -> bool:
         return self._serves(model) and model.entry.name not in self._loader.taken
 
     def _serves(self, model: Model) -> bool:
         """Return whether a model is served still: a reload may have replaced it meanwhile."""
-        return self._registry.models.get(model.entry.name) is model
+        return self._registry.all.get(model.entry.name) is model
 
     async def _check(self, model: Model) -> None:
         trouble = await self._health.check(model)
@@ -161,6 +202,8 @@ class Reconciler:
         self._recovery.mark(model, trouble.reason, wait)
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
         await self._recovery.scan()
+        if model.entry.direct in self._registry.hosts:
+            self._packs.blame(model, self._recovery.processes(trouble.hung))
         names = trouble.hung or (self._recovery.outliving_death(model) if trouble.reason == "died" else ())
         if self._recovery.can_end(names):
             # Before they are, since Triton may end over it, and never answers some of their calls.
@@ -211,16 +254,27 @@ class Reconciler:
                 # Triton would go on calling it ready.
                 await self._loader.unload(model.entry, force=True)
                 return
-            await self._health.measure_loaded(model, again)
+            if not isinstance(model, PackedModel):
+                await self._health.measure_loaded(model, again)
             # What died or failed was the one before.
             self._registry.begin_incarnation(model)
             self._breakers[model.entry.name].model.reset()
             self._set_ready(model, seconds, note)
+            if isinstance(model, PackedModel):
+                model.proven = True
+            for member in self._registry.members(model):
+                self._set_back(member)
+
+    def _set_back(self, model: PackedModel) -> None:
+        """Serve a packed model again whose host is back; the host loads it as it is asked."""
+        if model.proven and model.status.state == "unavailable":
+            self._breakers[model.entry.name].model.reset()
+            self._set_ready(model)
 
     def _set_ready(self, model: Model, load_seconds: float | None = None, note: str | None = None) -> None:
         if not model.ready:
             _log.info("model %s is ready", model.entry.name)
-        if self._serves(model):
+        if self._serves(model) and not isinstance(model, PackedModel):
             self._health.liveness.watch(model)
         if model.ready:
             # The note of its load stays.
@@ -235,5 +289,5 @@ class Reconciler:
     def _end(self) -> None:
         for task in list(self._work.values()):
             task.cancel()
-        for model in self._registry.models.values():
+        for model in self._registry.all.values():
             self._health.liveness.unwatch(model)

@@ -99,6 +99,10 @@ class Recovery:
         stopped = [name for name in names if self._stubs.any_stopped(name)]
         return stopped or (names if model.is_tainted(model.incarnation) else [])
 
+    def processes(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Return the processes of these Triton models, as far as they are seen."""
+        return () if self._stubs is None else self._stubs.of(names)
+
     def can_end(self, names: Sequence[str]) -> bool:
         """Return whether there are processes of these Triton models, and somebody who owns them."""
         return self._stubs is not None and self._supervisor is not None and bool(self._stubs.of(names))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import orjson
 
+from adapter.lifecycle.packs.packed_model import PackedModel
 from adapter.lifecycle.served_model import FIRST_INCARNATION, Model
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
@@ -13,7 +14,9 @@ from converter.schema.manifest import Manifest, ModelEntry, entry_json
 
 
 class Registry:
-    """The served models of one worker, by name. `triton_up` is what the reconciler saw last.
+    """The served models of one worker by name, and the hosts of packs by that of their direct models.
+
+    `triton_up` is what the reconciler saw last.
 
     `worker` is this process's place in `table`. Each reload makes a new `generation` of models. `whole` is Model's, if
     processes can be seen; if not, none is known to be gone.
@@ -33,6 +36,7 @@ class Registry:
         self.generation = 0
         # The highest incarnation of any model.
         self._incarnation = FIRST_INCARNATION
+        self.hosts = {entry.direct: self._made(entry) for entry in manifest.hosts}
         self.models = {entry.name: self._made(entry) for entry in manifest.models}
         self.triton_up = False
         # This process is about to end: it is not ready, and serves on for a while.
@@ -42,6 +46,20 @@ class Registry:
     def ready(self) -> bool:
         """Whether Triton and every model answer, and this process is not about to end."""
         return not self.draining and self.triton_up and all(model.ready for model in self.models.values())
+
+    @property
+    def all(self) -> Mapping[str, Model]:
+        """Hosts and models by the names that they have in the shared table, hosts first: models need them."""
+        return {**{host.entry.name: host for host in self.hosts.values()}, **self.models}
+
+    def members(self, host: Model) -> list[PackedModel]:
+        """Return the models that are in a host's process."""
+        return [model for model in self.models.values() if isinstance(model, PackedModel) and model.host is host]
+
+    def host_entry(self, direct: str) -> ModelEntry | None:
+        """Return the entry of a host as it is served now."""
+        host = self.hosts.get(direct)
+        return None if host is None else host.entry
 
     @property
     def room(self) -> int:
@@ -80,6 +98,25 @@ class Registry:
             self._drop(name)
         self.generation += 1
 
+    def move_out(self, entry: ModelEntry, reason: str) -> None:
+        """Serve a packed model by a process of its own, which is loaded; `reason` is for /health."""
+        self.replace([entry])
+        model = self.models[entry.name]
+        model.moved_out.add(1)
+        model.status.become("ready", reason)
+
+    def put_host(self, entry: ModelEntry) -> None:
+        """Serve a host that is loaded, in the place of the one of its name; its models stay in it."""
+        self._put_host(entry)
+        self.begin_incarnation(self.hosts[entry.direct])
+        self.hosts[entry.direct].status.adopt("ready")
+        self.generation += 1
+
+    def drop_host(self, direct: str) -> None:
+        """Serve a host no more that has no models."""
+        self.hosts.pop(direct, None)
+        self.generation += 1
+
     def as_text(self) -> bytes:
         """Write as JSON what a worker that does not lead has to know, for its `follow`."""
         states = {
@@ -90,10 +127,11 @@ class Registry:
                 model.incarnation,
                 model.abandoned,
             ]
-            for name, model in self.models.items()
+            for name, model in self.all.items()
         }
+        hosts = {direct: entry_json(host.entry) for direct, host in self.hosts.items()}
         told = {
-            "triton_up": self.triton_up, "models": states, "generation": self.generation,
+            "triton_up": self.triton_up, "models": states, "hosts": hosts, "generation": self.generation,
             "changed": self._changed, "rows": self._table.names, "incarnation": self._incarnation,
         }  # fmt: skip
         return orjson.dumps(told)
@@ -103,11 +141,12 @@ class Registry:
         told = orjson.loads(text)
         self.triton_up = told["triton_up"]
         if told["generation"] != self.generation:
-            self._follow_reloads(told["changed"], told["rows"])
+            self._follow_reloads(told["changed"], told["hosts"], told["rows"])
             self.generation = told["generation"]
         self._incarnation = told["incarnation"]
+        known = self.all
         for name, (state, reason, load_seconds, incarnation, abandoned) in told["models"].items():
-            model = self.models[name]
+            model = known[name]
             # Before it is ready again: what is sent from then on goes to its new processes.
             if abandoned > model.abandoned:
                 self._abandon_calls(model, abandoned)
@@ -115,13 +154,16 @@ class Registry:
             if not (model.dead and state == "ready"):
                 model.status.adopt(state, reason, load_seconds)
 
-    def _follow_reloads(self, changed: dict[str, str | None], rows: list[str]) -> None:
+    def _follow_reloads(self, changed: dict[str, str | None], hosts: dict[str, str], rows: list[str]) -> None:
         self._take_rows(rows)
+        for entry in map(ModelEntry.model_validate_json, hosts.values()):
+            self._put_host(entry)
         for name, text in changed.items():
             if text is None:
                 self._drop(name)
             elif name not in self.models or entry_json(self.models[name].entry) != text:
                 self._put(ModelEntry.model_validate_json(text))
+        self.hosts = {direct: host for direct, host in self.hosts.items() if direct in hosts}
         self._changed = changed
 
     def _put(self, entry: ModelEntry) -> Model:
@@ -133,6 +175,15 @@ class Registry:
         for watcher in self._watchers:
             watcher(entry.name, model)
         return model
+
+    def _put_host(self, entry: ModelEntry) -> None:
+        self._take_rows([entry.name])
+        host = self.hosts.get(entry.direct)
+        if host is None:
+            self.hosts[entry.direct] = self._made(entry)
+        elif entry_json(host.entry) != entry_json(entry):
+            # The models in it are asked as before.
+            host.entry = entry
 
     def _drop(self, name: str) -> None:
         if self.models.pop(name, None) is not None:
@@ -152,4 +203,6 @@ class Registry:
         counters.begin(self._table, self._table.add(names), self._worker, whole=False)
 
     def _made(self, entry: ModelEntry) -> Model:
+        if entry.host is not None:
+            return PackedModel(entry, self._table, self._worker, self.hosts[entry.host], self._changed_state)
         return Model(entry, self._table, self._worker, self._whole, self._changed_state)

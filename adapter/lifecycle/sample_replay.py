@@ -16,9 +16,9 @@ import orjson
 
 from adapter import errors
 from adapter.backend.error_mapping import raised_in, unfit_reason
-from adapter.backend.protocol import InferenceBackend
 from adapter.codec.codec import Codec
 from adapter.codec.decode import Features
+from adapter.lifecycle.packs.pack_control import PackControl
 from converter.schema.manifest import ModelEntry
 from converter.schema.model import VerifySpec
 from converter.schema.samples.compare import compare_rows, default_tolerance
@@ -30,8 +30,8 @@ _log = logging.getLogger("schwift.adapter")
 class SampleReplay:
     """Replays the samples of a repository's models; `timeout` is for each call, in seconds."""
 
-    def __init__(self, backend: InferenceBackend, repository: Path, timeout: float) -> None:
-        self._backend = backend
+    def __init__(self, packs: PackControl, repository: Path, timeout: float) -> None:
+        self._packs = packs
         self._repository = repository
         self._timeout = timeout
 
@@ -45,7 +45,7 @@ class SampleReplay:
         """
         if entry.sample is None or entry.spec.verify is False:
             return False
-        path = self._repository / entry.direct / str(entry.version) / entry.sample
+        path = self._repository / entry.files / str(entry.version) / entry.sample
         try:
             sample = await asyncio.to_thread(read_sample, path)
         except (OSError, BadSample) as error:
@@ -59,7 +59,7 @@ class SampleReplay:
             raise errors.SmokeTestFailed(f"{SAMPLE_NAME} does not fit the model's config: {error.detail}") from error
         served = await self._ask(entry, entry.direct, codec, features, entry.direct_max_rows)
         _compare(entry, served, sample.predictions)
-        if entry.front is not None:
+        if entry.front in entry.triton_models:
             first = tuple(part[:1] for part in features)
             _compare(entry, await self._ask(entry, entry.front, codec, first, 1), sample.predictions, rows=1)
         return True
@@ -74,7 +74,7 @@ class SampleReplay:
             deadline = asyncio.get_running_loop().time() + self._timeout
             count = len(part[0])
             try:
-                outputs = await self._backend.infer(triton_model, entry, codec.request.to_arrays([part]), deadline)
+                outputs = await self._packs.infer(triton_model, entry, codec.request.to_arrays([part]), deadline)
             except errors.ModelFailed as error:
                 _log.error("model %s raised on its sample: %s", entry.name, error.inside)
                 reason = unfit_reason(error.inside) if error.unfit else f"it raised {raised_in(error.inside)}"

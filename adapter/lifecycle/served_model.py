@@ -70,6 +70,8 @@ class Model:
         self.stuck = gauge(counters.STUCK)
         # Bytes that its processes hold; 0 where that is not known.
         self.memory = gauge(counters.MEMORY)
+        # How often it was moved out of its pack.
+        self.moved_out = gauge(counters.MOVED_OUT)
         self.last_failure: LastFailure | None = None
 
     @property

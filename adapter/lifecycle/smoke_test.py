@@ -14,8 +14,8 @@ import logging
 
 from adapter import errors
 from adapter.backend.error_mapping import raised_in, unfit_reason
-from adapter.backend.protocol import InferenceBackend
 from adapter.codec.codec import Codec
+from adapter.lifecycle.packs.pack_control import PackControl
 from adapter.lifecycle.sample_replay import SampleReplay
 from converter.schema.manifest import ModelEntry
 from converter.schema.wire import error_mark
@@ -29,8 +29,8 @@ class SmokeTest:
     `timeout` is for each call, in seconds.
     """
 
-    def __init__(self, backend: InferenceBackend, timeout: float, replay: SampleReplay) -> None:
-        self._backend = backend
+    def __init__(self, packs: PackControl, timeout: float, replay: SampleReplay) -> None:
+        self.packs = packs
         self._replay = replay
         self._timeout = timeout
 
@@ -77,7 +77,8 @@ class SmokeTest:
     async def _ask_all(self, entry: ModelEntry) -> None:
         # Rows that mean something tell more, and a model may raise on those that mean nothing.
         if not await self._replay.replay(entry) and entry.spec.warmup:
-            for name in entry.triton_models:
+            # Nobody reaches the ensembles of a packed model that has none.
+            for name in entry.triton_models or (entry.direct,):
                 await self._ask(entry, name)
 
     async def _ask(self, entry: ModelEntry, triton_model: str) -> None:
@@ -89,7 +90,7 @@ class SmokeTest:
         codec = Codec(entry)
         arrays = codec.request.example(rows)
         deadline = asyncio.get_running_loop().time() + self._timeout
-        outputs = await self._backend.infer(triton_model, entry, arrays, deadline)
+        outputs = await self.packs.infer(triton_model, entry, arrays, deadline)
         codec.answer.check_shapes(outputs, rows)
 
     async def _answers(self, entry: ModelEntry) -> bool:

@@ -87,7 +87,7 @@ class Reloader:
             for entry in entries:
                 model = self._registry.models.get(entry.name)
                 served = model.entry if model is not None and model.ready else None
-                await self._load(entry.on_trial(suffix), served, say)
+                await self._load(self._put_on_trial(entry, suffix), served, say)
             await self._take_turn({entry.name for entry in entries}, say)
         except BaseException:
             await self.give_up(entries, suffix)
@@ -96,7 +96,12 @@ class Reloader:
     async def give_up(self, entries: Sequence[ModelEntry], suffix: str) -> None:
         """Unload the trial names of these entries."""
         for entry in entries:
-            await self._loader.unload(entry.on_trial(suffix), force=True)
+            await self._loader.unload(self._put_on_trial(entry, suffix), force=True)
+
+    def _put_on_trial(self, entry: ModelEntry, suffix: str) -> ModelEntry:
+        """Return what is tried of an entry: a process of its own for a model whose pack is not served yet."""
+        trial = entry.on_trial(suffix)
+        return trial if entry.host is None or self._loader.packs.has_host(entry) else trial.moved_out()
 
     def release(self) -> None:
         """Leave the models to the reconciler again."""
@@ -109,7 +114,7 @@ class Reloader:
         Models that `manifest` has no more are gone at once, as they are for Triton.
         """
         removed = [name for name in self._registry.models if manifest.model(name) is None]
-        await self._replace([entry.on_trial(suffix) for entry in entries], removed)
+        await self._replace([self._put_on_trial(entry, suffix) for entry in entries], removed)
 
     async def commit(self, manifest: Manifest, say: Say) -> None:
         """Serve what the repository on the disk holds, under its own names, and leave all to the reconciler again.
@@ -124,19 +129,25 @@ class Reloader:
     async def _settle(self, manifest: Manifest, say: Say) -> None:
         before = {name: model.entry for name, model in self._registry.models.items()}
         changed = [
-            entry
-            for entry in manifest.models
-            if entry.name not in before or entry_json(before[entry.name]) != entry_json(entry)
+            entry for entry in manifest.models if entry.name not in before or not _is_served(before[entry.name], entry)
         ]
+        hosts = [host for host in manifest.hosts if self._registry.host_entry(host.direct) != host]
         removed = [name for name in before if manifest.model(name) is None]
-        names = {entry.name for entry in [*changed, *self._replaced]}
+        gone = [host.entry for name, host in self._registry.hosts.items() if manifest.host(name) is None]
+        names = {entry.name for entry in [*hosts, *gone, *changed, *self._replaced]}
         await self._take_turn(names | set(removed), say)
+        for host in hosts:
+            await self._load(host, None, say)
+            self._registry.put_host(host)
         for entry in changed:
             await self._load(entry, before.get(entry.name), say)
         await self._replace(changed, removed)
         left, self._replaced = self._replaced, []
-        used = {name for model in self._registry.models.values() for name in model.entry.triton_models}
-        for entry in left:
+        for host in gone:
+            self._registry.drop_host(host.direct)
+        served = [model.entry for model in self._registry.all.values()]
+        used = {name for entry in served for name in (*entry.triton_models, entry.member)}
+        for entry in [*left, *gone]:
             await self._loader.unload(entry, used, force=True)
         for name in sorted({entry.name for entry in left} - self._registry.models.keys()):
             say(f"{name}: served no more")
@@ -194,3 +205,9 @@ class Reloader:
                 _log.warning("a worker has not left the version before, and is not waited for")
                 return
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _is_served(before: ModelEntry, entry: ModelEntry) -> bool:
+    """Return whether a served entry is this one, or this one as it is served since it was moved out of its pack."""
+    alone = entry if entry.host is None or before.host is not None else entry.moved_out()
+    return entry_json(before) == entry_json(alone)

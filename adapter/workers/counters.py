@@ -38,11 +38,13 @@ _START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINTS)}
 # - ANSWERED and FRONT_ANSWERED, calls of the model and of the front, by the model's own error too;
 # - ADOPTED, the generation of models that a worker has left all others for (adapter/lifecycle/registry.py);
 # - LINES_LOST, lines of logs that could not be written, by the adapter as a whole;
+# - MOVED_OUT, times that the model was moved out of its pack (adapter/lifecycle/packs/);
 # - RECOVERIES and the cells after it, times that the model was loaded again, by the reason.
 (
     IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, REGIME_CHANGES, CALLS, CALL_ROWS, ANSWERED, FRONT_ANSWERED,
-    DEAD_INCARNATION, TAINTED_INCARNATION, STUCK, MEMORY, ADOPTED, LINES_LOST, RECOVERIES,
-) = range(len(ENDPOINTS) * _ENDPOINT_WIDTH, len(ENDPOINTS) * _ENDPOINT_WIDTH + 16)  # fmt: skip
+    DEAD_INCARNATION, TAINTED_INCARNATION, STUCK, MEMORY, ADOPTED, LINES_LOST, MOVED_OUT,
+    RECOVERIES,
+) = range(len(ENDPOINTS) * _ENDPOINT_WIDTH, len(ENDPOINTS) * _ENDPOINT_WIDTH + 17)  # fmt: skip
 RECOVERY_REASONS = ("died", "hung", "memory")
 # How long the calls of `m_direct` and of the front took: a histogram each.
 _CALL_MS_AT = RECOVERIES + len(RECOVERY_REASONS)

@@ -109,11 +109,16 @@ class ModelEntry(_Frozen):
     def on_trial(self, suffix: str) -> ModelEntry:
         """Return the entry with trial names, which end with `suffix`, for its Triton models."""
         names = {"front": self.front, "direct": self.direct, "alone": self.alone}
-        return self.model_copy(update={key: name and name + suffix for key, name in names.items()})
+        if self.host is not None:
+            # No ensemble leads to it.
+            names["front"] = None
+        changed = {key: name and name + suffix for key, name in names.items()}
+        return self.model_copy(update={**changed, "native": self.host is None})
 
     def moved_out(self) -> ModelEntry:
         """Return the entry of a packed model that is served by a process of its own from now on."""
-        return self.model_copy(update={"host": None, "alone": None, "direct": self.alone, "front": None})
+        changed = {"host": None, "alone": None, "direct": self.alone, "front": None, "native": True}
+        return self.model_copy(update=changed)
 
     def triton_model(self, endpoint: Endpoint) -> str:
         """Return which Triton model serves an endpoint."""
@@ -161,6 +166,10 @@ class Manifest(_Frozen):
     def model(self, name: str) -> ModelEntry | None:
         """Return the served version of a model; None if there is no such model."""
         return next((entry for entry in self.models if entry.name == name), None)
+
+    def host(self, direct: str) -> ModelEntry | None:
+        """Return the host whose direct model has this name; None if there is no such host."""
+        return next((entry for entry in self.hosts if entry.direct == direct), None)
 
     def without_fronts(self) -> Manifest:
         """Return what a server has whose Triton nobody else reaches: a front for each response cache, and no other."""

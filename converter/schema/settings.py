@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     supervisor_fd: Descriptor | None = Field(
         None, description="a pipe that takes `kill <Triton model>` and `end <process id>` lines; set by `schwift serve`"
     )
+    notes: AbsolutePath | None = Field(
+        None, description="where the processes of packs note which model they are in; set by `schwift serve`"
+    )
     repository: AbsolutePath = Field(
         Path("./model_repository"), description="where the Triton model repository is written and read"
     )

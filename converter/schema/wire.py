@@ -39,6 +39,8 @@ CALL_TENSOR = "schwift.call"
 ANSWER_TENSOR = "schwift.answer"
 HOST_KEY_FILE = "host_key"
 MEMBER_FILE = "member.json"
+# In the version folder of a packed model's ensemble: its config once the model is moved out into a process of its own.
+ALONE_CONFIG = "alone.json"
 # The folder in which hosts note which model they are in; each process has a file, by its number.
 NOTES_VARIABLE = "SCHWIFT_NOTES"
 

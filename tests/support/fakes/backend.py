@@ -77,7 +77,7 @@ class FakeBackend:
         by_version = {f"{name}/{self.versions.get(name, 1)}": state for name, state in self.loaded.items()}
         return {**self.loaded, **by_version}
 
-    async def load(self, model: str, timeout: float) -> None:
+    async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         self.loads.append(model)
         self._check_up()
         if model in self.load_errors:

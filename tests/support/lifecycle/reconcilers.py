@@ -6,11 +6,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from adapter.backend.host_client import HostClient
 from adapter.backend.protocol import InferenceBackend
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.health_check import HealthCheck
 from adapter.lifecycle.liveness import ModelLiveness
 from adapter.lifecycle.model_loader import ModelLoader
+from adapter.lifecycle.packs.host_notes import HostNotes
+from adapter.lifecycle.packs.pack_control import PackControl
+from adapter.lifecycle.packs.pack_keeper import PackKeeper
+from adapter.lifecycle.packs.strikes import Strikes
 from adapter.lifecycle.reaper import Reaper
 from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.recovery import Recovery
@@ -25,6 +30,7 @@ from adapter.sharing import SharedState
 from adapter.workers.process_lock import ProcessLock
 from adapter.workers.shared_snapshot import SharedSnapshot
 from adapter.workers.shared_table import SharedTable
+from converter.schema.manifest import ModelEntry
 from tests.support.builders import make_breakers
 from tests.support.fakes.outliving import NotedOutliving
 
@@ -61,9 +67,15 @@ class Killing(SupervisorPipe):
         return True
 
 
-def make_smoke_test(backend: InferenceBackend, timeout: float, repository: Path = Path("/nowhere")) -> SmokeTest:
+def make_smoke_test(
+    backend: InferenceBackend,
+    timeout: float,
+    repository: Path = Path("/nowhere"),
+    hosts: Callable[[str], ModelEntry | None] = lambda name: None,
+) -> SmokeTest:
     """With the samples of a repository; those of entries that have none are not looked for."""
-    return SmokeTest(backend, timeout, SampleReplay(backend, repository, timeout))
+    packs = PackControl(backend, HostClient(backend, lambda host: bytes(32)), hosts)
+    return SmokeTest(packs, timeout, SampleReplay(packs, repository, timeout))
 
 
 def make_sync(registry: Registry, snapshot: SharedSnapshot | None = None) -> RegistrySync:
@@ -87,9 +99,12 @@ def make_reconciler(
     names = list(registry.models)
     reaper = reaper or Reaper(stubs, supervisor, DEADLINE, clock)
     liveness = ModelLiveness(SharedState(names).table, backend, DEADLINE, clock)
+    smoke_test = make_smoke_test(backend, DEADLINE, hosts=registry.host_entry)
+    loader = loader or ModelLoader(backend, reaper, smoke_test, load_timeout, supervisor, clock)
+    strikes, notes = Strikes(lambda *_: [], clock), HostNotes(None, lambda pid: True)
     return Reconciler(
         registry_sync or make_sync(registry),
-        loader or ModelLoader(backend, reaper, make_smoke_test(backend, DEADLINE), load_timeout, supervisor, clock),
+        PackKeeper(registry, loader, strikes, notes, Path("/nowhere")),
         HealthCheck(liveness, stubs, clock),
         Recovery(stubs, supervisor),
         breakers or make_breakers(names),
@@ -108,6 +123,6 @@ def make_reloader(
     reaper: Reaper | None = None,
 ) -> Reloader:
     """`tell` is called for each time that something is published."""
-    smoke_test = make_smoke_test(backend, answer_timeout)
+    smoke_test = make_smoke_test(backend, answer_timeout, hosts=registry.host_entry)
     loader = ModelLoader(backend, reaper or NotedOutliving({}), smoke_test, 60, Killing(kill), clock)
     return Reloader(ToldSync(registry, tell), loader, table, answer_timeout, clock)

@@ -118,12 +118,12 @@ class Sleepy(FakeBackend):
             raise errors.UpstreamDown(errors.UNREACHABLE)
         return await super().states(timeout)
 
-    async def load(self, model: str, timeout: float) -> None:
+    async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         if self.sleep and not self.loads:
             self.loads.append(model)
             self._clock.now += self.sleep
             raise errors.ModelUnavailable(errors.UNAVAILABLE, "not loaded within 10 s")
-        await super().load(model, timeout)
+        await super().load(model, timeout, config)
 
 
 @pytest.mark.parametrize(("sleep", "state"), [(27.0, "ready"), (0.5, "failed")])

@@ -40,8 +40,8 @@ class _Triton(FakeBackend):
         super().__init__()
         self._bench = bench
 
-    async def load(self, model: str, timeout: float) -> None:
-        await super().load(model, timeout)
+    async def load(self, model: str, timeout: float, config: str | None = None) -> None:
+        await super().load(model, timeout, config)
         assert timeout == 60
         self._bench.now += 1.5
         if model == "m_direct":

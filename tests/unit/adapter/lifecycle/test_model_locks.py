@@ -40,10 +40,10 @@ class Timed(FakeBackend):
         self.done: list[str] = []
         self._busy: set[str] = set()
 
-    async def load(self, model: str, timeout: float) -> None:
+    async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         with self._alone(model):
             await asyncio.sleep(3)
-            await super().load(model, timeout)
+            await super().load(model, timeout, config)
             self.versions[model] = self.disk.models[0].version
             self.done.append(f"load {model}")
 

@@ -80,7 +80,7 @@ def test_how_long_the_load_took_is_kept() -> None:
     now = 10.0
 
     class Slow(FakeBackend):
-        async def load(self, model: str, timeout: float) -> None:
+        async def load(self, model: str, timeout: float, config: str | None = None) -> None:
             nonlocal now
             now += 1.25
 
@@ -163,13 +163,13 @@ def test_at_most_two_models_load_at_a_time() -> None:
     running, most = 0, 0
 
     class Slow(FakeBackend):
-        async def load(self, model: str, timeout: float) -> None:
+        async def load(self, model: str, timeout: float, config: str | None = None) -> None:
             nonlocal running, most
             running += 1
             most = max(most, running)
             await asyncio.sleep(0)
             running -= 1
-            await super().load(model, timeout)
+            await super().load(model, timeout, config)
 
     registry, backend = registry_of(*"abcde"), Slow()
     look(registry, backend)
@@ -240,8 +240,8 @@ def test_a_death_that_another_worker_saw_is_mended_by_the_one_that_leads() -> No
 class Hanging(FakeBackend):
     """`m_direct` answers nothing until it is loaded again."""
 
-    async def load(self, model: str, timeout: float) -> None:
-        await super().load(model, timeout)
+    async def load(self, model: str, timeout: float, config: str | None = None) -> None:
+        await super().load(model, timeout, config)
         if self.loads.count("m_direct") > 1:
             self.handler = zeros
 
@@ -335,10 +335,10 @@ async def test_a_death_that_is_told_late_is_that_of_the_process_before() -> None
 @in_counted_time
 async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_another() -> None:
     class Slow(FakeBackend):
-        async def load(self, model: str, timeout: float) -> None:
+        async def load(self, model: str, timeout: float, config: str | None = None) -> None:
             if model == "slow_direct":
                 await asyncio.sleep(50)
-            await super().load(model, timeout)
+            await super().load(model, timeout, config)
 
     registry, backend = registry_of("slow", "m"), Slow()
     reconciler, model = kept(registry, backend), registry.models["m"]

@@ -55,9 +55,9 @@ def test_where_what_was_called_dead_had_to_be_ended_its_calls_are_given_up(missi
             fates.append(f"unload {model}")
             await super().unload(model, timeout)
 
-        async def load(self, model: str, timeout: float) -> None:
+        async def load(self, model: str, timeout: float, config: str | None = None) -> None:
             fates.append(f"load {model}")
-            await super().load(model, timeout)
+            await super().load(model, timeout, config)
 
     class Serve(SupervisorPipe):
         def __init__(self) -> None:

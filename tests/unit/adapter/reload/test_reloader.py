@@ -104,8 +104,8 @@ async def test_processes_of_what_was_replaced_are_looked_after_and_no_others() -
     """Those that Triton did not replace, since it found nothing new, serve on."""
 
     class Triton(FakeBackend):
-        async def load(self, model: str, timeout: float) -> None:
-            await super().load(model, timeout)
+        async def load(self, model: str, timeout: float, config: str | None = None) -> None:
+            await super().load(model, timeout, config)
             if model != "a":
                 reaper.there[model] = (len(self.loads) + 100,)
 

@@ -1,0 +1,92 @@
+"""Looks after packs for the reconciler: who is to blame for a host's end, and how a model is moved out of its pack."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adapter import errors
+from adapter.lifecycle.model_loader import ModelLoader
+from adapter.lifecycle.packs.host_notes import HostNotes
+from adapter.lifecycle.packs.packed_model import PackedModel
+from adapter.lifecycle.packs.strikes import Strikes
+from adapter.lifecycle.registry import Registry
+from adapter.lifecycle.served_model import Model
+from converter.schema.wire import ALONE_CONFIG
+
+_log = logging.getLogger("schwift.adapter")
+
+# Why a model has a process of its own, as /health says it.
+_REASONS = {
+    "died": "its pack died or hung in it, {most} times: it has a process of its own until it is reloaded",
+    "slow": "it is far slower than its pack mates: it has a process of its own until it is reloaded",
+    "memory": "it holds more than its max_memory_mb: it has a process of its own until it is reloaded",
+}
+_MEASURE_SECONDS = 10.0
+
+
+@dataclass(eq=False)
+class PackKeeper:
+    """Finds models that harm their packs, and moves them out. `_repository` is where their other configs are."""
+
+    _registry: Registry
+    loader: ModelLoader
+    _strikes: Strikes
+    _notes: HostNotes
+    _repository: Path
+    # Models that are to be moved out, and why.
+    due: dict[str, str] = field(default_factory=dict, init=False)
+    _measured: float = field(default=float("-inf"), init=False)
+
+    def blame(self, host: Model, hung: Collection[int] = ()) -> None:
+        """Count a strike for each model that a host was in when it died; `hung` are processes that do not answer."""
+        keys = self._notes.take_culprits(hung)
+        for model in self._registry.members(host):
+            # A version on trial is of the same name.
+            if any(key.startswith(f"{model.entry.alone}/") for key in keys):
+                _log.warning("model %s: its pack %s was in it when it ended", model.entry.name, host.entry.name)
+                if self._strikes.strike(model.entry.name):
+                    self.due[model.entry.name] = "died"
+
+    async def look(self, host: Model, now: float) -> None:
+        """Measure a host's models once in a while, and find those that are too slow or too large."""
+        for name in self._strikes.find_slow(host.entry.direct):
+            self.due.setdefault(name, "slow")
+        if now - self._measured < _MEASURE_SECONDS:
+            return
+        self._measured = now
+        try:
+            sizes = await self.loader.packs.describe(host.entry)
+        except errors.AdapterError:
+            return
+        for model in self._registry.members(host):
+            model.memory.set(sizes.get(model.entry.member, 0))
+            if model.over_memory:
+                self.due.setdefault(model.entry.name, "memory")
+
+    def is_due(self, model: PackedModel) -> bool:
+        """Return whether a model is to be moved out now."""
+        return model.entry.name in self.due
+
+    async def move_out(self, model: PackedModel) -> None:
+        """Serve a model by a process of its own; its mates keep theirs. If that fails, it stays where it is."""
+        name, reason = model.entry.name, self.due.pop(model.entry.name)
+        alone = model.entry.moved_out()
+        try:
+            await self.loader.load(alone)
+            await self.loader.smoke_test.check_model(alone)
+            for ensemble in model.entry.triton_models:
+                config = self._repository / ensemble / str(alone.version) / ALONE_CONFIG
+                text = await asyncio.to_thread(config.read_text, encoding="utf-8")
+                await self.loader.backend.load(ensemble, self.loader.timeout, text)
+        except (errors.AdapterError, errors.SmokeTestFailed, OSError) as error:
+            _log.error("model %s could not be moved out of its pack: %s", name, error)
+            return
+        said = _REASONS[reason].format(most=2)
+        _log.warning("model %s is moved out of its pack: %s", name, said)
+        self._strikes.clear(name)
+        self._registry.move_out(alone, said)
+        await self.loader.packs.evict(model.entry)
