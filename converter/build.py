@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,10 @@ from converter.inspect.discover import ModelSource, check_names, discover
 from converter.inspect.inspector import ModelFacts, inspect_all
 from converter.inspect.model_environments import ModelEnvironments
 from converter.inspect.model_folder import check_unchanged
+from converter.packing.hint import suggest_packs
+from converter.packing.hosts import plan_hosts
+from converter.packing.members import plan_member
+from converter.packing.placement import Packable, place_models
 from converter.repository.build_plan import BuildPlan, complete_plan
 from converter.repository.built import BuiltRepository
 from converter.repository.content import Plan, is_intact
@@ -108,23 +112,47 @@ def _plan_all(
     recalled = {source.spec.name: source for source in sources if recall.is_recalled(source.spec.name)}
     if not facts and not recalled:
         raise ConfigError(missing)
+    candidates = _list_candidates([*new, *recalled.values()], facts, recall)
+    carried = [_carry_others_over(built, names)] if names else []
+    placement = place_models(candidates, options, (entry for plan in carried for entry in plan.entries if entry.host))
+    if any(built.is_moved(name, placement.hosts.get(name)) for name in recalled):
+        # A pack of two needs both, and one that is left alone is none.
+        return _plan_all(models, replace(options, recall=False), old, names, skip_missing)
     plans: dict[str, Plan] = {}
     for source in sorted([*new, *recalled.values()], key=lambda source: source.spec.name):
         name = source.spec.name
         if name in recalled:
             plans[name], said = recall.plan(name)
         else:
-            plans[name], said = _plan_versions(source, facts[name], options, built)
+            plans[name], said = _plan_versions(source, facts[name], options, built, placement.hosts.get(name))
             notes += facts[name].notes
         notes += said
+    notes += placement.notes
     packed = any(entry.packs_strings and entry.front for plan in plans.values() for entry in plan.entries)
     if packed and not fronts.can_be_had(options.settings):
         notes.append(fronts.WITHOUT_STRINGS)
-    carried = [_carry_others_over(built, names)] if names else []
-    whole = complete_plan(old.output, [*plans.values(), *carried], manifest, names, notes)
+    parts = [*plans.values(), *carried]
+    whole = complete_plan(old.output, [*parts, plan_hosts(parts, options, built)], manifest, names, notes)
     for source in sources:
         check_unchanged(source.originals)
-    return replace(whole, stamps=recall.note_folders(new, facts, plans)), [plans[name] for name in recalled]
+    stamps = recall.note_folders(new, facts, plans)
+    whole = replace(whole, stamps=stamps, hint=suggest_packs(candidates, options))
+    return whole, [plans[name] for name in recalled]
+
+
+def _list_candidates(sources: Sequence[ModelSource], facts: Mapping[str, ModelFacts], recall: Recall) -> list[Packable]:
+    """List what packs go by, in the order of names, of models that were looked into and of recalled ones."""
+    found = []
+    for source in sorted(sources, key=lambda source: source.spec.name):
+        name = source.spec.name
+        if name in facts:
+            environment = facts[name].environment
+            known = facts[name].own_code, environment.key if environment else None
+        else:
+            stamp = recall.stamp_of(name)
+            known = stamp.own_code, stamp.environment
+        found.append(Packable(source.config, source.spec, *known))
+    return found
 
 
 def _make_recall(
@@ -135,14 +163,14 @@ def _make_recall(
     return Recall(read_stamps(output), context, built, store)
 
 
-def plan_rollback(name: str, old: Workspace) -> BuildPlan:
+def plan_rollback(name: str, old: Workspace, options: BuildOptions) -> BuildPlan:
     """Plan to serve the version of a model before the served one. Raises ConfigError and RepositoryError."""
     manifest = read_current(old.output)
     if manifest is None:
         raise RepositoryError(f"{old.output}: nothing is built here: `schwift build-repo` builds")
     built = BuiltRepository(manifest, old.output.resolve())
     plans = [restore_version(name, built), carry_over(built, (other for other in built.served if other != name))]
-    return complete_plan(old.output, plans, manifest, [name])
+    return complete_plan(old.output, [*plans, plan_hosts(plans, options, built)], manifest, [name])
 
 
 def print_progress(text: str) -> None:
@@ -151,10 +179,12 @@ def print_progress(text: str) -> None:
 
 
 def _plan_versions(
-    source: ModelSource, facts: ModelFacts, options: BuildOptions, built: BuiltRepository
+    source: ModelSource, facts: ModelFacts, options: BuildOptions, built: BuiltRepository, host: str | None
 ) -> tuple[Plan, list[str]]:
-    """Plan a model under its number, with its older versions; and say what the user should know."""
+    """Plan a model under its number, in a host or isolated, with its older versions; and say what there is to know."""
     history = VersionHistory(source.spec.name, built)
+    if host is not None:
+        return assign_version(history, plan_member(source, facts, options, host))
     wake_key = history.read_wake_key() or secrets.token_hex(_KEY_BYTES)
     return assign_version(history, plan_model(source, facts, options, wake_key))
 

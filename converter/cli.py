@@ -82,6 +82,8 @@ def build_repo(
         if not check:
             commit(plan)
     click.echo(report(plan, written=not check))
+    if plan.hint is not None:
+        click.echo(f"hint: {plan.hint}", err=True)
 
 
 @main.command()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from converter.packing.placement import format_names
 from converter.repository.build_plan import BuildPlan
-from converter.schema.manifest import ModelEntry, Tensor
+from converter.repository.content import PlannedFile
+from converter.schema.manifest import PACK_SUFFIX, ModelEntry, Tensor
+from converter.schema.wire import ENVIRONMENT_FILE
 from converter.table import format_table
 
 
@@ -30,7 +34,7 @@ def report(plan: BuildPlan, written: bool = True) -> str:
     ]
     sizes = ["MAX ROWS", "INSTANCES"]
     head = ["MODEL", "VERSION", "NUMBER", "BACKEND", "TRITON MODELS", *sizes, "INPUT", "OUTPUT", "STATE"]
-    lines = [format_table(head, rows)]
+    lines = [format_table(head, rows), *_list_packs(plan)]
     lines += [f"note: {note}" for note in plan.notes]
     if written:
         files = len(plan.files) + 1
@@ -41,6 +45,22 @@ def report(plan: BuildPlan, written: bool = True) -> str:
         lines += [f"would remove  {name}" for name in plan.changes.removed]
         lines.append(f"{plan.output}: {'would change' if plan.changes else 'up to date'}; nothing was written.")
     return "\n".join(lines)
+
+
+def _list_packs(plan: BuildPlan) -> Iterator[str]:
+    """Format a line for each pack: its models, and where its process runs."""
+    for host in plan.manifest.hosts:
+        names = [entry.name for entry in plan.manifest.models if entry.host == host.direct]
+        environment = plan.files.get(f"{host.direct}/{host.version}/{ENVIRONMENT_FILE}")
+        where = "the serving environment" if environment is None else f"environment {_read_key(environment)}"
+        copies = f"{host.spec.instances} processes" if host.spec.instances > 1 else "one process"
+        pack = host.name.removesuffix(PACK_SUFFIX)
+        yield f"pack {pack}: {len(names)} model(s) in {copies}, in {where}: {format_names(names)}"
+
+
+def _read_key(file: PlannedFile) -> str:
+    text = file.content if isinstance(file.content, bytes) else Path(file.content).read_bytes()
+    return text.decode().partition("\n")[0]
 
 
 def _format_tensors(tensors: tuple[Tensor, ...]) -> str:
@@ -57,7 +77,7 @@ def _find_states(plan: BuildPlan, written: bool) -> dict[str, str]:
     touched = _count_by_folder((*changes.changed, *changes.removed))
 
     def find(entry: ModelEntry) -> str:
-        folders = entry.triton_models
+        folders = entry.folders
         new = sum(added[folder] for folder in folders)
         if new == sum(files[folder] for folder in folders):
             return "added" if written else "would be added"

@@ -16,7 +16,7 @@ from converter.inspect import external_data, worker_process
 from converter.inspect.discover import ModelSource
 from converter.inspect.model_environments import ModelEnvironments
 from converter.inspect.model_folder import tell_kind
-from converter.inspect.pickle_trust import check_trust
+from converter.inspect.pickle_trust import check_trust, find_own_code
 from converter.inspect.pickle_versions import list_releases
 from converter.inspect.python_source import find_package
 from converter.inspect.requirements import check_backend, check_columns, check_pickle, read_pickle
@@ -43,7 +43,7 @@ class ModelFacts:
     `package` is the folder's name above the model's own in `class`, as in `models.x.model:Class`. `contents` are what a
     pickle names, until its environment is found; `environment` is that, or the one of the config. `made_for` has the
     release of each package that a pickle is right with alone, `sha256` is that of the bytes that were read of
-    it. `notes` are for the user.
+    it. `own_code` says what the model runs that is not of a known library, if anything. `notes` are for the user.
     """
 
     inputs: tuple[GraphTensor, ...] = ()
@@ -54,6 +54,7 @@ class ModelFacts:
     environment: ModelEnvironment | None = None
     made_for: Mapping[str, str] = field(default_factory=dict)
     sha256: str | None = None
+    own_code: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -168,7 +169,7 @@ def inspect(source: ModelSource, scratch: Path) -> ModelFacts:
     if source.spec.backend not in PICKLES:
         check_backend(source)
     if source.spec.backend == "python":
-        return ModelFacts(package=find_package(source))
+        return ModelFacts(package=find_package(source), own_code="backend python is code of its own")
     name = source.spec.model_args.model_file or ""
     if name not in source.files:
         hint = nearest(name, source.files)
@@ -183,9 +184,15 @@ def inspect(source: ModelSource, scratch: Path) -> ModelFacts:
         _check_external_data(source, path)
         return _read_graph(source, path)
     if source.spec.backend == "torch":
-        return ModelFacts(compiled=compile_eager(source, path, scratch), package=source.models_name)
+        compiled = compile_eager(source, path, scratch)
+        return ModelFacts(compiled=compiled, package=source.models_name, own_code="backend torch is code of its own")
     contents = read_pickle(source, path)
-    return ModelFacts(package=source.models_name, contents=contents, notes=check_trust(source, contents))
+    return ModelFacts(
+        package=source.models_name,
+        contents=contents,
+        own_code=find_own_code(source, contents),
+        notes=check_trust(source, contents),
+    )
 
 
 def _read_graph(source: ModelSource, path: Path) -> ModelFacts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from converter.errors import ArtifactError
 from converter.inspect.discover import ModelSource
+from converter.trust.operator_trust import OperatorTrust
 from converter.trust.own_modules import OwnModules
 from converter.trust.pickle_reader import Contents
 from converter.trust.verdict import explain, judge
@@ -26,3 +27,14 @@ def check_trust(source: ModelSource, contents: Contents) -> tuple[str, ...]:
     if not verdict.allowed:
         raise ArtifactError(f"{source.config}: {name} {explain(verdict, contents)}")
     return tuple(f"{source.config}: {name} runs code of {file}, beside it: read it" for file in verdict.own)
+
+
+def find_own_code(source: ModelSource, contents: Contents) -> str | None:
+    """Say what a pickle runs that is not of a known library, whatever the operator says of it; None if nothing."""
+    if source.spec.trusted:
+        return "trusted: true lets any code in"
+    verdict = judge(contents, OperatorTrust(), OwnModules({}))
+    if verdict.allowed:
+        return None
+    named = [f"{module}.{name}" for module, name, _ in verdict.refused] + list(verdict.problems)
+    return f"its pickle runs more than known libraries: {named[0]}"

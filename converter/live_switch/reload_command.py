@@ -16,6 +16,7 @@ from converter.repository.stamps import write_stamps
 from converter.repository.writer import stage
 from converter.schema.manifest import Manifest
 from converter.schema.settings import Settings
+from triton_repo_template.runtime.threads import available_cores
 
 Say = Callable[[str], None]
 
@@ -57,7 +58,7 @@ def rollback(settings: Settings, name: str, say: Say) -> BuildPlan:
     """Have the server go back to the version of a model before the one it serves; raises as `reload` does."""
     _check_server(settings)
     with open_workspace(settings.repository) as old:
-        plan = plan_rollback(name, old)
+        plan = plan_rollback(name, old, BuildOptions(settings, available_cores()))
         _switch_live(settings, plan, say)
         return plan
 

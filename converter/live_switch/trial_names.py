@@ -26,7 +26,8 @@ def lay_out_trial_names(entries: Sequence[ModelEntry], build: Path, served: Path
     suffix = f"{TRIAL_MARK}{secrets.token_hex(4)}"
     try:
         for entry in entries:
-            for name in entry.triton_models:
+            # A packed model is tried in its host, which is told whose folder to look into.
+            for name in entry.triton_models if entry.alone is None else (entry.alone,):
                 config = _rename_config(build / name / "config.pbtxt", entry, suffix)
                 for root in {served, build}:
                     folder = root / f"{name}{suffix}"

@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from converter.reference.key_texts import TEXTS, KeyText
 from converter.schema import dtypes
 from converter.schema.fields.column_spec import ColumnSpec
-from converter.schema.fields.scheduling import MOST_INSTANCES
+from converter.schema.fields.scheduling import DURATION, MOST_INSTANCES, PACK_NAME
 from converter.schema.model import PYTHONS, ModelArgs, ModelFile, ModelSpec, TensorSpec
 
 Schema = dict[str, Any]
@@ -24,6 +24,8 @@ _FORMS: Mapping[type[BaseModel], Mapping[str, Schema]] = {
         "version": {"type": ["string", "number"]},
         "python": {"enum": list(PYTHONS)},
         "instances": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_INSTANCES}, {"const": "auto"}]},
+        "pack": {"anyOf": [{"type": "string", "pattern": f"^{PACK_NAME}$"}, {"type": "boolean"}]},
+        "idle_unload": {"anyOf": [{"type": "string", "pattern": f"^{DURATION}$"}, {"type": "number", "minimum": 1}]},
     },
     TensorSpec: {
         "shape": {

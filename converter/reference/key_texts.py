@@ -49,6 +49,15 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
             "copies of the model; each has its share of the cores. `auto`: one for each core of the machine that "
             "builds, up to MAX_ML_WORKERS; the build shows how many"
         ),
+        "pack": KeyText(
+            "the pack whose process the model shares ([packs.md](packs.md)); `true` is the one called `default`, "
+            "`false` is none",
+            "as SCHWIFT_PACK says",
+        ),
+        "load": KeyText("`lazy`: the model is tried at the start and sleeps then until its first request"),
+        "idle_unload": KeyText(
+            "after so long without a request the model sleeps until the next: `30s`, `10m` or `2h`", "never"
+        ),
         "max_memory_mb": KeyText(
             "the most memory of the model's processes, together, in MiB; over it the model is loaded again"
         ),

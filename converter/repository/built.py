@@ -22,6 +22,7 @@ class BuiltRepository:
         self._base = str(root)
         self.numbers = manifest.numbers
         self.served = {entry.name: entry for entry in manifest.models}
+        self.hosts = {host.name: host for host in manifest.hosts}
         self._older: defaultdict[str, list[OlderVersion]] = defaultdict(list)
         for item in manifest.older:
             self._older[item.name].append(item)
@@ -33,14 +34,19 @@ class BuiltRepository:
         """List a model's versions beside the served one, in the order of their numbers."""
         return self._older.get(name, [])
 
+    def is_moved(self, name: str, host: str | None) -> bool:
+        """Tell whether a model has another host now than its served version, unless that is one gone back to."""
+        served = self.served[name]
+        return served.host != host and not any(item.version > served.version for item in self.list_older(name))
+
     def list_all_files(self, triton_model: str) -> dict[str, Path]:
         """List the files of a Triton model's folder, all its versions and its config."""
         return {path: self.root / path for path in self._files.get(triton_model, {})}
 
     def has_own_parts(self, entry: ModelEntry) -> bool:
         """Tell whether a served version's small files, which are of no folder in models/, are as they were built."""
-        names = [config_path(name) for name in entry.triton_models]
-        if entry.front is not None:
+        names = [config_path(name) for name in entry.folders]
+        if entry.front is not None and entry.host is None:
             names.append(wake_key_path(entry.front, entry.version))
         return all(is_intact(self.find_file(name)) for name in names)
 
@@ -49,7 +55,7 @@ class BuiltRepository:
 
         A file is read only if it was touched after the manifest was written, which is done last.
         """
-        for name in entry.triton_models:
+        for name in entry.folders:
             for path in self._files.get(name, {}):
                 if not path.startswith(f"{name}/{entry.version}/") or f"/{RUNTIME_PACKAGE}/" in path:
                     continue
@@ -74,7 +80,7 @@ class BuiltRepository:
         """List the files in a version's folders, with what the manifest says of them."""
         return {
             path: PlannedFile(f"{self._base}/{path}", digest)
-            for name in entry.triton_models
+            for name in entry.folders
             for path, digest in self._files.get(name, {}).items()
             if path.startswith(f"{name}/{entry.version}/")
         }

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from converter.errors import RepositoryError
 from converter.repository.render import set_version
 from converter.schema.manifest import ModelEntry, OlderVersion, entry_json
+from converter.schema.wire import ALONE_FILE
 
 _CHUNK = 1024 * 1024
+# Where the number stands in the JSON of a config; texts of others have no such quotes.
+_NUMBER = re.compile(r'("versions": \[")\d+("\])')
 
 
 @dataclass(frozen=True)
@@ -59,26 +63,40 @@ class ModelContent:
         )
         for path, file in self.files.items():
             name, _, inner = path.partition("/")
-            files[f"{name}/{version}/{inner}"] = file
+            files[f"{name}/{version}/{inner}"] = set_file_version(self.entry, path, file, version)
         return Plan((self.entry.model_copy(update={"version": version}),), files)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Some models of a repository: every file of them, by path relative to its root."""
+    """Some models of a repository, and hosts: every file of them, by path relative to its root."""
 
     entries: tuple[ModelEntry, ...]
     files: Mapping[str, PlannedFile]
     older: tuple[OlderVersion, ...] = ()
+    hosts: tuple[ModelEntry, ...] = ()
 
 
 def join_plans(plans: Iterable[Plan]) -> Plan:
     """Join the models of all plans, in the order of their names and numbers."""
     listed = list(plans)
     entries = sorted((entry for plan in listed for entry in plan.entries), key=lambda entry: entry.name)
+    hosts = sorted((host for plan in listed for host in plan.hosts), key=lambda host: host.name)
     older = sorted((item for plan in listed for item in plan.older), key=lambda item: (item.name, item.version))
     files = {name: file for plan in listed for name, file in plan.files.items()}
-    return Plan(tuple(entries), dict(sorted(files.items())), tuple(older))
+    return Plan(tuple(entries), dict(sorted(files.items())), tuple(older), tuple(hosts))
+
+
+def set_file_version(entry: ModelEntry, path: str, file: PlannedFile, version: int) -> PlannedFile:
+    """Put a version's number into a file that has it inside: an ensemble's other config, which is JSON."""
+    if entry.host is None or path not in {f"{name}/{ALONE_FILE}" for name in (entry.front, entry.direct)}:
+        return file
+    try:
+        text = file.content if isinstance(file.content, bytes) else Path(file.content).read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"{path}: cannot be read: {error.strerror}") from error
+    numbered = _NUMBER.sub(rf"\g<1>{version}\g<2>", text.decode(errors="replace")).encode()
+    return replace(file, content=numbered, digest=digest(numbered))
 
 
 def config_path(triton_model: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,25 +42,32 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
 
     Raises ArtifactError, and RepositoryError if a pickle is another than was looked through.
     """
-    source = _decide_instances(source, options)
-    spec = source.spec
+    content, _ = plan_direct(source, facts, options)
+    spec = content.entry.spec
+    if "predict_batched" not in spec.endpoints:
+        return content
+    front = _make_front(replace(source, spec=spec), resolve(source, facts), content.entry, options)
+    return ModelContent(
+        content.entry.model_copy(update={"front": front.name}),
+        {**content.configs, front.name: render(front)},
+        {**content.files, **read_files(_list_front_files(front, wake_key))},
+    )
+
+
+def plan_direct(
+    source: ModelSource, facts: ModelFacts, options: BuildOptions, suffix: str = DIRECT_SUFFIX
+) -> tuple[ModelContent, TritonModel]:
+    """Plan a model without a front, as Triton model of its name with `suffix`; raises as `plan_model` does."""
+    spec = source.spec.model_copy(update={"instances": decide_instances(source.spec, options)})
+    source = replace(source, spec=spec)
     tensors = resolve(source, facts)
-    usual = options.settings.max_batch_size
-    preferred = spec.preferred_batch_size or (min(usual, spec.max_batch_size or usual),)
-    direct_rows = spec.max_batch_size or max(*preferred, spec.rush_batch_size or 0)
-    direct = _make_direct(source, facts, tensors, direct_rows, options)
+    direct_rows = spec.max_batch_size or max(*list_preferred(spec, options.settings), spec.rush_batch_size or 0)
+    direct = replace(_make_direct(source, facts, tensors, direct_rows, options), name=spec.name + suffix)
     # By default above what the adapter has in flight, so that Triton never refuses the adapter.
     queue_size = spec.queue.max_size or 2 * options.settings.max_concurrent_requests
-    configs = {direct.name: render(direct)}
-    files = _list_direct_files(direct, source, facts)
-    front = None
-    if "predict_batched" in spec.endpoints:
-        front = _make_front(source, tensors, preferred, queue_size, options)
-        configs[front.name] = render(front)
-        files |= _list_front_files(front, wake_key)
     entry = ModelEntry(
         spec=spec,
-        front=front.name if front else None,
+        front=None,
         direct=direct.name,
         version=0,
         inputs=tuple(plan.tensor for plan in tensors.inputs),
@@ -72,18 +78,29 @@ def plan_model(source: ModelSource, facts: ModelFacts, options: BuildOptions, wa
         columns=spec.columns,
         sample=_place_sample(source, direct, facts),
     )
-    content = ModelContent(entry, configs, read_files(files))
+    files = _list_direct_files(direct, source, facts)
+    content = ModelContent(entry, {direct.name: render(direct)}, read_files(files))
     if facts.sha256 and content.files[f"{direct.name}/{direct.parameters['model_file']}"].digest != facts.sha256:
         raise RepositoryError(f"{source.config}: {spec.model_args.model_file} changed while it was read: build again")
-    return content
+    return content, direct
 
 
-def _decide_instances(source: ModelSource, options: BuildOptions) -> ModelSource:
-    """Put a number in the place of `instances: auto`: one a core of this machine, up to MAX_ML_WORKERS."""
-    if source.spec.instances != AUTO_INSTANCES:
-        return source
-    instances = max(1, min(options.cores, options.settings.max_ml_workers, MOST_INSTANCES))
-    return replace(source, spec=source.spec.model_copy(update={"instances": instances}))
+def list_preferred(spec: ModelSpec, settings: Settings) -> tuple[int, ...]:
+    """List the sizes of batches, in rows, that Triton's batcher prefers."""
+    usual = settings.max_batch_size
+    return spec.preferred_batch_size or (min(usual, spec.max_batch_size or usual),)
+
+
+def make_policy(spec: ModelSpec, queue_size: int, settings: Settings) -> QueuePolicy:
+    """Make the policy of a front's queue."""
+    return QueuePolicy(round(1e3 * (spec.queue.timeout_ms or settings.predict_timeout_seconds * 1e3)), queue_size)
+
+
+def decide_instances(spec: ModelSpec, options: BuildOptions) -> int:
+    """Return how many instances a model has: `auto` is one a core of this machine, up to MAX_ML_WORKERS."""
+    if spec.instances != AUTO_INSTANCES:
+        return spec.instances
+    return max(1, min(options.cores, options.settings.max_ml_workers, MOST_INSTANCES))
 
 
 def _place_sample(source: ModelSource, direct: TritonModel, facts: ModelFacts) -> str | None:
@@ -106,11 +123,9 @@ def _folder_of_files(source: ModelSource, direct: TritonModel, facts: ModelFacts
     return "" if direct.backend == "onnxruntime" else f"{_SOURCE}/{facts.package}/{source.folder.name}/"
 
 
-def _make_front(
-    source: ModelSource, tensors: Tensors, preferred: Sequence[int], queue_size: int, options: BuildOptions
-) -> TritonModel:
+def _make_front(source: ModelSource, tensors: Tensors, entry: ModelEntry, options: BuildOptions) -> TritonModel:
     spec = source.spec
-    timeout_us = round(1e3 * (spec.queue.timeout_ms or options.settings.predict_timeout_seconds * 1e3))
+    preferred = list_preferred(spec, options.settings)
     return TritonModel(
         name=spec.name,
         backend="python",
@@ -126,9 +141,9 @@ def _make_front(
             "debug": str(int(options.settings.debug_model)),
             **_name_nullable(tensors),
         },
-        preferred_batch_size=tuple(preferred),
+        preferred_batch_size=preferred,
         delay_us=round(1e3 * spec.max_batch_delay_ms),
-        queue=QueuePolicy(timeout_us, queue_size),
+        queue=make_policy(spec, entry.queue_size, options.settings),
         response_cache=spec.caching,
         priority=(spec.priority.levels, spec.priority.default_level) if spec.priority else None,
     )

@@ -49,6 +49,10 @@ class Recall:
         """Tell whether a model is as it was."""
         return name in self._recalled
 
+    def stamp_of(self, name: str) -> FolderStamp:
+        """Return what was noted of a recalled model."""
+        return self._recalled[name]
+
     def plan(self, name: str) -> tuple[Plan, list[str]]:
         """Plan a recalled model as it is in the repository, and repeat what the user should know of it."""
         plan, notes = repeat_version(VersionHistory(name, self.built))
@@ -73,6 +77,7 @@ class Recall:
                     files=stamp_files(source.originals),
                     lock=stamp_lock(source.folder),
                     environment=known.environment.key if known.environment else None,
+                    own_code=known.own_code,
                     notes=known.notes,
                 )
         return Stamps(self.context, folders)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import jinja2
 from google.protobuf import text_format
@@ -31,11 +32,20 @@ class QueuePolicy:
 
 
 @dataclass(frozen=True)
+class Step:
+    """The one step of an ensemble: the Triton model that it passes to, whose tensors' names begin with `prefix`."""
+
+    model: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
 class TritonModel:
     """One Triton model, field by field as config.pbtxt has it; sizes in rows, the delay in microseconds.
 
     Without a `queue` the dynamic batcher is on and empty: requests that queue are joined, none waits. `priority` is how
     many levels the queue has, and the level of requests that name none. `extra` is what a user adds.
+    With a `step` it is an ensemble, which has neither a backend nor instances.
     """
 
     name: str
@@ -52,6 +62,7 @@ class TritonModel:
     response_cache: bool = False
     priority: tuple[int, int] | None = None
     extra: ExtraFields = field(default_factory=ExtraFields)
+    step: Step | None = None
 
 
 def quote(value: object) -> str:
@@ -93,6 +104,20 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
+def _read_step(step: Any) -> tuple[str, dict[str, str], dict[str, str]]:
+    return step.model_name, dict(step.input_map), dict(step.output_map)
+
+
+def _list_steps(model: TritonModel) -> list[tuple[str, dict[str, str], dict[str, str]]]:
+    if model.step is None:
+        return []
+    prefix = model.step.prefix
+    inputs, outputs = (
+        {prefix + plan.tensor.name: plan.tensor.name for plan in plans} for plans in (model.inputs, model.outputs)
+    )
+    return [(model.step.model, inputs, outputs)]
+
+
 def _check(model: TritonModel, text: str) -> None:
     parsed = model_config_pb2.ModelConfig()
     try:
@@ -120,7 +145,9 @@ def _check(model: TritonModel, text: str) -> None:
             [dtypes.by_name(plan.tensor.dtype).config for plan in plans],
         ),
         ([tensor.allow_ragged_batch for tensor in parsed.input], [plan.ragged for plan in model.inputs]),
-        ([group.count for group in parsed.instance_group], [model.instances]),
+        ([tensor.optional for tensor in parsed.input], [plan.optional for plan in model.inputs]),
+        ([group.count for group in parsed.instance_group], [] if model.step else [model.instances]),
+        ([_read_step(step) for step in parsed.ensemble_scheduling.step], _list_steps(model)),
         (model.extra.in_config(parsed), True),
         strict=True,
     )

@@ -18,5 +18,5 @@ def list_runtime_files() -> dict[str, Path]:
 
 
 def find_entry_point(kind: str) -> Path:
-    """Find the model.py of the `front` or the `model`; neither holds logic."""
+    """Find the model.py of a `front`, a `model`, a `host` or a `host_front`; none holds logic."""
     return TEMPLATE_ROOT / kind / "model.py"

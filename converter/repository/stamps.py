@@ -31,20 +31,24 @@ _TIMES = (3, 4)
 # The settings that a build goes by.
 SETTINGS = (
     "cache", "check", "debug_model", "engine", "environments", "max_batch_size", "max_body_bytes",
-    "max_concurrent_requests", "max_ml_workers", "model_env", "model_links", "predict_timeout_seconds", "trust",
-    "trust_folders", "trust_imports",
+    "max_concurrent_requests", "max_ml_workers", "model_env", "model_links", "pack", "pack_memory_mb",
+    "predict_timeout_seconds", "trust", "trust_folders", "trust_imports",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class FolderStamp:
-    """A model's folder, by file, and what was built of it: the served version, where it runs, and its notes."""
+    """A model's folder, by file, and what was built of it: the served version, where it runs, and its notes.
+
+    `own_code` says what keeps it out of packs (ModelFacts).
+    """
 
     name: str
     version: int
     files: dict[str, tuple[int, ...]]
     lock: str | None = None
     environment: str | None = None
+    own_code: str | None = None
     notes: tuple[str, ...] = ()
 
 

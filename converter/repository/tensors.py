@@ -20,13 +20,15 @@ OUTPUT_NAME = "predictions"
 class TensorPlan:
     """A tensor as clients see it; `scalar` if the model has shape [N] and clients see [N, 1].
 
-    `ragged` if Triton is to join requests although their sizes differ; `nullable` if its strings may be missing.
+    `ragged` if Triton is to join requests although their sizes differ; `nullable` if its strings may be missing;
+    `optional` if a request may leave it out.
     """
 
     tensor: Tensor
     scalar: bool = False
     ragged: bool = False
     nullable: bool = False
+    optional: bool = False
 
     def pack(self) -> tuple[TensorPlan, ...]:
         """Plan the tensors that cross in its place where strings are packed."""

@@ -14,29 +14,38 @@ from pathlib import Path
 
 from converter.errors import ConfigError, RepositoryError
 from converter.repository.built import BuiltRepository
-from converter.repository.content import ModelContent, Plan, config_path, is_intact, join_plans, read_files
+from converter.repository.content import (
+    ModelContent,
+    Plan,
+    config_path,
+    is_intact,
+    join_plans,
+    read_files,
+    set_file_version,
+)
 from converter.repository.render import set_version
 from converter.schema.manifest import ModelEntry, OlderVersion
 from converter.schema.model import nearest
-from converter.schema.wire import wake_key_path
+from converter.schema.wire import HOST_KEY_FILE, MEMBERS_FILE, WAKE_KEY_FILE
 
-_WAKE_KEY = re.compile(r"[0-9a-f]{32}")
+_KEY = re.compile(r"[0-9a-f]{32}")
 
 
 class VersionHistory:
-    """What a repository has of one model: its versions, the served one among them."""
+    """What a repository has of one model or host: its versions, the served one among them."""
 
     def __init__(self, name: str, built: BuiltRepository) -> None:
         self.built = built
         self._root = built.root
-        self.served = built.served.get(name)
+        self._is_host = name in built.hosts and name not in built.served
+        self.served = built.hosts.get(name) if self._is_host else built.served.get(name)
         self._older = built.list_older(name)
         self.newest = max([built.numbers.get(name, 0), *(entry.version for entry in self._list_entries())])
 
     @property
     def names(self) -> set[str]:
-        """The Triton models of any of the versions."""
-        return {name for entry in self._list_entries() for name in entry.triton_models}
+        """The folders of any of the versions."""
+        return {name for entry in self._list_entries() for name in entry.folders}
 
     def list_rolled_back(self) -> tuple[OlderVersion, ...]:
         """List the versions above the served one, which are there since it was gone back to."""
@@ -48,9 +57,7 @@ class VersionHistory:
         if self.served is None:
             return None
         try:
-            configs = {
-                name: (self._root / config_path(name)).read_bytes().decode() for name in self.served.triton_models
-            }
+            configs = {name: (self._root / config_path(name)).read_bytes().decode() for name in self.served.folders}
         except (OSError, UnicodeDecodeError):
             return None
         return OlderVersion(entry=self.served, configs=configs)
@@ -63,10 +70,16 @@ class VersionHistory:
 
     def recall_content(self, version: OlderVersion) -> ModelContent:
         """Recall a version without its number, as the repository says that it was built."""
+        files = {_drop_number(name): file for name, file in self.built.list_version_files(version.entry).items()}
         return ModelContent(
             version.entry.model_copy(update={"version": 0}),
             {name: set_version(text, 0) for name, text in version.configs.items()},
-            {_drop_number(name): file for name, file in self.built.list_version_files(version.entry).items()},
+            {
+                name: set_file_version(version.entry, name, file, 0)
+                for name, file in files.items()
+                # What a host's members are now is of no version of it.
+                if not (self._is_host and name.endswith(f"/{MEMBERS_FILE}"))
+            },
         )
 
     def join_older(self, plan: Plan, versions: Iterable[OlderVersion]) -> tuple[Plan, list[str]]:
@@ -92,13 +105,22 @@ class VersionHistory:
 
     def read_wake_key(self) -> str | None:
         """Read the secret mark of the served front's wake-ups; None if there is none, or it is damaged."""
-        if self.served is None or self.served.front is None:
+        if self.served is None or self.served.host is not None:
+            return None
+        return self._read_key(self.served.front, WAKE_KEY_FILE)
+
+    def read_host_key(self) -> str | None:
+        """Read the secret key of a served host, without which it takes no call; None as for a wake key."""
+        return self._read_key(self.served.direct, HOST_KEY_FILE) if self.served else None
+
+    def _read_key(self, folder: str | None, name: str) -> str | None:
+        if self.served is None or folder is None:
             return None
         try:
-            key = (self._root / wake_key_path(self.served.front, self.served.version)).read_text(encoding="ascii")
+            key = (self._root / folder / str(self.served.version) / name).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError):
             return None
-        return key.strip() if _WAKE_KEY.fullmatch(key.strip()) else None
+        return key if _KEY.fullmatch(key) else None
 
     def _list_entries(self) -> list[ModelEntry]:
         return [*([self.served] if self.served else []), *(item.entry for item in self._older)]
@@ -135,7 +157,7 @@ def repeat_version(history: VersionHistory) -> tuple[Plan, list[str]]:
     entry = history.served
     assert entry is not None, "there is no version to repeat"
     files = dict(history.built.list_version_files(entry))
-    files |= {config_path(name): history.built.find_file(config_path(name)) for name in entry.triton_models}
+    files |= {config_path(name): history.built.find_file(config_path(name)) for name in entry.folders}
     beside = [*history.list_older(entry.spec.versions - 1), *history.list_rolled_back()]
     return history.join_older(Plan((entry,), files), beside)
 

@@ -36,7 +36,7 @@ from converter.schema.fields.field_checks import (
     safe_name,
     whole_numbers,
 )  # fmt: skip
-from converter.schema.fields.scheduling import Instances, PrioritySpec
+from converter.schema.fields.scheduling import Duration, Instances, Pack, PrioritySpec
 
 # What others ask for here, though it is defined below fields/.
 __all__ = ["LOCK_FILES", "LOCK_NAME", "PYTHONS", "MisplacedError", "nearest"]
@@ -193,6 +193,9 @@ class ModelSpec(_Strict):
     rush_batch_size: BatchSize | None = None
     max_batch_size: BatchSize | None = None
     instances: Instances = 1
+    pack: Pack | None = None
+    load: Literal["eager", "lazy"] = "eager"
+    idle_unload: Duration | None = None
     max_memory_mb: int | None = Field(None, ge=1)
     warmup: bool = True
     queue: QueueSpec = QueueSpec()

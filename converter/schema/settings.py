@@ -148,6 +148,16 @@ class Settings(BaseSettings):
     environments: Literal["on", "off"] = Field(
         "on", description="off: no environment is made for a model; those that are there are used"
     )
+    pack: Literal["libraries", "off"] = Field(
+        "off",
+        description="libraries: models of known libraries' code alone share processes; off: only those that say `pack`",
+    )
+    pack_memory_mb: int | None = Field(
+        None,
+        ge=64,
+        description="the most memory of the models in one pack's process, in MiB; those asked least lately are put to "
+        "sleep beyond it",
+    )
     model_links: AbsolutePath | None = Field(
         None, description="the folder outside of MODEL_DIRECTORY that links in it may point into; none unless set"
     )

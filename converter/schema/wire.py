@@ -39,8 +39,10 @@ CALL_TENSOR = "schwift.call"
 ANSWER_TENSOR = "schwift.answer"
 HOST_KEY_FILE = "host_key"
 MEMBER_FILE = "member.json"
-# In the version folder of a packed model's ensemble: its config once the model is moved out into a process of its own.
-ALONE_CONFIG = "alone.json"
+# The members of a host, in the version folder of it and of its front; and the config of a packed model's ensemble for
+# when the model was moved out of its host, in the ensemble's version folder.
+MEMBERS_FILE = "members.json"
+ALONE_FILE = "alone.json"
 # The folder in which hosts note which model they are in; each process has a file, by its number.
 NOTES_VARIABLE = "SCHWIFT_NOTES"
 

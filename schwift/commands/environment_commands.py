@@ -18,7 +18,7 @@ from converter.inspect.discover import discover
 from converter.inspect.inspector import inspect_all
 from converter.inspect.model_environments import ModelEnvironments
 from converter.repository.lock import lock_for_reading
-from converter.schema.manifest import DIRECT_SUFFIX
+from converter.schema.manifest import ALONE_SUFFIX, DIRECT_SUFFIX
 from converter.schema.model import PICKLES
 from converter.schema.settings import Settings
 from converter.table import format_table
@@ -93,7 +93,7 @@ def _find_users(settings: Settings, repositories: Iterable[Path]) -> Mapping[str
         users[prefix.name].add("(fronts)")
     for repository in repositories:
         for key, model in list_used_keys(repository):
-            users[key].add(model.removesuffix(DIRECT_SUFFIX))
+            users[key].add(model.removesuffix(DIRECT_SUFFIX).removesuffix(ALONE_SUFFIX))
     return users
 
 

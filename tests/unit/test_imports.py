@@ -42,6 +42,7 @@ CONVERTER = (
     ("environments", "keys", "reference", "trust"),
     ("inspect",),
     ("repository",),
+    ("packing",),
     ("authoring",),
     ("checking",),
     ("build",),

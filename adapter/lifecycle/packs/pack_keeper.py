@@ -15,7 +15,7 @@ from adapter.lifecycle.packs.packed_model import PackedModel
 from adapter.lifecycle.packs.strikes import Strikes
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
-from converter.schema.wire import ALONE_CONFIG
+from converter.schema.wire import ALONE_FILE
 
 _log = logging.getLogger("schwift.adapter")
 
@@ -79,7 +79,7 @@ class PackKeeper:
             await self.loader.load(alone)
             await self.loader.smoke_test.check_model(alone)
             for ensemble in model.entry.triton_models:
-                config = self._repository / ensemble / str(alone.version) / ALONE_CONFIG
+                config = self._repository / ensemble / str(alone.version) / ALONE_FILE
                 text = await asyncio.to_thread(config.read_text, encoding="utf-8")
                 await self.loader.backend.load(ensemble, self.loader.timeout, text)
         except (errors.AdapterError, errors.SmokeTestFailed, OSError) as error:

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from converter.schema.fields.field_checks import MisplacedError
 
 MOST_INSTANCES = 64
 # `instances: auto`, until the build decides.
 AUTO_INSTANCES = 0
+# The pack of `pack: true`, and of models that name none.
+DEFAULT_PACK = "default"
+# As a model's name, and short enough for what follows it in the names of folders.
+PACK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+DURATION = r"([0-9]{1,6})([smh])"
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def _number_or_auto(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return AUTO_INSTANCES if value == "auto" else check(value)
 
 
+def _name_of_pack(value: Any) -> Any:
+    if value is True:
+        return DEFAULT_PACK
+    if value is not False and not (isinstance(value, str) and re.fullmatch(PACK_NAME, value)):
+        raise ValueError(
+            f"{value!r} is no pack: write false, or a name of up to 100 letters, digits, dots, dashes and underscores"
+        )
+    return value
+
+
+def _seconds_of(value: Any) -> Any:
+    """Take `10m` as seconds; a number is seconds already."""
+    found = re.fullmatch(DURATION, value) if isinstance(value, str) else None
+    if found is None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"{value!r} is no duration: write it as in 30s, 10m or 2h")
+    return int(found[1]) * _SECONDS[found[2]] if found else value
+
+
+Pack = Annotated[str | Literal[False], BeforeValidator(_name_of_pack)]
+Duration = Annotated[float, Field(ge=1, le=30 * 24 * 3600), BeforeValidator(_seconds_of)]
 Instances = Annotated[int, Field(ge=1, le=MOST_INSTANCES), WrapValidator(_number_or_auto)]
 
 

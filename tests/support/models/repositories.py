@@ -30,10 +30,10 @@ def build(
     return plan
 
 
-def roll_back(root: Path, name: str) -> BuildPlan:
+def roll_back(root: Path, name: str, options: BuildOptions = OPTIONS) -> BuildPlan:
     """Go back to the version of a model before the served one in `root/repo`."""
     with open_workspace(root / "repo") as old:
-        plan = plan_rollback(name, old)
+        plan = plan_rollback(name, old, options)
         commit(plan)
     return plan
 
