@@ -79,9 +79,7 @@ class PackKeeper:
             await self.loader.load(alone)
             await self.loader.smoke_test.check_model(alone)
             for ensemble in model.entry.triton_models:
-                config = self._repository / ensemble / str(alone.version) / ALONE_FILE
-                text = await asyncio.to_thread(config.read_text, encoding="utf-8")
-                await self.loader.backend.load(ensemble, self.loader.timeout, text)
+                await self._lead_elsewhere(ensemble, alone.version)
         except (errors.AdapterError, errors.SmokeTestFailed, OSError) as error:
             _log.error("model %s could not be moved out of its pack: %s", name, error)
             return
@@ -90,3 +88,13 @@ class PackKeeper:
         self._strikes.clear(name)
         self._registry.move_out(alone, said)
         await self.loader.packs.evict(model.entry)
+
+    async def _lead_elsewhere(self, ensemble: str, version: int) -> None:
+        """Have native clients of an ensemble reach the process of the model's own, or nothing if it cannot lead there."""
+        path = self._repository / ensemble / str(version) / ALONE_FILE
+        try:
+            config = await asyncio.to_thread(path.read_text, encoding="utf-8")
+        except FileNotFoundError:
+            await self.loader.backend.unload(ensemble, self.loader.timeout)
+        else:
+            await self.loader.backend.load(ensemble, self.loader.timeout, config)

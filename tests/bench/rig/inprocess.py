@@ -43,7 +43,7 @@ class InProcess:
         # The first version, as in a new repository.
         return {f"{name}/1": "READY" for name in self._functions}
 
-    async def load(self, model: str, timeout: float) -> None:
+    async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         pass
 
     async def unload(self, model: str, timeout: float) -> None:

@@ -22,29 +22,24 @@ from ..packed_strings import pack_strings, unpack_strings
 from .envelope import INFER, Part, RawTensor
 
 MEMBERS_FILE = "members.json"
-# A native client's input, in the order of the wire.
-Wire = tuple[str, npt.DTypeLike]
 
 
 class NativeModel:
-    """One model as native clients see it: its key for the host, and its tensors as they cross to the host."""
+    """One model as native clients see it: its key for the host, and its tensors, in their form and as they cross.
+
+    Each tensor is a name and a dtype, of which `string` is one that crosses as two others.
+    """
 
     def __init__(self, name: str, said: Mapping[str, Any]) -> None:
         self.name = name
         self.key = f"{said['files']}/{said['version']}"
-        self.inputs = [(item["name"], item["dtype"]) for item in said["inputs"]]
-        self.outputs = [(item["name"], item["dtype"]) for item in said["outputs"]]
-        self.nullable = frozenset(said.get("nullable", ()))
-
-    def wire(self, tensors: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return the names and dtypes of what crosses in the place of these tensors."""
-        made: list[tuple[str, str]] = []
-        for name, dtype in tensors:
-            if dtype == "string":
-                made += [(name + BYTES_SUFFIX, "uint8"), (name + LENGTHS_SUFFIX, "int32")]
-            else:
-                made.append((name, dtype))
-        return made
+        self.wire_inputs, self.wire_outputs = (
+            [(item["name"], item["dtype"]) for item in said[kind]] for kind in ("inputs", "outputs")
+        )
+        self.inputs, self.outputs = (
+            _join_packed(items, said["strings"]) for items in (self.wire_inputs, self.wire_outputs)
+        )
+        self.nullable = frozenset(said["nullable"])
 
 
 class NativeModels:
@@ -87,7 +82,7 @@ class NativeModels:
         self._by_input = {}
         for name, entry in said.items():
             model = NativeModel(name, entry)
-            for tensor, _ in (*model.inputs, *model.wire(model.inputs)):
+            for tensor, _ in (*model.inputs, *model.wire_inputs):
                 self._by_input[f"{name}.{tensor}"] = model
         self._seen = seen
 
@@ -106,13 +101,20 @@ def from_part(model: NativeModel, part: Part) -> Arrays:
     """Return the outputs in an answer's part, in the clients' form. Raises ValueError if they are not whole."""
     values = [
         np.frombuffer(tensor.values, dtype).reshape(tensor.shape)
-        for tensor, (_, dtype) in zip(part.tensors, model.wire(model.outputs), strict=True)
+        for tensor, (_, dtype) in zip(part.tensors, model.wire_outputs, strict=True)
     ]
     arrays: dict[str, npt.NDArray[Any]] = {}
     left = iter(values)
     for name, dtype in model.outputs:
         arrays[name] = unpack_strings(next(left), next(left)) if dtype == "string" else next(left)
     return arrays
+
+
+def _join_packed(items: Sequence[tuple[str, str]], strings: Sequence[str]) -> list[tuple[str, str]]:
+    """Put each string in the place of the two tensors that it crosses as."""
+    first = {name + BYTES_SUFFIX: name for name in strings}
+    second = {name + LENGTHS_SUFFIX for name in strings}
+    return [(first[name], "string") if name in first else (name, dtype) for name, dtype in items if name not in second]
 
 
 def read_native(request: Any, prefix: str) -> dict[str, npt.NDArray[Any]]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from .. import triton_io
 from ..batch import Arrays, call_each
-from ..config import ModelConfig
+from ..config import BYTES_SUFFIX, LENGTHS_SUFFIX, ModelConfig, TensorConfig
 from ..errors import LoadError, ModelError, as_model_error
 from ..loaders import load_predictor
 from ..packed_strings import pack_strings, unpack_strings
@@ -168,12 +168,7 @@ class TritonPythonModel:
         arrays = read_native(request, f"{native.name}.")
         config = member.config
         try:
-            ask.arrays = {
-                item.name: unpack_strings(arrays[f"{item.name}.bytes"], arrays[f"{item.name}.lengths"])
-                if item.name in config.packed_inputs
-                else arrays[item.name]
-                for item in config.inputs
-            }
+            ask.arrays = {item.name: _drop_axis(_read_tensor(arrays, item, config), item) for item in config.inputs}
         except (KeyError, ValueError) as error:
             raise ModelError(f"tensor {error} cannot be read") from error
         asked.append(ask)
@@ -251,7 +246,8 @@ class TritonPythonModel:
             return triton_io.response(answer)
         ask = next(ask for ask in asked if ask.request == place)
         assert ask.native is not None and ask.member is not None
-        named = {f"{ask.native.name}.{name}": array for name, array in answer.items()}
+        outputs = ask.member.config.outputs
+        named = {f"{ask.native.name}.{item.name}": _add_axis(answer[item.name], item) for item in outputs}
         return triton_io.response(named, {f"{ask.native.name}.{name}" for name in ask.member.config.packed_outputs})
 
 
@@ -299,6 +295,7 @@ def _arrays(config: ModelConfig, tensors: Sequence[RawTensor]) -> Arrays:
             array = unpack_strings(_array(next(left, None), "uint8"), _array(next(left, None), "int32"))
         else:
             array = _array(next(left, None), item.dtype)
+        array = _drop_axis(array, item)
         shape = array.shape
         if len(shape) != len(item.dims) + 1 or rows not in (None, shape[0]) or shape[0] < 1:
             raise ValueError(f"{item.name} has the shape {list(shape)}")
@@ -307,6 +304,16 @@ def _arrays(config: ModelConfig, tensors: Sequence[RawTensor]) -> Arrays:
         rows = shape[0]
         arrays[item.name] = array
     return arrays
+
+
+def _drop_axis(array: npt.NDArray[Any], item: TensorConfig) -> npt.NDArray[Any]:
+    """Return rows of one value as a model takes them that has no axis for it; Triton does that for isolated models."""
+    return array.reshape(-1) if not item.dims and array.shape[1:] == (1,) else array
+
+
+def _add_axis(array: npt.NDArray[Any], item: TensorConfig) -> npt.NDArray[Any]:
+    """Undo `_drop_axis` for an answer."""
+    return array if item.dims else array.reshape(-1, 1)
 
 
 def _array(tensor: RawTensor | None, dtype: str) -> npt.NDArray[Any]:
@@ -318,11 +325,17 @@ def _array(tensor: RawTensor | None, dtype: str) -> npt.NDArray[Any]:
     return array.reshape(tensor.shape)
 
 
+def _read_tensor(arrays: Arrays, item: TensorConfig, config: ModelConfig) -> npt.NDArray[Any]:
+    if item.name not in config.packed_inputs:
+        return arrays[item.name]
+    return unpack_strings(arrays[item.name + BYTES_SUFFIX], arrays[item.name + LENGTHS_SUFFIX])
+
+
 def _raw(config: ModelConfig, result: Arrays) -> list[RawTensor]:
     """Return a result's tensors as they cross."""
     made = []
     for item in config.outputs:
-        array = result[item.name]
+        array = _add_axis(result[item.name], item)
         for one in pack_strings(array) if item.name in config.packed_outputs else (array,):
             made.append(RawTensor(one.shape, one.tobytes()))
     return made
