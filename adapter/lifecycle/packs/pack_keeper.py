@@ -90,7 +90,7 @@ class PackKeeper:
         await self.loader.packs.evict(model.entry)
 
     async def _lead_elsewhere(self, ensemble: str, version: int) -> None:
-        """Have native clients of an ensemble reach the process of the model's own, or nothing if it cannot lead there."""
+        """Have an ensemble lead to the process of the model's own; if it cannot, it is not served any more."""
         path = self._repository / ensemble / str(version) / ALONE_FILE
         try:
             config = await asyncio.to_thread(path.read_text, encoding="utf-8")

@@ -18,7 +18,8 @@ from ..front import MOST_STUCK, NOT_THE_ROWS, passed_on, restore_missing
 from ..wake import CANARY_SUFFIX, WakeUp, read_key
 from .envelope import FAILED, LOADING, Part, read_envelope, write_envelope
 from .natives import NativeModel, NativeModels, from_part, read_native, to_part
-from .pack_host import ANSWER_TENSOR, CALL_TENSOR, hide_bytecode, read_host_key
+from .own_folder import hide_bytecode
+from .pack_host import ANSWER_TENSOR, CALL_TENSOR, read_host_key
 
 # What crosses to the host and back is bytes, and one row.
 _BYTES = ModelConfig(

@@ -6,7 +6,6 @@ ensemble, as tensors whose names begin with the model's. One model's exception i
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -43,6 +42,7 @@ from .envelope import (
 from .members import Member, Members, Predictor, StillLoading, resident_bytes
 from .natives import NativeModel, NativeModels, read_native
 from .notes import Notes
+from .own_folder import hide_bytecode
 
 CALL_TENSOR, ANSWER_TENSOR = "schwift.call", "schwift.answer"
 HOST_KEY_FILE = "host_key"
@@ -260,22 +260,6 @@ def read_host_key(folder: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise LoadError(f"{HOST_KEY_FILE} is damaged: build the repository again with `schwift build-repo`")
     return key
-
-
-def hide_bytecode(model_folder: Path) -> None:
-    """Set the times of what Python wrote into a model's folder back to its config's.
-
-    Triton takes a folder that has changed for one to load anew, and would do so with the next load of an ensemble.
-    """
-    with contextlib.suppress(OSError):
-        old = os.stat(model_folder / "config.pbtxt").st_mtime_ns
-        for folder, _, files in os.walk(model_folder):
-            if folder.endswith("__pycache__"):
-                for name in files:
-                    os.utime(os.path.join(folder, name), ns=(old, old))
-                os.utime(folder, ns=(old, old))
-            if os.stat(folder).st_mtime_ns > old:
-                os.utime(folder, ns=(old, old))
 
 
 def _by_model(asked: Sequence[_Ask]) -> list[list[_Ask]]:
