@@ -34,6 +34,9 @@ _KEY_BYTES = 16
 # Its calls are of any size each, and are joined all the same.
 _CALL = TensorPlan(Tensor(name=CALL_TENSOR, dtype="uint8", dims=(-1,)), ragged=True, optional=True)
 _ANSWER = TensorPlan(Tensor(name=ANSWER_TENSOR, dtype="uint8", dims=(-1,)))
+# Triton takes a model for a changed one if anything in its folder has changed, and loads it with the next ensemble; so
+# Python is to write nothing there.
+_NO_BYTECODE = b"A file, so that Python writes no bytecode into this folder.\n"
 _Value = TypeVar("_Value")
 
 
@@ -97,6 +100,7 @@ def _plan_host(
 
 def _list_host_files(folder: str, kind: str, keys: Mapping[str, bytes]) -> dict[str, bytes | Path]:
     files: dict[str, bytes | Path] = {"model.py": find_entry_point(kind), **keys, **list_runtime_files()}
+    files["__pycache__"] = _NO_BYTECODE
     return {f"{folder}/{name}": content for name, content in files.items()}
 
 

@@ -3,7 +3,7 @@
 # ruff: noqa: E402
 import sys
 
-# What Python writes into a model's folder makes Triton load the model once more (host/own_folder.py).
+# Triton takes a model for a changed one if anything in its folder has changed, and loads it with the next ensemble.
 sys.dont_write_bytecode = True
 
 from schwift_runtime.host.pack_host import TritonPythonModel

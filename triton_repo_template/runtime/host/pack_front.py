@@ -18,7 +18,6 @@ from ..front import MOST_STUCK, NOT_THE_ROWS, passed_on, restore_missing
 from ..wake import CANARY_SUFFIX, WakeUp, read_key
 from .envelope import FAILED, LOADING, Part, read_envelope, write_envelope
 from .natives import NativeModel, NativeModels, from_part, read_native, to_part
-from .own_folder import hide_bytecode
 from .pack_host import ANSWER_TENSOR, CALL_TENSOR, read_host_key
 
 # What crosses to the host and back is bytes, and one row.
@@ -50,7 +49,6 @@ class TritonPythonModel:
         key = read_key(folder)
         self._key, self._ours = key, (key, key + CANARY_SUFFIX)
         self._wake = WakeUp(lambda: triton_io.enqueue(self._name, key, {CALL_TENSOR: _NOTHING}, _BYTES.outputs))
-        hide_bytecode(model_folder)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Make one call of the host for all requests of a batch."""

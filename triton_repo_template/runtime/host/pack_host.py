@@ -42,7 +42,6 @@ from .envelope import (
 from .members import Member, Members, Predictor, StillLoading, resident_bytes
 from .natives import NativeModel, NativeModels, read_native
 from .notes import Notes
-from .own_folder import hide_bytecode
 
 CALL_TENSOR, ANSWER_TENSOR = "schwift.call", "schwift.answer"
 HOST_KEY_FILE = "host_key"
@@ -87,7 +86,6 @@ class TritonPythonModel:
         self._notes = Notes()
         self._modules = 0
         self._resident, self._looked = resident_bytes(), time.monotonic()
-        hide_bytecode(model_folder)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer all requests of a batch, with one call of each model that they ask."""
