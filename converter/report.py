@@ -55,7 +55,8 @@ def _list_packs(plan: BuildPlan) -> Iterator[str]:
         where = "the serving environment" if environment is None else f"environment {_read_key(environment)}"
         copies = f"{host.spec.instances} processes" if host.spec.instances > 1 else "one process"
         pack = host.name.removesuffix(PACK_SUFFIX)
-        yield f"pack {pack}: {len(names)} model(s) in {copies}, in {where}: {format_names(names)}"
+        count = "one model" if len(names) == 1 else f"{len(names)} models"
+        yield f"pack {pack}: {count} in {copies}, in {where}: {format_names(names)}"
 
 
 def _read_key(file: PlannedFile) -> str:

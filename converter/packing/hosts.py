@@ -18,7 +18,7 @@ from converter.repository.render import TritonModel, render
 from converter.repository.runtime_files import find_entry_point, list_runtime_files
 from converter.repository.tensors import TensorPlan
 from converter.repository.version_history import VersionHistory, assign_version
-from converter.schema.manifest import DIRECT_SUFFIX, ModelEntry, Tensor
+from converter.schema.manifest import DIRECT_SUFFIX, PACK_SUFFIX, ModelEntry, Tensor
 from converter.schema.model import ModelArgs, ModelSpec, TensorSpec
 from converter.schema.wire import (
     ANSWER_TENSOR,
@@ -240,14 +240,14 @@ def _find_environment(
 
 def _check_names(models: Iterable[ModelEntry], hosts: Iterable[ModelEntry]) -> None:
     """Raise ConfigError if two models, or a model and a pack, would be in one folder."""
+    owned = [(f"model {entry.name}", entry) for entry in models]
+    owned += [(f"pack {host.name.removesuffix(PACK_SUFFIX)}", host) for host in hosts]
     owners: dict[str, str] = {}
     problems = []
-    for entry in (*models, *hosts):
+    for what, entry in owned:
         for folder in entry.folders:
-            owner = owners.setdefault(folder, entry.name)
-            if owner != entry.name:
-                what = f"{entry.name}: model.name: {folder} is what {owner} is called inside Triton"
-                problems.append(f"{what}: rename one of them, or the pack")
+            if (owner := owners.setdefault(folder, what)) != what:
+                problems.append(f"{owner} and {what} would both be {folder} inside Triton: rename one of them")
     if problems:
         raise ConfigError(problems)
 

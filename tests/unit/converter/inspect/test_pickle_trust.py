@@ -143,3 +143,27 @@ def test_folder_that_is_not_there_is_a_mistake_in_the_settings(tmp_path: Path) -
 )
 def test_imports_are_exact_names_or_whole_modules(known: str, module: str, name: str, allows: bool) -> None:
     assert OperatorTrust(imports=(known,)).allows(module, name) is allows
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "keys", "said"),
+    [
+        (pickle.dumps("a text"), {}, {}, None),
+        # Whatever the operator says, it goes by what the lists have.
+        (pickle.dumps("a text"), {"trust": "any"}, {}, None),
+        (pickle.dumps("a text"), {}, {"trusted": True}, "trusted: true lets any code in"),
+        (
+            b"\x80\x02cjson.decoder\nJSONDecoder\n)\x81.",
+            {"trust_imports": "json.decoder:JSONDecoder"},
+            {},
+            "its pickle runs more than known libraries: json.decoder.JSONDecoder",
+        ),
+        (OWN, {}, {}, "its pickle runs more than known libraries: own_steps.Step"),
+    ],
+)
+def test_what_a_pickle_runs_beyond_known_libraries_is_told(
+    tmp_path: Path, content: bytes, settings: dict[str, Any], keys: dict[str, Any], said: str | None
+) -> None:
+    config = model_yaml("joblib", **keys)
+    source = add_source(tmp_path / "models", "m", config, {"m.joblib": content, "own_steps.py": STEPS})
+    assert inspect_whole(source, tmp_path, environments="off", **settings).own_code == said

@@ -16,6 +16,7 @@ from converter import build as build_module
 from converter.inspect import inspector
 from converter.inspect.discover import ModelSource
 from converter.repository import stamps
+from tests.support.models.packed_models import PACKED
 from tests.support.models.repositories import build, numbers, roll_back, versions, whole
 from tests.support.models.sample_models import OPTIONS, add_joblib, options_of
 
@@ -149,6 +150,34 @@ def test_notes_are_said_again(tmp_path: Path, looked_into: list[str]) -> None:
     assert looked_into == ["a"]
 
 
+def test_packed_models_are_recalled_and_their_host_follows(tmp_path: Path, looked_into: list[str]) -> None:
+    for name in ("a", "b", "c"):
+        add_joblib(tmp_path / "models", name)
+    build(tmp_path, options=PACKED)
+    assert not build(tmp_path, options=PACKED).changes
+    assert looked_into == ["a", "b", "c"]
+    looked_into.clear()
+    shutil.rmtree(tmp_path / "models" / "c")
+    build(tmp_path, options=PACKED)
+    assert looked_into == []
+    manifest = whole(tmp_path / "repo")
+    assert [(entry.host, entry.version) for entry in manifest.models] == [("default_pack_direct", 1)] * 2
+    assert [host.version for host in manifest.hosts] == [2]
+
+
+def test_a_model_whose_mate_comes_or_goes_is_looked_into(tmp_path: Path, looked_into: list[str]) -> None:
+    add_joblib(tmp_path / "models", "a")
+    build(tmp_path, options=PACKED)
+    add_joblib(tmp_path / "models", "b")
+    build(tmp_path, options=PACKED)
+    # It is found once the new one is looked into.
+    assert looked_into == ["a", "b", "a", "b"]
+    assert [entry.host for entry in whole(tmp_path / "repo").models] == ["default_pack_direct"] * 2
+    shutil.rmtree(tmp_path / "models" / "a")
+    build(tmp_path, options=PACKED)
+    assert [(entry.name, entry.host) for entry in whole(tmp_path / "repo").models] == [("b", None)]
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{", b'{"context": 3}', b'{"context": "", "folders": {}}'])
 def test_without_stamps_that_can_be_read_all_is_looked_into(
     tmp_path: Path, looked_into: list[str], content: bytes | None
@@ -176,7 +205,8 @@ def test_older_versions_stay_beside_a_model_that_is_as_it_was(tmp_path: Path, lo
 
 def test_every_setting_that_a_build_reads_is_in_the_context() -> None:
     root = Path(converter.__path__[0])
-    files = [root / "build.py", *root.glob("inspect/*.py"), *root.glob("repository/*.py"), *root.glob("trust/*.py")]
+    rooms = ("inspect", "packing", "repository", "trust")
+    files = [root / "build.py", *(file for room in rooms for file in root.glob(f"{room}/*.py"))]
     read = {
         node.attr
         for file in files
@@ -187,7 +217,7 @@ def test_every_setting_that_a_build_reads_is_in_the_context() -> None:
             or (isinstance(node.value, ast.Attribute) and node.value.attr in ("settings", "_settings"))
         )
     }
-    # These follow from `cache`; and what every setting is written as.
-    derived = {"environments_directory", "cache_directory", "model_dump"}
+    # These follow from `cache`; and how all settings are written or changed.
+    derived = {"environments_directory", "cache_directory", "model_dump", "model_copy"}
     assert read - derived <= set(stamps.SETTINGS)
     assert {"max_batch_size", "environments"} <= read

@@ -1,4 +1,4 @@
-"""`instances: auto`, `priority`, `max_batch_size` and `decoupled`: what each takes, and each mistake with its line."""
+"""How a model shares, sleeps and queues: what each of these keys takes, and each mistake with its line."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ LINES = len(model_yaml().splitlines())
 def test_auto_is_decided_by_the_build() -> None:
     assert model_spec(instances="auto").instances == AUTO_INSTANCES
     assert model_spec(instances=3).instances == 3
+
+
+@pytest.mark.parametrize(("written", "pack"), [(True, "default"), (False, False), ("mates", "mates"), (None, None)])
+def test_a_pack_is_a_name_or_none(written: Any, pack: Any) -> None:
+    spec = model_spec(pack=written)
+    assert spec.pack == pack
+    assert type(spec).model_validate_json(spec.model_dump_json(by_alias=True)).pack == pack
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("30s", 30), ("10m", 600), ("2h", 7200), (45, 45), (None, None)])
+def test_durations_are_seconds(written: Any, seconds: float | None) -> None:
+    spec = model_spec(idle_unload=written)
+    assert spec.idle_unload == seconds
+    assert type(spec).model_validate_json(spec.model_dump_json(by_alias=True)).idle_unload == seconds
 
 
 @pytest.mark.parametrize(("written", "level"), [({"levels": 4}, 4), ({"levels": 4, "default": 1}, 1)])
@@ -56,6 +70,19 @@ def test_requests_without_a_level_have_the_last_unless_another_is_written(writte
         (
             "  max_batch_size: 8\n  rush_batch_size: 4\n",
             "2: model.rush_batch_size: 4, and max_batch_size is 8, both the most rows of a call: remove one",
+        ),
+        (
+            "  pack: a/b\n",
+            "1: model.pack: 'a/b' is no pack: write false, or a name of up to 100 letters, digits, dots, dashes and "
+            "underscores",
+        ),
+        (
+            "  idle_unload: 10 min\n",
+            "1: model.idle_unload: '10 min' is no duration: write it as in 30s, 10m or 2h",
+        ),
+        (
+            "  load: later\n",
+            "1: model.load: Input should be 'eager' or 'lazy'",
         ),
         (
             "  decoupled: true\n",
