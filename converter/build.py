@@ -118,16 +118,8 @@ def _plan_all(
     if any(built.is_moved(name, placement.hosts.get(name)) for name in recalled):
         # A pack of two needs both, and one that is left alone is none.
         return _plan_all(models, replace(options, recall=False), old, names, skip_missing)
-    plans: dict[str, Plan] = {}
-    for source in sorted([*new, *recalled.values()], key=lambda source: source.spec.name):
-        name = source.spec.name
-        if name in recalled:
-            plans[name], said = recall.plan(name)
-        else:
-            plans[name], said = _plan_versions(source, facts[name], options, built, placement.hosts.get(name))
-            notes += facts[name].notes
-        notes += said
-    notes += placement.notes
+    plans, said = _plan_each([*new, *recalled.values()], facts, recall, options, placement.hosts)
+    notes += [*said, *placement.notes]
     packed = any(entry.packs_strings and entry.front for plan in plans.values() for entry in plan.entries)
     if packed and not fronts.can_be_had(options.settings):
         notes.append(fronts.WITHOUT_STRINGS)
@@ -138,6 +130,27 @@ def _plan_all(
     stamps = recall.note_folders(new, facts, plans)
     whole = replace(whole, stamps=stamps, hint=suggest_packs(candidates, options))
     return whole, [plans[name] for name in recalled]
+
+
+def _plan_each(
+    sources: Sequence[ModelSource],
+    facts: Mapping[str, ModelFacts],
+    recall: Recall,
+    options: BuildOptions,
+    hosts: Mapping[str, str],
+) -> tuple[dict[str, Plan], list[str]]:
+    """Plan each model under its number, by its name; and say what the user should know."""
+    plans: dict[str, Plan] = {}
+    notes: list[str] = []
+    for source in sorted(sources, key=lambda source: source.spec.name):
+        name = source.spec.name
+        if name not in facts:
+            plans[name], said = recall.plan(name)
+        else:
+            plans[name], said = _plan_versions(source, facts[name], options, recall.built, hosts.get(name))
+            notes += facts[name].notes
+        notes += said
+    return plans, notes
 
 
 def _list_candidates(sources: Sequence[ModelSource], facts: Mapping[str, ModelFacts], recall: Recall) -> list[Packable]:
