@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from adapter import errors
-from adapter.backend.protocol import InferenceBackend
+from adapter.backend.protocol import Arrays, InferenceBackend
 from converter.schema.manifest import ModelEntry
 from converter.schema.packs.envelope import Part, frame_head, read_envelope, write_envelope
 from converter.schema.wire import ANSWER_TENSOR, CALL_TENSOR, HOST_KEY_FILE
@@ -29,29 +30,50 @@ class HostClient:
 
         Raises: AdapterError, which says what became of the call as a whole.
         """
-        return await self._exchange(host, write_envelope(parts, self._key(host)), len(parts), deadline)
+        call = _call_of(write_envelope(parts, self._key(host)))
+        return read_answer(await self._backend.infer(host.direct, host, call, deadline), len(parts))
 
     async def call_written(self, host: ModelEntry, pieces: list[bytes], parts: int, deadline: float) -> list[Part]:
         """Do as `call` with so many parts that are written already, in pieces."""
-        call = b"".join([frame_head(parts, self._key(host)), *pieces])
-        return await self._exchange(host, call, parts, deadline)
+        return read_answer(await self.send(host, pieces, parts, deadline), parts)
 
-    async def _exchange(self, host: ModelEntry, call: bytes, parts: int, deadline: float) -> list[Part]:
-        array = np.frombuffer(call, np.uint8).reshape(1, -1)
-        outputs = await self._backend.infer(host.direct, host, {CALL_TENSOR: array}, deadline)
-        try:
-            _, answers = read_envelope(outputs[ANSWER_TENSOR].data.cast("B"))
-            if len(answers) != parts:
-                raise ValueError(f"{len(answers)} parts for {parts}")
-        except (ValueError, KeyError, TypeError) as error:
-            raise errors.BadModelOutput("The model's answer is not what its config promises.", str(error)) from error
-        return answers
+    def send(self, host: ModelEntry, pieces: list[bytes], parts: int, deadline: float) -> Coroutine[Any, Any, Arrays]:
+        """Make a call of so many parts that are written already, in pieces, and return what `read_answer` reads."""
+        call = _call_of(b"".join([frame_head(parts, self._key(host)), *pieces]))
+        return self._backend.infer(host.direct, host, call, deadline)
 
     def _key(self, host: ModelEntry) -> bytes:
         known = self._keys.get(host.direct)
         if known is None or known[0] is not host:
             known = self._keys[host.direct] = host, self._host_key(host)
         return known[1]
+
+
+def _call_of(envelope: bytes) -> Arrays:
+    return {CALL_TENSOR: np.frombuffer(envelope, np.uint8).reshape(1, -1)}
+
+
+def answer_of(outputs: Arrays) -> bytes:
+    """Return the envelope that a host answered with; raise BadModelOutput if there is none."""
+    try:
+        return outputs[ANSWER_TENSOR].tobytes()
+    except KeyError as error:
+        raise _wrong(error) from error
+
+
+def read_answer(outputs: Arrays, parts: int) -> list[Part]:
+    """Return the parts of a host's answer to a call of so many; raise BadModelOutput if these are not there."""
+    try:
+        _, answers = read_envelope(memoryview(answer_of(outputs)))
+        if len(answers) != parts:
+            raise ValueError(f"{len(answers)} parts for {parts}")
+    except ValueError as error:
+        raise _wrong(error) from error
+    return answers
+
+
+def _wrong(error: Exception) -> errors.BadModelOutput:
+    return errors.BadModelOutput("The model's answer is not what its config promises.", str(error))
 
 
 def host_key_reader(repository: Path) -> Callable[[ModelEntry], bytes]:

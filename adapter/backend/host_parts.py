@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from adapter.backend.protocol import Arrays
 from adapter.backend.raw_tensors import pack_tensors, unpack_tensors
 from converter.schema import dtypes
 from converter.schema.manifest import ModelEntry
-from converter.schema.packs.envelope import INFER, Part, frame_part
+from converter.schema.packs.envelope import INFER, OK, ExpectedPart, Part, frame_part
 
 # Shapes whose frames are kept; a model takes up to some hundred rows a call.
 _MOST_KNOWN = 1024
@@ -28,6 +32,9 @@ class PartForm:
         # With no string among them nothing is packed.
         self._plain_inputs = tuple(inputs) == entry.inputs
         self._plain_outputs = tuple(outputs) == entry.outputs
+        # The shape of an answer is known before if no size in it is free, as a string's is.
+        self._is_fixed = self._plain_outputs and not any(-1 in tensor.dims for tensor in outputs)
+        self._answers: dict[int, tuple[ExpectedPart, list[Any]]] = {}
         self._known: dict[tuple[tuple[int, ...], ...], list[bytes]] = {}
 
     def write(self, arrays: Arrays) -> list[bytes]:
@@ -48,6 +55,36 @@ class PartForm:
             pieces.append(array.tobytes())
         pieces.append(frames[-1])
         return pieces
+
+    def read_alone(self, answer: bytes, rows: int) -> tuple[Arrays, int] | None:
+        """Return the outputs and the number of an answer that has this model's part alone, in the form it promises.
+
+        That is for so many rows; None if the answer has another form, or if the form is not known before.
+        """
+        known = self._answers.get(rows)
+        if known is None:
+            if not self._is_fixed:
+                return None
+            if len(self._answers) >= _MOST_KNOWN:
+                self._answers.clear()
+            known = self._answers[rows] = self._expect(rows)
+        expected, outputs = known
+        number = expected.find_number(answer)
+        if number is None:
+            return None
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for name, dtype, count, place, shape in outputs:
+            arrays[name] = np.frombuffer(answer, dtype, count, place).reshape(shape)
+        return arrays, number
+
+    def _expect(self, rows: int) -> tuple[ExpectedPart, list[Any]]:
+        shapes = [(rows, *tensor.dims) for tensor in self._entry.outputs]
+        counts = [math.prod(shape) for shape in shapes]
+        sizes = [count * dtype.itemsize for count, (_, dtype) in zip(counts, self._outputs, strict=True)]
+        expected = ExpectedPart(OK, b"", list(zip(shapes, sizes, strict=True)))
+        places = expected.places[: len(shapes)]
+        names, dtypes_ = zip(*self._outputs, strict=True)
+        return expected, list(zip(names, dtypes_, counts, places, shapes, strict=True))
 
     def read(self, part: Part) -> Arrays:
         """Return the outputs of an answer's part by name; raise ValueError if they are not the config's."""

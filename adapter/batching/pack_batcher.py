@@ -106,18 +106,17 @@ class PackBatcher(CallRules):
         started = self._clock()
         try:
             with self._busy_poll:
-                alone = MemberRows(member, (features,), (rows,), (timings,))
-                (result,) = await self._pack_calls.infer(self._current(), (alone,), deadline)
-            seconds = self._clock() - started
-            if result.results:
-                self._record(slow, seconds, rows, 0)
-                member.record(result.seconds, seconds, rows)
-                self._judge(member)
-            else:
-                member.answered.add(isinstance(result.error, ANSWERS))
+                answered = await self._pack_calls.infer_alone(self._current(), member, features, deadline, timings)
             self._answered.add(1)
+            if answered is not None:
+                seconds = self._clock() - started
+                self._record(slow, seconds, rows, 0)
+                member.record(answered[1], seconds, rows)
+                self._judge(member)
+                return answered[0]
         except ANSWERS:
             self._answered.add(1)
+            member.answered.add(1)
             raise
         except errors.DeadlineExceeded:
             member.times.record_miss(self._clock() - started)
@@ -131,13 +130,6 @@ class PackBatcher(CallRules):
                 self._queue.slow_ended()
             if self._queue.rows and self._may_call(self._calls):
                 self._start_call(loop)
-        if result.results:
-            (texts,) = result.results
-            if isinstance(texts, errors.BadModelOutput):
-                raise texts
-            return texts
-        if result.error is not None:
-            raise result.error
         self._pause_for_load(member)
         return await self.join(member, features, deadline, timings)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from adapter import errors
 from adapter.backend.error_mapping import translate
-from adapter.backend.host_client import HostClient
+from adapter.backend.host_client import HostClient, answer_of, read_answer
 from adapter.batching.pack_member import PackMember
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
@@ -48,6 +48,36 @@ class PackCalls:
     def __init__(self, client: HostClient) -> None:
         self._client = client
 
+    async def infer_alone(
+        self, host: ModelEntry, member: PackMember, features: Features, deadline: float, timings: RequestTimings
+    ) -> tuple[Texts, float] | None:
+        """Return the answer to one request in a call of its own, and what the model took; None if it is loading.
+
+        Raises: AdapterError, which says whatever became of the call, or of the request in it.
+        """
+        codec, rows = member.codec, len(features[0])
+        pieces = member.form.write(codec.request.to_arrays((features,)))
+        trace = timings.trace
+        if trace is None:
+            outputs = await self._client.send(host, pieces, 1, deadline)
+        else:
+            with trace.call([trace], host.direct, rows):
+                outputs = await self._client.send(host, pieces, 1, deadline)
+        # As good as always.
+        known = member.form.read_alone(answer_of(outputs), rows)
+        if known is not None:
+            (texts,), seconds = codec.answer.texts(known[0], (rows,)), known[1] * _SECONDS
+        else:
+            results, error, seconds = _read(member, (rows,), read_answer(outputs, 1)[0])
+            if error is not None:
+                raise error
+            if not results:
+                return None
+            (texts,) = results
+        if isinstance(texts, errors.BadModelOutput):
+            raise texts
+        return texts, seconds
+
     async def infer(self, host: ModelEntry, parts: Sequence[MemberRows], deadline: float) -> list[MemberAnswer]:
         """Return what became of each part by `deadline`, a time of the running loop.
 
@@ -74,25 +104,26 @@ class PackCalls:
     ) -> list[MemberAnswer]:
         trace = sent[0].timings[0].trace
         if trace is None:
-            answered = await self._client.call_written(host, pieces, len(sent), deadline)
+            outputs = await self._client.send(host, pieces, len(sent), deadline)
         else:
             joined = [item.trace for part in sent for item in part.timings if item.trace is not None]
             with trace.call(joined, host.direct, sum([sum(part.rows) for part in sent])):
-                answered = await self._client.call_written(host, pieces, len(sent), deadline)
-        return [_read(part, answer) for part, answer in zip(sent, answered, strict=True)]
+                outputs = await self._client.send(host, pieces, len(sent), deadline)
+        answers = read_answer(outputs, len(sent))
+        return [_read(part.member, part.rows, answer) for part, answer in zip(sent, answers, strict=True)]
 
 
-def _read(part: MemberRows, answer: Part) -> MemberAnswer:
+def _read(member: PackMember, rows: Sequence[int], answer: Part) -> MemberAnswer:
     if answer.kind == LOADING:
         return _IS_LOADING
     seconds = answer.number * _SECONDS
     if answer.kind != OK:
         return MemberAnswer(error=translate(None, answer.text.decode(errors="replace")), seconds=seconds)
-    writer = part.member.codec.answer
+    writer = member.codec.answer
     try:
-        outputs = part.member.form.read(answer)
-        writer.check_shapes(outputs, sum(part.rows))
-        return MemberAnswer(writer.texts(outputs, part.rows), seconds=seconds)
+        outputs = member.form.read(answer)
+        writer.check_shapes(outputs, sum(rows))
+        return MemberAnswer(writer.texts(outputs, rows), None, seconds)
     except errors.BadModelOutput as error:
         return MemberAnswer(error=error, seconds=seconds)
     except (ValueError, KeyError) as error:

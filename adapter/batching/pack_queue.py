@@ -84,8 +84,10 @@ class PackQueue:
     def has_room(self, member: PackMember, rows: int) -> bool:
         """Return whether a request of so many rows of a model may wait too."""
         queue = member.queue
+        if queue.is_within(rows):
+            return True
         before = queue.rows, len(queue)
-        has_room = queue.has_room(rows)
+        has_room = queue.has_room_without_gone(rows)
         if (turns := self._turns_of.get(member)) is not None:
             turns.count(queue.rows - before[0], len(queue) - before[1])
         return has_room

@@ -101,12 +101,18 @@ class PendingQueue:
 
     def has_room(self, rows: int) -> bool:
         """Return whether a request of so many rows may wait too."""
-        if self._is_within(rows):
-            return True
+        return self.is_within(rows) or self.has_room_without_gone(rows)
+
+    def is_within(self, rows: int) -> bool:
+        """Return whether one of so many rows is within the bounds, of those who are gone too."""
+        return self._shown.total() < self._most_requests and self._rows_shown.total() + rows <= self._most_rows
+
+    def has_room_without_gone(self, rows: int) -> bool:
+        """Return whether it is once those are dropped for whom nobody waits any more."""
         self._items = deque(item for item in self._items if not item.answer.done())
         self.rows = sum(item.rows for item in self._items)
         self._show()
-        return self._is_within(rows)
+        return self.is_within(rows)
 
     def append(self, item: PendingRequest) -> None:
         """Let a request wait, and tell whoever wanted to know of so many."""
@@ -161,9 +167,6 @@ class PendingQueue:
             room -= item.rows
         self._show()
         return batch
-
-    def _is_within(self, rows: int) -> bool:
-        return self._shown.total() < self._most_requests and self._rows_shown.total() + rows <= self._most_rows
 
     def _show(self) -> None:
         self._shown.set(len(self._items))

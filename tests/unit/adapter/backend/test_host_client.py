@@ -85,7 +85,7 @@ async def test_what_a_model_writes_is_an_envelopes_part() -> None:
             "t": np.array([[b"Bern"]] * rows, object),
         }
         pieces = form.write(arrays)
-        await client.call_written(make_host_entry(), [*pieces, *pieces], 2, asyncio.get_running_loop().time() + 5)
+        await client.send(make_host_entry(), [*pieces, *pieces], 2, asyncio.get_running_loop().time() + 5)
         key, parts = answering.sent[-1]
         tensors = [RawTensor(shape, bytes(values)) for shape, values in parts[1].tensors]
         lengths = np.full((rows, 1), 4, np.int32)
