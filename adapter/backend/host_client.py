@@ -39,8 +39,8 @@ class HostClient:
 
     def send(self, host: ModelEntry, pieces: list[bytes], parts: int, deadline: float) -> Coroutine[Any, Any, Arrays]:
         """Make a call of so many parts that are written already, in pieces, and return what `read_answer` reads."""
-        call = _call_of(b"".join([frame_head(parts, self._key(host)), *pieces]))
-        return self._backend.infer(host.direct, host, call, deadline)
+        envelope = b"".join([frame_head(parts, self._key(host)), *pieces])
+        return self._backend.infer(host.direct, host, _call_of(envelope), deadline)
 
     def _key(self, host: ModelEntry) -> bytes:
         known = self._keys.get(host.direct)
@@ -50,7 +50,7 @@ class HostClient:
 
 
 def _call_of(envelope: bytes) -> Arrays:
-    return {CALL_TENSOR: np.frombuffer(envelope, np.uint8).reshape(1, -1)}
+    return {CALL_TENSOR: np.ndarray((1, len(envelope)), np.uint8, envelope)}
 
 
 def answer_of(outputs: Arrays) -> bytes:

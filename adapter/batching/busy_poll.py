@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from adapter.batching.call_times import QUICK_SECONDS, CallTimes
+from adapter.batching.call_times import QUICK_SECONDS, MeanTime
 
 # Each takes a microsecond or two: an end even if the clock stands still.
 MOST_TURNS = 2000
@@ -29,7 +29,7 @@ class BusyPoll:
     `clock` is finer than the loop's time, which is whole milliseconds. `awake` is whether it has an effect now.
     """
 
-    def __init__(self, call_times: CallTimes, clock: Callable[[], float]) -> None:
+    def __init__(self, call_times: MeanTime, clock: Callable[[], float]) -> None:
         self._call_times = call_times
         self._clock = clock
         # Kept: asking for the running loop is a system call in Python 3.11 and before.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from adapter.batching.call_times import QUICK_SECONDS, CallTimes
+from adapter.batching.call_times import QUICK_SECONDS, MeanTime
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
 AHEAD = 2
@@ -29,7 +29,7 @@ class CallRules:
     `most_rows` is how many rows a call takes.
     """
 
-    def __init__(self, queue: WaitingRows, times: CallTimes, instances: int, most_rows: int) -> None:
+    def __init__(self, queue: WaitingRows, times: MeanTime, instances: int, most_rows: int) -> None:
         self._queue = queue
         self._times = times
         self._instances = instances

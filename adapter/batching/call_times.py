@@ -14,17 +14,30 @@ _WEIGHT = 0.1
 _LONGER = 1.5
 
 
-class CallTimes:
+class MeanTime:
+    """Learn what calls take on the whole, in seconds; 0 until one has ended."""
+
+    __slots__ = ("mean",)
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+
+    def learn(self, seconds: float) -> None:
+        """Take the time of a call that ended into account."""
+        self.mean += _WEIGHT * (seconds - self.mean)
+
+
+class CallTimes(MeanTime):
     """Learn what one model's calls take, in seconds; 0 until a call has ended.
 
     `mean` is what the model takes for a call. `needed` is the time from sending a call to its answer, however long it
     waits in Triton for another: slower calls are believed at once, quicker ones by and by.
     """
 
-    __slots__ = ("_call_rows", "_calls", "_calls_before", "_histogram", "_instances", "_most_rows", "mean", "needed")
+    __slots__ = ("_call_rows", "_calls", "_calls_before", "_histogram", "_instances", "_most_rows", "needed")
 
     def __init__(self, entry: ModelEntry, worker_counters: WorkerCounters) -> None:
-        self.mean = 0.0
+        super().__init__()
         self.needed = 0.0
         self._instances = entry.spec.instances
         self._most_rows = entry.direct_max_rows
@@ -47,6 +60,15 @@ class CallTimes:
         if not beside or rows < self._most_rows:
             share = self._instances / (self._instances + beside)
             self.mean += _WEIGHT * (seconds * share - self.mean)
+
+    def record_part(self, seconds: float, call_seconds: float, rows: int) -> None:
+        """Record one model's part of an answered call, for which the model needed `seconds` of what the call took."""
+        self._calls.add(1)
+        self._call_rows.add(rows)
+        self._histogram.took(seconds)
+        self.mean += _WEIGHT * (seconds - self.mean)
+        known = self.needed
+        self.needed = call_seconds if call_seconds > known else known + _WEIGHT * (call_seconds - known)
 
     def record_answer(self, seconds: float) -> None:
         """Record what an answer took."""

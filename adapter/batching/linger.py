@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from adapter.batching.call_times import QUICK_SECONDS, CallTimes
+from adapter.batching.call_times import QUICK_SECONDS, MeanTime
 
 # The longest wait, as a part of a call's time. Who goes along after it is answered sooner than after the next call.
 _PART = 0.75
@@ -44,7 +44,7 @@ class Linger:
     `clock` is finer than the loop's time. `expected` is how many requests are waited for now, 0 for none.
     """
 
-    def __init__(self, queue: Arriving, call_times: CallTimes, clock: Callable[[], float]) -> None:
+    def __init__(self, queue: Arriving, call_times: MeanTime, clock: Callable[[], float]) -> None:
         self._queue = queue
         self._call_times = call_times
         self._clock = clock

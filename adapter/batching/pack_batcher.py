@@ -16,7 +16,7 @@ from weakref import WeakSet
 from adapter import errors
 from adapter.batching.busy_poll import BusyPoll
 from adapter.batching.call_rules import AHEAD, CallRules
-from adapter.batching.call_times import QUICK_SECONDS, CallTimes
+from adapter.batching.call_times import QUICK_SECONDS, MeanTime
 from adapter.batching.linger import Linger
 from adapter.batching.pack_calls import MemberAnswer, MemberRows, PackCalls
 from adapter.batching.pack_member import PackMember, find_slow
@@ -62,12 +62,12 @@ class PackBatcher(CallRules):
         self._members: WeakSet[PackMember] = WeakSet()
         self._judged_at = 0.0
         self._in_flight = worker_counters.cell(entry.name, counters.IN_FLIGHT)
+        self._made = worker_counters.cell(entry.name, counters.CALLS)
         self._answered = worker_counters.cell(entry.name, counters.ANSWERED)
         self._queue: PackQueue = PackQueue(_most_slow(entry))
-        times = CallTimes(entry, worker_counters)
+        # Of all calls but those of slow models.
+        times = MeanTime()
         super().__init__(self._queue, times, entry.spec.instances, entry.direct_max_rows)
-        # Apart, since what a slow model needs says nothing of the others' calls.
-        self._slow_times = CallTimes(entry, worker_counters)
         self._linger = Linger(self._queue, times, clock)
         self._busy_poll = BusyPoll(times, clock)
         self._deadline_timer = DeadlineTimer()
@@ -107,12 +107,15 @@ class PackBatcher(CallRules):
         try:
             with self._busy_poll:
                 answered = await self._pack_calls.infer_alone(self._current(), member, features, deadline, timings)
+            self._made.add(1)
             self._answered.add(1)
             if answered is not None:
                 seconds = self._clock() - started
-                self._record(slow, seconds, rows, 0)
+                if not slow:
+                    self._times.learn(seconds)
                 member.record(answered[1], seconds, rows)
-                self._judge(member)
+                if slow or member.times.mean >= _SLOW_SECONDS:
+                    self._judge()
                 return answered[0]
         except ANSWERS:
             self._answered.add(1)
@@ -177,7 +180,7 @@ class PackBatcher(CallRules):
 
     async def _make_call(self, loop: asyncio.AbstractEventLoop, batch: PackBatch) -> None:
         """Make one call, and begin those that are to be made again."""
-        beside = max(0, self._calls - self._instances)
+        others = self._calls > self._instances
         rows = sum([item.rows for part in batch.parts for item in part.items])
         self._sent += rows
         started = self._clock()
@@ -187,10 +190,11 @@ class PackBatcher(CallRules):
             self._sent -= rows
             if batch.slow:
                 self._queue.slow_ended()
-        if settled.is_usual:
+        if settled.is_usual and not batch.slow:
             # If it waited for others, what the host says of its parts is nearer to what it took.
-            seconds = beside and settled.model_seconds
-            self._record(batch.slow, seconds or self._clock() - started, rows, 0 if seconds else beside)
+            self._times.learn((others and settled.model_seconds) or self._clock() - started)
+        # Whoever comes is behind all that was sent: not for long if calls are quick.
+        self._ahead = AHEAD if self._times.mean < QUICK_SECONDS else AHEAD - 1
         for parts in settled.again:
             self._queue.pause(parts[0].member)
             self._start(loop, self._settle_apart(parts))
@@ -221,6 +225,7 @@ class PackBatcher(CallRules):
             results = await self._pack_calls.infer(self._current(), asked, deadline)
         except Exception as error:
             return self._settle_error(parts, error, self._clock() - started)
+        self._made.add(1)
         self._answered.add(1)
         seconds = self._clock() - started
         settled = _Settled(is_usual=True)
@@ -255,7 +260,8 @@ class PackBatcher(CallRules):
                 fail(items, result.error)
         elif result.results:
             member.record(result.seconds, seconds, sum([item.rows for item in items]))
-            self._judge(member)
+            if member.slow or member.times.mean >= _SLOW_SECONDS:
+                self._judge()
             answer(items, result.results)
         else:
             settled.is_usual = False
@@ -275,15 +281,8 @@ class PackBatcher(CallRules):
         if self._queue.rows and self._may_call(self._calls):
             self._start_call(self._loop)
 
-    def _record(self, slow: bool, seconds: float, rows: int, beside: int) -> None:
-        (self._slow_times if slow else self._times).record(seconds, rows, beside)
-        # Whoever comes is behind all that was sent: not for long if calls are quick.
-        self._ahead = AHEAD if self._times.mean < QUICK_SECONDS else AHEAD - 1
-
-    def _judge(self, member: PackMember) -> None:
-        """Find the slow models, if this one may be one, or was."""
-        if not member.slow and member.times.mean < _SLOW_SECONDS:
-            return
+    def _judge(self) -> None:
+        """Find the slow models, unless that was done a moment ago."""
         now = self._clock()
         if now - self._judged_at >= _JUDGED_SECONDS:
             self._judged_at = now

@@ -55,8 +55,8 @@ class PackCalls:
 
         Raises: AdapterError, which says whatever became of the call, or of the request in it.
         """
-        codec, rows = member.codec, len(features[0])
-        pieces = member.form.write(codec.request.to_arrays((features,)))
+        rows = len(features[0])
+        pieces = member.form.write(member.to_arrays((features,)))
         trace = timings.trace
         if trace is None:
             outputs = await self._client.send(host, pieces, 1, deadline)
@@ -66,7 +66,7 @@ class PackCalls:
         # As good as always.
         known = member.form.read_alone(answer_of(outputs), rows)
         if known is not None:
-            (texts,), seconds = codec.answer.texts(known[0], (rows,)), known[1] * _SECONDS
+            (texts,), seconds = member.texts(known[0], (rows,)), known[1] * _SECONDS
         else:
             results, error, seconds = _read(member, (rows,), read_answer(outputs, 1)[0])
             if error is not None:
@@ -89,7 +89,7 @@ class PackCalls:
         for i, part in enumerate(parts):
             member = part.member
             try:
-                pieces += member.form.write(member.codec.request.to_arrays(part.features))
+                pieces += member.form.write(member.to_arrays(part.features))
                 sent.append(part)
             except errors.BadFeatures as error:
                 refused[i] = MemberAnswer(error=error)
@@ -119,11 +119,10 @@ def _read(member: PackMember, rows: Sequence[int], answer: Part) -> MemberAnswer
     seconds = answer.number * _SECONDS
     if answer.kind != OK:
         return MemberAnswer(error=translate(None, answer.text.decode(errors="replace")), seconds=seconds)
-    writer = member.codec.answer
     try:
         outputs = member.form.read(answer)
-        writer.check_shapes(outputs, sum(rows))
-        return MemberAnswer(writer.texts(outputs, rows), None, seconds)
+        member.codec.answer.check_shapes(outputs, sum(rows))
+        return MemberAnswer(member.texts(outputs, rows), None, seconds)
     except errors.BadModelOutput as error:
         return MemberAnswer(error=error, seconds=seconds)
     except (ValueError, KeyError) as error:

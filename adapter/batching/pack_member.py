@@ -29,6 +29,8 @@ class PackMember:
     def __init__(self, entry: ModelEntry, codec: Codec, worker_counters: WorkerCounters) -> None:
         self.entry = entry
         self.codec = codec
+        self.to_arrays = codec.request.to_arrays
+        self.texts = codec.answer.texts
         self.form = PartForm(entry)
         self.queue = PendingQueue(entry, worker_counters)
         self.times = CallTimes(entry, worker_counters)
@@ -57,8 +59,7 @@ class PackMember:
         """Record a part that was answered: what the model needed for it, and what the whole call took."""
         self._not_loaded = 0
         self.answered.add(1)
-        self.times.record(model_seconds or call_seconds, rows, 0)
-        self.times.record_answer(call_seconds)
+        self.times.record_part(model_seconds or call_seconds, call_seconds, rows)
 
 
 def find_slow(members: Sequence[PackMember], least_seconds: float, times: float) -> list[PackMember]:
