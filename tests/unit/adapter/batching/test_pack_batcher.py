@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import pytest
 
 from adapter import errors
-from adapter.request_timings import RequestTimings
+from adapter.request_timings import RequestTimings, RequestTrace
 from adapter.workers import counters
 from converter.schema.packed_strings import pack_strings, unpack_strings
 from tests.support.fakes.loop import in_counted_time
@@ -216,6 +218,40 @@ async def test_the_wait_here_and_the_time_in_calls_are_told_apart() -> None:
     await all_of(*tasks)
     assert [timings.queue for timings in noted] == pytest.approx([0, 0.1, 0.1])
     assert [timings.model for timings in noted] == pytest.approx([0.1, 0.1, 0.1])
+
+
+class Noted(RequestTrace):
+    """Notes what a request is told of its calls."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def queued(self, seconds: float, ago: float) -> None:
+        self.told.append(("queued", seconds, ago))
+
+    def call(self, joined: Sequence[RequestTrace], model: str, rows: int) -> AbstractContextManager[None]:
+        self.told.append(("call", len(joined), model, rows))
+        return nullcontext()
+
+    def finish(self, timings: RequestTimings, status: int, code: str) -> None:
+        """Nothing here ends a request."""
+
+
+@in_counted_time
+async def test_a_call_is_traced_for_all_requests_of_all_models_in_it() -> None:
+    desk = PackDesk()
+    desk.host.mood("b").seconds = 0.5
+    traces = [Noted(), Noted(), Noted()]
+    noted = [RequestTimings() for _ in traces]
+    for timings, trace in zip(noted, traces, strict=True):
+        timings.trace = trace
+    await all_of(desk.ask("a", 1, timings=noted[0]), desk.ask("b", 2, 3, timings=noted[1]))
+    await desk.ask("a", 4, timings=noted[2], join=False)
+    assert [trace.told for trace in traces] == [
+        [("call", 2, f"{HOST}_direct", 3), ("queued", 0, 0.5)],
+        [("queued", 0, 0.5)],
+        [("call", 1, f"{HOST}_direct", 1)],
+    ]
 
 
 @in_counted_time
