@@ -16,13 +16,14 @@ from converter.schema.manifest import ModelEntry
 class Packs:
     """Lead the calls of packed models to their hosts.
 
-    Hosts are known by their Triton models' names; `host_entry` returns the entry of one as it is served now.
+    Hosts are known by their Triton models' names; `host_entry` returns the entry of one as it is served now, None if
+    it is not.
     """
 
     def __init__(
         self,
         client: HostClient,
-        host_entry: Callable[[str], ModelEntry],
+        host_entry: Callable[[str], ModelEntry | None],
         worker_counters: WorkerCounters,
         clock: Callable[[], float],
     ) -> None:

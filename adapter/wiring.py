@@ -83,8 +83,7 @@ class Components:
         self.breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
         self.awake, self.off_loop = AwakeClock(), OffLoop()
         self.host_client = HostClient(backend, host_key_reader(settings.repository))
-        registry = self.registry
-        self.packs = Packs(self.host_client, lambda name: registry.hosts[name].entry, worker_counters, time.monotonic)
+        self.packs = Packs(self.host_client, self.registry.host_entry, worker_counters, time.monotonic)
         make_route = route_maker(backend, self.packs, worker_counters, settings.regime, time.monotonic)
         self.bindings = Bindings(self.registry, self.breakers, worker_counters, make_route, self.registry_sync.catch_up)
         watch_deaths(self.registry, backend)

@@ -42,18 +42,20 @@ _JUDGED_SECONDS = 0.1
 class PackBatcher(CallRules):
     """The way of a pack's models to their host, in one event loop, whose time their deadlines go by.
 
-    `host` returns the host's entry, which a reload may change. With several instances one of them is kept free of slow
-    models; with one, these and the others take turns.
+    `host` returns the host's entry, which a reload may change, or None once it has gone. With several instances one of
+    them is kept free of slow models; with one, these and the others take turns.
     """
 
     def __init__(
         self,
-        host: Callable[[], ModelEntry],
+        host: Callable[[], ModelEntry | None],
         pack_calls: PackCalls,
         worker_counters: WorkerCounters,
         clock: Callable[[], float],
     ) -> None:
-        entry = self._entry = host()
+        entry = host()
+        assert entry is not None, "a pack's models come after its host"
+        self._entry = entry
         self._host = host
         self._pack_calls = pack_calls
         self._counters = worker_counters
@@ -65,6 +67,8 @@ class PackBatcher(CallRules):
         self._made = worker_counters.cell(entry.name, counters.CALLS)
         self._answered = worker_counters.cell(entry.name, counters.ANSWERED)
         self._queue: PackQueue = PackQueue(_most_slow(entry))
+        # Calls that took something along.
+        self._under_way = 0
         # Of all calls but those of slow models.
         times = MeanTime()
         super().__init__(self._queue, times, entry.spec.instances, entry.direct_max_rows)
@@ -166,9 +170,12 @@ class PackBatcher(CallRules):
         try:
             while self._may_call(self._calls - 1):
                 self._current()
-                batch = self._queue.take(self._most_rows, self._enough(), loop.time(), self._clock())
+                batch = self._queue.take(self._most_rows, self._enough(), self._sharing(), loop.time(), self._clock())
                 if not batch.parts:
                     break
+                self._under_way += 1
+                if self._queue.rows and self._may_call(self._calls):
+                    self._start_call(loop)
                 await self._make_call(loop, batch)
                 # If the next call is full already, whoever came now could not go along.
                 alone = batch.slow or self._queue.slow_waits
@@ -188,6 +195,7 @@ class PackBatcher(CallRules):
             settled = await self._settle(batch.parts)
         finally:
             self._sent -= rows
+            self._under_way -= 1
             if batch.slow:
                 self._queue.slow_ended()
         if settled.is_usual and not batch.slow:
@@ -269,6 +277,15 @@ class PackBatcher(CallRules):
             self._pause_for_load(member)
             member.queue.put_back([item for item in items if not item.answer.done()])
 
+    def _sharing(self) -> int:
+        """Return how many calls are to share the models that wait: one for each free instance, unless they are quick.
+
+        A host calls the models of a call one after the other.
+        """
+        if self._times.mean < QUICK_SECONDS:
+            return 1
+        return max(1, self._instances - self._under_way)
+
     def _pause_for_load(self, member: PackMember) -> None:
         """Let a model's requests wait a moment, since its host is loading it."""
         if not member.pauses:
@@ -295,6 +312,8 @@ class PackBatcher(CallRules):
     def _current(self) -> ModelEntry:
         """Return the host's entry as it is now."""
         entry = self._host()
+        if entry is None:
+            return self._entry
         if entry is not self._entry:
             self._entry = entry
             self._instances, self._most_rows = entry.spec.instances, entry.direct_max_rows

@@ -121,16 +121,19 @@ class PackQueue:
         if not member.pauses and len(member.queue):
             self._enter(member)
 
-    def take(self, rows: int, enough: int, loop_now: float, now: float) -> PackBatch:
+    def take(self, rows: int, enough: int, calls: int, loop_now: float, now: float) -> PackBatch:
         """Take the requests of the next call, which has at most so many rows: until there are `enough`.
 
-        `now` is what their `taken_at` will say. There is none if nothing waits that may go now.
+        It has the models that wait to itself, or is the first of so many `calls` that share them. `now` is what its
+        requests' `taken_at` will say. There is none if nothing waits that may go now.
         """
         ways = (True, False) if self._slow_next else (False, True)
         for slow in ways:
             if slow and not self._may_be_slow():
                 continue
-            parts = self._take(self._slow if slow else self._quick, rows, enough, loop_now, now)
+            turns = self._slow if slow else self._quick
+            most = 1 if slow else -(-len(turns.members) // calls)
+            parts = self._take(turns, most, rows, enough, loop_now, now)
             if parts:
                 self._slow_next = not slow
                 self._slow_calls += slow
@@ -150,11 +153,11 @@ class PackQueue:
         """Count a call of a slow model as over."""
         self._slow_calls -= 1
 
-    def _take(self, turns: _Turns, rows: int, enough: int, loop_now: float, now: float) -> list[MemberBatch]:
+    def _take(self, turns: _Turns, most: int, rows: int, enough: int, loop_now: float, now: float) -> list[MemberBatch]:
         parts: list[MemberBatch] = []
         taken = 0
         for _ in range(len(turns.members)):
-            if taken >= min(enough, rows) or (parts and turns is self._slow):
+            if taken >= min(enough, rows) or len(parts) >= most:
                 break
             member = turns.members[0]
             queue = member.queue

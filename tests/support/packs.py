@@ -50,7 +50,8 @@ class PackDesk:
         self.loop = counted_loop()
         client = HostClient(self.backend, lambda host: KEY)
         mine = counters.WorkerCounters(self.table, 0)
-        self.packs = Packs(client, lambda name: self.host_entry, mine, self.loop.time)
+        self.gone = False
+        self.packs = Packs(client, lambda name: None if self.gone else self.host_entry, mine, self.loop.time)
         self.codecs = {name: Codec(entry) for name, entry in self.entries.items()}
         self.ways = {
             name: self.packs.join(f"{HOST}_direct", entry, self.codecs[name]) for name, entry in self.entries.items()

@@ -180,6 +180,20 @@ async def test_strings_go_there_and_back() -> None:
 
 
 @in_counted_time
+async def test_free_instances_share_the_models_that_wait_unless_these_are_quick() -> None:
+    desk = PackDesk(*map(make_member, "abcd"), rows=32, instances=2)
+    await desk.warm(a=0.01, b=0.01, c=0.01, d=0.01)
+    asked = desk.loop.time()
+    await all_of(*(desk.ask(name, 1) for name in "abcd"))
+    assert [list(call) for call in desk.host.calls] == [["a", "b"], ["c", "d"]]
+    assert desk.loop.time() - asked == pytest.approx(0.02)
+    desk = PackDesk(*map(make_member, "abcd"), rows=32, instances=2)
+    await desk.warm(a=0.0001, b=0.0001, c=0.0001, d=0.0001)
+    await all_of(*(desk.ask(name, 1, 2, 3) for name in "abcd"))
+    assert [list(call) for call in desk.host.calls] == [["a", "b", "c", "d"]]
+
+
+@in_counted_time
 async def test_how_the_host_is_now_counts_after_a_reload() -> None:
     desk = PackDesk(rows=4)
     await desk.ask("a", 1)
@@ -190,6 +204,13 @@ async def test_how_the_host_is_now_counts_after_a_reload() -> None:
     desk.let_go()
     await all_of(held, *tasks)
     assert [len(call["a"]) for call in desk.host.calls] == [1, 1, 8]
+
+
+@in_counted_time
+async def test_a_host_that_has_gone_is_called_as_it_was() -> None:
+    desk = PackDesk()
+    desk.gone = True
+    assert await all_of(desk.ask("a", 1), desk.ask("b", 2, join=False)) == [[2.0], [4.0]]
 
 
 @in_counted_time
