@@ -145,7 +145,8 @@ class PackBatcher(CallRules):
         loop = self._loop = self._loop or asyncio.get_running_loop()
         if deadline <= loop.time():
             raise errors.DeadlineExceeded(errors.DEADLINE)
-        if not self._queue.has_room(member, len(features[0])):
+        rows = len(features[0])
+        if not (member.queue.is_within(rows) or self._queue.has_room(member, rows)):
             raise errors.QueueFull("The model's queue is full; try again shortly.", retry_after=self._drain_seconds())
         shape = member.codec.request.row_shape(features) if member.free_axes else ()
         item = PendingRequest(loop, features, deadline, shape, self._answered.mine, timings)

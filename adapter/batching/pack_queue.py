@@ -82,10 +82,8 @@ class PackQueue:
         return bool(self._slow.members) and self._may_be_slow()
 
     def has_room(self, member: PackMember, rows: int) -> bool:
-        """Return whether a request of so many rows of a model may wait too."""
+        """Return whether a request of so many rows of a model may wait too, once those who are gone are dropped."""
         queue = member.queue
-        if queue.is_within(rows):
-            return True
         before = queue.rows, len(queue)
         has_room = queue.has_room_without_gone(rows)
         if (turns := self._turns_of.get(member)) is not None:

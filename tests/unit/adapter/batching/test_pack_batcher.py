@@ -302,3 +302,16 @@ async def test_a_full_queue_is_its_models_own() -> None:
     desk.let_go()
     assert await all_of(held, *tasks, mate) == [[0.0], [0.0], [2.0], [4.0], [10.0]]
     assert [desk.cell(name, counters.QUEUED_ROWS) for name in "ab"] == [0, 0]
+
+
+@in_counted_time
+async def test_those_who_are_gone_take_no_place_in_the_queue() -> None:
+    desk = PackDesk(make_member("a").model_copy(update={"queue_size": 1}), make_member("b"))
+    held = await desk.hold()
+    assert await all_of(desk.ask("a", 1, timeout=0.01)) == [errors.DeadlineExceeded]
+    later, mate = desk.ask("a", 2), desk.ask("b", 3)
+    await turns()
+    desk.let_go()
+    assert await all_of(held, later, mate) == [[0.0], [4.0], [6.0]]
+    # What is left of those who were counted would start calls that have nothing to take.
+    assert desk.host.calls == [{"a": [0.0]}, {"a": [2.0], "b": [3.0]}]
