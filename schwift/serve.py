@@ -288,6 +288,7 @@ def _adapter_environment(
         "SCHWIFT_HOST": settings.host,
         "SCHWIFT_LISTEN_FD": str(listener),
         "SCHWIFT_REPOSITORY": str(settings.repository),
+        "SCHWIFT_NOTES": str(triton.notes),
         "SCHWIFT_SUPERVISOR_FD": str(kill_pipe),
         "SCHWIFT_TRITON_KEY_FILE": str(triton.key_file),
         "SCHWIFT_TRITON_HTTP": triton.where.http,

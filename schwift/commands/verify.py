@@ -24,7 +24,7 @@ from schwift.serve import Running, serve
 
 # What a server for clients has, and one for us alone does not need.
 _LEFT_OUT = (
-    "log_directory", "debug_mode", "debug_model", "max_requests", "publish", "listen_fd", "supervisor_fd",
+    "log_directory", "debug_mode", "debug_model", "max_requests", "publish", "listen_fd", "supervisor_fd", "notes",
     "triton_http_port", "triton_grpc_port", "triton_metrics_port", "triton_key_file", "control_socket", "access_log",
     "otlp_endpoint", "api_keys_file", "internal_key", "trusted_hops", "tls_cert", "tls_key", "workers", "regime",
 )  # fmt: skip

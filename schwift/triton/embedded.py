@@ -16,7 +16,7 @@ from converter.errors import PortInUse, ServeError
 from converter.repository.runtime_files import RUNTIME_PACKAGE, TEMPLATE_ROOT
 from converter.schema import triton_key
 from converter.schema.settings import Settings
-from converter.schema.wire import EndProcess, KillModel, KillOrder
+from converter.schema.wire import NOTES_VARIABLE, EndProcess, KillModel, KillOrder
 from schwift import log_rotation, process_tree, shared_memory
 from schwift.process_group import ProcessGroup
 from schwift.triton import addresses, sealed_start
@@ -139,7 +139,11 @@ class EmbeddedTriton:
         command = command_line(found, settings, backends, where, self._shm_prefix, caching)
         self._command = [sys.executable, "-I", sealed_start.__file__, str(self.key_file), *command]
         self._command.append(f"--exit-timeout-secs={EXIT_SECONDS}")
-        self._environment = process_tree.marked(environment_for_triton(), self._mark)
+        # Where hosts note which model they are in, for the adapter.
+        self.notes = work.path / "notes"
+        self.notes.mkdir(exist_ok=True)
+        variables = {**environment_for_triton(), NOTES_VARIABLE: str(self.notes)}
+        self._environment = process_tree.marked(variables, self._mark)
         self._log = log_folder / "triton.log"
         self._sweep = shared_memory.Sweep(self._shm_prefix, self._mark)
         self._cut_due = 0.0

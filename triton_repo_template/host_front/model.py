@@ -1,11 +1,11 @@
-"""Triton's entry point of the front of a pack's host; the code is in schwift_runtime/host/pack_front.py."""
+"""Triton's entry point of the front of a pack's host; the code is in schwift_runtime/host/host_front.py."""
 
-# ruff: noqa: E402
 import sys
 
-# Triton takes a model for a changed one if anything in its folder has changed, and loads it with the next ensemble.
+# Triton takes a model in whose folder something was written for another, and loads it again with an ensemble of its.
+# For this file's own code, which Python writes before it gets here, there is no place (PYCACHE_FILE in pack_files.py).
 sys.dont_write_bytecode = True
 
-from schwift_runtime.host.pack_front import TritonPythonModel
+from schwift_runtime.host.host_front import TritonPythonModel  # noqa: E402  # after the line above
 
 __all__ = ["TritonPythonModel"]

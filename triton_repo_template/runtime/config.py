@@ -63,7 +63,11 @@ class ModelConfig:
     @classmethod
     def parse(cls, text: str) -> ModelConfig:
         """Read `args["model_config"]` of Triton's `initialize`; a missing parameter is a LoadError once it is used."""
-        data = json.loads(text)
+        return cls.read(json.loads(text))
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """Read what `parse` reads of its text."""
         parameters = _Parameters({key: value["string_value"] for key, value in data.get("parameters", {}).items()})
         strings = json.loads(parameters.get("strings", "[]"))
         inputs, packed_inputs = _join_packed(data["input"], strings)

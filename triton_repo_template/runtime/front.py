@@ -24,7 +24,7 @@ from .wake import CANARY_SUFFIX, WakeUp, read_key
 MOST_STUCK = 8
 
 # What Triton says when the fault is not in the rows, so that splitting the batch would only repeat it.
-NOT_THE_ROWS = (
+_NOT_THE_ROWS = (
     "is not healthy",
     "Failed to obtain the health mutex",
     "is not ready",
@@ -117,9 +117,7 @@ class TritonPythonModel:
         except ModelError as error:
             # args[0] is Triton's own text; what m_direct's runtime said has its code in it already.
             text = str(error.args[0])
-            if "[schwift:" not in text and any(phrase in text for phrase in NOT_THE_ROWS):
-                raise ModelUnreachable(text) from error
-            raise passed_on(text) from error
+            raise (unreachable(text) or passed_on(text)) from error
 
 
 def _zeros(item: TensorConfig) -> npt.NDArray[Any]:
@@ -146,9 +144,15 @@ def restore_missing(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return restored
 
 
+def unreachable(text: str) -> ModelUnreachable | None:
+    """Return the error if Triton's text says that the fault is not in the rows, else None."""
+    ours = "[schwift:" not in text and any(phrase in text for phrase in _NOT_THE_ROWS)
+    return ModelUnreachable(text) if ours else None
+
+
 def passed_on(text: str) -> ModelError:
     """Give an error of `m_direct` its class back, by its code; C++ backends' have none, and are model errors."""
-    for kind in (BadModelOutput, ModelUnfit, ModelError):
+    for kind in (BadModelOutput, LoadError, ModelUnfit, ModelError):
         mark = f"[schwift:{kind.code}] "
         if mark in text:
             return kind(text.split(mark, 1)[1])

@@ -171,7 +171,9 @@ def _load_joblib(path: Path, config: ModelConfig) -> Predictor:
 
 def _import_ahead(parameters: Mapping[str, str]) -> None:
     """Import what the pickle will; what is missing is said when it is loaded."""
-    hidden = contextlib.nullcontext() if "columns" in parameters else hide_pandas()
+    # In a pack, others may be at work: nothing is hidden from them once it was imported without pandas.
+    keep = "columns" in parameters or "sklearn" in sys.modules
+    hidden = contextlib.nullcontext() if keep else hide_pandas()
     with contextlib.suppress(ImportError), hidden:
         importlib.import_module("joblib")
         if parameters["kind"] == "sklearn" or "scikit-learn" in parameters.get("made_for", ""):

@@ -70,7 +70,8 @@ if NEEDS_DLPACK:
         """Return a tensor of Triton's as an array."""
         return np.from_dlpack(_Source(tensor))
 
-    def _to_tensor(name: str, array: Array) -> Any:
+    def to_tensor(name: str, array: Array) -> Any:
+        """Return an array as a tensor of Triton's."""
         return pb_utils.Tensor.from_dlpack(name, _Target(array))
 
 else:
@@ -80,7 +81,8 @@ else:
         array: Array = tensor.as_numpy()
         return array
 
-    def _to_tensor(name: str, array: Array) -> Any:
+    def to_tensor(name: str, array: Array) -> Any:
+        """Return an array as a tensor of Triton's."""
         return pb_utils.Tensor(name, array)
 
 
@@ -92,9 +94,15 @@ def read(request: Any, config: ModelConfig) -> Arrays:
     return {item.name: to_array(get(request, item.name)) for item in config.inputs}
 
 
-def read_all(request: Any) -> dict[str, Array]:
-    """Read whatever input tensors a request has, by name."""
-    return {tensor.name(): to_array(tensor) for tensor in request.inputs()}
+def list_tensors(request: Any) -> dict[str, Any]:
+    """Return a request's input tensors by name, for `to_array`."""
+    return {tensor.name(): tensor for tensor in request.inputs()}
+
+
+def read_only_input(request: Any, name: str) -> Array | None:
+    """Return the input of this name if it is the request's only one, else None."""
+    found = request.inputs()
+    return to_array(found[0]) if len(found) == 1 and found[0].name() == name else None
 
 
 def try_read(request: Any, config: ModelConfig) -> Arrays | ModelError:
@@ -121,11 +129,11 @@ def _read_packed(
 def tensors(arrays: Arrays, packed: Collection[str] = ()) -> list[Any]:
     """Make Triton's tensors of arrays, two of each in `packed`."""
     if not packed:
-        return [_to_tensor(name, array) for name, array in arrays.items()]
+        return [to_tensor(name, array) for name, array in arrays.items()]
     made = []
     for name, array in arrays.items():
         values = pack_strings(array) if name in packed else (array,)
-        made += [_to_tensor(wire, value) for wire, value in zip(_wire_names(name, packed), values, strict=True)]
+        made += [to_tensor(wire, value) for wire, value in zip(_wire_names(name, packed), values, strict=True)]
     return made
 
 
@@ -136,8 +144,19 @@ def _wire_names(name: str, packed: Collection[str]) -> tuple[str, ...]:
 def response(result: Arrays | ModelError, packed: Collection[str] = ()) -> Any:
     """Make an answer, or an error with its code in the text."""
     if isinstance(result, ModelError):
-        return pb_utils.InferenceResponse(output_tensors=[], error=pb_utils.TritonError(str(result)))
+        return failure(str(result))
     return pb_utils.InferenceResponse(output_tensors=tensors(result, packed))
+
+
+def failure(text: str) -> Any:
+    """Make an answer that is an error."""
+    return pb_utils.InferenceResponse(output_tensors=[], error=pb_utils.TritonError(text))
+
+
+def answer_bytes(name: str, data: bytearray) -> Any:
+    """Make an answer of one row of bytes."""
+    array = np.frombuffer(data, np.uint8).reshape(1, -1)
+    return pb_utils.InferenceResponse(output_tensors=[to_tensor(name, array)])
 
 
 def log(message: str) -> None:
@@ -158,6 +177,29 @@ def enqueue(model: str, request_id: str, arrays: Arrays, outputs: Sequence[Tenso
         requested_output_names=[item.name for item in outputs],
         inputs=tensors(arrays),
     ).exec()
+
+
+def enqueue_bytes(model: str, request_id: str, name: str, output: str) -> None:
+    """Call a model that takes bytes with one under a request id; the answer is of no interest."""
+    pb_utils.InferenceRequest(
+        model_name=model,
+        request_id=request_id,
+        requested_output_names=[output],
+        inputs=[to_tensor(name, np.zeros((1, 1), np.uint8))],
+    ).exec()
+
+
+def infer_bytes(model: str, data: bytearray, name: str, output: str) -> Array:
+    """Call another model of this Triton that takes one row of bytes and answers with one, as `infer` does."""
+    array = np.frombuffer(data, np.uint8).reshape(1, -1)
+    request = pb_utils.InferenceRequest(
+        model_name=model, requested_output_names=[output], inputs=[to_tensor(name, array)]
+    )
+    answer = request.exec()
+    if answer.has_error():
+        raise ModelError(answer.error().message())
+    # A copy, since Triton's memory goes with its answer.
+    return to_array(pb_utils.get_output_tensor_by_name(answer, output)).copy()
 
 
 def infer(model: str, arrays: Arrays, config: ModelConfig) -> Arrays:

@@ -56,6 +56,9 @@ class InferenceRequest:
     def request_id(self) -> str:
         return self._request_id
 
+    def inputs(self) -> list[Tensor]:
+        return self.tensors
+
     def exec(self) -> InferenceResponse:
         answer = type(self).handler(self)
         assert isinstance(answer, InferenceResponse)

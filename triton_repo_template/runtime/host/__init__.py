@@ -1,1 +1,1 @@
-"""Several models in one process: the host of a pack, and its front."""
+"""A pack: several models in one process, the host, and the front by which Triton's own clients reach them."""

@@ -1,14 +1,7 @@
-"""What the adapter and a host say to each other: one call has the rows of several models, and one answer theirs.
+"""What a host is asked in one call, with the rows of several models, and its answer, as bytes.
 
-All rows of a tensor have one shape, and those of several models do not. So a call is one tensor of bytes:
-
-    head    parts, version (uint32 each), key (32 bytes)
-    part    size, kind, tensors, text bytes, number (uint32, 2 x uint16, 2 x uint32); text
-    tensor  axes, 0 (uint32 each), bytes (uint64); sizes of the axes (uint32 each), the rows first; values
-
-Numbers are little-endian; each text, each list of sizes and each tensor's values begin at a multiple of 8, from the
-head's first byte. Values are in C order, and their dtype is known to both sides. The runtime inside Triton has its own
-copy, runtime/host/envelope.py; tests/unit/runtime/test_envelope.py holds them equal.
+The format, and what each word means, is in converter/schema/packs/envelope.py: tests/unit/runtime/test_envelope.py
+holds the two equal.
 """
 
 from __future__ import annotations
@@ -24,14 +17,12 @@ _PART = struct.Struct("<IHHII")
 _TENSOR = struct.Struct("<IIQ")
 _ALIGNED = 8
 _PADDING = (b"", bytes(7), bytes(6), bytes(5), bytes(4), bytes(3), bytes(2), bytes(1))
-# More than any model has.
 _MOST_AXES = 32
+# The sizes of a tensor's axes, by how many there are.
+_SIZES = tuple(struct.Struct(f"<{axes}I{axes % 2 * 4}x") for axes in range(_MOST_AXES + 1))
 
-# Kinds of a call's parts. The text is the model's key, `<Triton model>/<version>`; LOAD, EVICT and DESCRIBE have no
-# tensors, and DESCRIBE no text.
+# Kinds of a call's parts, and of an answer's.
 INFER, LOAD, EVICT, DESCRIBE = range(4)
-# Kinds of an answer's parts. The text is an error's, or JSON if nothing was to be inferred. LOADING: try again soon.
-# The number is how many microseconds the model took.
 OK, FAILED, LOADING = range(3)
 
 
@@ -51,23 +42,20 @@ class Part(NamedTuple):
     number: int = 0
 
 
-def write_envelope(parts: Sequence[Part], key: bytes = bytes(KEY_BYTES)) -> bytes:
+def write_envelope(parts: Sequence[Part], key: bytes = bytes(KEY_BYTES)) -> bytearray:
     """Write a call, with the host's secret key, or an answer."""
-    chunks = [_HEAD.pack(len(parts), VERSION, key)]
-    for part in parts:
-        text = part.text
-        written = [text, _PADDING[len(text) % _ALIGNED]]
-        for shape, values in part.tensors:
-            axes, size = len(shape), len(values)
-            written.append(_TENSOR.pack(axes, 0, size))
-            written.append(struct.pack(f"<{axes}I" if axes % 2 == 0 else f"<{axes}I4x", *shape))
-            written.append(values)  # type: ignore[arg-type]  # join takes both
-            written.append(_PADDING[size % _ALIGNED])
-        body = b"".join(written)
-        # The part's head is 16 bytes.
-        chunks.append(_PART.pack(_PART.size + len(body), part.kind, len(part.tensors), len(text), part.number))
-        chunks.append(body)
-    return b"".join(chunks)
+    chunks: list[bytes | memoryview] = [_HEAD.pack(len(parts), VERSION, key)]
+    for kind, text, tensors, number in parts:
+        head = len(chunks)
+        chunks += b"", text, _PADDING[len(text) % _ALIGNED]
+        size = _PART.size + len(text) + -len(text) % _ALIGNED
+        for shape, values in tensors:
+            length = len(values)
+            sizes = _SIZES[len(shape)]
+            chunks += _TENSOR.pack(len(shape), 0, length), sizes.pack(*shape), values, _PADDING[length % _ALIGNED]
+            size += _TENSOR.size + sizes.size + length + -length % _ALIGNED
+        chunks[head] = _PART.pack(size, kind, len(tensors), len(text), number)
+    return bytearray().join(chunks)
 
 
 def read_envelope(data: memoryview) -> tuple[bytes, list[Part]]:
@@ -100,8 +88,9 @@ def _read_part(data: memoryview, position: int, end: int, head: tuple[int, int, 
         if axes > _MOST_AXES:
             raise ValueError(f"a tensor of {axes} axes")
         position += _TENSOR.size
-        shape = struct.unpack_from(f"<{axes}I", data, position)
-        position += axes * 4 + axes % 2 * 4
+        sizes = _SIZES[axes]
+        shape = sizes.unpack_from(data, position)
+        position += sizes.size
         tensors.append(RawTensor(shape, data[position : position + size]))
         position += size + -size % _ALIGNED
         if position > end:

@@ -1,0 +1,92 @@
+"""`<pack>_pack_direct`, the host: the process of several models, behind Triton's Python backend."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import triton_io
+from ..config import ModelConfig
+from ..errors import ModelError, as_model_error
+from ..loaders import check_environment
+from ..threads import available_cores, limit_environment, limit_loaded, threads_per_instance
+from .host_turn import Turn
+from .loaded_members import LoadedMembers
+from .member import Member, load_member
+from .member_names import MemberNames
+from .pack_files import CALL_TENSOR, read_host_key
+from .running_note import NOTES_VARIABLE, RunningNote
+
+_MIB = 1024 * 1024
+
+
+class TritonPythonModel:
+    """Triton makes one per instance, and calls it from one thread."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
+        parameters = ModelConfig.parse(args["model_config"]).parameters
+        self._name = args["model_name"]
+        self._folder = Path(args["model_repository"])
+        self._repository = self._folder.parent
+        self._debug = parameters["debug"] == "1"
+        self._threads = threads_per_instance(
+            int(parameters["instances"]), int(parameters["max_workers"]), available_cores()
+        )
+        limit_environment(self._threads)
+        version_folder = self._folder / args["model_version"]
+        try:
+            check_environment(version_folder)
+            self._key = read_host_key(version_folder)
+        except (Exception, SystemExit) as error:
+            triton_io.log_error(f"{self._name}: {traceback.format_exc()}")
+            raise as_model_error(error) from None
+        limit_loaded(self._threads)
+        memory = parameters.get("memory_mb", "")
+        self._names = MemberNames(self._folder)
+        self._note = RunningNote(os.environ.get(NOTES_VARIABLE))
+        self._members = LoadedMembers(
+            self._load, self._note, int(memory) * _MIB if memory else None, lambda key: _size(self._repository / key)
+        )
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Call each member once for the rows of all requests."""
+        turn = Turn(self._members, self._key)
+        answers = [self._take(request, turn) for request in requests]
+        turn.run()
+        return [answer() for answer in answers]
+
+    def finalize(self) -> None:
+        """Let the process end quickly: Python's last collections go through all objects of the models' libraries."""
+        self._members.stop()
+        self._note.remove()
+        gc.freeze()
+
+    def _take(self, request: Any, turn: Turn) -> Callable[[], Any]:
+        try:
+            data = triton_io.read_only_input(request, CALL_TENSOR)
+            if data is not None:
+                return turn.take_envelope(data)
+            self._names.refresh()
+            tensors = triton_io.list_tensors(request)
+            return turn.take_native(self._names.find(tensors), tensors)
+        except ModelError as error:
+            text = str(error)
+            return lambda: triton_io.failure(text)
+
+    def _load(self, key: str) -> Member:
+        modules = len(sys.modules)
+        try:
+            return load_member(self._repository, key, self._note, self._threads, self._debug)
+        finally:
+            if len(sys.modules) != modules:
+                limit_loaded(self._threads)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
