@@ -56,7 +56,8 @@ class Bindings:
         """Lead requests for this name to this model from now on, or nowhere; those that are in keep to theirs."""
         left = self._routes.pop(name, None)
         for endpoint in ENDPOINTS:
-            self._found.pop((endpoint, name), None)
+            if (found := self._found.pop((endpoint, name), None)) is not None:
+                found.model.status.end_waits()
         if left is not None:
             left.left = True
             self._left.append(left)

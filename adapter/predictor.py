@@ -76,10 +76,10 @@ class Predictor:
         if target.route.left:
             # The model was replaced while the body was read.
             target = self.bindings.renew(target)
+        if not target.model.ready:
+            target = await self._wait_awake(target, seconds, timings)
         model, breakers = target.model, target.breakers
         incarnation = model.incarnation
-        if not model.ready:
-            raise self._unavailable(model)
         self._admission.enter()
         probes = NO_PROBES
         try:
@@ -124,7 +124,8 @@ class Predictor:
         else:
             features, unfit = await self._parse_large(target, body, started + seconds - self._clock())
         timings.rows = rows = len(features[0])
-        timings.parse = self._clock() - started
+        # Less the time that it waited for the model to wake.
+        timings.parse = self._clock() - started - timings.queue
         if rows > 1 and target.endpoint == "predict_batched":
             raise errors.AlreadyBatched(
                 f"/predict_batched takes one row a request and batches them itself; this one has {rows}: "
@@ -137,7 +138,15 @@ class Predictor:
         # From here on down it is a moment of the loop's time, by which its timers go.
         loop = self._loop = self._loop or asyncio.get_running_loop()
         deadline = loop.time() + started + seconds - self._clock()
-        parts = await target.route.infer(target.endpoint, features, deadline, timings)
+        try:
+            parts = await target.route.infer(target.endpoint, features, deadline, timings)
+        except errors.ModelUnavailable:
+            self.bindings.catch_up()
+            if not target.model.sleeps:
+                raise
+            # It fell asleep a moment ago, and did not see the request.
+            await self._wake(target, deadline - loop.time())
+            parts = await target.route.infer(target.endpoint, features, deadline, timings)
         inferred = self._clock()
         answer = codec.answer.body(codec.labels.label(parts) if labels and codec.labels else parts)
         timings.write = self._clock() - inferred
@@ -154,9 +163,44 @@ class Predictor:
         finally:
             route.active -= 1
 
+    async def _wait_awake(self, target: Binding, seconds: float, timings: RequestTimings) -> Binding:
+        """Return what serves a model's name once it is awake, within so many seconds.
+
+        Raises: ModelUnavailable if it is not asleep, or does not wake.
+        """
+        if not target.model.sleeps or not self._registry.triton_up:
+            raise self._unavailable(target.model)
+        began = self._clock()
+        self._admission.enter()
+        try:
+            await self._wake(target, seconds)
+        except asyncio.CancelledError as error:
+            if not self._registry.draining:
+                raise
+            raise errors.Draining(errors.DRAINING) from error
+        finally:
+            self._admission.leave()
+            timings.queue += self._clock() - began
+        if target.route.left:
+            target = self.bindings.renew(target)
+        if not target.model.ready:
+            raise self._unavailable(target.model)
+        return target
+
+    async def _wake(self, target: Binding, seconds: float) -> None:
+        """Have a sleeping model loaded by the worker that leads, and wait for that."""
+        model = target.model
+        model.wanted.add(1)
+        try:
+            await asyncio.wait_for(model.status.wait_awake(), seconds)
+        except asyncio.TimeoutError as error:
+            raise errors.DeadlineExceeded(errors.DEADLINE) from error
+        finally:
+            model.wanted.add(-1)
+
     def _unavailable(self, model: Model) -> errors.TryLater:
         state = model.status.state
-        if state == "unavailable" and not self._registry.triton_up:
+        if state in ("unavailable", "asleep") and not self._registry.triton_up:
             return errors.UpstreamDown(errors.UNREACHABLE)
         # A failed load is not tried again by itself, so coming back soon is of no use.
         retry_after = 30 if state == "failed" else 1

@@ -39,7 +39,9 @@ from schwift.work_folder import WorkFolder
 
 _POLL_SECONDS = 0.1
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SETTLED = ("ready", "failed")
+_SETTLED = ("ready", "failed", "asleep")
+# What is loaded, or can be.
+_WELL = ("ready", "asleep")
 
 
 class _Stopped(Exception):
@@ -215,16 +217,16 @@ def _announce(
         states = _states(address)
         if states:
             supervisor.adapter_works()
-        if not works and any(status["state"] == "ready" for status in states.values()):
+        if not works and any(status["state"] in _WELL for status in states.values()):
             works = True
             supervisor.triton_works()
         for name, status in states.items():
             if status["state"] in _SETTLED and name not in settled:
                 settled[name] = status["state"]
-                loaded = [f"loaded in {status['load_seconds']:.1f} s"] if status["state"] == "ready" else []
+                loaded = [f"loaded in {status['load_seconds']:.1f} s"] if status["state"] in _WELL else []
                 detail = "; ".join([*loaded, *filter(None, [status["reason"]])])
                 _say(f"{status['state']:<6}  {name:<{width}}  {detail}")
-    ready = sum(state == "ready" for state in settled.values())
+    ready = sum(state in _WELL for state in settled.values())
     word = "ready" if ready == len(settled) else "not ready"
     url = address.url
     metrics = where.metrics.removeprefix("http://").removesuffix("/metrics")

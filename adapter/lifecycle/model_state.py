@@ -4,17 +4,20 @@
                    │          │             │
                    │          └──> recovering <──┘ ──> ready
                    └──> failed <───────┘
+    loading ──> asleep <──> ready
 
 waiting: Triton is not there yet. unavailable: it was ready and is not, so it is loaded again. recovering: that is under
-way, after one of its processes died, hung or grew too large. failed: it is left until it is built or reloaded.
+way, after one of its processes died, hung or grew too large. failed: it is left until it is built or reloaded. asleep:
+it was loaded once and is not now, for the sake of memory; a request has it loaded again, and waits for that.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
-State = Literal["waiting", "loading", "ready", "unavailable", "recovering", "failed"]
+State = Literal["waiting", "loading", "ready", "unavailable", "recovering", "failed", "asleep"]
 STATES: tuple[State, ...] = get_args(State)
 
 # The states that may follow each. Any may be followed by itself: a worker that takes the lead goes on with what the one
@@ -22,13 +25,15 @@ STATES: tuple[State, ...] = get_args(State)
 FOLLOWING: Mapping[State, tuple[State, ...]] = {
     # Ready at once if Triton has it already.
     "waiting": ("loading", "ready", "recovering", "failed"),
-    "loading": ("ready", "unavailable", "recovering", "failed"),
-    "ready": ("unavailable", "recovering", "failed"),
+    "loading": ("ready", "unavailable", "recovering", "failed", "asleep"),
+    "ready": ("unavailable", "recovering", "failed", "asleep"),
     "unavailable": ("loading", "ready", "recovering", "failed"),
     # Unavailable if Triton goes meanwhile.
     "recovering": ("ready", "unavailable", "failed"),
     # A load that took too long may end well after all; Triton may go while what died for the last time is unloaded.
     "failed": ("ready", "unavailable", "recovering"),
+    # It stays asleep while it is loaded for who waits.
+    "asleep": ("ready", "unavailable", "recovering", "failed"),
 }
 
 
@@ -39,12 +44,15 @@ class ModelState:
     unavailable, recovering or failed, and in a ready one may be a note; `load_seconds` once the model was loaded.
     """
 
-    __slots__ = ("_changed", "load_seconds", "ready", "reason", "state")
+    __slots__ = ("_changed", "_woken", "asleep", "load_seconds", "ready", "reason", "state")
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        # A plain attribute, since each request asks.
+        # Set when it is asleep no more; made by who waits for that.
+        self._woken: asyncio.Event | None = None
+        # Plain attributes, since each request asks.
         self.ready = False
+        self.asleep = False
         self.state: State = "waiting"
         self.reason: str | None = None
         self.load_seconds: float | None = None
@@ -63,3 +71,18 @@ class ModelState:
         """Take over what the leading worker says, which may be several changes later."""
         self.state, self.reason, self.load_seconds = state, reason, load_seconds
         self.ready = state == "ready"
+        self.asleep = state == "asleep"
+        if not self.asleep:
+            self.end_waits()
+
+    async def wait_awake(self) -> None:
+        """Wait for as long as the model is asleep, or until another one serves its name."""
+        if self.asleep:
+            self._woken = self._woken or asyncio.Event()
+            await self._woken.wait()
+
+    def end_waits(self) -> None:
+        """Have nobody wait for this model any longer."""
+        woken, self._woken = self._woken, None
+        if woken is not None:
+            woken.set()

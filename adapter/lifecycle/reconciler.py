@@ -3,7 +3,8 @@
 One pass looks at Triton's index and at what the probes found, and begins what is to be done; it does not wait for that,
 so that a model which takes long to load keeps nobody from noticing another. A model whose load fails stays `failed`
 with the reason; one that was ready and is gone (Triton restarted) is loaded again, and one whose process died or hangs
-is unloaded and loaded. One of several workers leads, and does this; the others take over what it says.
+is unloaded and loaded. One that is asleep is loaded when a request waits for it. One of several workers leads, and does
+this; the others take over what it says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +26,15 @@ from adapter.lifecycle.recovery import Recovery
 from adapter.lifecycle.registry_sync import RegistrySync
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers
+from converter.schema.manifest import ModelEntry
 
 _log = logging.getLogger("schwift.adapter")
 
 _CALL_SECONDS = 5.0
 _PASS_SECONDS = 1.0
 _START_SECONDS = 0.1
+# Between two looks at whether a request waits for a model that is asleep.
+_WAKE_SECONDS = 0.05
 # Loads at a time: each start is mostly one core's work.
 _LOADS = 2
 
@@ -73,10 +77,7 @@ class Reconciler:
                 except Exception:
                     # The reconciler must outlive whatever one pass meets.
                     _log.exception("the reconciler's pass failed")
-                with contextlib.suppress(asyncio.TimeoutError):
-                    pause = _PASS_SECONDS if leads and self._registry.triton_up else _START_SECONDS
-                    await asyncio.wait_for(self._woken.wait(), pause)
-                self._woken.clear()
+                await self._rest(leads and self._registry.triton_up)
         finally:
             self._end()
 
@@ -93,11 +94,29 @@ class Reconciler:
         finally:
             self._registry_sync.publish()
 
+    def wake(self) -> bool:
+        """Begin to load the sleeping models for which requests wait; return whether any model sleeps."""
+        sleeping = [model for model in self._registry.models.values() if model.sleeps]
+        for model in sleeping:
+            if model.wanted.total() and self._may_load(model):
+                self._begin(model, self._load(model))
+        return bool(sleeping)
+
     async def wait_idle(self) -> None:
         """Wait for the loads that the passes have begun."""
         while self._work:
             # Not gather, which from Python 3.12 on returns at once if all are done, before their callbacks ran.
             await asyncio.wait(self._work.values())
+
+    async def _rest(self, wakes: bool) -> None:
+        """Wait for the next pass, and meanwhile wake whom requests wait for, in the worker that does."""
+        left = _PASS_SECONDS if wakes else _START_SECONDS
+        while left > _WAKE_SECONDS / 2 and not self._woken.is_set():
+            pause = _WAKE_SECONDS if wakes and self.wake() else left
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), pause)
+            left -= pause
+        self._woken.clear()
 
     async def _look(self) -> None:
         # Before the states are asked for: what is loaded or reloaded meanwhile is newer than they are.
@@ -125,6 +144,9 @@ class Reconciler:
                 continue
             entry = model.entry
             gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
+            if model.sleeps:
+                self._look_at_sleeper(model, gone)
+                continue
             if gone and model.dead:
                 # Whoever died did so with Triton.
                 self._registry.begin_incarnation(model)
@@ -133,6 +155,7 @@ class Reconciler:
             elif not gone:
                 self._set_ready(model)
                 await self._check(model)
+                self._unload_idle(model)
             elif model.status.state != "failed":
                 if model.ready:
                     self._set_unavailable(model, f"{gone[0]} is not loaded")
@@ -154,12 +177,16 @@ class Reconciler:
         # Whoever led before has proven it.
         model.proven = model.proven or status.ready
         gone = [name for name in entry.triton_models if states.get(f"{name}/{entry.version}") != "READY"]
-        if self._packs.is_due(model):
+        if status.asleep:
+            if model.idle_clock.was_asked():
+                self._begin(model, self._load(model))
+        elif self._packs.is_due(model):
             self._begin(model, self._packs.move_out(model))
         elif model.proven and not gone:
             if not status.ready:
                 self._breakers[entry.name].model.reset()
             self._set_ready(model)
+            self._unload_idle(model)
         elif status.state != "failed":
             if status.ready:
                 self._set_unavailable(model, f"{gone[0]} is not loaded")
@@ -170,7 +197,8 @@ class Reconciler:
 
     def _serves(self, model: Model) -> bool:
         """Return whether a model is served still: a reload may have replaced it meanwhile."""
-        return self._registry.all.get(model.entry.name) is model
+        entry = model.entry
+        return model in (self._registry.models.get(entry.name), self._registry.hosts.get(entry.direct))
 
     async def _check(self, model: Model) -> None:
         trouble = await self._health.check(model)
@@ -179,6 +207,32 @@ class Reconciler:
         if trouble.reason == "died":
             model.report_dead(model.incarnation, "a missing process")
         self._recover(model, trouble)
+
+    def _look_at_sleeper(self, model: Model, gone: Collection[str]) -> None:
+        if model.wanted.total():
+            self._begin(model, self._load(model))
+        elif len(gone) < len(model.entry.triton_models):
+            # Triton did not answer when it fell asleep, or somebody else loaded it.
+            self._begin(model, self._put_to_sleep(model))
+
+    def _unload_idle(self, model: Model) -> None:
+        most = model.entry.spec.idle_unload
+        if most is None or not self._may_load(model):
+            return
+        if model.idle_clock.idle_seconds(self._awake.clock()) >= most:
+            _log.info("model %s falls asleep: nobody has asked it for %g s", model.entry.name, most)
+            self._begin(model, self._put_to_sleep(model))
+
+    async def _put_to_sleep(self, model: Model, load_seconds: float | None = None, note: str | None = None) -> None:
+        """Unload a model; who asks for it from now on has it woken. A packed one's ensembles stay as they are."""
+        model.idle_clock.restart(self._awake.clock())
+        # The other workers hear of it first; what is sent before they do is sent again.
+        model.status.become("asleep", note or model.status.reason, load_seconds)
+        with contextlib.suppress(errors.UpstreamDown):
+            # Otherwise the next pass sees what is left.
+            await self._loader.unload(model.entry.without_ensembles())
+            self._registry.begin_incarnation(model)
+            model.memory.set(0)
 
     def _begin(self, model: Model, work: Coroutine[Any, Any, None]) -> None:
         name = model.entry.name
@@ -222,48 +276,63 @@ class Reconciler:
 
     async def _load(self, model: Model) -> None:
         async with self._slots:
-            again = model.status.state == "recovering"
-            if not again:
+            state = model.status.state
+            proves = state in ("waiting", "loading") and model.entry.spec.load == "lazy"
+            entry = model.entry.without_ensembles() if proves else model.entry
+            # Who waits for a sleeping one goes on waiting.
+            if state not in ("recovering", "asleep"):
                 model.status.become("loading", model.status.reason)
-            started = self._awake.clock()
-            try:
-                seconds = await self._loader.load(model.entry)
-            except errors.UpstreamDown as error:
-                self._set_unavailable(model, error.detail)
+            seconds = await self._load_entry(model, entry)
+            if seconds is None:
                 return
-            except errors.ModelUnavailable as error:
-                if self._awake.slept_since(started):
-                    # It may have loaded in good time; the next pass sees that, or loads it again.
-                    self._set_unavailable(model, "its load was not followed to its end")
-                    return
-                _log.error("model %s did not load: %s", model.entry.name, error.inside)
-                model.status.become("failed", load_reason(error.inside))
+            tried, note = await self._try(model, entry)
+            if not tried:
                 return
-            try:
-                note = await self._loader.smoke_test.check_model(model.entry)
-            except (errors.UpstreamDown, errors.ModelUnavailable) as error:
-                self._set_unavailable(model, error.detail)
-                return
-            except errors.ModelProcessDead:
-                # Whatever killed it: it is loaded again, as often as any that dies.
-                self._set_unavailable(model, "a process of the model died on a made-up row; it is loaded again")
-                model.report_dead(model.incarnation, "a made-up row")
-                return
-            except errors.SmokeTestFailed as error:
-                model.status.become("failed", str(error))
-                # Triton would go on calling it ready.
-                await self._loader.unload(model.entry, force=True)
+            if isinstance(model, PackedModel):
+                model.proven = True
+            if proves:
+                await self._put_to_sleep(model, seconds, note)
                 return
             if not isinstance(model, PackedModel):
-                await self._health.measure_loaded(model, again)
+                await self._health.measure_loaded(model, again=state == "recovering")
             # What died or failed was the one before.
             self._registry.begin_incarnation(model)
             self._breakers[model.entry.name].model.reset()
             self._set_ready(model, seconds, note)
-            if isinstance(model, PackedModel):
-                model.proven = True
             for member in self._registry.members(model):
                 self._set_back(member)
+
+    async def _load_entry(self, model: Model, entry: ModelEntry) -> float | None:
+        """Load a model; return the seconds that it took, or None if it did not load, which its state says then."""
+        started = self._awake.clock()
+        try:
+            return await self._loader.load(entry)
+        except errors.UpstreamDown as error:
+            self._set_unavailable(model, error.detail)
+        except errors.ModelUnavailable as error:
+            if self._awake.slept_since(started):
+                # It may have loaded in good time; the next pass sees that, or loads it again.
+                self._set_unavailable(model, "its load was not followed to its end")
+                return None
+            _log.error("model %s did not load: %s", model.entry.name, error.inside)
+            model.status.become("failed", load_reason(error.inside))
+        return None
+
+    async def _try(self, model: Model, entry: ModelEntry) -> tuple[bool, str | None]:
+        """Return whether a loaded model passes its smoke test, with its note; if not, its state says why."""
+        try:
+            return True, await self._loader.smoke_test.check_model(entry)
+        except (errors.UpstreamDown, errors.ModelUnavailable) as error:
+            self._set_unavailable(model, error.detail)
+        except errors.ModelProcessDead:
+            # Whatever killed it: it is loaded again, as often as any that dies.
+            self._set_unavailable(model, "a process of the model died on a made-up row; it is loaded again")
+            model.report_dead(model.incarnation, "a made-up row")
+        except errors.SmokeTestFailed as error:
+            model.status.become("failed", str(error))
+            # Triton would go on calling it ready.
+            await self._loader.unload(entry, force=True)
+        return False, None
 
     def _set_back(self, model: PackedModel) -> None:
         """Serve a packed model again whose host is back; the host loads it as it is asked."""
@@ -272,11 +341,13 @@ class Reconciler:
             self._set_ready(model)
 
     def _set_ready(self, model: Model, load_seconds: float | None = None, note: str | None = None) -> None:
-        if not model.ready:
+        known = model.status.ready
+        if not known:
             _log.info("model %s is ready", model.entry.name)
+            model.idle_clock.restart(self._awake.clock())
         if self._serves(model) and not isinstance(model, PackedModel):
             self._health.liveness.watch(model)
-        if model.ready:
+        if known:
             # The note of its load stays.
             note = model.status.reason
         model.status.become("ready", note, load_seconds)

@@ -45,7 +45,7 @@ class Registry:
     @property
     def ready(self) -> bool:
         """Whether Triton and every model answer, and this process is not about to end."""
-        return not self.draining and self.triton_up and all(model.ready for model in self.models.values())
+        return not self.draining and self.triton_up and all(model.available for model in self.models.values())
 
     @property
     def all(self) -> Mapping[str, Model]:

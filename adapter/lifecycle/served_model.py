@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from adapter.codec.codec import Codec
 from adapter.lifecycle.model_state import ModelState
+from adapter.lifecycle.sleep.idle_clock import IdleClock
 from adapter.workers import counters
 from adapter.workers.counters import Cell
 from adapter.workers.shared_table import SharedTable
@@ -72,12 +73,30 @@ class Model:
         self.memory = gauge(counters.MEMORY)
         # How often it was moved out of its pack.
         self.moved_out = gauge(counters.MOVED_OUT)
+        # Requests that wait for it to be woken.
+        self.wanted = gauge(counters.WANTED)
+        self.idle_clock = IdleClock(table, entry.name)
         self.last_failure: LastFailure | None = None
 
     @property
     def ready(self) -> bool:
         """Whether requests may be sent to the model."""
         return self.status.ready
+
+    @property
+    def pack(self) -> str | None:
+        """The name of the pack whose process the model shares; None if it has its own."""
+        return None
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether requests have to wait until the model is woken."""
+        return self.status.asleep
+
+    @property
+    def available(self) -> bool:
+        """Whether requests are answered, if only after the model was woken."""
+        return self.ready or self.sleeps
 
     @property
     def dead(self) -> bool:

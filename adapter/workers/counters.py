@@ -39,12 +39,13 @@ _START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINTS)}
 # - ADOPTED, the generation of models that a worker has left all others for (adapter/lifecycle/registry.py);
 # - LINES_LOST, lines of logs that could not be written, by the adapter as a whole;
 # - MOVED_OUT, times that the model was moved out of its pack (adapter/lifecycle/packs/);
+# - WANTED, requests that wait for the model to be woken (adapter/lifecycle/sleep/);
 # - RECOVERIES and the cells after it, times that the model was loaded again, by the reason.
 (
     IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, REGIME_CHANGES, CALLS, CALL_ROWS, ANSWERED, FRONT_ANSWERED,
     DEAD_INCARNATION, TAINTED_INCARNATION, STUCK, MEMORY, ADOPTED, LINES_LOST, MOVED_OUT,
-    RECOVERIES,
-) = range(len(ENDPOINTS) * _ENDPOINT_WIDTH, len(ENDPOINTS) * _ENDPOINT_WIDTH + 17)  # fmt: skip
+    WANTED, RECOVERIES,
+) = range(len(ENDPOINTS) * _ENDPOINT_WIDTH, len(ENDPOINTS) * _ENDPOINT_WIDTH + 18)  # fmt: skip
 RECOVERY_REASONS = ("died", "hung", "memory")
 # How long the calls of `m_direct` and of the front took: a histogram each.
 _CALL_MS_AT = RECOVERIES + len(RECOVERY_REASONS)
@@ -54,7 +55,7 @@ _CALL_MS_START = {way: _CALL_MS_AT + i * _CALL_MS_WIDTH for i, way in enumerate(
 # What others keep in the row begins here.
 WIDTH = _CALL_MS_AT + len(WAYS) * _CALL_MS_WIDTH
 # What a worker that begins must not inherit from the one before it.
-_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED)
+_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED, WANTED)
 # Models that a reload may add while the adapter runs.
 _SPARE = 256
 

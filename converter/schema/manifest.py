@@ -120,6 +120,10 @@ class ModelEntry(_Frozen):
         changed = {"host": None, "alone": None, "direct": self.alone, "front": None, "native": True}
         return self.model_copy(update=changed)
 
+    def without_ensembles(self) -> ModelEntry:
+        """Return the entry with what a packed model's host alone serves; of any other model it is all."""
+        return self.model_copy(update={"native": False})
+
     def triton_model(self, endpoint: Endpoint) -> str:
         """Return which Triton model serves an endpoint."""
         return self.front if endpoint == "predict_batched" and self.front else self.direct

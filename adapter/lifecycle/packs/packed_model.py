@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from adapter.lifecycle.served_model import Model
 from adapter.workers.shared_table import SharedTable
-from converter.schema.manifest import ModelEntry
+from converter.schema.manifest import PACK_SUFFIX, ModelEntry
 
 
 class PackedModel(Model):
@@ -29,8 +29,18 @@ class PackedModel(Model):
 
     @property
     def ready(self) -> bool:
-        """Whether requests may be sent to the model."""
-        return self.status.ready and self.host.status.ready
+        """Whether requests may be sent to the model: its host loads one that is asleep by itself."""
+        return (self.status.ready or self.status.asleep) and self.host.status.ready
+
+    @property
+    def pack(self) -> str | None:
+        """The name of its pack."""
+        return self.host.entry.name.removesuffix(PACK_SUFFIX)
+
+    @property
+    def sleeps(self) -> bool:
+        """No request has to wait until it is woken."""
+        return False
 
     @property
     def dead(self) -> bool:

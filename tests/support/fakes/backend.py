@@ -48,6 +48,8 @@ class FakeBackend:
     own_metrics: bytes = b""
     calls: list[Call] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
+    # What models were loaded by in the place of the repository's configs.
+    configs: dict[str, str] = field(default_factory=dict)
     unloads: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     tell_of_death: Callable[[str, float], None] = lambda model, began: None
@@ -79,6 +81,8 @@ class FakeBackend:
 
     async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         self.loads.append(model)
+        if config is not None:
+            self.configs[model] = config
         self._check_up()
         if model in self.load_errors:
             raise self.load_errors[model]

@@ -13,7 +13,18 @@ import numpy.typing as npt
 from adapter.backend.protocol import Arrays
 from converter.schema import dtypes
 from converter.schema.manifest import ModelEntry, Tensor
-from converter.schema.packs.envelope import FAILED, LOADING, OK, Part, RawTensor, read_envelope, write_envelope
+from converter.schema.packs.envelope import (
+    EVICT,
+    FAILED,
+    INFER,
+    LOAD,
+    LOADING,
+    OK,
+    Part,
+    RawTensor,
+    read_envelope,
+    write_envelope,
+)
 from converter.schema.wire import ANSWER_TENSOR, CALL_TENSOR
 
 KEY = b"k" * 32
@@ -41,7 +52,8 @@ class Mood:
 class FakeHost:
     """The handler of a FakeBackend. It has as many calls at a time as there are instances; more wait their turn.
 
-    `calls` are the values of each call's parts, by the model's name, and `began` when they came.
+    `calls` are the values of each call's parts, by the model's name, and `began` when they came. `loaded` are the keys
+    of models that it was told to load, and not to let go of since.
     """
 
     entries: Mapping[str, ModelEntry]
@@ -53,6 +65,7 @@ class FakeHost:
     began: list[float] = field(default_factory=list)
     gates: list[asyncio.Event] = field(default_factory=list)
     held: bool = False
+    loaded: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._free = asyncio.Semaphore(self.instances)
@@ -61,6 +74,8 @@ class FakeHost:
     async def __call__(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
         key, parts = read_envelope(memoryview(arrays[CALL_TENSOR].tobytes()))
         assert key == KEY
+        if parts[0].kind != INFER:
+            return self._write([self._control(part) for part in parts])
         told = [self._told(part) for part in parts]
         self.calls.append({name: next(iter(wire.values())).ravel().tolist() for name, wire in told})
         self.began.append(asyncio.get_running_loop().time())
@@ -71,11 +86,21 @@ class FakeHost:
             if self.errors:
                 raise self.errors.pop(0)
             answers = [await self._answer(name, wire) for name, wire in told]
-        raw = np.frombuffer(write_envelope(answers), np.uint8)
-        return {ANSWER_TENSOR: raw.reshape(1, -1)}
+        return self._write(answers)
 
     def mood(self, name: str) -> Mood:
         return self.moods.setdefault(name, Mood())
+
+    def _write(self, answers: Sequence[Part]) -> Arrays:
+        return {ANSWER_TENSOR: np.frombuffer(write_envelope(answers), np.uint8).reshape(1, -1)}
+
+    def _control(self, part: Part) -> Part:
+        key = part.text.decode()
+        if part.kind == LOAD:
+            self.loaded.add(key)
+        elif part.kind == EVICT:
+            self.loaded.discard(key)
+        return Part(OK, b'{"members": {}}')
 
     def _told(self, part: Part) -> tuple[str, Wire]:
         name = self._by_key[part.text.decode()]

@@ -33,6 +33,7 @@ from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import ModelEntry
 from tests.support.builders import make_breakers
 from tests.support.fakes.outliving import NotedOutliving
+from tests.support.fakes.pack_host import KEY
 
 DEADLINE = 15.0
 
@@ -74,7 +75,7 @@ def make_smoke_test(
     hosts: Callable[[str], ModelEntry | None] = lambda name: None,
 ) -> SmokeTest:
     """With the samples of a repository; those of entries that have none are not looked for."""
-    packs = PackControl(backend, HostClient(backend, lambda host: bytes(32)), hosts)
+    packs = PackControl(backend, HostClient(backend, lambda host: KEY), hosts)
     return SmokeTest(packs, timeout, SampleReplay(packs, repository, timeout))
 
 
@@ -96,7 +97,7 @@ def make_reconciler(
     reaper: Reaper | None = None,
     awake: AwakeClock | None = None,
 ) -> Reconciler:
-    names = list(registry.models)
+    names = list(registry.all)
     reaper = reaper or Reaper(stubs, supervisor, DEADLINE, clock)
     liveness = ModelLiveness(SharedState(names).table, backend, DEADLINE, clock)
     smoke_test = make_smoke_test(backend, DEADLINE, hosts=registry.host_entry)

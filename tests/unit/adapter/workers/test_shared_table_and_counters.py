@@ -24,7 +24,15 @@ from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle.served_models import make_registry
 
-GAUGES = {counters.IN_FLIGHT, counters.QUEUED, counters.QUEUED_ROWS, counters.REGIME, counters.MEMORY, counters.ADOPTED}
+GAUGES = {
+    counters.IN_FLIGHT,
+    counters.QUEUED,
+    counters.QUEUED_ROWS,
+    counters.REGIME,
+    counters.MEMORY,
+    counters.ADOPTED,
+    counters.WANTED,
+}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 

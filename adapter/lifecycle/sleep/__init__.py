@@ -1,0 +1,1 @@
+"""Models that are not loaded while nobody asks them."""

@@ -1,0 +1,1 @@
+"""Models that sleep, and who wakes them."""
