@@ -16,14 +16,15 @@ _PAGE = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).fr
   table { border-collapse: collapse; width: 100%; }
   th, td { border-bottom: 1px solid #ddd; padding: .5rem; text-align: left; vertical-align: top; }
   code { background: #f4f4f4; padding: .1rem .3rem; }
-  .ready { color: #176f2c; } .failed, .unavailable { color: #a40e26; }
+  .ready, .asleep { color: #176f2c; } .failed, .unavailable { color: #a40e26; }
 </style>
 <h1>Models</h1>
 <table>
 <tr><th>Name<th>State<th>Input<th>Output<th>Endpoints
 {% for model in models %}
 <tr>
-<td><strong>{{ model.name }}</strong> {{ model.version }} ({{ model.backend }})<br>{{ model.description }}
+<td><strong>{{ model.name }}</strong> {{ model.version }}
+({{ model.backend }}{{ ", pack " ~ model.pack if model.pack }})<br>{{ model.description }}
 <td class="{{ model.state }}">{{ model.state }}
 <td>{% for t in model.inputs %}<code>{{ t.name }}: {{ t.dtype }} {{ t.shape }}{{ " or null" if t.nullable }}</code>
 {% for c in t.columns or () %}<br><code>{{ c.name }}: {{ c.dtype }}{{ " or null" if c.nullable }}</code>

@@ -160,6 +160,7 @@ def _info(model: Model) -> schemas.ModelInfo:
         outputs=tensors(entry.outputs),
         max_batch_rows=entry.direct_max_rows,
         classes=list(entry.spec.classes) or None,
+        pack=model.pack,
     )
 
 

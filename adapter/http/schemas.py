@@ -109,6 +109,7 @@ class ModelInfo(BaseModel):
     outputs: list[TensorInfo]
     max_batch_rows: int
     classes: list[Any] | None = Field(None, description="Only there if the config names them.")
+    pack: str | None = Field(None, description="The pack whose process it shares; only there if it shares one.")
 
 
 class AvailableModels(BaseModel):

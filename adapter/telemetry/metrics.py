@@ -17,6 +17,7 @@ from adapter.limits.breakers import Breakers
 from adapter.telemetry.metric_text import NAME, Family, count_up, put_name, write_family
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
+from converter.schema.manifest import PACK_SUFFIX
 from converter.schema.model import ENDPOINTS
 from converter.schema.settings import REGIMES, RegimeName
 
@@ -47,12 +48,21 @@ _LIMIT = Family("schwift_in_flight_limit", "gauge", "Most requests in flight.")
 _IN_FLIGHT = Family("schwift_in_flight", "gauge", "Requests in flight, all models together.")
 _LINES_LOST = Family("schwift_log_lines_lost", "counter", "Log lines that could not be written.")
 _TRITON_UP = Family("schwift_triton_up", "gauge", "1 while Triton answers.")
-_READY = Family("schwift_model_ready", "gauge", "1 while a model is served.")
+_READY = Family("schwift_model_ready", "gauge", "1 while a model is served, asleep ones too.")
 _QUEUE_LIMIT = Family("schwift_queue_limit", "gauge", "Most requests that wait in the adapter for a call.")
 _MEMORY = Family(
     "schwift_model_memory_bytes",
     "gauge",
-    "What the processes of a model hold, shared pages by their part; where Triton runs on this machine.",
+    "What the processes of a model hold, shared pages by their part, where Triton runs on this machine; of a packed "
+    "one, what its pack's process grew by for it.",
+)
+_PACK_MEMORY = Family(
+    "schwift_pack_memory_bytes",
+    "gauge",
+    "What the processes of a pack hold besides its models; where Triton runs on this machine.",
+)
+_MOVED_OUT = Family(
+    "schwift_pack_moved_out", "counter", "Times that a packed model was moved out into a process of its own."
 )
 # What is one cell of each model, added up over the workers.
 _CELLS = {
@@ -74,8 +84,8 @@ _BREAKER = Family("schwift_breaker_state", "gauge", "1 for the state that a circ
 _OPENED = Family("schwift_breaker_opened", "counter", "How often a circuit breaker opened.")
 FAMILIES = (
     _REQUESTS, _ERRORS, _LATENCY, _ROWS, _RESPONSES, _QUEUE, _MODEL, _CALL_SECONDS, _BUILD, _DEADLINE, _LIMIT,
-    _IN_FLIGHT, _LINES_LOST, _TRITON_UP, _READY, _QUEUE_LIMIT, _MEMORY, *_CELLS, _REGIME, _RECOVERIES, _BREAKER,
-    _OPENED,
+    _IN_FLIGHT, _LINES_LOST, _TRITON_UP, _READY, _QUEUE_LIMIT, _MEMORY, _PACK_MEMORY, _MOVED_OUT, *_CELLS, _REGIME,
+    _RECOVERIES, _BREAKER, _OPENED,
 )  # fmt: skip
 
 _OF_MODEL = {"model_name": NAME}
@@ -126,6 +136,7 @@ class Metrics:
         samples: _Samples = {family: [] for family in FAMILIES}
         self._add_server(samples)
         self._add_breaker(samples, counters.ALL, self._breakers.triton)
+        self._add_packs(samples)
         for number, (name, model) in enumerate(list(self._models.models.items()), 1):
             self._add_model(samples, name, model)
             if number % _MODELS_A_SLICE == 0:
@@ -152,6 +163,16 @@ class Metrics:
         samples[_BUILD].append(_BUILD.line({"version": VERSION}) % 1.0)
         for family, value in values.items():
             samples[family].append(family.line({}) % float(value))
+
+    def _add_packs(self, samples: _Samples) -> None:
+        for host in self._models.hosts.values():
+            if whole := counters.highest(self._table, host.entry.name, counters.MEMORY):
+                names = [model.entry.name for model in self._models.members(host)]
+                # Each process holds all of them.
+                held = sum(counters.highest(self._table, name, counters.MEMORY) for name in names)
+                size = max(0.0, whole - held * host.entry.spec.instances)
+                name = host.entry.name.removesuffix(PACK_SUFFIX)
+                samples[_PACK_MEMORY].append(put_name(_PACK_MEMORY.line({"pack": NAME}) % size, name))
 
     def _add_model(self, samples: _Samples, name: str, model: Model) -> None:
         for endpoint in model.entry.spec.endpoints:
@@ -180,10 +201,13 @@ class Metrics:
         self._add_breaker(samples, name, self._breakers[name].model)
 
     def _add_state(self, samples: _Samples, name: str, model: Model) -> None:
-        values: dict[Family, float] = {_READY: float(model.ready), _QUEUE_LIMIT: float(model.entry.queue_size)}
+        values: dict[Family, float] = {_READY: float(model.available), _QUEUE_LIMIT: float(model.entry.queue_size)}
         # Unknown if it is 0.
         if memory := counters.highest(self._table, name, counters.MEMORY):
             values[_MEMORY] = memory
+        moved = counters.total(self._table, name, counters.MOVED_OUT)
+        if moved or model.pack is not None:
+            values[_MOVED_OUT] = moved
         for family, cell in _CELLS.items():
             values[family] = counters.total(self._table, name, cell)
         for family, value in values.items():

@@ -13,14 +13,19 @@ import httpx
 import pytest
 
 from adapter import errors
+from adapter.app import create_app
 from adapter.backend.error_mapping import translate
 from adapter.backend.protocol import Arrays
+from adapter.lifecycle.model_state import State
+from adapter.sharing import SharedState
 from converter.schema import dtypes
-from converter.schema.manifest import ModelEntry, Tensor
+from converter.schema.manifest import Manifest, ModelEntry, Tensor
+from converter.schema.settings import load_settings
 from tests.support.codecs import Coded, rows_of
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_columns_entry, make_entry
 from tests.support.http.web_app import assert_error, get, make_app, post, running, visit
+from tests.support.packs import HOST, make_host_entry, make_member
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
 
@@ -49,6 +54,27 @@ def test_available_models_says_what_each_takes_and_gives() -> None:
             }
         ]
     }
+
+
+def test_available_models_and_its_page_name_the_pack_of_a_model() -> None:
+    manifest = Manifest(models=(make_member("a"), make_entry("b")), hosts=(make_host_entry(),))
+    app = create_app(load_settings(None), manifest, FakeBackend(), SharedState([HOST, "a", "b"]))
+
+    async def main() -> tuple[Any, str]:
+        async with running(app) as client:
+            page = await client.get("/available_models", headers={"accept": "text/html"})
+            return (await client.get("/available_models")).json(), page.text
+
+    available, page = asyncio.run(main())
+    assert [model.get("pack") for model in available["models"]] == ["default", None]
+    assert page.count("(python, pack default)") == 1
+
+
+@pytest.mark.parametrize(("state", "status"), [("asleep", 200), ("failed", 503)])
+def test_a_model_that_sleeps_is_healthy(state: State, status: int) -> None:
+    entry = make_entry("a", load="lazy" if state == "asleep" else "eager")
+    response = get("/health", None if state == "asleep" else failing("a", "no"), entry)
+    assert (response.status_code, response.json()["models"]["a"]["state"]) == (status, state)
 
 
 def test_available_models_says_what_may_be_missing_and_names_columns() -> None:
