@@ -19,9 +19,9 @@ from converter.inspect.discover import ModelSource, check_names, discover
 from converter.inspect.inspector import ModelFacts, inspect_all
 from converter.inspect.model_environments import ModelEnvironments
 from converter.inspect.model_folder import check_unchanged
+from converter.packing.ensembles import plan_member
 from converter.packing.hint import suggest_packs
 from converter.packing.hosts import plan_hosts
-from converter.packing.members import plan_member
 from converter.packing.placement import Packable, place_models
 from converter.repository.build_plan import BuildPlan, complete_plan
 from converter.repository.built import BuiltRepository

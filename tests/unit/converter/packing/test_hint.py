@@ -8,7 +8,7 @@ import pytest
 
 from converter.packing.hint import suggest_packs
 from converter.packing.placement import Packable
-from tests.support.models.packed_models import PACKED
+from tests.support.models.packable_models import PACKED
 from tests.support.models.sample_models import model_spec, options_of
 
 

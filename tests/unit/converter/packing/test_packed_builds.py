@@ -15,7 +15,7 @@ from converter.live_switch.trial_names import lay_out_trial_names
 from converter.report import report
 from converter.repository.plan import BuildOptions
 from converter.schema.manifest import Manifest, ModelEntry
-from tests.support.models.packed_models import PACKED, add_code, add_packable
+from tests.support.models.packable_models import PACKED, add_code, add_packable
 from tests.support.models.repositories import build, contents, roll_back, whole
 from tests.support.models.sample_models import add_joblib, options_of
 from triton_repo_template.runtime.config import ModelConfig, TensorConfig

@@ -9,7 +9,7 @@ import pytest
 from converter.errors import ConfigError
 from converter.packing.placement import Packable, Placement, place_models
 from tests.support.fakes.entries import make_entry
-from tests.support.models.packed_models import PACKED
+from tests.support.models.packable_models import PACKED
 from tests.support.models.sample_models import OPTIONS, model_spec, options_of
 
 HOST = "default_pack_direct"

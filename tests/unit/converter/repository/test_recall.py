@@ -16,7 +16,7 @@ from converter import build as build_module
 from converter.inspect import inspector
 from converter.inspect.discover import ModelSource
 from converter.repository import stamps
-from tests.support.models.packed_models import PACKED
+from tests.support.models.packable_models import PACKED
 from tests.support.models.repositories import build, numbers, roll_back, versions, whole
 from tests.support.models.sample_models import OPTIONS, add_joblib, options_of
 
