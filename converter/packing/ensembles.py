@@ -6,9 +6,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from google.protobuf import json_format, text_format
-from tritonclient.grpc import model_config_pb2
-
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
 from converter.repository.content import ModelContent, read_files
@@ -44,7 +41,7 @@ def plan_member(source: ModelSource, facts: ModelFacts, options: BuildOptions, h
         files[f"{ensemble.name}/{_EMPTY_FILE}"] = _EMPTY
         if ensemble.name == entry.direct or not entry.packs_strings:
             # Triton cannot turn a client's strings into packed ones, so such a model has no front once it is moved out.
-            files[f"{ensemble.name}/{ALONE_FILE}"] = _write_alone(replace(ensemble, step=Step(alone.name)))
+            files[f"{ensemble.name}/{ALONE_FILE}"] = _write_alone(ensemble, alone.name)
     return ModelContent(entry, configs, {**content.files, **read_files(files)})
 
 
@@ -96,7 +93,20 @@ def _describe_tensor(plan: TensorPlan) -> dict[str, Any]:
     return {**described, "reshape": {"shape": []}} if plan.scalar else described
 
 
-def _write_alone(ensemble: TritonModel) -> bytes:
-    """Write an ensemble as JSON, as Triton takes a config with a load."""
-    parsed = text_format.Parse(render(ensemble), model_config_pb2.ModelConfig())
-    return json.dumps(json_format.MessageToDict(parsed, preserving_proto_field_name=True), sort_keys=True).encode()
+def _write_alone(ensemble: TritonModel, alone: str) -> bytes:
+    """Write an ensemble that leads to the model alone as JSON, as Triton takes a config with a load."""
+    inputs, outputs = (
+        {plan.tensor.name: plan.tensor.name for plan in plans} for plans in (ensemble.inputs, ensemble.outputs)
+    )
+    step = {"model_name": alone, "model_version": -1, "input_map": inputs, "output_map": outputs}
+    config = {
+        "name": ensemble.name,
+        "platform": "ensemble",
+        # As in config.pbtxt, the number is put in later.
+        "version_policy": {"specific": {"versions": ["0"]}},
+        "max_batch_size": ensemble.max_batch_size,
+        "input": [_describe_tensor(plan) for plan in ensemble.inputs],
+        "output": [_describe_tensor(plan) for plan in ensemble.outputs],
+        "ensemble_scheduling": {"step": [step]},
+    }
+    return json.dumps(config, sort_keys=True).encode()
