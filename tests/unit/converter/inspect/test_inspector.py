@@ -127,6 +127,10 @@ def test_graph_with_an_operator_that_does_not_exist_names_it(tmp_path: Path) -> 
 CLASS = b"class Multiply:\n    def predict(self, X):\n        return X\n"
 
 
+# What keeps it out of packs.
+CODE = "backend python is code of its own"
+
+
 def python_yaml(path: str) -> str:
     return model_yaml("python", model_args={"class": path})
 
@@ -146,7 +150,7 @@ def python_yaml(path: str) -> str:
 def test_class_is_found_from_the_folder_or_from_the_one_above_models(
     tmp_path: Path, path: str, file: str, package: str
 ) -> None:
-    assert facts_of(tmp_path, python_yaml(path), {file: CLASS}) == ModelFacts(package=package)
+    assert facts_of(tmp_path, python_yaml(path), {file: CLASS}) == ModelFacts(package=package, own_code=CODE)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,7 @@ def test_class_is_found_from_the_folder_or_from_the_one_above_models(
 )
 def test_class_may_be_made_in_any_way_that_leaves_its_name(tmp_path: Path, text: str) -> None:
     files = {"model.py": text.encode(), "other.py": b""}
-    assert facts_of(tmp_path, python_yaml("model:Multiply"), files) == ModelFacts(package="models")
+    assert facts_of(tmp_path, python_yaml("model:Multiply"), files) == ModelFacts(package="models", own_code=CODE)
 
 
 def test_code_of_a_python_model_does_not_run_at_build(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def refusal_of(source: ModelSource, scratch: Path) -> str:
 
 def test_torchscript_file_is_taken_as_it_is(tmp_path: Path, scratch: Path, torch_files: Path) -> None:
     source = source_with(tmp_path, (torch_files / "script.pt").read_bytes())
-    assert inspect(source, scratch) == ModelFacts(package="models")
+    assert inspect(source, scratch) == ModelFacts(package="models", own_code="backend torch is code of its own")
     assert list(scratch.iterdir()) == []
 
 
