@@ -94,7 +94,7 @@ def size_of(folder: Path) -> int:
 
 FACTS: dict[str, Any] = {
     "inputs": [], "outputs": [], "compiled": None, "package": "models", "notes": [], "environment": None,
-    "made_for": {}, "sha256": None, "contents": {
+    "made_for": {}, "sha256": None, "own_code": None, "contents": {
         "names": [], "sklearn": [], "uses": [], "problems": [], "sha256": sha256(pickle.dumps("x")).hexdigest(),
         "has_formulas": False,
     },
