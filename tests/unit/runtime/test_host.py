@@ -17,7 +17,7 @@ import pytest
 
 from converter.repository.runtime_files import TEMPLATE_ROOT, find_entry_point
 from tests.support.fakes import triton_python_backend_utils as pb
-from tests.support.models.packed_models import (
+from tests.support.models.hosted_members import (
     Broken,
     Sums,
     Upper,

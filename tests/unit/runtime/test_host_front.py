@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.fakes import triton_python_backend_utils as pb
-from tests.support.models.packed_models import HOST_KEY, host_args, named
+from tests.support.models.hosted_members import HOST_KEY, host_args, named
 from tests.support.models.runtime_models import WAKE_KEY, outcome, outcomes
 from triton_repo_template.runtime import triton_io
 from triton_repo_template.runtime.host.envelope import (

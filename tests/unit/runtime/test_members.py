@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.models.packed_models import Sums, write_member
+from tests.support.models.hosted_members import Sums, write_member
 from tests.support.models.runtime_models import make_config
 from triton_repo_template.runtime.errors import LoadError, ModelError
 from triton_repo_template.runtime.host.loaded_members import RETRY_SECONDS, LoadedMembers
