@@ -76,6 +76,8 @@ class ModelLoader:
         """
         if entry.host is not None and entry.member not in used:
             await self.packs.evict(entry)
+        if not entry.triton_models:
+            return
         processes = await self.reaper.processes(entry, used)
         for name in reversed(entry.triton_models):
             if name in used:

@@ -59,12 +59,18 @@ def check_releases(made_for: Mapping[str, str]) -> None:
     """Raise LoadError if a package is here in another release than a pickle was made for: `1.7` is any 1.7."""
     for name, release in made_for.items():
         with contextlib.suppress(metadata.PackageNotFoundError):
-            there = metadata.version(name)
+            there = find_version(name)
             if there.split(".")[: release.count(".") + 1] != release.split("."):
                 raise LoadError(
                     f"the model was made for {name} {release}, and is served with {there}: "
                     "build it again where it is served, or write `accept_skew: true`"
                 )
+
+
+@functools.cache
+def find_version(name: str) -> str:
+    """Return a package's version, for which all folders of packages are looked through: once in a process of many."""
+    return metadata.version(name)
 
 
 def load_predictor(version_folder: Path, config: ModelConfig, threads: int = 1) -> Predictor:

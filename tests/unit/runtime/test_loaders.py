@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from tests.support.models.runtime_models import config_json, make_config
+from triton_repo_template.runtime import loaders
 from triton_repo_template.runtime.config import TensorConfig
 from triton_repo_template.runtime.errors import LoadError, ModelError
 from triton_repo_template.runtime.loaders import choose_method, load_predictor
@@ -257,7 +257,7 @@ def test_a_pickle_of_another_release_than_is_here_does_not_load(
 ) -> None:
     """Whichever way it came here: by a rollback, or with a repository that was built elsewhere."""
     joblib.dump(classifier(), tmp_path / "m.joblib")
-    monkeypatch.setattr(metadata, "version", {"scikit-learn": there}.__getitem__)
+    monkeypatch.setattr(loaders, "find_version", {"scikit-learn": there}.__getitem__)
     made_for = {"kind": "joblib", "model_file": "m.joblib", "made_for": '{"scikit-learn": "1.7"}'}
     if not refused:
         assert predictor(tmp_path, **made_for)({"x": X}).tolist() == [0, 0, 1, 1]
