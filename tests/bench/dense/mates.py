@@ -102,7 +102,9 @@ def _write(models: Path, name: str, model: Any, keys: dict[str, Any]) -> None:
 def _forest(trees: int) -> RandomForestClassifier:
     random = np.random.default_rng(0)
     rows = random.normal(size=(300, 4))
-    return RandomForestClassifier(trees, random_state=0).fit(rows, (rows[:, 0] + rows[:, 1] > 0) + (rows[:, 2] > 0))
+    return RandomForestClassifier(trees, random_state=0).fit(
+        rows, (rows[:, 0] + rows[:, 1] > 0).astype(int) + (rows[:, 2] > 0)
+    )
 
 
 def _slow_forest() -> RandomForestClassifier:
