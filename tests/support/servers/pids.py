@@ -6,11 +6,12 @@ import os
 import signal
 from pathlib import Path
 
-from tests.support.servers.server import Server, marks
+from tests.support.servers.server import Server, marks, wait_for
 
 
 def triton(server: Server) -> int:
-    """The one that runs now; wait until there is one."""
+    """The one that runs now; wait until there is one: a killed one's child may have its name for a moment."""
+    wait_for(lambda: len(tritons(server)) == 1)
     (pid,) = tritons(server)
     return pid
 
@@ -18,7 +19,7 @@ def triton(server: Server) -> int:
 def tritons(server: Server) -> list[int]:
     """All that run; a child that is about to become a model's process still has their name."""
     candidates = _of(server, "tritonserver")
-    return [pid for pid in candidates if state(pid) and parent(pid) not in candidates]
+    return [pid for pid in candidates if alive(pid) and parent(pid) not in candidates]
 
 
 def adapters(server: Server) -> list[int]:
