@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ class WaitingRows(Protocol):
         """How many rows wait."""
 
 
-class CallRules:
+class CallRules(ABC):
     """Start calls of one Triton model, as many as may be under way (the class Batcher says which).
 
     `most_rows` is how many rows a call takes.
@@ -41,9 +42,9 @@ class CallRules:
         # The loop holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @abstractmethod
     async def _call(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make calls, one after the other, until none may start."""
-        raise NotImplementedError
 
     def _may_call(self, others: int) -> bool:
         """Return whether one more call may start beside so many, if rows wait."""

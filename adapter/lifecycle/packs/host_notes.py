@@ -8,17 +8,17 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
-_CALL, _GROWTH = struct.Struct("<dI"), struct.Struct("<qI")
-_GROWTH_AT = 256
+_CALL = struct.Struct("<dI")
+# Where the key ends, and what a host says of its memory begins.
+_KEY_END = 256
 _SIZE = 512
 
 
 class HostNote(NamedTuple):
-    """A process's note: the key of the model that it is in, and since when by the monotonic clock; empty if in none."""
+    """A process's note: the key of the model that it is in, empty if it is in none."""
 
     pid: int
     key: str
-    began: float
 
 
 class HostNotes:
@@ -58,5 +58,5 @@ def _read(path: Path) -> HostNote | None:
     if len(said) != _SIZE:
         return None
     began, size = _CALL.unpack_from(said)
-    key = said[_CALL.size : _CALL.size + min(size, _GROWTH_AT - _CALL.size)].decode(errors="replace")
-    return HostNote(pid, key if began else "", began)
+    key = said[_CALL.size : _CALL.size + min(size, _KEY_END - _CALL.size)].decode(errors="replace")
+    return HostNote(pid, key if began else "")

@@ -12,7 +12,7 @@ from adapter import errors
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.packs.host_notes import HostNotes
 from adapter.lifecycle.packs.packed_model import PackedModel
-from adapter.lifecycle.packs.strikes import Strikes
+from adapter.lifecycle.packs.strikes import MOST_STRIKES, Strikes
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from converter.schema.wire import ALONE_FILE
@@ -39,7 +39,19 @@ class PackKeeper:
     _repository: Path
     # Models that are to be moved out, and why.
     due: dict[str, str] = field(default_factory=dict, init=False)
-    _measured: float = field(default=float("-inf"), init=False)
+    # Those that could not be, and are not tried again as they are.
+    _kept: set[str] = field(default_factory=set, init=False)
+    # When the models of each host were measured.
+    _measured: dict[str, float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._registry.watch(lambda name, _: self._forget(name))
+
+    def _forget(self, name: str) -> None:
+        """Drop what is known of a model: another one is served under its name now."""
+        self._strikes.clear(name)
+        self.due.pop(name, None)
+        self._kept.discard(name)
 
     def blame(self, host: Model, hung: Collection[int] = ()) -> None:
         """Count a strike for each model that a host was in when it died; `hung` are processes that do not answer."""
@@ -55,9 +67,9 @@ class PackKeeper:
         """Measure a host's models once in a while, and find those that are too slow or too large."""
         for name in self._strikes.find_slow(host.entry.direct):
             self.due.setdefault(name, "slow")
-        if now - self._measured < _MEASURE_SECONDS:
+        if now - self._measured.get(host.entry.direct, float("-inf")) < _MEASURE_SECONDS:
             return
-        self._measured = now
+        self._measured[host.entry.direct] = now
         try:
             sizes = await self.loader.packs.describe(host.entry)
         except errors.AdapterError:
@@ -69,7 +81,7 @@ class PackKeeper:
 
     def is_due(self, model: PackedModel) -> bool:
         """Return whether a model is to be moved out now."""
-        return model.entry.name in self.due
+        return model.entry.name in self.due and model.entry.name not in self._kept
 
     async def move_out(self, model: PackedModel) -> None:
         """Serve a model by a process of its own; its mates keep theirs. If that fails, it stays where it is."""
@@ -82,10 +94,11 @@ class PackKeeper:
                 await self._lead_elsewhere(ensemble, alone.version)
         except (errors.AdapterError, errors.SmokeTestFailed, OSError) as error:
             _log.error("model %s could not be moved out of its pack: %s", name, error)
+            self._kept.add(name)
+            await self.loader.unload(alone, force=True)
             return
-        said = _REASONS[reason].format(most=2)
+        said = _REASONS[reason].format(most=MOST_STRIKES)
         _log.warning("model %s is moved out of its pack: %s", name, said)
-        self._strikes.clear(name)
         self._registry.move_out(alone, said)
         await self.loader.packs.evict(model.entry)
 

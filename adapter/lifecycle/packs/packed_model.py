@@ -56,12 +56,6 @@ class PackedModel(Model):
     def incarnation(self, value: int) -> None:
         """Leave it to the host."""
 
-    @property
-    def over_memory(self) -> bool:
-        """Whether this process holds more for the model than its config allows."""
-        most = self.entry.spec.max_memory_mb
-        return most is not None and self.memory.mine > most * 1024 * 1024
-
     def is_tainted(self, incarnation: int) -> bool:
         """Return whether an answer to a call of this incarnation may be another call's."""
         return self.host.is_tainted(incarnation)

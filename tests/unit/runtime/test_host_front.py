@@ -86,7 +86,7 @@ class Host:
 
     @property
     def rows(self) -> list[list[tuple[str, int]]]:
-        """Of each call, the models and how many rows each had."""
+        """The models of each call, and how many rows each had."""
         return [[(part.text.decode(), part.tensors[0][0][0]) for part in parts] for parts in self.calls]
 
 

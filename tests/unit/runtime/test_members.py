@@ -188,8 +188,9 @@ def test_items_are_joined_as_far_as_the_largest_call_allows(sizes: list[int], mo
 
 
 def test_columns_find_pandas_after_a_model_that_has_hidden_it(tmp_path: Path) -> None:
-    pd = pytest.importorskip("pandas")
-    linear_model = pytest.importorskip("sklearn.linear_model")
+    import pandas as pd
+    from sklearn import linear_model
+
     values, labels = [[1.0, 2.0], [3.0, 4.0]], [3.0, 7.0]
     plain = linear_model.LinearRegression().fit(values, labels)
     named = linear_model.LinearRegression().fit(pd.DataFrame(values, columns=["a", "b"]), labels)

@@ -81,11 +81,16 @@ def test_a_long_key_is_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [None, "/nowhere/at/all"])
-def test_without_a_folder_it_is_nobodys_business(folder: str | None) -> None:
+def test_without_a_folder_nothing_is_written(
+    folder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     note = RunningNote(folder)
     note.begin(key_block("m_alone/1"), 1.0)
     note.end()
     note.remove()
+    assert list(tmp_path.iterdir()) == []
+    assert folder is None or not Path(folder).exists()
 
 
 def test_names_are_those_of_the_other_side() -> None:

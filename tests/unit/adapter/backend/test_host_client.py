@@ -73,7 +73,7 @@ async def test_an_answer_that_is_no_envelope_of_as_many_parts_is_a_bad_one(raw: 
 
 
 async def test_what_a_model_writes_is_an_envelopes_part() -> None:
-    """Of several tensors, strings among them, however often a shape came before."""
+    """The model has several tensors, strings among them, however often a shape came before."""
     entry = make_member("a", inputs=[("x", "float32", (3,)), ("n", "uint8", ()), ("t", "string", (1,))])
     form = PartForm(entry)
     answering = Answering()
