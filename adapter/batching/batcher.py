@@ -18,7 +18,6 @@ from adapter.batching.busy_poll import BusyPoll
 from adapter.batching.call_rules import CallRules
 from adapter.batching.call_times import CallTimes
 from adapter.batching.calls import ModelCalls
-from adapter.batching.linger import Linger
 from adapter.batching.queue import PendingQueue, PendingRequest, answer, fail
 from adapter.batching.shedding import LoadShedder
 from adapter.codec.decode import Features
@@ -64,9 +63,8 @@ class Batcher(CallRules):
         self._answered = worker_counters.cell(entry.name, counters.ANSWERED)
         self._queue: PendingQueue = PendingQueue(entry, worker_counters)
         self._times: CallTimes = CallTimes(entry, worker_counters)
-        super().__init__(self._queue, self._times, entry.spec.instances, entry.direct_max_rows)
+        super().__init__(self._queue, self._times, entry.spec.instances, entry.direct_max_rows, clock)
         self._shedder = LoadShedder(self._times)
-        self._linger = Linger(self._queue, self._times, clock)
         self._busy_poll = BusyPoll(self._times, clock)
         self._deadline_timer = DeadlineTimer()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.

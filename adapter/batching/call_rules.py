@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from adapter.batching.call_times import QUICK_SECONDS, MeanTime
+from adapter.batching.linger import Arriving, Linger
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
 AHEAD = 2
@@ -16,7 +17,7 @@ AHEAD = 2
 _FEW = 4
 
 
-class WaitingRows(Protocol):
+class WaitingRows(Arriving, Protocol):
     """What waits for a call."""
 
     @property
@@ -27,12 +28,15 @@ class WaitingRows(Protocol):
 class CallRules(ABC):
     """Start calls of one Triton model, as many as may be under way (the class Batcher says which).
 
-    `most_rows` is how many rows a call takes.
+    `most_rows` is how many rows a call takes. `clock` is finer than the loop's time.
     """
 
-    def __init__(self, queue: WaitingRows, times: MeanTime, instances: int, most_rows: int) -> None:
+    def __init__(
+        self, queue: WaitingRows, times: MeanTime, instances: int, most_rows: int, clock: Callable[[], float]
+    ) -> None:
         self._queue = queue
         self._times = times
+        self._linger = Linger(queue, times, clock)
         self._instances = instances
         self._most_rows = most_rows
         self._ahead = AHEAD
@@ -53,7 +57,9 @@ class CallRules(ABC):
 
     def _are_few(self) -> bool:
         """Return whether calls are quick, and so few rows are here that joining them gains nothing."""
-        return 0 < self._times.mean < QUICK_SECONDS and self._sent + self._queue.rows <= _FEW * self._instances
+        if self._linger.expected or not 0 < self._times.mean < QUICK_SECONDS:
+            return False
+        return self._sent + self._queue.rows <= _FEW * self._instances
 
     def _is_full(self) -> bool:
         """Return whether what waits fills a call."""

@@ -1,4 +1,4 @@
-"""Waiting a moment for the clients that were just answered, if calls are not quick.
+"""Waiting a moment for the clients that were just answered.
 
 Clients that ask again as soon as they are answered come back within a millisecond or two. Without a wait the first of
 them would go alone, in a call that costs as much as a full one, and all the others would wait for its end. The wait
@@ -8,11 +8,14 @@ is shorter than the call, ends as soon as everybody is there, and is given up wh
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Protocol
 
-from adapter.batching.call_times import QUICK_SECONDS, MeanTime
+from adapter.batching.call_times import MeanTime
 
+# Calls quicker than this are over before anybody could be waited for.
+_TOO_QUICK_SECONDS = 0.0001
 # The longest wait, as a part of a call's time. Who goes along after it is answered sooner than after the next call.
 _PART = 0.75
 _LONGEST_SECONDS = 0.01
@@ -49,6 +52,8 @@ class Linger:
         self._call_times = call_times
         self._clock = clock
         self._came = 1.0
+        # How long the last wait might have been that not everybody came for.
+        self._too_short = math.inf
         self._skipped = 0
         self._try_every = TRY_EVERY
         self.expected = 0
@@ -56,13 +61,15 @@ class Linger:
     async def wait(self, requests: int) -> None:
         """Wait until so many requests are in the queue, but not long beside a call."""
         call_seconds = self._call_times.mean
-        # Quick calls are over before anybody could be waited for.
-        if call_seconds < QUICK_SECONDS or self.expected:
+        if call_seconds < _TOO_QUICK_SECONDS or self.expected:
             return
         longest = min(_PART * call_seconds, _LONGEST_SECONDS)
         # One has nobody to wait for, and very many cannot be there in time.
         if requests < 2 or requests * _REQUEST_SECONDS > longest:
             return
+        # A wait of twice the time is another matter.
+        if longest >= 2 * self._too_short:
+            self._came, self._too_short = 1.0, math.inf
         if self._came < WORTH_IT and self._skipped < self._try_every:
             self._skipped += 1
             return
@@ -71,8 +78,10 @@ class Linger:
         all_came = await self._wait(requests, longest)
         self._came += WEIGHT * (all_came - self._came)
         if all_came:
-            self._try_every = TRY_EVERY
-        elif given_up:
+            self._try_every, self._too_short = TRY_EVERY, math.inf
+            return
+        self._too_short = longest
+        if given_up:
             most = max(TRY_EVERY, int(_TRY_AT_LEAST * longest / call_seconds))
             self._try_every = min(2 * self._try_every, most)
 

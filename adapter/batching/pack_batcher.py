@@ -8,6 +8,7 @@ requests wait, and its mates go on. So do they while the host is loading a model
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,6 @@ from adapter import errors
 from adapter.batching.busy_poll import BusyPoll
 from adapter.batching.call_rules import AHEAD, CallRules
 from adapter.batching.call_times import QUICK_SECONDS, MeanTime
-from adapter.batching.linger import Linger
 from adapter.batching.pack_calls import MemberAnswer, MemberRows, PackCalls
 from adapter.batching.pack_member import PackMember, find_slow
 from adapter.batching.pack_queue import MemberBatch, PackBatch, PackQueue
@@ -35,6 +35,9 @@ from converter.schema.manifest import ModelEntry
 # A model goes in calls of its own if it needs so many times what its mates need, and at least so long.
 _SLOW_TIMES = 10
 _SLOW_SECONDS = 0.002
+# A call has so many models as need this together, or a few. Meanwhile requests of the others gather: fewer models a
+# call are more rows for each. With fewer still, the way to the host and back costs more than that saves.
+_CALL_SECONDS, _FEW_MODELS = 0.0005, 4
 # How long it is kept what was found of that.
 _JUDGED_SECONDS = 0.1
 
@@ -69,10 +72,9 @@ class PackBatcher(CallRules):
         self._queue: PackQueue = PackQueue(_most_slow(entry))
         # Calls that took something along.
         self._under_way = 0
-        # Of all calls but those of slow models.
-        times = MeanTime()
-        super().__init__(self._queue, times, entry.spec.instances, entry.direct_max_rows)
-        self._linger = Linger(self._queue, times, clock)
+        # What a model needs for its part of a call, on the whole; and all calls, but those of slow models.
+        self._part_times, times = MeanTime(), MeanTime()
+        super().__init__(self._queue, times, entry.spec.instances, entry.direct_max_rows, clock)
         self._busy_poll = BusyPoll(times, clock)
         self._deadline_timer = DeadlineTimer()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
@@ -117,6 +119,7 @@ class PackBatcher(CallRules):
                 seconds = self._clock() - started
                 if not slow:
                     self._times.learn(seconds)
+                    self._part_times.learn(answered[1])
                 member.record(answered[1], seconds, rows)
                 if slow or member.times.mean >= _SLOW_SECONDS:
                     self._judge()
@@ -171,20 +174,27 @@ class PackBatcher(CallRules):
         try:
             while self._may_call(self._calls - 1):
                 self._current()
-                batch = self._queue.take(self._most_rows, self._enough(), self._sharing(), loop.time(), self._clock())
+                batch = self._queue.take(
+                    self._most_rows, self._enough(), self._most_models(), loop.time(), self._clock()
+                )
                 if not batch.parts:
                     break
                 self._under_way += 1
                 if self._queue.rows and self._may_call(self._calls):
                     self._start_call(loop)
                 await self._make_call(loop, batch)
-                # If the next call is full already, whoever came now could not go along.
-                alone = batch.slow or self._queue.slow_waits
-                if not alone and not self._is_full() and self._calls <= self._instances:
-                    requests = sum([len(part.items) for part in batch.parts])
+                requests = sum([len(part.items) for part in batch.parts])
+                if not batch.slow and self._may_linger(requests):
                     await self._linger.wait(len(self._queue) + requests)
         finally:
             self._calls -= 1
+
+    def _may_linger(self, answered: int) -> bool:
+        """Return whether the next call gains if it waits for so many clients that were answered."""
+        if self._queue.slow_waits or self._calls > self._instances:
+            return False
+        # If the next call is full already, whoever came now could not go along; and as many may be enough.
+        return not self._is_full() and (self._call_models() > 1 or len(self._queue) < answered)
 
     async def _make_call(self, loop: asyncio.AbstractEventLoop, batch: PackBatch) -> None:
         """Make one call, and begin those that are to be made again."""
@@ -200,6 +210,7 @@ class PackBatcher(CallRules):
             if batch.slow:
                 self._queue.slow_ended()
         if settled.is_usual and not batch.slow:
+            self._part_times.learn(settled.model_seconds / len(batch.parts))
             # If it waited for others, what the host says of its parts is nearer to what it took.
             self._times.learn((others and settled.model_seconds) or self._clock() - started)
         # Whoever comes is behind all that was sent: not for long if calls are quick.
@@ -278,14 +289,27 @@ class PackBatcher(CallRules):
             self._pause_for_load(member)
             member.queue.put_back([item for item in items if not item.answer.done()])
 
-    def _sharing(self) -> int:
-        """Return how many calls are to share the models that wait: one for each free instance, unless they are quick.
+    def _is_full(self) -> bool:
+        most = self._call_models()
+        # Alone in its call, a model takes so long that who comes meanwhile gains by going along.
+        return super()._is_full() or 1 < most <= self._queue.models
+
+    def _call_models(self) -> float:
+        """Return of how many models a call has parts, if these need about the same: of one, unless they are quick."""
+        part_seconds = self._part_times.mean
+        if not part_seconds:
+            return math.inf
+        return max(_FEW_MODELS, round(_CALL_SECONDS / part_seconds)) if part_seconds < QUICK_SECONDS else 1
+
+    def _most_models(self) -> int:
+        """Return how many models the next call may have: unless calls are quick, free instances share those that wait.
 
         A host calls the models of a call one after the other.
         """
-        if self._times.mean < QUICK_SECONDS:
-            return 1
-        return max(1, self._instances - self._under_way)
+        waiting = self._queue.models
+        if self._times.mean >= QUICK_SECONDS:
+            waiting = -(-waiting // max(1, self._instances - self._under_way))
+        return int(max(1, min(waiting, self._call_models())))
 
     def _pause_for_load(self, member: PackMember) -> None:
         """Let a model's requests wait a moment, since its host is loading it."""

@@ -77,6 +77,11 @@ class PackQueue:
         return self._quick.rows + (self._slow.rows if self._may_be_slow() else 0)
 
     @property
+    def models(self) -> int:
+        """How many models wait that are not slow."""
+        return len(self._quick.members)
+
+    @property
     def slow_waits(self) -> bool:
         """Whether a call of a slow model may be made."""
         return bool(self._slow.members) and self._may_be_slow()
@@ -119,19 +124,17 @@ class PackQueue:
         if not member.pauses and len(member.queue):
             self._enter(member)
 
-    def take(self, rows: int, enough: int, calls: int, loop_now: float, now: float) -> PackBatch:
-        """Take the requests of the next call, which has at most so many rows: until there are `enough`.
+    def take(self, rows: int, enough: int, models: int, loop_now: float, now: float) -> PackBatch:
+        """Take the requests of the next call, of at most so many rows and models: until there are `enough` rows.
 
-        It has the models that wait to itself, or is the first of so many `calls` that share them. `now` is what its
-        requests' `taken_at` will say. There is none if nothing waits that may go now.
+        `now` is what its requests' `taken_at` will say. There is none if nothing waits that may go now.
         """
         ways = (True, False) if self._slow_next else (False, True)
         for slow in ways:
             if slow and not self._may_be_slow():
                 continue
             turns = self._slow if slow else self._quick
-            most = 1 if slow else -(-len(turns.members) // calls)
-            parts = self._take(turns, most, rows, enough, loop_now, now)
+            parts = self._take(turns, 1 if slow else models, rows, enough, loop_now, now)
             if parts:
                 self._slow_next = not slow
                 self._slow_calls += slow

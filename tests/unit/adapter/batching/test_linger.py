@@ -15,6 +15,7 @@ from adapter.batching import linger
 from adapter.batching.linger import Linger
 from converter.schema.manifest import Tensor
 from tests.support.batching import Arrivals, make_call_times
+from tests.support.fakes.backend import Handler
 from tests.support.fakes.loop import counted_loop, in_counted_time
 from tests.support.lifecycle.lifecycle_desk import Desk, all_of, double
 
@@ -79,10 +80,11 @@ async def test_the_longest_wait_is_short_beside_a_call(call_seconds: float, long
 @pytest.mark.parametrize(
     ("requests", "call_seconds"),
     [
-        (2, 0.0009),  # a quick call
+        (2, 0.00009),  # over before they could come
         (2, 0.0),
         (1, CALL),  # nobody else
         (0, CALL),
+        (8, 0.0004),  # more than can be there in 0.3 ms
         (151, CALL),  # more than can be there in 6 ms
         (251, 1.0),  # and in 10 ms
     ],
@@ -227,9 +229,16 @@ async def test_once_they_come_again_it_waits_each_time() -> None:
         assert await waited(waits, 2, CALL, 0.001, 0.002) == pytest.approx(0.002)
 
 
-async def short(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
-    await asyncio.sleep(SHORT_CALL)
-    return await double(model, arrays, outputs)
+def make_short() -> Handler:
+    """A model of one instance: its calls are made one after the other."""
+    instance = asyncio.Lock()
+
+    async def short(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
+        async with instance:
+            await asyncio.sleep(SHORT_CALL)
+        return await double(model, arrays, outputs)
+
+    return short
 
 
 async def slow(model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
@@ -257,7 +266,7 @@ async def test_clients_that_come_back_at_once_share_every_call() -> None:
 @in_counted_time
 async def test_so_do_clients_of_a_model_that_takes_a_millisecond_or_two() -> None:
     counted_loop().count_turns(1e-6)
-    desk = Desk(short, timed=True)
+    desk = Desk(make_short(), timed=True)
     await asyncio.gather(*(asks_again(desk, i, 0.0001 * (i + 1), 40) for i in range(8)))
     # They are not all through at the same time.
     assert [len(values) for values in desk.sent[20:40]] == [8] * 20

@@ -107,12 +107,12 @@ async def test_a_lone_request_is_called_at_once_and_takes_nobody_along() -> None
 @in_counted_time
 async def test_what_waits_beside_a_lone_call_goes_when_it_ends() -> None:
     desk = PackDesk()
-    desk.host.mood("a").seconds = 0.1
+    desk.host.mood("a").seconds = 0.001
     lone = desk.ask("a", 1, join=False)
     await turns()
-    tasks = [desk.ask("b", 2), desk.ask("a", 3)]
-    assert await all_of(lone, *tasks) == [[2.0], [4.0], [6.0]]
-    assert desk.host.calls == [{"a": [1.0]}, {"b": [2.0], "a": [3.0]}]
+    tasks = [desk.ask("b", 2, 4, 6, 8), desk.ask("a", 3)]
+    assert await all_of(lone, *tasks) == [[2.0], [4.0, 8.0, 12.0, 16.0], [6.0]]
+    assert desk.host.calls == [{"a": [1.0]}, {"b": [2.0, 4.0, 6.0, 8.0], "a": [3.0]}]
 
 
 @in_counted_time
@@ -185,7 +185,7 @@ async def test_free_instances_share_the_models_that_wait_unless_these_are_quick(
     await desk.warm(a=0.01, b=0.01, c=0.01, d=0.01)
     asked = desk.loop.time()
     await all_of(*(desk.ask(name, 1) for name in "abcd"))
-    assert [list(call) for call in desk.host.calls] == [["a", "b"], ["c", "d"]]
+    assert [list(call) for call in desk.host.calls] == [["a"], ["b"], ["c"], ["d"]]
     assert desk.loop.time() - asked == pytest.approx(0.02)
     desk = PackDesk(*map(make_member, "abcd"), rows=32, instances=2)
     await desk.warm(a=0.0001, b=0.0001, c=0.0001, d=0.0001)
@@ -216,29 +216,60 @@ async def test_a_host_that_has_gone_is_called_as_it_was() -> None:
 @in_counted_time
 async def test_who_was_answered_is_expected_back_whichever_model_it_asks() -> None:
     desk = PackDesk(rows=32)
-    await desk.warm(a=0.02, b=0.02)
+    desk.loop.count_turns(1e-6)
+    await desk.warm(a=0.0009, b=0.0009)
 
     async def client(number: int) -> None:
         for i in range(6):
             await desk.ask("ab"[(number + i) % 2], float(number))
-            await asyncio.sleep(0.0005 * number)
+            await asyncio.sleep(0.0001 * number)
 
-    await asyncio.gather(*(client(number) for number in range(4)))
-    # The first call is of those who came first; then all four of them go together.
-    assert [sum(map(len, call.values())) for call in desk.host.calls].count(4) >= 5
+    await asyncio.gather(*(client(number) for number in range(6)))
+    # The first call is of those who came first; then all six of them go together.
+    assert [sum(map(len, call.values())) for call in desk.host.calls].count(6) >= 5
+
+
+@in_counted_time
+async def test_a_call_has_few_models_so_that_the_rows_of_the_others_gather() -> None:
+    names = [f"m{number}" for number in range(12)]
+    desk = PackDesk(*map(make_member, names), rows=64)
+    await desk.warm(**dict.fromkeys(names, 0.0001))
+    held = await desk.hold(names[-1])
+    tasks = [desk.ask(name, 1.0) for name in names]
+    await turns()
+    # Two full calls go ahead of the host; what comes meanwhile for the models that are in none of them goes along.
+    assert [list(call) for call in desk.host.calls[1:]] == [names[:5], names[5:10]]
+    tasks += [desk.ask(name, 2.0) for name in names]
+    desk.let_go()
+    assert await all_of(held, *tasks) == [[0.0], *[[2.0]] * 12, *[[4.0]] * 12]
+    rows = {name: [len(call[name]) for call in desk.host.calls[3:] if name in call] for name in names}
+    assert rows == {name: [2] if name in names[10:] else [1] for name in names}
+
+
+@in_counted_time
+async def test_a_model_that_is_not_quick_is_called_without_its_mates() -> None:
+    desk = PackDesk(*map(make_member, "abc"), rows=64)
+    await desk.warm(a=0.005, b=0.005, c=0.005)
+    held = await desk.hold("c")
+    tasks = [desk.ask(name, 1.0) for name in "aabbb"]
+    await turns()
+    assert len(desk.host.calls) == 1, "no call is made ahead of the host"
+    desk.let_go()
+    await all_of(held, *tasks)
+    assert desk.host.calls[1:] == [{"a": [1.0] * 2}, {"b": [1.0] * 3}]
 
 
 @in_counted_time
 async def test_the_wait_here_and_the_time_in_calls_are_told_apart() -> None:
     desk = PackDesk()
-    desk.host.mood("a").seconds = 0.1
+    desk.host.mood("a").seconds = 0.005
     noted = [RequestTimings() for _ in range(3)]
     tasks = [desk.ask("a", 1, join=False, timings=noted[0])]
     await turns()
-    tasks += [desk.ask("b", 2, timings=noted[1]), desk.ask("a", 3, timings=noted[2])]
+    tasks += [desk.ask("b", *[2] * 4, timings=noted[1]), desk.ask("a", 3, timings=noted[2])]
     await all_of(*tasks)
-    assert [timings.queue for timings in noted] == pytest.approx([0, 0.1, 0.1])
-    assert [timings.model for timings in noted] == pytest.approx([0.1, 0.1, 0.1])
+    assert [timings.queue for timings in noted] == pytest.approx([0, 0.005, 0.005])
+    assert [timings.model for timings in noted] == pytest.approx([0.005, 0.005, 0.005])
 
 
 class Noted(RequestTrace):
