@@ -10,6 +10,8 @@ from starlette.types import ASGIApp
 
 from adapter import VERSION
 from adapter.backend.protocol import InferenceBackend
+from adapter.dialects.v2_form import make_form
+from adapter.dialects.v2_routes import V2Models, v2_router
 from adapter.http.access_guard import AccessGuard
 from adapter.http.asgi import PathAsSent, PredictShortCut
 from adapter.http.docs_page import add_docs_page
@@ -45,6 +47,7 @@ def create_app(
     endpoint = PredictEndpoint(
         parts.service, parts.gate, settings.max_body_bytes, access, traces, settings.tells_reasons
     )
+    endpoint.add_dialect("v2", make_form)
     app = _framework(parts, endpoint, lambda: lifespan(parts, controlled, traces))
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
     app.add_middleware(PathAsSent)
@@ -75,5 +78,7 @@ def _framework(
     app.include_router(
         status_router(parts.registry, parts.metrics, parts.backend, parts.breakers, parts.registry_sync.catch_up)
     )
+    models = V2Models(parts.registry, parts.sharing.table, parts.registry_sync.catch_up)
+    app.include_router(v2_router(models, endpoint))
     parts.registry.watch(lambda *_: setattr(app, "openapi_schema", None))
     return app

@@ -11,16 +11,18 @@ from adapter.batching.route import ModelRoute
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers, ModelBreakers
-from adapter.workers.counters import EndpointCounters, WorkerCounters
-from converter.schema.model import ENDPOINTS, Endpoint
+from adapter.workers.counters import DIALECTS, ENDPOINT_NAMES, EndpointCounters, EndpointName, WorkerCounters
 
 
 @dataclass(eq=False, slots=True)
 class Binding:
-    """One endpoint of one model, with all that serves it. `most_bytes` is how large the body of one row may be."""
+    """One endpoint of one model, or one dialect, with all that serves it.
+
+    `most_bytes` is how large the body of one row may be.
+    """
 
     model: Model
-    endpoint: Endpoint
+    endpoint: EndpointName
     route: ModelRoute
     counts: EndpointCounters
     breakers: ModelBreakers
@@ -55,7 +57,7 @@ class Bindings:
     def switch(self, name: str, model: Model | None) -> None:
         """Lead requests for this name to this model from now on, or nowhere; those that are in keep to theirs."""
         left = self._routes.pop(name, None)
-        for endpoint in ENDPOINTS:
+        for endpoint in ENDPOINT_NAMES:
             if (found := self._found.pop((endpoint, name), None)) is not None:
                 found.model.status.end_waits()
         if left is not None:
@@ -65,7 +67,7 @@ class Bindings:
             self._breakers[name].model.reset()
         if model is not None:
             route = self._routes[name] = self._make_route(model)
-            for endpoint in model.entry.spec.endpoints:
+            for endpoint in (*model.entry.spec.endpoints, *DIALECTS):
                 counts = self._counters.endpoint(name, endpoint)
                 self._found[endpoint, name] = Binding(model, endpoint, route, counts, self._breakers[name])
 
@@ -74,11 +76,11 @@ class Bindings:
         self._left = [route for route in self._left if route.active]
         return bool(self._left)
 
-    def knows(self, name: str, endpoint: Endpoint) -> bool:
+    def knows(self, name: str, endpoint: EndpointName) -> bool:
         """Return whether `find` finds it at once."""
         return (endpoint, name) in self._found
 
-    def find(self, name: str, endpoint: Endpoint) -> Binding | None:
+    def find(self, name: str, endpoint: EndpointName) -> Binding | None:
         """Return what serves this name on this endpoint."""
         found = self._found.get((endpoint, name))
         if found is None:
@@ -97,7 +99,7 @@ class Bindings:
             raise self.missing(name, binding.endpoint)
         return found
 
-    def missing(self, name: str, endpoint: Endpoint) -> errors.BadRequest:
+    def missing(self, name: str, endpoint: EndpointName) -> errors.BadRequest:
         """Return why `find` found nothing: UnknownModel, or EndpointOff if the model's config leaves it out."""
         if name not in self._registry.models:
             return errors.UnknownModel("No model has this name: see /available_models.")

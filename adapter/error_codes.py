@@ -14,6 +14,7 @@ STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
     errors.MalformedJson: (400, "malformed_json"),
     errors.BadHeader: (400, "bad_header"),
     errors.BadQuery: (400, "bad_query"),
+    errors.BadTensor: (400, "bad_tensor"),
     errors.Unauthenticated: (401, "unauthenticated"),
     errors.Forbidden: (403, "forbidden"),
     errors.UnknownModel: (404, "unknown_model"),

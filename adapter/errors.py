@@ -82,6 +82,10 @@ class BadFeatures(BadRequest):
     """The body is JSON, and its features are not what the model takes."""
 
 
+class BadTensor(BadRequest):
+    """A request of the V2 protocol has tensors that are not what the model takes."""
+
+
 class AlreadyBatched(BadRequest):
     """A request to /predict_batched has more than one row."""
 

@@ -10,6 +10,7 @@ from adapter.bindings import Binding, Bindings
 from adapter.codec.decode import Features
 from adapter.codec.large_bodies import LargeBody
 from adapter.codec.off_loop import OffLoop
+from adapter.codec.request_form import RequestForm
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
@@ -62,10 +63,11 @@ class Predictor:
         timeout: float | None,
         timings: RequestTimings,
         labels: bool = False,
+        form: RequestForm | None = None,
     ) -> bytes:
         """Return the body of a 200. `timeout` is the client's own, in seconds, and counts if it is shorter than ours.
 
-        With `labels` each row is an object by class.
+        With `labels` each row is an object by class. `form` reads and writes what is asked in another dialect.
 
         Raises: AdapterError, which says what became of the request in place of an answer.
         """
@@ -85,7 +87,7 @@ class Predictor:
         try:
             probes = breakers.admit(seconds)
             try:
-                answer = await self._answer(target, body, started, seconds, timings, labels)
+                answer = await self._answer(target, body, started, seconds, timings, labels, form)
             except errors.ANSWERS as error:
                 if model.is_tainted(incarnation):
                     raise _doubtful() from error
@@ -113,16 +115,18 @@ class Predictor:
 
     async def _answer(
         self, target: Binding, body: bytes | LargeBody, started: float, seconds: float, timings: RequestTimings,
-        labels: bool,
+        labels: bool, form: RequestForm | None,
     ) -> bytes:  # fmt: skip
         codec = target.model.codec
-        if labels and codec.labels is None:
+        if labels and codec.labels is None and form is None:
             raise errors.BadQuery("labels=true needs the key `classes` in the model's model_config.yaml.")
         unfit = None
         if isinstance(body, bytes):
-            features = codec.request.parse(body)
+            features = codec.request.parse(body) if form is None else form.parse(body, codec)
         else:
-            features, unfit = await self._parse_large(target, body, started + seconds - self._clock())
+            features, unfit = await self._parse_large(target, body, started + seconds - self._clock(), form)
+        if form is not None:
+            timings.tensors = form.tensors
         timings.rows = rows = len(features[0])
         # Less the time that it waited for the model to wake.
         timings.parse = self._clock() - started - timings.queue
@@ -148,18 +152,25 @@ class Predictor:
             await self._wake(target, deadline - loop.time())
             parts = await target.route.infer(target.endpoint, features, deadline, timings)
         inferred = self._clock()
-        answer = codec.answer.body(codec.labels.label(parts) if labels and codec.labels else parts)
+        if form is not None:
+            answer = form.write(parts, codec)
+        else:
+            answer = codec.answer.body(codec.labels.label(parts) if labels and codec.labels else parts)
         timings.write = self._clock() - inferred
         return answer
 
     async def _parse_large(
-        self, target: Binding, body: LargeBody, timeout: float
+        self, target: Binding, body: LargeBody, timeout: float, form: RequestForm | None
     ) -> tuple[Features, errors.BadFeatures | None]:
         route = target.route
         # Its version is not to go meanwhile.
         route.active += 1
         try:
-            return await self._off_loop.parse(target.model.entry, body, timeout)
+            if form is None:
+                return await self._off_loop.parse(target.model.entry, body, timeout)
+            features, unfit, note = await self._off_loop.parse_form(target.model.entry, body, timeout, form)
+            # Without rows that fit there is nothing to be written.
+            return (features if unfit is not None else form.take(features, note, target.model.codec)), unfit
         finally:
             route.active -= 1
 

@@ -50,13 +50,15 @@ class RowQuota(Protocol):
 class RequestTimings:
     """Rows, and the seconds that each stage took; 0 for what did not begin.
 
-    `queue` is the wait in the adapter for a call, `model` the time in calls of Triton.
+    `queue` is the wait in the adapter for a call, `model` the time in calls of Triton. `tensors` says that the answer
+    is wanted as arrays.
     """
 
-    __slots__ = ("account", "model", "parse", "queue", "regime", "rows", "trace", "write")
+    __slots__ = ("account", "model", "parse", "queue", "regime", "rows", "tensors", "trace", "write")
 
     def __init__(self) -> None:
         self.rows = 0
+        self.tensors = False
         self.parse = self.queue = self.model = self.write = 0.0
         self.regime: RegimeName | None = None
         self.trace: RequestTrace | None = None

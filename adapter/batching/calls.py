@@ -48,4 +48,4 @@ class ModelCalls:
             with trace.call(joined, model, sum(rows)):
                 outputs = await self._backend.infer(model, entry, arrays, deadline, queued)
         codec.answer.check_shapes(outputs, sum(rows))
-        return codec.answer.texts(outputs, rows)
+        return codec.answer.write(outputs, rows, timings)

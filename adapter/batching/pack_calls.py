@@ -66,9 +66,9 @@ class PackCalls:
         # As good as always.
         known = member.form.read_alone(answer_of(outputs), rows)
         if known is not None:
-            (texts,), seconds = member.texts(known[0], (rows,)), known[1] * _SECONDS
+            (texts,), seconds = member.write(known[0], (rows,), (timings,)), known[1] * _SECONDS
         else:
-            results, error, seconds = _read(member, (rows,), read_answer(outputs, 1)[0])
+            results, error, seconds = _read(member, (rows,), (timings,), read_answer(outputs, 1)[0])
             if error is not None:
                 raise error
             if not results:
@@ -110,10 +110,10 @@ class PackCalls:
             with trace.call(joined, host.direct, sum([sum(part.rows) for part in sent])):
                 outputs = await self._client.send(host, pieces, len(sent), deadline)
         answers = read_answer(outputs, len(sent))
-        return [_read(part.member, part.rows, answer) for part, answer in zip(sent, answers, strict=True)]
+        return [_read(part.member, part.rows, part.timings, answer) for part, answer in zip(sent, answers, strict=True)]
 
 
-def _read(member: PackMember, rows: Sequence[int], answer: Part) -> MemberAnswer:
+def _read(member: PackMember, rows: Sequence[int], timings: Sequence[RequestTimings], answer: Part) -> MemberAnswer:
     if answer.kind == LOADING:
         return _IS_LOADING
     seconds = answer.number * _SECONDS
@@ -122,7 +122,7 @@ def _read(member: PackMember, rows: Sequence[int], answer: Part) -> MemberAnswer
     try:
         outputs = member.form.read(answer)
         member.codec.answer.check_shapes(outputs, sum(rows))
-        return MemberAnswer(member.texts(outputs, rows), None, seconds)
+        return MemberAnswer(member.write(outputs, rows, timings), None, seconds)
     except errors.BadModelOutput as error:
         return MemberAnswer(error=error, seconds=seconds)
     except (ValueError, KeyError) as error:

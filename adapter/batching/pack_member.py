@@ -30,7 +30,7 @@ class PackMember:
         self.entry = entry
         self.codec = codec
         self.to_arrays = codec.request.to_arrays
-        self.texts = codec.answer.texts
+        self.write = codec.answer.write
         self.form = PartForm(entry)
         self.queue = PendingQueue(entry, worker_counters)
         self.times = CallTimes(entry, worker_counters)

@@ -21,8 +21,7 @@ from adapter.codec.encode import Texts
 from adapter.errors import ANSWERS
 from adapter.request_timings import RequestTimings
 from adapter.workers import counters
-from adapter.workers.counters import WorkerCounters
-from converter.schema.model import Endpoint
+from adapter.workers.counters import EndpointName, WorkerCounters
 from converter.schema.settings import REGIMES, RegimeName
 
 # A regime is kept at least so long, unless the load grows.
@@ -100,7 +99,7 @@ class ModelRoute:
         self._front_times = worker_counters.calls(entry.name, "front")
 
     async def infer(
-        self, endpoint: Endpoint, features: Features, deadline: float, timings: RequestTimings
+        self, endpoint: EndpointName, features: Features, deadline: float, timings: RequestTimings
     ) -> list[Texts]:
         """Return the answer's rows, in one part, or in several for more rows than a call takes.
 
@@ -128,9 +127,9 @@ class ModelRoute:
         self._regime.settle(self._in_flight.total(), self._clock())
         self._show()
 
-    def _choose(self, endpoint: Endpoint, others: float) -> RegimeName:
-        """Return the way. /predict never goes to the front, and still is joined with what waits here."""
-        if endpoint == "predict" or self._entry.front is None:
+    def _choose(self, endpoint: EndpointName, others: float) -> RegimeName:
+        """Return the way. /predict_batched alone goes to the front; all others are joined with what waits here too."""
+        if endpoint != "predict_batched" or self._entry.front is None:
             return "rush" if others else "idle"
         chosen = self._regime.choose(others, self._clock())
         self._show()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from adapter.codec.columns import ColumnsParser
 from adapter.codec.decode import FeaturesParser, RowsOfTensors
 from adapter.codec.encode import PredictionsWriter
@@ -25,3 +27,5 @@ class Codec:
         self.request = make_parser(entry)
         self.answer = PredictionsWriter(entry)
         self.labels = LabelsWriter(entry) if entry.spec.classes else None
+        # What other dialects have made of the entry, by their names.
+        self.dialects: dict[str, Any] = {}

@@ -7,10 +7,13 @@ in slices, in anonymous memory that the adapter maps. It ends when the adapter d
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +22,7 @@ import numpy as np
 from adapter.codec import helper_messages as messages
 from adapter.codec.codec import make_parser
 from adapter.codec.decode import Features, RowsOfTensors
-from adapter.errors import BadFeatures, MalformedJson
+from adapter.errors import BadFeatures, BadTensor, MalformedJson
 from converter.schema.manifest import ModelEntry
 
 _PR_SET_PDEATHSIG = 1
@@ -31,6 +34,7 @@ def main() -> None:
     # The loop goes first: it has other clients' requests.
     os.nice(messages.NICE)
     parsers: dict[bytes, RowsOfTensors] = {}
+    readers: dict[str, Any] = {}
     with socket.socket(fileno=int(sys.argv[1])) as sock:
         while (received := messages.receive(sock, messages.DecodeRequest)) is not None:
             request, content = received
@@ -40,9 +44,21 @@ def main() -> None:
             if parser is None:
                 # One model's versions follow each other: there is no use in those before.
                 parser = make_parser(ModelEntry.model_validate_json(entry))
-                parsers = {entry: parser}
-            head, pieces = decode(parser, body)
+                parsers, readers = {entry: parser}, {}
+            head, pieces = decode(parser, body, _other_dialect(readers, request, entry))
             reply(sock, head, pieces)
+
+
+def _other_dialect(
+    readers: dict[str, Any], request: messages.DecodeRequest, entry: bytes
+) -> Callable[[bytes], tuple[Features, str]] | None:
+    """Return what reads a body of another dialect, with the module that the adapter named; None for our own."""
+    if not request.reader:
+        return None
+    module = importlib.import_module(request.reader)
+    if request.reader not in readers:
+        readers[request.reader] = module.make_reader(ModelEntry.model_validate_json(entry))
+    return partial(module.read_large, readers[request.reader], note=request.note)
 
 
 def reply(sock: socket.socket, head: messages.DecodedHead, pieces: list[bytes]) -> None:
@@ -54,21 +70,28 @@ def reply(sock: socket.socket, head: messages.DecodedHead, pieces: list[bytes]) 
         messages.hand_over(sock, messages.DecodeReply(len(raw), len(raw) + sum(map(len, pieces))), memory.fileno())
 
 
-def decode(parser: RowsOfTensors, body: bytes) -> tuple[messages.DecodedHead, list[bytes]]:
-    """Return what `parser` makes of a body: the head says what the pieces are."""
+def decode(
+    parser: RowsOfTensors, body: bytes, read: Callable[[bytes], tuple[Features, str]] | None = None
+) -> tuple[messages.DecodedHead, list[bytes]]:
+    """Return what `parser` makes of a body, or `read` of one of another dialect: the head says what the pieces are."""
+    note = ""
     try:
-        features = parser.parse(body)
-    except (MalformedJson, BadFeatures) as error:
+        if read is None:
+            features = parser.parse(body)
+        else:
+            features, note = read(body)
+    except (MalformedJson, BadFeatures, BadTensor) as error:
         return messages.DecodedHead(0, [], type(error).__name__, error.detail), []
     rows = len(features[0])
     try:
         arrays = parser.to_arrays([features])
     except BadFeatures as error:
         return messages.DecodedHead(rows, [], type(error).__name__, error.detail), []
-    return _packed(rows, features, list(arrays.values()), len(body))
+    parts, pieces = _packed(rows, features, list(arrays.values()), len(body))
+    return messages.DecodedHead(rows, parts, "", "", note), pieces
 
 
-def _packed(rows: int, features: Features, arrays: list[Any], size: int) -> tuple[messages.DecodedHead, list[bytes]]:
+def _packed(rows: int, features: Features, arrays: list[Any], size: int) -> tuple[list[messages.PartOf], list[bytes]]:
     parts: list[messages.PartOf] = []
     pieces: list[bytes] = []
     a_slice = -(-rows // max(1, size // messages.SLICE_BYTES))
@@ -80,7 +103,7 @@ def _packed(rows: int, features: Features, arrays: list[Any], size: int) -> tupl
         else:
             pieces.append(array.tobytes())
             parts.append(messages.PartOf(array.dtype.str, list(array.shape), [len(pieces[-1])]))
-    return messages.DecodedHead(rows, parts, "", ""), pieces
+    return parts, pieces
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ import numpy.typing as npt
 import orjson
 
 from adapter.errors import BadModelOutput
+from adapter.request_timings import RequestTimings
 from converter.schema import dtypes
 from converter.schema.manifest import ModelEntry, Tensor
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
-# Some rows of an answer: for each output their JSON, without the brackets around the list.
+# Some rows of an answer: for each output their JSON, without the brackets around the list; or arrays, if the request
+# wants them.
 Texts = tuple[bytes, ...]
 # From so many rows a request on, each request's are written by themselves.
 _MANY_ROWS = 16
@@ -71,6 +73,20 @@ class PredictionsWriter:
             return list(zip(*columns, strict=True))
         return [wrong] if len(counts) == 1 else self._one_by_one(outputs, counts)
 
+    def write(
+        self, outputs: Arrays, counts: Sequence[int], timings: Sequence[RequestTimings]
+    ) -> Sequence[Texts | BadModelOutput]:
+        """Return what `texts` does, but for a request whose answer is wanted as arrays its rows of each output."""
+        if not any([item.tensors for item in timings]):
+            return self.texts(outputs, counts)
+        everybody = all([item.tensors for item in timings])
+        results = [()] * len(counts) if everybody else self.texts(outputs, counts)
+        ends = accumulate(counts)
+        for i, (item, count, end) in enumerate(zip(timings, counts, ends, strict=True)):
+            if item.tensors:
+                results[i] = self._slices(outputs, end - count, end)
+        return results
+
     def check_shapes(self, outputs: Arrays, rows: int) -> None:
         """Raise BadModelOutput if an output of a call of so many rows is missing, or of another dtype or shape."""
         for tensor in self._outputs:
@@ -85,6 +101,15 @@ class PredictionsWriter:
             )
             if not fits or shape[0] != rows:
                 raise _bad_output(f"output {tensor.name} is {shape}, not {(rows, *tensor.dims)}")
+
+    def _slices(self, outputs: Arrays, start: int, end: int) -> Any:
+        """Return some rows of each output, or BadModelOutput as `texts` does."""
+        slices = tuple([outputs[tensor.name][start:end] for tensor in self._outputs])
+        if not self._nullable:
+            for array in slices:
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    return _bad_output("the answer has NaN or Infinity")
+        return slices
 
     def _one_by_one(self, outputs: Arrays, counts: Sequence[int]) -> list[Texts | BadModelOutput]:
         """Do as `texts` for each request alone: the neighbours of a wrong one keep their answers."""

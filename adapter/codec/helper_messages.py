@@ -18,10 +18,15 @@ _MOST_MESSAGE = 4096
 
 
 class DecodeRequest(msgspec.Struct, array_like=True):
-    """Ask for a body to be read: the memory has `body` bytes of it, then `entry` of a model's manifest entry."""
+    """Ask for a body to be read: the memory has `body` bytes of it, then `entry` of a model's manifest entry.
+
+    `reader` is the module that reads the body's dialect, empty for our own; it gets `note`.
+    """
 
     body: int
     entry: int
+    reader: str = ""
+    note: str = ""
 
 
 class DecodeReply(msgspec.Struct, array_like=True):
@@ -42,13 +47,14 @@ class PartOf(msgspec.Struct, array_like=True):
 class DecodedHead(msgspec.Struct, array_like=True):
     """What became of a body. `error` is empty or the name of a class, and `detail` its sentence.
 
-    The rows of a body are known all the same if only a number does not fit.
+    The rows of a body are known all the same if only a number does not fit. `note` is what a dialect's reader noted.
     """
 
     rows: int
     parts: list[PartOf]
     error: str
     detail: str
+    note: str = ""
 
 
 _Message = TypeVar("_Message", DecodeRequest, DecodeReply)

@@ -19,7 +19,7 @@ from converter.schema.manifest import Tensor
 Array = npt.NDArray[Any]
 
 # numpy dtype → its code in the struct module.
-_STRUCT_CODES = {
+STRUCT_CODES = {
     "float16": "e", "float32": "f", "float64": "d", "bool": "?",
     "int8": "b", "int16": "h", "int32": "i", "int64": "q",
     "uint8": "B", "uint16": "H", "uint32": "I", "uint64": "Q",
@@ -76,7 +76,7 @@ class InputTensor:
     def _to_array(self, values: Sequence[Any]) -> Array:
         """Return nested lists of the right JSON type and shape as an array of the model's dtype."""
         dtype = dtypes.by_name(self.tensor.dtype)
-        code = _STRUCT_CODES.get(dtype.numpy)
+        code = STRUCT_CODES.get(dtype.numpy)
         if code is None:
             return _text_array(values)
         flat: Sequence[Any] = values

@@ -22,10 +22,11 @@ from adapter import errors
 from adapter.codec import helper_messages as messages
 from adapter.codec.decode import Features
 from adapter.codec.large_bodies import LargeBody
+from adapter.codec.request_form import RequestForm
 from converter.schema.manifest import ModelEntry, entry_json
 
 IDLE_SECONDS = 10.0
-_ERRORS = {kind.__name__: kind for kind in (errors.MalformedJson, errors.BadFeatures)}
+_ERRORS = {kind.__name__: kind for kind in (errors.MalformedJson, errors.BadFeatures, errors.BadTensor)}
 _BROKEN = "The body could not be read now; try again shortly, or send fewer rows a request."
 
 
@@ -62,7 +63,19 @@ class OffLoop:
         DeadlineExceeded if it was not read within `timeout` seconds; Overloaded if the helper cannot run.
         """
         try:
-            return await asyncio.wait_for(self._parse(entry, body), timeout)
+            features, unfit, _ = await asyncio.wait_for(self._parse(entry, body, "", ""), timeout)
+            return features, unfit
+        except asyncio.TimeoutError:
+            raise errors.DeadlineExceeded(errors.DEADLINE) from None
+        except (OSError, _HelperEnded) as error:
+            raise errors.Overloaded(_BROKEN) from error
+
+    async def parse_form(
+        self, entry: ModelEntry, body: LargeBody, timeout: float, form: RequestForm
+    ) -> tuple[Features, errors.BadFeatures | None, str]:
+        """Do as `parse` for a body of another dialect; return what its reader notes of it too."""
+        try:
+            return await asyncio.wait_for(self._parse(entry, body, form.reader, form.note), timeout)
         except asyncio.TimeoutError:
             raise errors.DeadlineExceeded(errors.DEADLINE) from None
         except (OSError, _HelperEnded) as error:
@@ -81,29 +94,33 @@ class OffLoop:
             with contextlib.suppress(RuntimeError):
                 asyncio.get_running_loop().run_in_executor(None, process.wait)
 
-    async def _parse(self, entry: ModelEntry, body: LargeBody) -> tuple[Features, errors.BadFeatures | None]:
+    async def _parse(
+        self, entry: ModelEntry, body: LargeBody, reader: str, note: str
+    ) -> tuple[Features, errors.BadFeatures | None, str]:
         async with self._turn:
             if self._idle is not None:
                 self._idle.cancel()
             try:
-                head, data = await self._ask(entry_json(entry).encode(), body)
+                head, data = await self._ask(entry_json(entry).encode(), body, reader, note)
             except BaseException:
                 # What it is at now, nobody waits for any more.
                 self.close()
                 raise
             self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self.close)
         if not head.error:
-            return await _features(head, data), None
+            return await _features(head, data), None, head.note
         error = _ERRORS[head.error](head.detail)
         if head.rows and isinstance(error, errors.BadFeatures):
             # As many rows as no number has a bearing on: who counts them comes first.
-            return ([None] * head.rows,), error
+            return ([None] * head.rows,), error, head.note
         raise error
 
-    async def _ask(self, entry: bytes, body: LargeBody) -> tuple[messages.DecodedHead, memoryview]:
+    async def _ask(
+        self, entry: bytes, body: LargeBody, reader: str, note: str
+    ) -> tuple[messages.DecodedHead, memoryview]:
         sock = self._socket or self._start()
         messages.write(body.memory, entry)
-        messages.hand_over(sock, messages.DecodeRequest(len(body), len(entry)), body.memory)
+        messages.hand_over(sock, messages.DecodeRequest(len(body), len(entry), reader, note), body.memory)
         await _readable(sock)
         received = messages.receive(sock, messages.DecodeReply)
         if received is None:

@@ -10,15 +10,18 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Answer:
-    """What is to be sent: a status, a JSON body, and the headers that not every answer has, `more`."""
+    """What is to be sent: a status, a body of the type `media`, and the headers that not every answer has, `more`."""
 
-    __slots__ = ("content", "more", "request_id", "status")
+    __slots__ = ("content", "media", "more", "request_id", "status")
 
-    def __init__(self, status: int, content: bytes, request_id: str, more: Headers = ()) -> None:
+    def __init__(
+        self, status: int, content: bytes, request_id: str, more: Headers = (), media: bytes = b"application/json"
+    ) -> None:
         self.status = status
         self.content = content
         self.request_id = request_id
         self.more = more
+        self.media = media
 
     def head(self, status_line: bytes = b"", defaults: bytes = b"") -> bytes:
         """Return the head in bytes, with the empty line that ends it.
@@ -28,8 +31,8 @@ class Answer:
         """
         more = b"".join([b"%b: %b\r\n" % header for header in self.more]) if self.more else b""
         # An id is letters, digits and a few signs, whoever chose it.
-        return b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (
-            status_line, defaults, len(self.content), self.request_id.encode(), more
+        return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n" % (
+            status_line, defaults, self.media, len(self.content), self.request_id.encode(), more
         )  # fmt: skip
 
     async def send(self, send: Send, has_body: bool = True) -> None:

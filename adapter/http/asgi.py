@@ -17,6 +17,8 @@ from adapter.http.answer import Answer
 from adapter.http.predict import LEFT, Headers, PredictEndpoint
 from adapter.http.request_id import client_of
 from adapter.limits.access_policy import Need, policy
+from adapter.limits.predict_paths import v2_prediction
+from adapter.workers.counters import EndpointName
 from converter.schema.model import ENDPOINTS, Endpoint
 
 # In the scope of a request whose connection ended before its answer.
@@ -29,7 +31,7 @@ class ScopedRequest:
 
     __slots__ = ("_scope", "body", "endpoint", "headers", "name", "receive")
 
-    def __init__(self, endpoint: Endpoint, name: str, scope: Scope, receive: Receive) -> None:
+    def __init__(self, endpoint: EndpointName, name: str, scope: Scope, receive: Receive) -> None:
         self.endpoint = endpoint
         self.name = unquote(name)
         self.headers = Headers(scope["headers"])
@@ -101,16 +103,27 @@ class PredictShortCut:
         self.endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a POST to `/<endpoint>/<model>`, and pass everything else on."""
+        """Answer a POST that asks for a prediction, and pass everything else on."""
         if scope["type"] == "http" and scope["method"] == "POST":
-            head, _, name = _path_as_sent(scope)[1:].partition("/")
-            endpoint = _ENDPOINTS.get(head)
-            if endpoint is not None and name and "/" not in name:
-                answer = await self.endpoint.answer(ScopedRequest(endpoint, name, scope, receive))
+            found = _prediction(_path_as_sent(scope))
+            if found is not None:
+                answer = await self.endpoint.answer(ScopedRequest(*found, scope, receive))
                 if answer.status != LEFT:
                     await answer.send(send)
                 return
         await self.app(scope, receive, send)
+
+
+def _prediction(path: str) -> tuple[EndpointName, str] | None:
+    """Return what is asked, and of which model, by a path that needs nothing to be looked up."""
+    head, _, name = path[1:].partition("/")
+    endpoint = _ENDPOINTS.get(head)
+    if endpoint is not None:
+        return (endpoint, name) if name and "/" not in name else None
+    if head != "v2" or (found := v2_prediction(path.encode("latin-1", "replace"))) is None:
+        return None
+    # Which version is served is looked up by the route.
+    return None if found[1] else ("v2", found[0].decode("latin-1"))
 
 
 def _path_as_sent(scope: Scope) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -30,28 +31,50 @@ def _body(detail: str, code: str, request_id: str) -> bytes:
     return orjson.dumps({"detail": detail, "code": code, "request_id": request_id})
 
 
-def error_body(error: errors.AdapterError, request_id: str, reason: str = "") -> tuple[bytes, int | None]:
+def _v2_body(detail: str, code: str, request_id: str) -> bytes:
+    """Return the body of an error as the V2 protocol has it."""
+    return orjson.dumps({"error": detail})
+
+
+# Writes the body of an error: of its sentence, its code and the request's id.
+WriteBody = Callable[[str, str, str], bytes]
+# By the first part of an address.
+_WRITERS: Mapping[str, WriteBody] = {"v2": _v2_body}
+
+
+def body_writer(first: str) -> WriteBody:
+    """Return what writes the errors of addresses whose first part is this."""
+    return _WRITERS.get(first, _body)
+
+
+def _writer_for(request: Request) -> WriteBody:
+    return body_writer(request.scope["path"].split("/", 2)[1])
+
+
+def error_body(
+    error: errors.AdapterError, request_id: str, reason: str = "", write: WriteBody = _body
+) -> tuple[bytes, int | None]:
     """Return an error's JSON body, and the seconds for Retry-After if it has them; log what it has `inside`.
 
-    `reason` is what the client may know of that.
+    `reason` is what the client may know of that; `write` writes the body.
     """
     status, code = STATUS_OF[type(error)]
     if error.inside:
         _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
     detail = f"{error.detail.rstrip('.')}: {reason}" if reason else error.detail
-    body = _body(detail, code, request_id)
+    body = write(detail, code, request_id)
     return body, max(1, math.ceil(error.retry_after)) if isinstance(error, errors.TryLater) else None
 
 
-def log_unexpected(error: Exception, request_id: str) -> bytes:
+def log_unexpected(error: Exception, request_id: str, write: WriteBody = _body) -> bytes:
     """Log a fault of ours with its traceback, and return the body of its answer, which has nothing of it."""
     _log.error("request %s: unexpected error", request_id, exc_info=error)
-    return _body(_INTERNAL, "internal_error", request_id)
+    return write(_INTERNAL, "internal_error", request_id)
 
 
-def to_response(error: errors.AdapterError, request_id: str) -> Response:
+def to_response(error: errors.AdapterError, request_id: str, write: WriteBody = _body) -> Response:
     """Return the response for an error of ours, with its status of STATUS_OF and its Retry-After if it has one."""
-    body, retry_after = error_body(error, request_id)
+    body, retry_after = error_body(error, request_id, write=write)
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
     return Response(body, STATUS_OF[type(error)][0], headers, media_type="application/json")
 
@@ -64,7 +87,7 @@ def request_id_of(request: Request) -> str:
 async def handle_adapter_error(request: Request, error: Exception) -> Response:
     """Answer an error of ours that a route raised."""
     assert isinstance(error, errors.AdapterError)
-    return to_response(error, request_id_of(request))
+    return to_response(error, request_id_of(request), _writer_for(request))
 
 
 async def handle_http_exception(request: Request, error: Exception) -> Response:
@@ -73,7 +96,7 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code
     code = _STARLETTE_CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
     detail = _STARLETTE_DETAILS.get(status, HTTPStatus(status).phrase + ".")
-    body = _body(detail, code, request_id_of(request))
+    body = _writer_for(request)(detail, code, request_id_of(request))
     return Response(body, status, error.headers, media_type="application/json")
 
 
@@ -82,7 +105,8 @@ async def handle_unexpected(request: Request, error: Exception) -> Response:
     request_id = request_id_of(request)
     # Starlette calls this outside of the middleware that sets the header elsewhere.
     headers = {"X-Request-Id": request_id}
-    return Response(log_unexpected(error, request_id), 500, headers, media_type="application/json")
+    body = log_unexpected(error, request_id, _writer_for(request))
+    return Response(body, 500, headers, media_type="application/json")
 
 
 HANDLERS: dict[Any, Any] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -18,11 +18,12 @@ from starlette.types import Receive
 from adapter import errors
 from adapter.bindings import Binding
 from adapter.codec.large_bodies import LargeBody
+from adapter.codec.request_form import RequestForm
 from adapter.error_codes import STATUS_OF
 from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED
 from adapter.http.answer import Answer
 from adapter.http.body_reader import BodyReader, ClientLeft, body_too_large
-from adapter.http.error_handlers import error_body, log_unexpected
+from adapter.http.error_handlers import body_writer, error_body, log_unexpected
 from adapter.http.failure_reason import name_kind, tell_reason
 from adapter.http.gate import Gate
 from adapter.http.request_id import accepted_request_id
@@ -30,10 +31,12 @@ from adapter.lifecycle.served_model import LastFailure, Model
 from adapter.limits.access_policy import Need
 from adapter.limits.api_keys import Caller, digest_of
 from adapter.limits.client_address import client_address
+from adapter.limits.predict_paths import v2_prediction
 from adapter.limits.rate_limit import Account
 from adapter.predictor import Predictor
 from adapter.request_timings import RequestTimings, Traces
 from adapter.telemetry.access_log import AccessLog
+from adapter.workers.counters import EndpointName
 from converter.schema.model import ENDPOINTS, Endpoint
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
@@ -81,7 +84,7 @@ class Request(Protocol):
     `name` is the model's; `receive` is ASGI's, for a body that did not come with the request.
     """
 
-    endpoint: Endpoint
+    endpoint: EndpointName
     name: str
     headers: Headers
     receive: Receive
@@ -109,6 +112,10 @@ class Request(Protocol):
     @property
     def disconnected(self) -> bool:
         """Whether the connection ended meanwhile."""
+
+
+# What makes the form of a dialect's request, of its headers as they were read and as they came.
+MakeForm = Callable[[Headers, Iterable[tuple[bytes, bytes]]], RequestForm]
 
 
 class PredictEndpoint:
@@ -144,9 +151,14 @@ class PredictEndpoint:
         self.small = self.bodies.small
         # An id is this process's prefix and a number: unique, and cheaper than a random one each.
         self._prefix = secrets.token_hex(6)
+        self._forms: dict[EndpointName, MakeForm] = {}
         self._numbers = itertools.count(1)
 
-    def known(self, path: bytes) -> tuple[Endpoint, str] | None:
+    def add_dialect(self, name: EndpointName, make_form: MakeForm) -> None:
+        """Answer requests of this name in another dialect from now on; `make_form` raises what is wrong with a head."""
+        self._forms[name] = make_form
+
+    def known(self, path: bytes) -> tuple[EndpointName, str] | None:
         """Return the endpoint and the model of a path of a request's first line, if the model has that endpoint.
 
         None says nothing: the path may be written in another way, or the model have to be looked for.
@@ -154,9 +166,16 @@ class PredictEndpoint:
         head, _, name = path[1:].partition(b"/")
         endpoint = _PREFIXES.get(head)
         if endpoint is None or path[:1] != b"/":
-            return None
+            return self._known_in_v2(path)
         text = name.decode("latin-1")
         return (endpoint, text) if self._bindings.knows(text, endpoint) else None
+
+    def _known_in_v2(self, path: bytes) -> tuple[EndpointName, str] | None:
+        found = v2_prediction(path)
+        if found is None or found[1]:
+            return None
+        text = found[0].decode("latin-1")
+        return ("v2", text) if self._bindings.knows(text, "v2") else None
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request, whatever is wrong with it; count, log and trace it.
@@ -176,6 +195,7 @@ class PredictEndpoint:
         more: list[tuple[bytes, bytes]] = []
         caller: Caller | None = None
         account: Account | None = None
+        form: RequestForm | None = None
         try:
             if self._keys is not None:
                 if (digest := headers.digest) is None:
@@ -190,16 +210,20 @@ class PredictEndpoint:
                 raise self._bindings.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
             labels = bool(request.query) and _wants_labels(request.query)
-            if headers.media != b"application/json" or headers.encoding:
+            if endpoint in self._forms:
+                form = self._forms[endpoint](headers, request.named)
+            elif headers.media != b"application/json" or headers.encoding:
                 _check_media(headers)
             if body is None:
                 body = await self.bodies.read(headers.length, request.receive, min(self._limit, target.most_bytes))
             elif len(body) > target.most_bytes:
                 raise body_too_large(min(self._limit, target.most_bytes))
             started = time.monotonic()
-            content = await self._service.predict(target, body, timeout, timings, labels)
-        except Exception as error:
-            status, code, content, more = self._explain(error, request, body, target, caller, request_id)
+            content = await self._service.predict(target, body, timeout, timings, labels, form)
+        except Exception as raised:
+            error = raised if form is None or target is None else form.translate(raised, target.model.codec)
+            shown = body if form is None or form.shows_values else None
+            status, code, content, more = self._explain(error, request, shown, target, caller, request_id)
         finally:
             if isinstance(body, LargeBody):
                 body.close()
@@ -218,6 +242,9 @@ class PredictEndpoint:
             timings.trace.finish(timings, status, code)
         if account is not None:
             more += account.headers()
+        if form is not None and status == 200:
+            media, described = form.head()
+            return Answer(status, content, request_id, [*more, *described], media)
         return Answer(status, content, request_id, more)
 
     def _client(self, request: Request) -> str:
@@ -238,12 +265,13 @@ class PredictEndpoint:
         if isinstance(error, ClientLeft):
             return LEFT, "client_left", b"", more
         if not isinstance(error, errors.AdapterError):
-            return 500, "internal_error", log_unexpected(error, request_id), more
+            content = log_unexpected(error, request_id, body_writer(request.endpoint))
+            return 500, "internal_error", content, more
         status, code = STATUS_OF[type(error)]
         reason = ""
         if target is not None and isinstance(error, errors.ANSWERS):
             reason = self._note_failure(error, code, body, target.model)
-        content, retry_after = error_body(error, request_id, reason)
+        content, retry_after = error_body(error, request_id, reason, body_writer(request.endpoint))
         if retry_after is not None:
             more.append((b"retry-after", b"%d" % retry_after))
         if status in REFUSALS:

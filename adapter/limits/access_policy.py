@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from adapter.limits.predict_paths import v2_prediction
+
 Scope = Literal["free", "predict", "read", "metrics", "everything"]
 
 _FREE = frozenset({b"/health/live", b"/health/ready"})
@@ -34,6 +36,8 @@ def policy(path: bytes) -> Need:
         return need
     if b"%" in path:
         return EVERYTHING
+    if (found := v2_prediction(path)) is not None:
+        return Need("predict", found[0].decode("latin-1"))
     head, _, name = path[1:].partition(b"/")
     if head in _PREDICT and path[:1] == b"/" and name and b"/" not in name:
         return Need("predict", name.decode("latin-1"))

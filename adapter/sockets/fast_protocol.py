@@ -25,7 +25,7 @@ from adapter.sockets.connection_bounds import HeadBounds
 from adapter.sockets.stepping import HEAD_END
 from adapter.sockets.uvicorn_parts import STATUS_LINE
 from adapter.sockets.watched_protocol import BODY, BOUNDARY, HEAD
-from converter.schema.model import Endpoint
+from adapter.workers.counters import EndpointName
 
 
 async def _nothing() -> Message:
@@ -45,7 +45,7 @@ class _Cycle:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: EndpointName,
         name: str,
         headers: Headers,
         named: Iterable[tuple[bytes, bytes]],
@@ -63,7 +63,7 @@ class _Cycle:
 
     @property
     def need(self) -> Need:
-        # Its path has this form alone: PredictEndpoint.known took it apart.
+        # What its path needs: PredictEndpoint.known took it apart.
         return _need(self.name)
 
     @property
@@ -104,7 +104,7 @@ class _Repeated(NamedTuple):
     head: bytes
     # The bytes of the head and its body.
     size: int
-    endpoint: Endpoint
+    endpoint: EndpointName
     name: str
     headers: Headers
     named: Iterable[tuple[bytes, bytes]]

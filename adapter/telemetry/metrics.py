@@ -18,7 +18,6 @@ from adapter.telemetry.metric_text import NAME, Family, count_up, put_name, writ
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import PACK_SUFFIX
-from converter.schema.model import ENDPOINTS
 from converter.schema.settings import REGIMES, RegimeName
 
 # So many models take two milliseconds.
@@ -89,7 +88,7 @@ FAMILIES = (
 )  # fmt: skip
 
 _OF_MODEL = {"model_name": NAME}
-_OF_ENDPOINT = {name: {**_OF_MODEL, "endpoint": name} for name in ENDPOINTS}
+_OF_ENDPOINT = {name: {**_OF_MODEL, "endpoint": name} for name in counters.ENDPOINT_NAMES}
 _LINES = {
     name: {
         _LATENCY: _LATENCY.lines(labels, counters.LATENCY_MS),
@@ -175,9 +174,12 @@ class Metrics:
                 samples[_PACK_MEMORY].append(put_name(_PACK_MEMORY.line({"pack": NAME}) % size, name))
 
     def _add_model(self, samples: _Samples, name: str, model: Model) -> None:
-        for endpoint in model.entry.spec.endpoints:
+        for endpoint in (*model.entry.spec.endpoints, *counters.DIALECTS):
             cells = counters.totals(self._table, name, endpoint)
             by_code, rows_at = cells[: len(CODES)], counters.ROWS_AT
+            # Most models are never asked in most dialects.
+            if endpoint in counters.DIALECTS and not any(by_code):
+                continue
             values: dict[Family, float | tuple[float, ...]] = {
                 _REQUESTS: sum(by_code),
                 _ERRORS: sum(by_code[1:]),

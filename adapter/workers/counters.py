@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from adapter.error_codes import CODES
 from adapter.workers.shared_table import SharedTable
@@ -16,6 +16,11 @@ from converter.schema.model import ENDPOINTS, Endpoint
 
 LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+# What is asked in another protocol is counted under its name, beside the endpoints.
+Dialect = Literal["v2"]
+EndpointName = Endpoint | Dialect
+DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
+ENDPOINT_NAMES: tuple[EndpointName, ...] = (*ENDPOINTS, *DIALECTS)
 # Which of a model's two Triton models a call goes to.
 Way = Literal["direct", "front"]
 WAYS: tuple[Way, ...] = ("direct", "front")
@@ -30,7 +35,7 @@ ROWS_SUM = ROWS_AT + len(ROWS) + 1
 QUEUE_SUM = ROWS_SUM + 1
 MODEL_SUM = QUEUE_SUM + 1
 _ENDPOINT_WIDTH = MODEL_SUM + 1
-_START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINTS)}
+_START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINT_NAMES)}
 
 # A model's gauges, and what is counted of it whatever the endpoint:
 # - DEAD_ and TAINTED_INCARNATION, the highest of which a death is known, or that a process was called dead that was
@@ -45,7 +50,7 @@ _START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINTS)}
     IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, REGIME_CHANGES, CALLS, CALL_ROWS, ANSWERED, FRONT_ANSWERED,
     DEAD_INCARNATION, TAINTED_INCARNATION, STUCK, MEMORY, ADOPTED, LINES_LOST, MOVED_OUT,
     WANTED, RECOVERIES,
-) = range(len(ENDPOINTS) * _ENDPOINT_WIDTH, len(ENDPOINTS) * _ENDPOINT_WIDTH + 18)  # fmt: skip
+) = range(len(ENDPOINT_NAMES) * _ENDPOINT_WIDTH, len(ENDPOINT_NAMES) * _ENDPOINT_WIDTH + 18)  # fmt: skip
 RECOVERY_REASONS = ("died", "hung", "memory")
 # How long the calls of `m_direct` and of the front took: a histogram each.
 _CALL_MS_AT = RECOVERIES + len(RECOVERY_REASONS)
@@ -113,7 +118,7 @@ class Cell:
 class EndpointCounters:
     """Count the answers of one endpoint of one model, in this worker."""
 
-    def __init__(self, table: SharedTable, name: str, worker: int, endpoint: Endpoint) -> None:
+    def __init__(self, table: SharedTable, name: str, worker: int, endpoint: EndpointName) -> None:
         start = _START[endpoint]
         self._cells = table.row(name, worker)[start : start + _ENDPOINT_WIDTH]
 
@@ -159,7 +164,7 @@ class WorkerCounters:
         """Return one of a model's numbers, or one of the adapter's (`ALL`)."""
         return Cell(self._table, name, self._worker, cell)
 
-    def endpoint(self, name: str, endpoint: Endpoint) -> EndpointCounters:
+    def endpoint(self, name: str, endpoint: EndpointName) -> EndpointCounters:
         """Return what counts the answers of one endpoint of a model."""
         return EndpointCounters(self._table, name, self._worker, endpoint)
 
@@ -168,7 +173,7 @@ class WorkerCounters:
         return CallHistogram(self._table, name, self._worker, way)
 
 
-def totals(table: SharedTable, name: str, endpoint: Endpoint) -> list[float]:
+def totals(table: SharedTable, name: str, endpoint: EndpointName) -> list[float]:
     """Return the cells of an endpoint, added up over the workers."""
     return _added_up(table, name, _START[endpoint], _ENDPOINT_WIDTH)
 

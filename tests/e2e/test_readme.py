@@ -1,4 +1,4 @@
-"""The commands and the Python of the README and of docs/http-api.md, as they stand there.
+"""The commands and the Python of the README, of docs/http-api.md and of docs/dialects.md, as they stand there.
 
 tests/unit/test_docs.py holds the tables and options of the documents.
 """
@@ -18,15 +18,18 @@ from tests.support.servers.server import Served
 
 README = documents.commands(documents.page("README.md"))
 HTTP_API = documents.commands(documents.page("docs/http-api.md"))
-SNIPPETS = documents.snippets(documents.page("docs/http-api.md"))
+DIALECTS = documents.commands(documents.page("docs/dialects.md"))
+SNIPPETS = [
+    snippet for page in ("http-api", "dialects") for snippet in documents.snippets(documents.page(f"docs/{page}.md"))
+]
 
 
 def test_the_documents_have_commands() -> None:
-    assert (len(README), len(HTTP_API), len(SNIPPETS)) == (5, 4, 3)
-    assert len([answer for _, answer in README + HTTP_API if answer]) == 6
+    assert (len(README), len(HTTP_API), len(DIALECTS), len(SNIPPETS)) == (5, 4, 1, 4)
+    assert len([answer for _, answer in README + HTTP_API + DIALECTS if answer]) == 7
 
 
-@pytest.mark.parametrize(("command", "answer"), README + HTTP_API)
+@pytest.mark.parametrize(("command", "answer"), README + HTTP_API + DIALECTS)
 def test_a_curl_line_answers_as_the_document_says(server: Served, command: str, answer: str) -> None:
     printed = run_curl(server, command)
     if answer:

@@ -32,6 +32,7 @@ ADAPTER = (
     ("telemetry",),
     ("reload",),
     ("http",),
+    ("dialects",),
     ("wiring", "sockets"),
     ("app",),
     ("__main__",),

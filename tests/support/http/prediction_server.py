@@ -28,6 +28,11 @@ from tests.support.http.web_app import make_app
 
 SECONDS = 10.0
 ROW = [1.0, 2.0, 3.0, 4.0]
+V2 = json.dumps({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": ROW}]}).encode()
+_V2_HEAD = V2.replace(json.dumps({"data": ROW})[1:-1].encode(), b'"parameters": {"binary_data_size": 16}')
+V2_RAW = _V2_HEAD + np.array(ROW, np.float32).tobytes()
+V2_LENGTH = f"Inference-Header-Content-Length: {len(_V2_HEAD)}"
+V2_PATH = "/v2/models/m/infer"
 GOOD = json.dumps({"features": [ROW]}).encode()
 LIMIT = 2000
 # An answer of megabytes.
@@ -189,6 +194,11 @@ SMALL = {
     "no body": (post(b""), 400),
     "bad deadline": (post(GOOD, "X-Request-Timeout-Ms: soon"), 400),
     "keep-alive": (post(GOOD, "Connection: keep-alive"), 200),
+    "V2": (post(V2, path=V2_PATH), 200),
+    "V2 with raw tensors": (post(V2_RAW, V2_LENGTH, "Content-Type: application/octet-stream", path=V2_PATH), 200),
+    "V2 with wrong tensors": (post(V2.replace(b"4.0", b"true"), path=V2_PATH), 400),
+    "V2 as a form": (post(V2, "Content-Type: application/x-www-form-urlencoded", path=V2_PATH), 415),
+    "V2 with a bad length": (post(V2, "Inference-Header-Content-Length: all", path=V2_PATH), 400),
 }
 USUAL = {
     "no length": (post(b"", length=False), 400),
@@ -199,6 +209,10 @@ USUAL = {
     "unknown model": (post(GOOD, path="/predict/nobody"), 404),
     "a query": (post(GOOD, path="/predict/m?a=b"), 200),
     "escaped": (post(GOOD, path="/predict/%6d"), 200),
+    "V2, escaped": (post(V2, path="/v2/models/%6d/infer"), 200),
+    "V2, a version": (post(V2, path="/v2/models/m/versions/1/infer"), 200),
+    "V2, unknown": (post(V2, path="/v2/models/nobody/infer"), 404),
+    "V2, too large": (post(b" " * (LIMIT + 1), path=V2_PATH), 413),
     "a longer path": (post(GOOD, path="/predict/m/more"), 404),
     "another method": (post(GOOD).replace(b"POST", b"PUT"), 405),
 }

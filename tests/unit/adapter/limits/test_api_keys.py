@@ -61,6 +61,12 @@ def why(keys: ApiKeys, key: str, need: Need = READ) -> str:
         (b"/metrics", METRICS),
         (b"/metri%63s", EVERYTHING),
         (b"/metrics/", READ),
+        (b"/v2/models/m/infer", Need("predict", "m")),
+        (b"/v2/models/m/versions/1/infer", Need("predict", "m")),
+        (b"/v2/models/m/versions/1/2/infer", READ),
+        (b"/v2/models/m", READ),
+        (b"/v2/health/live", READ),
+        (b"/v2/models/%6d/infer", EVERYTHING),
         (b"/predict/m", M),
         (b"/predict_batched/m", M),
         (b"/predict/%6d", EVERYTHING),
@@ -91,16 +97,20 @@ def test_whatever_is_shown_is_a_key_or_unauthenticated(named: list[tuple[bytes, 
         assert any(key in value for _, value in named)
 
 
-@given(st.sampled_from(["/predict/", "/predict_batched/", "/", "//predict/"]), st.text("m%/?.\xe9", max_size=6))
-def test_what_the_short_cut_takes_is_what_the_policy_says(prefix: str, rest: str) -> None:
+@given(
+    st.sampled_from(["/predict/", "/predict_batched/", "/", "//predict/", "/v2/models/"]),
+    st.text("m%/?.\xe9", max_size=6),
+    st.sampled_from(["", "/infer"]),
+)
+def test_what_the_short_cut_takes_is_what_the_policy_says(prefix: str, rest: str, end: str) -> None:
     """It asks for no policy, since the path has one form alone."""
     served = Served(entry=make_entry("m"))
-    path = (prefix + rest).encode("latin-1")
+    path = (prefix + rest + end).encode("latin-1")
     endpoint = PredictEndpoint(served.service, Gate(None, None, Audit(), 0), 1024, AccessLog(stages=False), None, False)
     if (found := endpoint.known(path)) is not None:
         assert policy(path) == Need("predict", found[1])
     else:
-        assert path not in (b"/predict/m", b"/predict_batched/m")
+        assert path not in (b"/predict/m", b"/predict_batched/m", b"/v2/models/m/infer")
 
 
 def test_each_scope_allows_its_own(tmp_path: Path) -> None:
