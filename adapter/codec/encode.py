@@ -81,10 +81,16 @@ class PredictionsWriter:
             return self.texts(outputs, counts)
         everybody = all([item.tensors for item in timings])
         results = [()] * len(counts) if everybody else self.texts(outputs, counts)
+        arrays = [outputs[tensor.name] for tensor in self._outputs]
+        # Once for all of them, since it costs more than the rest.
+        finite = self._nullable or all([_is_finite(array) for array in arrays])
         ends = accumulate(counts)
         for i, (item, count, end) in enumerate(zip(timings, counts, ends, strict=True)):
             if item.tensors:
-                results[i] = self._slices(outputs, end - count, end)
+                part: Any = tuple([array[end - count : end] for array in arrays])
+                if not finite and not all([_is_finite(array) for array in part]):
+                    part = _bad_output("the answer has NaN or Infinity")
+                results[i] = part
         return results
 
     def check_shapes(self, outputs: Arrays, rows: int) -> None:
@@ -101,15 +107,6 @@ class PredictionsWriter:
             )
             if not fits or shape[0] != rows:
                 raise _bad_output(f"output {tensor.name} is {shape}, not {(rows, *tensor.dims)}")
-
-    def _slices(self, outputs: Arrays, start: int, end: int) -> Any:
-        """Return some rows of each output, or BadModelOutput as `texts` does."""
-        slices = tuple([outputs[tensor.name][start:end] for tensor in self._outputs])
-        if not self._nullable:
-            for array in slices:
-                if array.dtype.kind == "f" and not np.isfinite(array).all():
-                    return _bad_output("the answer has NaN or Infinity")
-        return slices
 
     def _one_by_one(self, outputs: Arrays, counts: Sequence[int]) -> list[Texts | BadModelOutput]:
         """Do as `texts` for each request alone: the neighbours of a wrong one keep their answers."""
@@ -155,6 +152,10 @@ class PredictionsWriter:
         if not self._nullable and _OF_NULL in text:
             raise _NotFinite
         return text
+
+
+def _is_finite(array: Array) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def _joined(

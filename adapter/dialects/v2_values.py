@@ -24,7 +24,7 @@ from converter.schema import dtypes
 from converter.schema.wire import NULL_TEXT
 
 # Up to so many rows stay lists, which are joined with others' quicker than arrays are.
-_FEW_ROWS = 16
+FEW_ROWS = 16
 _NESTED = re.compile(rb"\s*\[\s*\[")
 _LENGTH_BYTES = 4
 
@@ -161,7 +161,7 @@ def to_rows(slot: InputSlot, values: Any, shape: Sequence[int]) -> Any:
     if isinstance(values, np.ndarray):
         rows = values.reshape(shape)
         return rows if slot.is_exact and values.dtype == slot.dtype.numpy else rows.tolist()
-    if len(shape) == 2 and (shape[0] <= _FEW_ROWS or not slot.is_exact):
+    if len(shape) == 2 and (shape[0] <= FEW_ROWS or not slot.is_exact):
         width = shape[1]
         return [values] if shape[0] == 1 else [values[i : i + width] for i in range(0, len(values), width)]
     if slot.is_exact and not slot.nullable:

@@ -41,7 +41,9 @@ class V2Writer:
 
     def needs_arrays(self, asked: V2Asked) -> bool:
         """Return whether the answer to a request is written from arrays, and not from the JSON of its rows."""
-        return self._free or any([raw for _, raw in self._outputs(asked)])
+        if asked.outputs is None:
+            return self._free or asked.raw
+        return self._free or any([raw for _, raw in asked.outputs])
 
     def write(self, parts: Sequence[Texts], rows: int, asked: V2Asked) -> tuple[bytes, int | None]:
         """Return the body of an answer of so many rows, and how much of it is JSON; None if all is.
@@ -51,12 +53,13 @@ class V2Writer:
         pieces = [self._head]
         if asked.id is not None:
             pieces += (b',"id":', orjson.dumps(asked.id))
+        arrays = self.needs_arrays(asked)
         raws: list[bytes] = []
         lead = b',"outputs":['
         for place, raw in self._outputs(asked):
             pieces.append(lead)
             lead = b","
-            if not self.needs_arrays(asked):
+            if not arrays:
                 pieces += self._from_texts(place, rows, [part[place] for part in parts])
                 continue
             array = _join([part[place] for part in parts])

@@ -92,13 +92,13 @@ def _show_one_row(cells: Mapping[tuple[str, int], Cell], results: Results) -> No
         spread = max(noise([run.per_second for run in runs]) for runs in cell.values())
         rows.append(
             [model, str(connections), *(f"{rate[system]:.0f}" for system in (OURS, TRITON, NAIVE)), f"{spread:.0%}",
-             _latency(cell[OURS]), _latency(cell[TRITON]),
+             latency(cell[OURS]), latency(cell[TRITON]),
              f"{ratio(cell, OURS, TRITON):.2f}", f"{ratio(cell, OURS, NAIVE):.1f}"]
         )  # fmt: skip
     results.table("One row a request", head, rows)
 
 
-def _latency(runs: list[wrk.Result]) -> str:
+def latency(runs: list[wrk.Result]) -> str:
     return f"{median([run.p50 for run in runs]):.1f} / {median([run.p99 for run in runs]):.1f}"
 
 
@@ -133,7 +133,7 @@ def _idle(server: Server, seconds: float, rounds: int, results: Results) -> list
     for model in _HELD:
         targets = {endpoint: (f"{server.url}/{endpoint}/{model}", body) for endpoint in ("predict", "predict_batched")}
         for endpoint, runs in _in_turns(targets, 1, seconds, rounds).items():
-            rows.append([model, f"/{endpoint}", _latency(runs)])
+            rows.append([model, f"/{endpoint}", latency(runs)])
             bars.append(Bar(f"{model}: /{endpoint} idle, p50 ms", median([run.p50 for run in runs]), 1.5, False))
     results.table("One client, idle server", ("model", "endpoint", "p50 / p99 ms"), rows)
     return bars

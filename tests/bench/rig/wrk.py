@@ -60,7 +60,7 @@ def run(
     headers: Mapping[str, str] = MappingProxyType({}),
     paths: Sequence[str] = (),
 ) -> Result:
-    """Load `url` with POSTs of `body` as JSON and these headers, for whole seconds.
+    """Load `url` with POSTs of `body` as JSON, or as it is if it is bytes, and these headers, for whole seconds.
 
     If there are `paths`, they are asked in turn in the place of the URL's.
     """
@@ -69,7 +69,7 @@ def run(
         raise SystemExit("error: wrk is missing: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="schwift-bench-") as folder:
         body_file, script = Path(folder, "body.json"), Path(folder, "load.lua")
-        body_file.write_text(json.dumps(body), encoding="utf-8")
+        body_file.write_bytes(body if isinstance(body, bytes) else json.dumps(body).encode())
         # A JSON string is one of Lua too.
         lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items()]
         text = _SCRIPT.format(

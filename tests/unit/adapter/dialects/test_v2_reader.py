@@ -257,3 +257,36 @@ def test_unknown_keys_and_parameters_are_passed_over() -> None:
 def test_a_models_readers_are_made_once() -> None:
     codec = Codec(M)
     assert v2_codec(codec) is v2_codec(codec)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool"])
+def test_a_head_that_comes_again_has_values_of_its_own(dtype: str, rows: int) -> None:
+    reader, asked = V2Reader(make_entry(inputs=[("x", dtype, (2,))])), []
+    for last in (1, 0):
+        array = np.array([[0, last]] * rows, dtype)
+        content, head = raw((part(shape=[rows, 2], datatype=DTYPES[dtype]), array.tobytes()), id="a")
+        (read,), said = reader.read(content, head)
+        assert np.asarray(read).tolist() == array.tolist()
+        asked.append(said)
+    assert asked == [V2Asked("a")] * 2
+    with pytest.raises(BadTensor, match="bytes are left"):
+        reader.read(content[:-1], head)
+    with pytest.raises(BadTensor, match="at the end"):
+        reader.read(content + b"a", head)
+
+
+def test_a_head_that_comes_again_hides_no_wrong_value() -> None:
+    for dtype, wrong, said in (("float32", np.nan, "NaN"), ("float64", -np.inf, "NaN"), ("bool", 2, "neither 0 nor 1")):
+        reader = V2Reader(make_entry(inputs=[("x", dtype, (2,))]))
+        described, kind = part(shape=[1, 2], datatype=DTYPES[dtype]), np.uint8 if dtype == "bool" else dtype
+        for _ in range(2):
+            reader.read(*raw((described, np.ones(2, kind).tobytes())))
+        with pytest.raises(BadTensor, match=said):
+            reader.read(*raw((described, np.array([1, wrong], kind).tobytes())))
+    # Their sum alone is infinite.
+    large = np.full(2, 1.5e308)
+    reader = V2Reader(make_entry(inputs=[("x", "float64", (2,))]))
+    for _ in range(2):
+        (read,), _ = reader.read(*raw((part(shape=[1, 2], datatype="FP64"), large.tobytes())))
+        assert np.asarray(read).tolist() == [large.tolist()]
