@@ -56,6 +56,7 @@ def main() -> int:
             read_keys(settings.api_keys_file)
         manifest = manifest_reader(settings)(settings.repository)
         sharing = SharedState([entry.name for entry in (*manifest.hosts, *manifest.models)], settings.workers)
+        check_grpc_port(settings)
         with _listener(settings) as sock:
             # What is imported lives to the end: looking through it again and again costs pauses of tens of
             # milliseconds, and in a worker it would copy the pages that it shares with the others.
@@ -133,6 +134,23 @@ def check_extras(settings: Settings) -> None:
         raise ConfigError(
             f"SCHWIFT_OTLP_ENDPOINT needs {_OTEL_PACKAGE}: pip install -c constraints.txt '.[otel]'"
         ) from error
+
+
+def check_grpc_port(settings: Settings) -> None:
+    """Raise PortInUse if gRPC is asked for on a port that cannot be had; the workers share it later."""
+    if settings.grpc_port is None:
+        return
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((settings.host, settings.grpc_port))
+            sock.listen()
+        except OSError as error:
+            raise PortInUse(
+                f"port {settings.grpc_port} on {settings.host} cannot be used: {error.strerror}: "
+                "choose another (SCHWIFT_GRPC_PORT)"
+            ) from error
 
 
 def _listener(settings: Settings) -> socket.socket:

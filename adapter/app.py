@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -48,7 +48,7 @@ def create_app(
         parts.service, parts.gate, settings.max_body_bytes, access, traces, settings.tells_reasons
     )
     endpoint.add_dialect("v2", make_form)
-    app = _framework(parts, endpoint, lambda: lifespan(parts, controlled, traces))
+    app = _framework(parts, endpoint, lambda: _alongside(parts, endpoint, controlled, traces))
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
     app.add_middleware(PathAsSent)
     inner: ASGIApp = app
@@ -57,6 +57,23 @@ def create_app(
         inner = AccessGuard(app, gate.keys, gate.audit, access, gate.trusted_hops)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
     return PredictShortCut(inner, endpoint)
+
+
+@contextlib.asynccontextmanager
+async def _alongside(
+    parts: Components, endpoint: PredictEndpoint, controlled: bool, traces: Traces | None
+) -> AsyncIterator[None]:
+    """Run what requests need, and the server of the other port if there is one, for the length of a block."""
+    async with lifespan(parts, controlled, traces):
+        if parts.settings.grpc_port is None:
+            yield
+            return
+        # Imported where it is asked for: it costs megabytes in each worker.
+        from adapter.dialects.v2_grpc_server import serving
+
+        models = V2Models(parts.registry, parts.sharing.table, parts.registry_sync.catch_up)
+        async with serving(parts.settings, endpoint, models, parts.gate):
+            yield
 
 
 def _framework(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,7 +14,7 @@ from adapter.dialects import v2_reader
 from adapter.dialects.v2_reader import V2Asked, V2Reader
 from adapter.dialects.v2_writer import V2Writer
 from adapter.errors import BadFeatures, BadHeader, BadTensor, UnsupportedMedia
-from adapter.http.predict import Headers
+from adapter.http.predict import Headers, Request
 from converter.schema.manifest import ModelEntry
 
 HEADER = b"inference-header-content-length"
@@ -38,6 +38,17 @@ def v2_codec(codec: Codec) -> V2Codec:
     if found is None:
         found = codec.dialects["v2"] = V2Codec(codec.entry)
     return found
+
+
+def name_tensor(error: Exception, codec: Codec) -> Exception:
+    """Return an error of our own features as one of the tensor that has them; any other error as it is."""
+    if type(error) is not BadFeatures:
+        return error
+
+    def name(found: re.Match[str]) -> str:
+        return f'input "{found[1] or codec.entry.inputs[0].name}"{found[2]}'
+
+    return BadTensor(_PLACE.sub(name, error.detail, count=1), error.inside)
 
 
 class V2Form:
@@ -73,13 +84,7 @@ class V2Form:
 
     def translate(self, error: Exception, codec: Codec) -> Exception:
         """Return an error with what is wrong with tensors as the V2 protocol has it: 400, and the tensor's name."""
-        if type(error) is not BadFeatures:
-            return error
-
-        def name(found: re.Match[str]) -> str:
-            return f'input "{found[1] or codec.entry.inputs[0].name}"{found[2]}'
-
-        return BadTensor(_PLACE.sub(name, error.detail, count=1), error.inside)
+        return name_tensor(error, codec)
 
     def head(self) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         """Return the media type and the header that says where the JSON ends."""
@@ -104,14 +109,15 @@ def _check_media(headers: Headers) -> None:
         raise UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
 
 
-def make_form(headers: Headers, named: Iterable[tuple[bytes, bytes]]) -> V2Form:
-    """Return the form of a request with these headers.
+def make_form(request: Request) -> V2Form:
+    """Return the form of a request, by its headers.
 
     Raises: UnsupportedMedia if the body is something else, BadHeader if the length of the JSON is no number.
     """
+    headers = request.headers
     if headers.media != _JSON or headers.encoding:
         _check_media(headers)
-    given = [value for name, value in named if name == HEADER]
+    given = [value for name, value in request.named if name == HEADER]
     if not given:
         return V2Form(None)
     if len(given) > 1 or not given[0].isdigit() or len(given[0]) > _MOST_DIGITS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,8 +21,17 @@ from adapter.codec import duplicate_keys
 from adapter.codec.body_errors import check_syntax, check_utf8, malformed, short
 from adapter.codec.decode import LARGE_BYTES, SCALARS, Features, without_collections
 from adapter.codec.input_tensor import STRUCT_CODES
-from adapter.dialects.v2_messages import InferBody, TensorPart, check_parameters, complain, count_keys, flag, plain_body
-from adapter.dialects.v2_values import FEW_ROWS, InputSlot, read_json, read_raw, to_rows
+from adapter.dialects.v2_messages import (
+    InferBody,
+    TensorPart,
+    WantedPart,
+    check_parameters,
+    complain,
+    count_keys,
+    flag,
+    plain_body,
+)
+from adapter.dialects.v2_values import FEW_ROWS, InputSlot, check_flat, read_json, read_raw, to_rows
 from adapter.errors import BadTensor
 from converter.schema import dtypes
 from converter.schema.manifest import ModelEntry
@@ -204,40 +213,55 @@ class V2Reader:
             raise malformed(error) from error
         _check_keys(head, message)
         asked = self._asked(message)
-        layout = self._layout_of(message.inputs)
-        given = _by_name(message.inputs, layout.slots)
-        pieces = _cut(message.inputs, raw)
+        return self.read_parts(message.inputs, _cut(message.inputs, raw)), asked
+
+    def read_parts(self, parts: Sequence[TensorPart], pieces: Mapping[str, memoryview | list[Any]]) -> Features:
+        """Return the rows of inputs whose values, raw or flat, are in `pieces` by name, or else in their `data`.
+
+        Raises: MalformedJson if data is not JSON; BadTensor if the inputs are not what the model takes.
+        """
+        layout = self._layout_of(parts)
+        given = _by_name(parts, layout.slots)
         read: list[tuple[Any, Sequence[int]]] = []
         for slot in layout.slots:
             part = given[slot.name]
             shape = slot.rows_of(part)
             piece = pieces.get(slot.name)
-            if piece is not None:
+            if isinstance(piece, list):
+                read.append((check_flat(slot, part, piece, shape), shape))
+            elif piece is not None:
                 read.append((read_raw(slot, part, piece, shape), shape))
             elif isinstance(part.data, msgspec.Raw):
                 read.append((read_json(slot, part, part.data, shape), shape))
             else:
                 raise BadTensor(f"{slot.where} has no data.")
         _check_rows(layout.slots, [shape[0] for _, shape in read])
-        return _features(layout, read), asked
+        return _features(layout, read)
 
     def _asked(self, message: Any) -> V2Asked:
         parameters = check_parameters(message.parameters, "parameters")
         raw = flag(parameters, "binary_data_output", "parameters", False)
         asked = V2Asked(None if message.id is UNSET else message.id, raw)
-        if message.outputs is UNSET or not message.outputs:
-            return asked
-        asked.outputs = []
-        for wanted in message.outputs:
+        if message.outputs is not UNSET and message.outputs:
+            asked.outputs = self.find_outputs(message.outputs, raw)
+        return asked
+
+    def find_outputs(self, parts: Sequence[WantedPart], raw: bool) -> list[tuple[int, bool]]:
+        """Return the places of the outputs that are asked for, and whether each is to be raw; `raw` is the default.
+
+        Raises: BadTensor if the model has no such output, or one is asked for in a way that is not served.
+        """
+        found: list[tuple[int, bool]] = []
+        for wanted in parts:
             where = f'output "{short(wanted.name)}"'
             place = self._outputs.get(wanted.name)
             if place is None:
                 raise BadTensor(f"The model has no {where}: it has {short(', '.join(self._outputs))}.")
-            if any(place == other for other, _ in asked.outputs):
+            if any(place == other for other, _ in found):
                 raise BadTensor(f"{where} is asked for twice.")
             own = check_parameters(wanted.parameters, where)
-            asked.outputs.append((place, flag(own, "binary_data", where, raw)))
-        return asked
+            found.append((place, flag(own, "binary_data", where, raw)))
+        return found
 
     def _layout_of(self, parts: Sequence[TensorPart]) -> _Layout:
         """Return the form that the inputs are in: by columns unless the first is one of the tensors."""

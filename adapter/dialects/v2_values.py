@@ -153,6 +153,24 @@ def read_raw(slot: InputSlot, part: TensorPart, raw: memoryview, shape: Sequence
     return array
 
 
+def check_flat(slot: InputSlot, part: TensorPart, values: list[Any], shape: Sequence[int]) -> list[Any]:
+    """Return flat values of the part's datatype, strings as bytes, once they were looked at.
+
+    Raises: BadTensor if they do not fill the shape, or are not what the model takes.
+    """
+    dtype = slot.dtype_of(part)
+    if len(values) != math.prod(shape):
+        raise _wrong_count(slot, len(values), part.shape)
+    if dtype.json == "string":
+        return [_text(slot, value, i) for i, value in enumerate(values)]
+    if dtype.json == "number" and not np.isfinite(values).all():
+        if not slot.nullable:
+            raise BadTensor(f"{slot.where} has NaN or Infinity, which the model does not take.")
+        if np.isinf(values).any():
+            raise BadTensor(f"{slot.where} has Infinity, which the model does not take; NaN is a missing value.")
+    return values
+
+
 def to_rows(slot: InputSlot, values: Any, shape: Sequence[int]) -> Any:
     """Return flat values as rows of this shape: an array of the model's dtype, or nested lists.
 
@@ -183,15 +201,17 @@ def _texts(slot: InputSlot, raw: memoryview) -> list[str | None]:
         position = start + int.from_bytes(data[start - _LENGTH_BYTES : start], "little")
         if position > len(data) or start > len(data):
             raise BadTensor(f"{slot.where}: its bytes are cut short: each value is 4 bytes of length, then its own.")
-        item = data[start:position]
-        if item == NULL_TEXT and slot.nullable:
-            texts.append(None)
-            continue
-        try:
-            texts.append(item.decode())
-        except UnicodeDecodeError:
-            raise BadTensor(f"{slot.where}: value {len(texts)} is not UTF-8.") from None
+        texts.append(_text(slot, data[start:position], len(texts)))
     return texts
+
+
+def _text(slot: InputSlot, item: bytes, place: int) -> str | None:
+    if item == NULL_TEXT and slot.nullable:
+        return None
+    try:
+        return item.decode()
+    except UnicodeDecodeError:
+        raise BadTensor(f"{slot.where}: value {place} is not UTF-8.") from None
 
 
 def _wrong_count(slot: InputSlot, count: int, shape: Sequence[int]) -> BadTensor:

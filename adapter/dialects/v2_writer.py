@@ -76,6 +76,17 @@ class V2Writer:
             return head, None
         return b"".join([head, *raws]), len(head)
 
+    def tensors(self, parts: Sequence[Texts], asked: V2Asked) -> list[tuple[str, str, list[int], bytes]]:
+        """Return name, datatype, shape and raw values of each output that is asked for, of parts that are arrays.
+
+        Raises: BadModelOutput if the parts are no tensor.
+        """
+        found = []
+        for place, _ in self._outputs(asked):
+            array = _join([part[place] for part in parts])
+            found.append((self._tensors[place].name, self._dtypes[place].triton, list(array.shape), to_raw(array)))
+        return found
+
     def _outputs(self, asked: V2Asked) -> Sequence[tuple[int, bool]]:
         return self._all[asked.raw] if asked.outputs is None else asked.outputs
 

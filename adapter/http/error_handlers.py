@@ -39,7 +39,7 @@ def _v2_body(detail: str, code: str, request_id: str) -> bytes:
 # Writes the body of an error: of its sentence, its code and the request's id.
 WriteBody = Callable[[str, str, str], bytes]
 # By the first part of an address.
-_WRITERS: Mapping[str, WriteBody] = {"v2": _v2_body}
+_WRITERS: Mapping[str, WriteBody] = {"v2": _v2_body, "v2_grpc": _v2_body}
 
 
 def body_writer(first: str) -> WriteBody:

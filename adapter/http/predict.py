@@ -114,8 +114,8 @@ class Request(Protocol):
         """Whether the connection ended meanwhile."""
 
 
-# What makes the form of a dialect's request, of its headers as they were read and as they came.
-MakeForm = Callable[[Headers, Iterable[tuple[bytes, bytes]]], RequestForm]
+# What makes the form of a dialect's request.
+MakeForm = Callable[[Request], RequestForm]
 
 
 class PredictEndpoint:
@@ -211,7 +211,7 @@ class PredictEndpoint:
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
             labels = bool(request.query) and _wants_labels(request.query)
             if endpoint in self._forms:
-                form = self._forms[endpoint](headers, request.named)
+                form = self._forms[endpoint](request)
             elif headers.media != b"application/json" or headers.encoding:
                 _check_media(headers)
             if body is None:

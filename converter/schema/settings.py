@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     requests_period_seconds: float = Field(60, gt=0, description="the period of MAX_REQUESTS")
 
     host: str = Field("127.0.0.1", description="the address the adapter listens on")
+    grpc_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None, description="the port on which the adapter speaks the V2 protocol over gRPC; off unless set"
+    )
     publish: str | None = Field(
         None, description="the address of this machine at which compose publishes the adapter's port"
     )

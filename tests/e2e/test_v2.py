@@ -141,7 +141,9 @@ def test_requests_at_once_are_joined_with_those_of_the_other_endpoints(v2_server
     before = calls()
     first = client.async_infer("slow", [tensor("features", np.array([[300]], np.float32), True)])
     with ThreadPoolExecutor(8) as pool:
-        wait = [client.async_infer("slow", [tensor("features", np.array([[i]], np.float32), i % 2)]) for i in range(6)]
+        wait = [
+            client.async_infer("slow", [tensor("features", np.array([[i]], np.float32), i % 2 == 1)]) for i in range(6)
+        ]
         posts = [pool.submit(v2_server.post, "predict", "slow", [[float(i)]]) for i in (7, 8)]
         assert [post.result().json()["predictions"] for post in posts] == [[[7.0]], [[8.0]]]
     assert [item.get_result().as_numpy("predictions").tolist() for item in wait] == [[[float(i)]] for i in range(6)]

@@ -11,7 +11,17 @@ from tests.e2e import named_inputs
 from tests.e2e.sample_models import python_model
 
 _ECHO = "class Echo:\n    def predict(self, X):\n        return X\n"
-_SLOW = "import time\n\n\nclass Slow:\n    def predict(self, X):\n        time.sleep(X.max() / 1e3)\n        return X\n"
+_SLOW = """\
+import time
+
+
+class Slow:
+    def predict(self, X):
+        if X.min() < 0:
+            raise ValueError("negative")
+        time.sleep(X.max() / 1e3)
+        return X
+"""
 ECHOES: dict[str, tuple[str, npt.NDArray[np.generic]]] = {
     "fp32": ("float32", np.array([[1.5, -2.25, 1e-30], [3.0, 0.1, 4.0]], np.float32)),
     "fp64": ("float64", np.array([[1.5, -2.25, 1e-300], [3.0, 0.1, 4.0]])),
@@ -23,9 +33,15 @@ ECHOES: dict[str, tuple[str, npt.NDArray[np.generic]]] = {
 }
 
 
+def write_echo(models: Path, name: str) -> None:
+    """Write the echo of one datatype."""
+    dtype, array = ECHOES[name]
+    python_model(models, f"echo_{name}", "model:Echo", _ECHO, f"[-1, {array.shape[1]}]", dtype)
+
+
 def write_all(models: Path) -> None:
     """Write all models, each into its folder of `models`."""
     named_inputs.write_all(models)
-    for name, (dtype, array) in ECHOES.items():
-        python_model(models, f"echo_{name}", "model:Echo", _ECHO, f"[-1, {array.shape[1]}]", dtype)
+    for name in ECHOES:
+        write_echo(models, name)
     python_model(models, "slow", "model:Slow", _SLOW, "[-1, 1]", "float32")

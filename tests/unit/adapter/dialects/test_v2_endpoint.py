@@ -136,7 +136,7 @@ def test_a_model_that_is_not_there(name: str) -> None:
 
 
 def test_another_version_or_address_or_method() -> None:
-    body = {"inputs": [X]}
+    body: dict[str, Any] = {"inputs": [X]}
     assert ask(body, path="/v2/models/m/versions/1/infer").status_code == 200
     assert "version 1 alone" in assert_error(ask(body, path="/v2/models/m/versions/2/infer"), 404)
     for path in ("/v2/models/m/versions//infer", "/v2/models//infer", "/v2/repository/models/m/load", "/v2/logging"):
@@ -167,8 +167,9 @@ def test_requests_are_counted_under_their_own_name() -> None:
     async def use(client: httpx.AsyncClient) -> tuple[str, Any]:
         before = (await client.get("/metrics")).text
         assert 'endpoint="v2"' not in before
-        for body in ({"inputs": [X]}, {"inputs": [{**X, "shape": [2, 4], "data": [1] * 8}]}, {"inputs": []}):
-            await client.post(PATH, content=json.dumps(body).encode())
+        two: dict[str, Any] = {**X, "shape": [2, 4], "data": [1] * 8}
+        for inputs in ([X], [two], []):
+            await client.post(PATH, content=json.dumps({"inputs": inputs}).encode())
         await client.post("/predict/m", json={"features": [[1, 2, 3, 4]]})
         stats = (await client.get("/v2/models/m/stats")).json()
         assert (await client.get("/v2/models/stats")).json() == stats
