@@ -135,6 +135,8 @@ def _make_host(
         inputs=(_CALL, *(packed for plan in _list_inputs(members) for packed in _pack(plan))),
         outputs=(_ANSWER, *(packed for plan in _list_outputs(members) for packed in _pack(plan))),
         instances=spec.instances,
+        # Joined with the call of a slow model, one of a quick model would wait for it though another process is free.
+        joins=spec.instances == 1,
         parameters={
             "debug": str(int(options.settings.debug_model)),
             "instances": str(spec.instances),

@@ -43,8 +43,9 @@ class Step:
 class TritonModel:
     """One Triton model, field by field as config.pbtxt has it; sizes in rows, the delay in microseconds.
 
-    Without a `queue` the dynamic batcher is on and empty: requests that queue are joined, none waits. `priority` is how
-    many levels the queue has, and the level of requests that name none. `extra` is what a user adds.
+    Without a `queue` the dynamic batcher is on and empty, so that requests that queue are joined and none waits; unless
+    the model `joins`, it is off, and each request has a call of its own. `priority` is how many levels the queue has,
+    and the level of requests that name none. `extra` is what a user adds.
     With a `step` it is an ensemble, which has neither a backend nor instances.
     """
 
@@ -59,6 +60,7 @@ class TritonModel:
     preferred_batch_size: tuple[int, ...] = ()
     delay_us: int | None = None
     queue: QueuePolicy | None = None
+    joins: bool = True
     response_cache: bool = False
     priority: tuple[int, int] | None = None
     extra: ExtraFields = field(default_factory=ExtraFields)

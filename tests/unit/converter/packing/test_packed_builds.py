@@ -113,6 +113,14 @@ def test_batcher_and_policy_stand_at_the_packs_front(tmp_path: Path) -> None:
     assert not (tmp_path / "repo" / HOST / "1" / "wake_key").exists()
 
 
+def test_calls_of_a_pack_of_several_processes_are_not_joined_by_triton(tmp_path: Path) -> None:
+    add_joblib(tmp_path / "models", "numbers", pack="mates", instances=2)
+    build_packed(tmp_path)
+    host = read_config(tmp_path, "mates_pack_direct")
+    assert (host.instance_group[0].count, host.HasField("dynamic_batching")) == (2, False)
+    assert host.max_batch_size == 32, "a native client's rows are one call"
+
+
 def test_an_ensemble_leads_to_the_host_or_to_the_model_alone(tmp_path: Path) -> None:
     add_packable(tmp_path / "models")
     build_packed(tmp_path)
