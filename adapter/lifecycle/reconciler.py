@@ -347,9 +347,8 @@ class Reconciler:
             model.idle_clock.restart(self._awake.clock())
         if self._serves(model) and not isinstance(model, PackedModel):
             self._health.liveness.watch(model)
-        if known:
-            # The note of its load stays.
-            note = model.status.reason
+        # The note of its load stays.
+        note = model.status.reason if known else note or self._packs.why_kept(model.entry.name)
         model.status.become("ready", note, load_seconds)
 
     def _set_unavailable(self, model: Model, reason: str) -> None:

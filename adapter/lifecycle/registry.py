@@ -103,6 +103,8 @@ class Registry:
         self.replace([entry])
         model = self.models[entry.name]
         model.moved_out.add(1)
+        # What its pack grew by for it says nothing of its own process, which is not measured yet.
+        model.memory.set(0)
         model.status.become("ready", reason)
 
     def put_host(self, entry: ModelEntry) -> None:

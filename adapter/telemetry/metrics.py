@@ -63,21 +63,23 @@ _PACK_MEMORY = Family(
 _MOVED_OUT = Family(
     "schwift_pack_moved_out", "counter", "Times that a packed model was moved out into a process of its own."
 )
+_STUCK = Family(
+    "schwift_stuck_processes", "counter", "Processes of a model or a pack that hung and could not be ended from here."
+)
 # What is one cell of each model, added up over the workers.
 _CELLS = {
     Family("schwift_queued", "gauge", "Requests that wait in the adapter for a call."): counters.QUEUED,
     Family("schwift_regime_changes", "counter", "Changes of regime."): counters.REGIME_CHANGES,
     Family("schwift_calls", "counter", "Answered calls of the model itself, joined ones as one."): counters.CALLS,
     Family("schwift_call_rows", "counter", "Rows in these calls."): counters.CALL_ROWS,
-    Family(
-        "schwift_stuck_processes", "counter", "Processes of a model that hung and could not be ended from here."
-    ): counters.STUCK,
+    _STUCK: counters.STUCK,
 }
 _REGIME = Family("schwift_regime", "gauge", "1 for the regime that a model is in.")
 _RECOVERIES = Family(
     "schwift_model_recoveries",
     "counter",
-    "Times that a model was loaded again because it died, hung, or held more memory than it may.",
+    "Times that a model was loaded again because it died, hung, or held more memory than it may; of a pack's process, "
+    "under the name of its Triton model.",
 )
 _BREAKER = Family("schwift_breaker_state", "gauge", "1 for the state that a circuit breaker is in.")
 _OPENED = Family("schwift_breaker_opened", "counter", "How often a circuit breaker opened.")
@@ -165,6 +167,9 @@ class Metrics:
 
     def _add_packs(self, samples: _Samples) -> None:
         for host in self._models.hosts.values():
+            self._add_recoveries(samples, host.entry.name)
+            stuck = counters.total(self._table, host.entry.name, counters.STUCK)
+            samples[_STUCK].append(put_name(_STUCK.line(_OF_MODEL) % stuck, host.entry.name))
             if whole := counters.highest(self._table, host.entry.name, counters.MEMORY):
                 names = [model.entry.name for model in self._models.members(host)]
                 # Each process holds all of them.
@@ -216,6 +221,9 @@ class Metrics:
             samples[family].append(put_name(family.line(_OF_MODEL) % value, name))
         now = self.regime_of(name)
         samples[_REGIME].append(put_name(_REGIME_LINES % tuple(float(word == now) for word in REGIMES), name))
+        self._add_recoveries(samples, name)
+
+    def _add_recoveries(self, samples: _Samples, name: str) -> None:
         recoveries = (
             counters.total(self._table, name, counters.RECOVERIES + i) for i in range(len(counters.RECOVERY_REASONS))
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapter import errors
+from adapter.backend.error_mapping import load_reason
 from adapter.lifecycle.model_loader import ModelLoader
 from adapter.lifecycle.packs.host_notes import HostNotes
 from adapter.lifecycle.packs.packed_model import PackedModel
@@ -25,6 +26,7 @@ _REASONS = {
     "slow": "it is far slower than its pack mates: it has a process of its own until it is reloaded",
     "memory": "it holds more than its max_memory_mb: it has a process of its own until it is reloaded",
 }
+_KEPT = "it harms its pack and cannot be moved out of it: {why}"
 _MEASURE_SECONDS = 10.0
 
 
@@ -39,8 +41,8 @@ class PackKeeper:
     _repository: Path
     # Models that are to be moved out, and why.
     due: dict[str, str] = field(default_factory=dict, init=False)
-    # Those that could not be, and are not tried again as they are.
-    _kept: set[str] = field(default_factory=set, init=False)
+    # Those that could not be, and are not tried again as they are, with what /health says of it.
+    _kept: dict[str, str] = field(default_factory=dict, init=False)
     # When the models of each host were measured.
     _measured: dict[str, float] = field(default_factory=dict, init=False)
 
@@ -51,7 +53,7 @@ class PackKeeper:
         """Drop what is known of a model: another one is served under its name now."""
         self._strikes.clear(name)
         self.due.pop(name, None)
-        self._kept.discard(name)
+        self._kept.pop(name, None)
 
     def blame(self, host: Model, hung: Collection[int] = ()) -> None:
         """Count a strike for each model that a host was in when it died; `hung` are processes that do not answer."""
@@ -83,8 +85,15 @@ class PackKeeper:
         """Return whether a model is to be moved out now."""
         return model.entry.name in self.due and model.entry.name not in self._kept
 
+    def why_kept(self, name: str) -> str | None:
+        """Return why a model is still in its pack that was to be moved out; None of any other one."""
+        return self._kept.get(name)
+
     async def move_out(self, model: PackedModel) -> None:
-        """Serve a model by a process of its own; its mates keep theirs. If that fails, it stays where it is."""
+        """Serve a model by a process of its own; its mates keep theirs.
+
+        If that fails, it stays where it is, and its state says so.
+        """
         name, reason = model.entry.name, self.due.pop(model.entry.name)
         alone = model.entry.moved_out()
         try:
@@ -93,9 +102,12 @@ class PackKeeper:
             for ensemble in model.entry.triton_models:
                 await self._lead_elsewhere(ensemble, alone.version)
         except (errors.AdapterError, errors.SmokeTestFailed, OSError) as error:
-            _log.error("model %s could not be moved out of its pack: %s", name, error)
-            self._kept.add(name)
+            inside = error.inside if isinstance(error, errors.AdapterError) else ""
+            _log.error("model %s could not be moved out of its pack: %s", name, inside or error)
+            why = self._kept[name] = _KEPT.format(why=_say_why(error))
             await self.loader.unload(alone, force=True)
+            if model.status.ready:
+                model.status.become("ready", why)
             return
         said = _REASONS[reason].format(most=MOST_STRIKES)
         _log.warning("model %s is moved out of its pack: %s", name, said)
@@ -111,3 +123,12 @@ class PackKeeper:
             await self.loader.backend.unload(ensemble, self.loader.timeout)
         else:
             await self.loader.backend.load(ensemble, self.loader.timeout, config)
+
+
+def _say_why(error: Exception) -> str:
+    """Return a reason for everybody's eyes."""
+    if isinstance(error, errors.ModelUnavailable):
+        return load_reason(error.inside)
+    if isinstance(error, errors.AdapterError):
+        return error.detail
+    return (error.strerror or "") if isinstance(error, OSError) else str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from adapter.backend.protocol import Arrays
 from converter.schema import dtypes
 from converter.schema.manifest import ModelEntry, Tensor
 from converter.schema.packs.envelope import (
+    DESCRIBE,
     EVICT,
     FAILED,
     INFER,
@@ -53,7 +55,7 @@ class FakeHost:
     """The handler of a FakeBackend. It has as many calls at a time as there are instances; more wait their turn.
 
     `calls` are the values of each call's parts, by the model's name, and `began` when they came. `loaded` are the keys
-    of models that it was told to load, and not to let go of since.
+    of models that it was told to load, and not to let go of since. `sizes` are the bytes that models grew it by.
     """
 
     entries: Mapping[str, ModelEntry]
@@ -66,6 +68,7 @@ class FakeHost:
     gates: list[asyncio.Event] = field(default_factory=list)
     held: bool = False
     loaded: set[str] = field(default_factory=set)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._free = asyncio.Semaphore(self.instances)
@@ -100,7 +103,10 @@ class FakeHost:
             self.loaded.add(key)
         elif part.kind == EVICT:
             self.loaded.discard(key)
-        return Part(OK, b'{"members": {}}')
+        elif part.kind == DESCRIBE:
+            members = {key: {"bytes": size} for key, size in self.sizes.items()}
+            return Part(OK, json.dumps({"members": members}).encode())
+        return Part(OK, b"{}")
 
     def _told(self, part: Part) -> tuple[str, Wire]:
         name = self._by_key[part.text.decode()]

@@ -46,6 +46,22 @@ def test_a_packs_memory_is_told_less_that_of_its_models() -> None:
     assert shown(registry, table, "schwift_pack_memory_bytes") == {"default": 0}
 
 
+def test_the_deaths_of_a_packs_process_are_counted_under_its_own_name() -> None:
+    manifest = Manifest(models=(make_member("a"), make_entry("c")), hosts=(make_host_entry(),))
+    table = counters.make_table([HOST, "a", "c"])
+    registry = make_registry(manifest, table)
+    registry.all[HOST].recoveries["died"].add(2)
+    registry.all[HOST].stuck.add(1)
+    registry.all["c"].recoveries["hung"].add(1)
+    text = asyncio.run(make_metrics(registry, table).render()).decode()
+    counted = [line for line in text.splitlines() if line.startswith("schwift_model_recoveries") and line[-3:] != "0.0"]
+    assert counted == [
+        f'schwift_model_recoveries_total{{model_name="{HOST}",reason="died"}} 2.0',
+        'schwift_model_recoveries_total{model_name="c",reason="hung"} 1.0',
+    ]
+    assert shown(registry, table, "schwift_stuck_processes_total") == {HOST: 1, "a": 0, "c": 0}
+
+
 def test_moving_out_is_counted_from_zero_and_stays_counted() -> None:
     manifest = Manifest(models=(make_member("a"), make_member("b"), make_entry("c")), hosts=(make_host_entry(),))
     table = counters.make_table([HOST, "a", "b", "c"])

@@ -1,0 +1,100 @@
+"""A model that harms its pack gets a process of its own; one that cannot have one stays, and says why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from adapter import errors
+from adapter.lifecycle.served_model import Model
+from adapter.workers import counters
+from converter.schema.manifest import Manifest
+from tests.support.fakes.backend import FakeBackend
+from tests.support.fakes.pack_host import FakeHost
+from tests.support.lifecycle.lifecycle_desk import turns
+from tests.support.lifecycle.reconcilers import make_reconciler
+from tests.support.lifecycle.reconciling import pass_of
+from tests.support.lifecycle.served_models import make_registry
+from tests.support.packs import HOST, make_host_entry, make_member
+
+MIB = 1024 * 1024
+LARGE = make_member("a", max_memory_mb=1)
+CANNOT = "it harms its pack and cannot be moved out of it: Triton could not load it: the server's log has the details"
+
+
+class Pack:
+    """A pack of two, one of which holds too much, and the reconciler that looks after it."""
+
+    def __init__(self, **load_errors: errors.AdapterError) -> None:
+        entries = (LARGE, make_member("b"))
+        self.host = FakeHost({entry.name: entry for entry in entries}, sizes={LARGE.member: 2 * MIB})
+        self.backend = FakeBackend(self.host, load_errors=load_errors)
+        table = counters.make_table([HOST, "a", "b"])
+        self.registry = make_registry(Manifest(models=entries, hosts=(make_host_entry(),)), table)
+        self.now = 1000.0
+        self.reconciler = make_reconciler(self.registry, self.backend, clock=lambda: self.now)
+
+    @property
+    def large(self) -> Model:
+        return self.registry.models["a"]
+
+    async def passes(self, count: int) -> None:
+        for _ in range(count):
+            self.now += 1.0
+            await pass_of(self.reconciler)
+            await turns()
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+def test_a_model_that_holds_too_much_has_a_process_of_its_own() -> None:
+    pack = Pack()
+    run(pack.passes(5))
+    assert (pack.large.pack, pack.large.status.state) == (None, "ready")
+    assert pack.large.status.reason == (
+        "it holds more than its max_memory_mb: it has a process of its own until it is reloaded"
+    )
+    assert pack.large.moved_out.total() == 1
+    assert pack.backend.loads.count("a_alone") == 1
+    # Its pack's process has let go of it, and keeps its mate.
+    assert pack.host.loaded == {"b_alone/1"}
+    assert pack.registry.models["b"].pack == "default"
+
+
+def test_a_model_that_cannot_be_moved_out_is_served_on_says_so_and_is_not_tried_again() -> None:
+    pack = Pack(a_alone=errors.ModelUnavailable("Not there.", "no such file"))
+    # It is measured, and too large, every ten seconds.
+    run(pack.passes(35))
+    assert (pack.large.pack, pack.large.status.state, pack.large.status.reason) == ("default", "ready", CANNOT)
+    assert pack.backend.loads.count("a_alone") == 1
+    assert (pack.large.moved_out.total(), pack.host.loaded) == (0, {"a_alone/1", "b_alone/1"})
+    assert pack.registry.models["b"].status.reason is None
+
+
+def test_it_says_so_after_its_pack_was_away_too() -> None:
+    pack = Pack(a_alone=errors.ModelUnavailable("Not there.", "no such file"))
+
+    async def main() -> None:
+        await pack.passes(5)
+        pack.backend.restart()
+        await pack.passes(5)
+        assert pack.backend.loads.count(HOST) == 2
+
+    run(main())
+    assert (pack.large.status.state, pack.large.status.reason) == ("ready", CANNOT)
+
+
+def test_another_version_is_tried_again() -> None:
+    pack = Pack(a_alone=errors.ModelUnavailable("Not there.", "no such file"))
+
+    async def main() -> None:
+        await pack.passes(5)
+        pack.backend.load_errors.clear()
+        pack.registry.replace([LARGE])
+        await pack.passes(15)
+
+    run(main())
+    assert (pack.large.pack, pack.large.moved_out.total()) == (None, 1)
