@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
@@ -45,6 +45,7 @@ class LoadedMembers:
     """The members in memory, by key. One thread loads them, one after the other.
 
     Beyond `most_bytes` of growth together, those that were asked least lately are put away, and never the last one.
+    `tell` is called with the keys of all whenever others are in memory, by that thread.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class LoadedMembers:
         most_bytes: int | None = None,
         file_bytes: Callable[[str], int] = lambda key: 0,
         clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[Sequence[str]], None] = lambda keys: None,
     ) -> None:
         self._load = load
         self._note = note
         self._most_bytes = most_bytes
         self._file_bytes = file_bytes
         self._clock = clock
+        self._tell = tell
         self._members: dict[str, Member] = {}
         self._loads: dict[str, _Load] = {}
         self._lock = threading.Lock()
@@ -154,6 +157,7 @@ class LoadedMembers:
                 self._members[key] = member
                 self._put_away_others(key)
         self._note_size(member)
+        self._tell_keys()
         load.future.set_result(member)
 
     def _put_away_others(self, asked: str) -> None:
@@ -171,7 +175,13 @@ class LoadedMembers:
         if self._members.pop(key, None) is not None:
             # By the other thread, since it takes a while.
             self._due.put(_give_back)
+            self._due.put(self._tell_keys)
             self._largest = 0
+
+    def _tell_keys(self) -> None:
+        with self._lock:
+            keys = list(self._members)
+        self._tell(keys)
 
     def _note_size(self, member: Member) -> None:
         if member.size > self._largest:

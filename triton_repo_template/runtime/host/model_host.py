@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from .loaded_members import LoadedMembers
 from .member import Member, load_member
 from .member_names import MemberNames
 from .pack_files import CALL_TENSOR, read_host_key
+from .predecessor import Predecessor
 from .running_note import NOTES_VARIABLE, RunningNote
 
 _MIB = 1024 * 1024
+# For the loads before the first request, all together.
+_BEFORE_SECONDS = 20.0
 
 
 class TritonPythonModel:
@@ -50,9 +54,16 @@ class TritonPythonModel:
         memory = parameters.get("memory_mb", "")
         self._names = MemberNames(self._folder)
         self._note = RunningNote(os.environ.get(NOTES_VARIABLE))
+        before = Predecessor(os.environ.get(NOTES_VARIABLE), self._name)
+        known = before.list_loaded()
         self._members = LoadedMembers(
-            self._load, self._note, int(memory) * _MIB if memory else None, lambda key: _size(self._repository / key)
+            self._load,
+            self._note,
+            int(memory) * _MIB if memory else None,
+            lambda key: _size(self._repository / key),
+            tell=before.tell,
         )
+        self._load_before(known)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Call each member once for the rows of all requests."""
@@ -66,6 +77,13 @@ class TritonPythonModel:
         self._members.stop()
         self._note.remove()
         gc.freeze()
+
+    def _load_before(self, keys: Sequence[str]) -> None:
+        """Load models before Triton sends requests here; one that does not load, or not soon, is loaded as it is asked.
+
+        Until this ends, the process before answers, so that a reload makes nobody wait for libraries.
+        """
+        wait([self._members.ask(key) for key in keys if (self._repository / key).is_dir()], _BEFORE_SECONDS)
 
     def _take(self, request: Any, turn: Turn) -> Callable[[], Any]:
         try:
