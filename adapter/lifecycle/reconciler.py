@@ -57,6 +57,7 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._registry, self._loader = self._registry_sync.registry, self._packs.loader
         self._registry.watch(lambda name, _: self._recovery.clear(name))
+        self._registry.watch_hosts(self._recovery.clear)
         self._registry.watch_states(self._wake_for_a_pack)
         # The death of a host is that of many models, and does not wait for the next pass.
         self._woken = asyncio.Event()
@@ -171,8 +172,13 @@ class Reconciler:
         """Have a packed model be what its host is, and load what is not there of it."""
         status, host, entry = model.status, model.host, model.entry
         if not host.ready:
+            why = f"its pack {host.entry.name} is {host.status.state}"
+            if host.status.state == "failed":
+                why += f": {host.status.reason}"
             if status.ready:
-                self._set_unavailable(model, f"its pack {host.entry.name} is {host.status.state}")
+                self._set_unavailable(model, why)
+            elif status.state == "unavailable":
+                status.become("unavailable", why)
             return
         # Whoever led before has proven it.
         model.proven = model.proven or status.ready

@@ -29,6 +29,7 @@ class Registry:
         self._worker = worker
         self._whole = whole
         self._watchers: list[Callable[[str, Model | None], None]] = []
+        self._host_watchers: list[Callable[[str], None]] = []
         self._abandoned_watchers: list[Callable[[ModelEntry], None]] = []
         self._state_watchers: list[Callable[[], None]] = []
         # What the reloads changed: entries as their manifests have them, None for a model that was removed.
@@ -69,6 +70,10 @@ class Registry:
     def watch(self, watcher: Callable[[str, Model | None], None]) -> None:
         """Have `watcher` called with each name that gets another model, and with that model; None if it gets none."""
         self._watchers.append(watcher)
+
+    def watch_hosts(self, watcher: Callable[[str], None]) -> None:
+        """Have `watcher` called with the name of each host that a reload has loaded in this worker."""
+        self._host_watchers.append(watcher)
 
     def watch_states(self, watcher: Callable[[], None]) -> None:
         """Have `watcher` called if this worker changes a model's state, or gives up a model's calls."""
@@ -113,6 +118,8 @@ class Registry:
         self.begin_incarnation(self.hosts[entry.direct])
         self.hosts[entry.direct].status.adopt("ready")
         self.generation += 1
+        for watcher in self._host_watchers:
+            watcher(entry.name)
 
     def drop_host(self, direct: str) -> None:
         """Serve a host no more that has no models."""

@@ -64,7 +64,11 @@ class Reloader:
 
     def failed(self) -> list[str]:
         """Return the models that are given up: with nothing changed, a reload is how they are tried again."""
-        return [name for name, model in self._registry.models.items() if model.status.state == "failed"]
+        return [
+            name
+            for name, model in self._registry.models.items()
+            if model.status.state == "failed" or self._has_failed(model.entry.host)
+        ]
 
     @property
     def on_trial(self) -> bool:
@@ -99,9 +103,15 @@ class Reloader:
             await self._loader.unload(self._put_on_trial(entry, suffix), force=True)
 
     def _put_on_trial(self, entry: ModelEntry, suffix: str) -> ModelEntry:
-        """Return what is tried of an entry: a process of its own for a model whose pack is not served yet."""
+        """Return what is tried of an entry: a process of its own for a model whose pack is not served now."""
         trial = entry.on_trial(suffix)
-        return trial if entry.host is None or self._loader.packs.has_host(entry) else trial.moved_out()
+        served = entry.host is None or (self._loader.packs.has_host(entry) and not self._has_failed(entry.host))
+        return trial if served else trial.moved_out()
+
+    def _has_failed(self, host: str | None) -> bool:
+        """Return whether a host is given up."""
+        found = None if host is None else self._registry.hosts.get(host)
+        return found is not None and found.status.state == "failed"
 
     def release(self) -> None:
         """Leave the models to the reconciler again."""
@@ -131,7 +141,11 @@ class Reloader:
         changed = [
             entry for entry in manifest.models if entry.name not in before or not _is_served(before[entry.name], entry)
         ]
-        hosts = [host for host in manifest.hosts if self._registry.host_entry(host.direct) != host]
+        hosts = [
+            host
+            for host in manifest.hosts
+            if self._registry.host_entry(host.direct) != host or self._has_failed(host.direct)
+        ]
         removed = [name for name in before if manifest.model(name) is None]
         gone = [host.entry for name, host in self._registry.hosts.items() if manifest.host(name) is None]
         names = {entry.name for entry in [*hosts, *gone, *changed, *self._replaced]}
