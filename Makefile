@@ -25,6 +25,7 @@
 # make zoo     models of 80 kinds that people have, from their files to proven answers (needs PyPI, 7 minutes)
 # make fuzz    generated requests, bodies and heads, sent and decoded by the ten thousand (15 minutes)
 # make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
+# make chaos-packed   the same for models in one process, one of which hangs it
 # make clean   remove what the above made
 #
 # PORT=9000 make serve, or make serve PORT=9000; likewise SCHWIFT_TRITON_HTTP_PORT and the other settings.
@@ -46,7 +47,7 @@ SIDE_BY_SIDE := -n
 MODEL_SCRIPTS := $(wildcard models/*/make_model.py)
 
 .PHONY: serve unit test test-faults test-faults-untimed test-abuse test-abuse-untimed test-timed test-observability test-environments check images
-.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-load bench-builds bench-convert bench-density zoo fuzz chaos clean venv
+.PHONY: coverage audit models bench bench-stall bench-soak bench-overload bench-abuse bench-pair bench-environments bench-load bench-builds bench-convert bench-density zoo fuzz chaos chaos-packed clean venv
 .DEFAULT_GOAL := serve
 
 serve: venv
@@ -161,6 +162,9 @@ fuzz: venv
 
 chaos: venv
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
+
+chaos-packed: venv
+	$(BIN)/python -m tests.chaos --packed --minutes $(MINUTES) --seed $(SEED)
 
 venv: $(VENV)/.installed
 

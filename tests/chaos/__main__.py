@@ -20,11 +20,12 @@ import click
 
 from tests.bench.rig.results import Bar, Results, median
 from tests.chaos import faults, subjects, timeline
-from tests.chaos.faults import SETTINGS, Mark, World
+from tests.chaos.faults import SETTINGS, SETTINGS_PACKED, Mark, World
 from tests.chaos.footprint import Footprint, held
 from tests.chaos.load import Judge, Load
-from tests.chaos.schedule import RECOVERY_SECONDS, NotMended, run, watch_life
-from tests.support.servers.server import Server, leftovers, start, stop, stop_on_sigterm
+from tests.chaos.schedule import NotMended, recovery_seconds, run, watch_life
+from tests.support.servers.asking import metric
+from tests.support.servers.server import leftovers, start, stop, stop_on_sigterm
 
 _GROWTH_MIB = 20.0
 _WARM_SECONDS = 5.0
@@ -37,15 +38,20 @@ _SETTLE_SECONDS = 5
 @click.option("--minutes", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Of faults.")
 @click.option("--seed", default=1, show_default=True, help="Of the faults and their order.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("bench_results"), show_default=True)
-def main(minutes: float, seed: int, output: Path) -> None:
+@click.option("--packed", is_flag=True, help="Have models in one process, but for the one that is slowed.")
+def main(minutes: float, seed: int, output: Path, packed: bool) -> None:
+    settings = SETTINGS_PACKED if packed else SETTINGS
     stop_on_sigterm()
     judge, results = Judge(), Results()
     with tempfile.TemporaryDirectory(prefix="schwift-chaos-") as name:
         folder = Path(name)
-        times, served = subjects.write(folder / "models", seed)
-        server = start(folder / "models", folder, **SETTINGS)
+        served = subjects.write(folder / "models", seed, packed)
+        server = start(folder / "models", folder, **settings)
+        load = Load(server.url, served.all, judge)
+        world = World(server, folder / "models", settings, served, random.Random(seed), load.burst)
         try:
-            began, before, after = asyncio.run(_chaos(server, times, served, seed, minutes, judge))
+            began, before, after = asyncio.run(_chaos(world, load, minutes, judge))
+            moved_out = metric(server, "schwift_pack_moved_out_total")
         finally:
             code = stop(server.process)
             if code != 0:
@@ -55,22 +61,21 @@ def main(minutes: float, seed: int, output: Path) -> None:
         if judge.violations:
             (output / "chaos.log").parent.mkdir(parents=True, exist_ok=True)
             (output / "chaos.log").write_text(server.output, encoding="utf-8")
-    _report(judge, before, after, results)
-    results.raw |= {"seed": seed, "minutes": minutes, "faults": [_plain(mark, began) for mark in judge.marks]}
+    _report(judge, recovery_seconds(served), before, after, results)
+    if packed:
+        results.table("Packs", ("models moved out",), [[f"{moved_out:.0f}"]])
+    results.raw |= {"seed": seed, "minutes": minutes, "packed": packed, "moved_out": moved_out}
+    results.raw |= {"faults": [_plain(mark, began) for mark in judge.marks]}
     results.raw |= {"violations": dict(judge.violations), "before": asdict(before), "after": asdict(after)}
     timeline.draw(judge.events, judge.marks, began, output / "chaos.png")
     results.finish(output, "chaos")
     sys.exit(0 if results.met else 1)
 
 
-async def _chaos(
-    server: Server, times: subjects.Multiplier, served: list[subjects.Subject], seed: int, minutes: float, judge: Judge
-) -> tuple[float, Footprint, Footprint]:
+async def _chaos(world: World, load: Load, minutes: float, judge: Judge) -> tuple[float, Footprint, Footprint]:
     """When it began, and what the server held before and after."""
-    load = Load(server.url, served, judge)
-    world = World(server, times.folder.parent, times, served, random.Random(seed), load.burst)
     await _warm_up(world)
-    before = await asyncio.to_thread(held, server)
+    before = await asyncio.to_thread(held, world.server)
     began = time.monotonic()
     load.start()
     life = asyncio.create_task(watch_life(world, judge))
@@ -86,13 +91,13 @@ async def _chaos(
         life.cancel()
         await load.stop()
     await asyncio.sleep(_SETTLE_SECONDS)
-    return began, before, await asyncio.to_thread(held, server, before)
+    return began, before, await asyncio.to_thread(held, world.server, before)
 
 
 async def _warm_up(world: World) -> None:
     """A burst and a reload: what is held after them is kept."""
     judge = Judge()
-    load = Load(world.server.url, world.subjects, judge)
+    load = Load(world.server.url, world.subjects.all, judge)
     load.start()
     for fault in (faults.burst, faults.reload):
         mark, inject = fault(replace(world, burst=load.burst, random=random.Random(0)))
@@ -103,7 +108,7 @@ async def _warm_up(world: World) -> None:
     await asyncio.sleep(_SETTLE_SECONDS)
 
 
-def _report(judge: Judge, before: Footprint, after: Footprint, results: Results) -> None:
+def _report(judge: Judge, most_seconds: float, before: Footprint, after: Footprint, results: Results) -> None:
     kinds: dict[str, list[Mark]] = {}
     for mark in judge.marks:
         kinds.setdefault(mark.kind, []).append(mark)
@@ -126,7 +131,7 @@ def _report(judge: Judge, before: Footprint, after: Footprint, results: Results)
     results.bars += [
         Bar("wrong answers", judge.wrong, 0, False),
         Bar("broken promises", sum(judge.violations.values()), 0, False),
-        Bar("worst recovery, s", slowest, RECOVERY_SECONDS, False),
+        Bar("worst recovery, s", slowest, most_seconds, False),
         Bar("file descriptors more than before", after.descriptors - before.descriptors, 0, False),
         Bar("processes more than before", after.processes - before.processes, 0, False),
         Bar("entries in /dev/shm more than before", after.shared_memory - before.shared_memory, 0, False),

@@ -17,7 +17,8 @@ _LOOKS = 12
 class Footprint:
     """File descriptors and resident MiB are those of `schwift serve` and the adapter; the rest is of all processes.
 
-    `files` is what each descriptor is, and how many there are, but for connections in use.
+    `files` is what each descriptor is, and how many there are, but for connections in use. Models that were moved out
+    of their packs are not counted: each has a process more, and that process's shared memory.
     """
 
     files: dict[str, int]
@@ -63,6 +64,6 @@ def measure(server: Server) -> Footprint:
     return Footprint(
         files=dict(sum((open_files(pid) for pid in owners), Counter[str]())),
         resident=sum(pids.resident(pid) for pid in owners) / 2**20,
-        processes=len(pids.stubs(server)) + len(pids.tritons(server)) + len(owners),
-        shared_memory=len(shared_memory(server.log.parent)),
+        processes=len(pids.stubs_at_home(server)) + len(pids.tritons(server)) + len(owners),
+        shared_memory=len(shared_memory(server.log.parent)) - len(pids.alone(server)),
     )

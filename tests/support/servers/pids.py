@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
 from tests.support.servers.server import Server, marks, wait_for
+
+# In a process's command line.
+_ALONE = re.compile(r"/([^/ ]+)_alone/")
 
 
 def triton(server: Server) -> int:
@@ -37,6 +41,17 @@ def adapter(server: Server) -> int:
 def stubs(server: Server, model: str = "") -> list[int]:
     """Processes of Triton models."""
     return [pid for pid in _of(server, "triton_python_backend_stub") if f"/{model}/" in command(pid) or not model]
+
+
+def alone(server: Server) -> list[str]:
+    """The models moved out of their packs, one for each process of theirs."""
+    found = (_ALONE.search(command(pid)) for pid in stubs(server))
+    return sorted(match[1] for match in found if match)
+
+
+def stubs_at_home(server: Server) -> list[int]:
+    """Processes of Triton models but those of models that were moved out of their packs."""
+    return [pid for pid in stubs(server) if not _ALONE.search(command(pid))]
 
 
 def command(pid: int) -> str:
