@@ -97,10 +97,10 @@ class Run:
     left: list[str]
 
 
-def verify(folder: Path, *arguments: str) -> Run:
+def verify(folder: Path, *arguments: str, **settings: str) -> Run:
     done = subprocess.run(
         [sys.executable, "-m", "schwift", "verify", *arguments],
-        cwd=folder, env=environment(folder, {}), capture_output=True, text=True, timeout=400,
+        cwd=folder, env=environment(folder, settings), capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     lines = done.stdout.split("\n\n")[0].splitlines()
     cells = [re.split(r"  +", line) for line in lines]
@@ -192,6 +192,22 @@ def test_named_models_alone_are_compared(folder: Path) -> None:
     assert run.code == 0, run.text + run.errors
     assert {name: row["RESULT"] for name, row in run.rows.items()} == {"moods": "equal", "raffle": "skipped"}
     assert "flowers" not in run.errors
+    assert run.left == []
+
+
+def test_models_in_one_process_are_equal_too(folder: Path) -> None:
+    run = verify(folder, "flowers", "people", "moods", "stale", SCHWIFT_PACK="libraries")
+    assert run.code == 1, run.text + run.errors
+    assert re.search("pack default: 4 models in one process.*: flowers, moods, people, stale\n", run.errors)
+    results = {name: row["RESULT"] for name, row in run.rows.items()}
+    assert results == {"flowers": "equal", "people": "equal", "moods": "equal", "stale": "failed"}, run.text
+    for name in ("flowers", "people", "moods"):
+        row = run.rows[name]
+        assert (row["ROWS THAT DIFFER"], float(row["LARGEST DIFFERENCE"]) < 1e-5) == ("0", True)
+        assert int(row["REQUESTS"]) > 3 * int(row["ROWS"]) >= 48
+    # A row that one refuses leaves those of its mates alone.
+    assert int(run.rows["flowers"]["REFUSED"]) >= 1
+    assert "its answers are not those of its sample.json: row 0, [0]" in run.text.partition("\nstale:\n")[2]
     assert run.left == []
 
 
