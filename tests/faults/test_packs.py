@@ -137,9 +137,12 @@ def test_R11_a_model_that_holds_too_much_is_moved_out(tmp_path: Path) -> None:
         assert_mates_are_well(server)
         # As a text of a million words leaves it.
         text = " ".join(f"{number:x}b" for number in range(200_000))
+        host = pids.stubs(server, HOST)
         assert ask(server, "words", [text]).status == 200
-        assert metric(server, "schwift_model_memory_bytes", model_name="words") >= 0
+        wait_for(lambda: metric(server, "schwift_pack_moved_out_total", model_name="words") == 1)
+        assert "words is moved out of its pack: it holds more than its max_memory_mb" in server.output
         assert_mates_are_well(server)
+        assert pids.stubs(server, HOST) == host
 
 
 def test_R13_requests_past_their_deadline_are_dropped_before_they_are_sent(tmp_path: Path) -> None:

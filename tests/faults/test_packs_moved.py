@@ -124,6 +124,14 @@ def test_R6_a_model_that_cannot_be_moved_out_stays_and_says_so_once(tmp_path: Pa
         assert factors(server) == [3.0, 5.0]
 
 
+def is_asleep(server: Server, name: str) -> bool:
+    return bool(health(server, name)["state"] == "asleep")
+
+
+def ask_row(server: Server, name: str, number: int) -> Answer:
+    return ask(server, name, [[1.0, 2.0]])
+
+
 def ask_mates(server: Server) -> None:
     """Many at once, which all workers have to do with."""
 
@@ -154,8 +162,8 @@ def test_workers_share_a_pack_that_dies_and_models_that_sleep(tmp_path: Path) ->
         ask_mates(server)
         assert metric(server, "schwift_model_recoveries_total", reason="died") == 1
         for name, by in (("sleepy", 7.0), ("lazy", 9.0)):
-            wait_for(lambda name=name: health(server, name)["state"] == "asleep")
-            answers = at_once(MANY, lambda _, name=name: ask(server, name, [[1.0, 2.0]]))
+            wait_for(partial(is_asleep, server, name))
+            answers = at_once(MANY, partial(ask_row, server, name))
             assert codes(answers) == [(200, "ok")] * MANY
             assert all(answer.body["predictions"] == [[by, 2 * by]] for answer in answers)
         assert len(pids.stubs(server, "lazy_direct")) == 1

@@ -26,7 +26,7 @@ CANNOT = "it harms its pack and cannot be moved out of it: Triton could not load
 class Pack:
     """A pack of two, one of which holds too much, and the reconciler that looks after it."""
 
-    def __init__(self, **load_errors: errors.AdapterError) -> None:
+    def __init__(self, **load_errors: Exception) -> None:
         entries = (LARGE, make_member("b"))
         self.host = FakeHost({entry.name: entry for entry in entries}, sizes={LARGE.member: 2 * MIB})
         self.backend = FakeBackend(self.host, load_errors=load_errors)
