@@ -19,6 +19,9 @@ from adapter.http.error_handlers import HANDLERS
 from adapter.http.predict import PredictEndpoint
 from adapter.http.request_id import RequestId
 from adapter.http.routes import predict_router, status_router
+from adapter.page.live_numbers import LiveNumbers
+from adapter.page.page_files import read_page_files
+from adapter.page.page_routes import page_router
 from adapter.request_timings import Traces
 from adapter.sharing import SharedState
 from adapter.telemetry.access_log import AccessLog
@@ -92,10 +95,12 @@ def _framework(
     )
     add_docs_page(app)
     app.include_router(predict_router(parts.registry, endpoint))
-    app.include_router(
-        status_router(parts.registry, parts.metrics, parts.backend, parts.breakers, parts.registry_sync.catch_up)
-    )
-    models = V2Models(parts.registry, parts.sharing.table, parts.registry_sync.catch_up)
-    app.include_router(v2_router(models, endpoint))
+    registry, metrics, breakers, catch_up = parts.registry, parts.metrics, parts.breakers, parts.registry_sync.catch_up
+    files = read_page_files()
+    app.include_router(status_router(registry, metrics, parts.backend, breakers, catch_up, files["/"]))
+    most = parts.settings.max_concurrent_requests
+    numbers = LiveNumbers(registry, parts.sharing.table, breakers, metrics, most)
+    app.include_router(page_router(files, registry, numbers, catch_up))
+    app.include_router(v2_router(V2Models(registry, parts.sharing.table, catch_up), endpoint))
     parts.registry.watch(lambda *_: setattr(app, "openapi_schema", None))
     return app

@@ -9,16 +9,17 @@ from typing import Any, Literal
 import orjson
 from fastapi import APIRouter, Path, Request
 from fastapi.openapi.models import Example
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from adapter.backend.protocol import InferenceBackend
-from adapter.http import models_page, schemas
+from adapter.http import schemas
 from adapter.http.access_guard import BRIEF
 from adapter.http.asgi import AnswerResponse, ScopedRequest
 from adapter.http.predict import TIMEOUT_HEADER, PredictEndpoint
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers
+from adapter.page.page_files import PageFile
 from adapter.telemetry.metrics import Metrics
 from converter.schema.model import Endpoint
 
@@ -88,31 +89,35 @@ def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRoute
 
 
 def status_router(
-    registry: Registry, metrics: Metrics, backend: InferenceBackend, breakers: Breakers, catch_up: Callable[[], None]
+    registry: Registry,
+    metrics: Metrics,
+    backend: InferenceBackend,
+    breakers: Breakers,
+    catch_up: Callable[[], None],
+    page: PageFile,
 ) -> APIRouter:
     """Make the routes that say what is there and how it is: /available_models, /health…, /metrics.
 
-    `catch_up` takes over what another worker knows of the models.
+    `catch_up` takes over what another worker knows of the models; `page` is what browsers get of the first.
     """
     router = APIRouter(responses=schemas.refusals())
     unready: dict[int | str, dict[str, Any]] = {
         503: {"model": schemas.Health, "description": "not every model answers"}
     }
-    page: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+    html: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 
     @router.get(
         "/available_models",
         response_model=schemas.AvailableModels,
-        responses=page,
+        responses=html,
         summary="The models, as JSON or HTML",
     )
     async def available_models(request: Request) -> Response:
+        if _prefers_html(request.headers.get("accept", "")):
+            return page.respond(request, vary="Accept")
         catch_up()
         available = schemas.AvailableModels(models=[_info(model) for model in registry.models.values()])
-        headers = {"Vary": "Accept"}
-        if _prefers_html(request.headers.get("accept", "")):
-            return HTMLResponse(models_page.render(available), headers=headers)
-        return JSONResponse(available.model_dump(exclude_defaults=True), headers=headers)
+        return JSONResponse(available.model_dump(exclude_defaults=True), headers={"Vary": "Accept"})
 
     @router.get(
         "/health", response_model=schemas.Health, responses=unready, summary="200 if every model answers, else 503"

@@ -8,7 +8,15 @@ from adapter.limits.predict_paths import v2_prediction
 
 Scope = Literal["free", "predict", "read", "metrics", "everything"]
 
-_FREE = frozenset({b"/health/live", b"/health/ready"})
+# The page's files, which have no data (adapter/page/page_files.py); what it shows needs a key that reads.
+_PAGE = tuple(
+    b"/page/" + name
+    for name in (
+        b"answer.js", b"api.js", b"app.js", b"base.css", b"charts.js", b"detail.css", b"detail.js", b"dom.js",
+        b"fields.js", b"form.js", b"icon.svg", b"list.js", b"numbers.js", b"snippets.js",
+    )
+)  # fmt: skip
+_FREE = frozenset({b"/health/live", b"/health/ready", b"/", *_PAGE})
 _METRICS = b"/metrics"
 _PREDICT = frozenset({b"predict", b"predict_batched"})
 

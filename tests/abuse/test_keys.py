@@ -140,7 +140,7 @@ def test_A17_an_expired_key_is_401(locked: Locked) -> None:
 
 
 TARGETS = [
-    "/health", "/available_models", "/metrics", "/docs", "/openapi.json", "/redoc", "/docs/oauth2-redirect", "/", "//",
+    "/health", "/available_models", "/metrics", "/docs", "/openapi.json", "/redoc", "/docs/oauth2-redirect", "//",
     "/health/", "//health", "/health//", "/health/live/", "//health/live", "/health/live/x", "/health/live%2f",
     "/health%2Flive", "/%68ealth/live", "/health/ready/", "/health/../health", "/health/live/../../metrics",
     "/health/live;x", "/Health/Live", "/metrics/", "//metrics", "/metri%63s", "/METRICS", "/nothing", "/predict",
@@ -148,6 +148,8 @@ TARGETS = [
     "/predict%2Fmultiply", "/pr%65dict/multiply", "/predict/%6dultiply", "/predict_batched/multiply",
     "/predict/nothing", "/predict/multiply?x=/health/live", "/health?/health/live", "http://t/health",
     "http://t/health/live/../metrics", "/v2/models", "/v2/health/live", "/v1/models", "/invocations", "/../health/x",
+    "/page", "/page/", "/page/live", "/page/live?models=multiply", "/page/model/multiply", "//page/app.js",
+    "/page/app.js/", "/page/app%2ejs", "/page/../metrics", "/page/live;app.js", "/index.html", "/./",
 ]  # fmt: skip
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND")
 
@@ -177,6 +179,16 @@ def test_A18_free_are_two_paths_and_one_word(locked: Locked, method: str) -> Non
                 assert reply.json == {"status": "ok"}
     if method == "GET":
         assert set(locked.get("/health/ready", locked.keys.reader).json["models"]) == {"multiply", "other"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_A18_the_page_s_files_are_free_and_name_no_model(locked: Locked, method: str) -> None:
+    """The shell opens without a key, and has nothing of the server in it."""
+    for key in (None, "wrong", locked.keys.metrics):
+        for target in ("/", "/?key=x", "/page/app.js", "/page/base.css"):
+            reply = locked.get(target, key, method)
+            assert reply.status == (200 if method in ("GET", "HEAD") else 405)
+            assert b"multiply" not in reply.body
 
 
 def test_A18_each_scope_opens_its_own(locked: Locked) -> None:

@@ -30,7 +30,7 @@ ADAPTER = (
     ("bindings",),
     ("predictor",),
     ("telemetry",),
-    ("reload",),
+    ("reload", "page"),
     ("http",),
     ("dialects",),
     ("wiring", "sockets"),

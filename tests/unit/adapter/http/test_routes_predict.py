@@ -114,7 +114,7 @@ def test_404_a_model_that_is_not_there(endpoint: str, name: str) -> None:
     assert backend.calls == []
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/", "/predict/m/", "/predict//m", "/", "/v3"])
+@pytest.mark.parametrize("path", ["/predict", "/predict/", "/predict/m/", "/predict//m", "/x", "/v3"])
 def test_404_an_address_that_is_not_there(path: str) -> None:
     assert_error(post(path, ROW), 404, "not_found")
 
