@@ -4,12 +4,14 @@
 # make test-faults   faults injected for real: processes that die or hang, full queues, bad files (needs cc, ss; docs/development.md)
 # make test-abuse    hostile input, sent to a real server: malformed, oversized, from other users of this machine
 #              (needs curl, and a JDK: default-jdk-headless)
-# make test-observability   metrics, alerts, dashboards and traces of a real server (needs Debian's prometheus)
+# make test-observability   metrics, alerts, dashboards, traces and the page of a real server (needs Debian's prometheus
+#              and chromium)
 # make test-environments   models of several Pythons and libraries, each in its environment (needs PyPI, Python 3.10 to 3.13)
 # make check   lint, types and import rules
 # make coverage  branch coverage of `make test` and `make test-abuse`, with all that they start (12 minutes)
 # make audit   known vulnerabilities of our dependencies, and bandit's findings in our code (needs PyPI's advisories)
 # make images  build the images with buildah and test what they serve (needs root, buildah, debootstrap; 10 minutes)
+# make screenshots   the pictures of the page in docs/images (needs Debian's chromium and fonts-inter)
 # make models  remake the example models' files
 # make mistakes   170 mistakes of new users: where each is caught, and what is said of it (5 minutes)
 # make bench   our adapter beside Triton's own front end and a naive one, regimes, memory (needs wrk, takes 40 minutes)
@@ -77,7 +79,7 @@ test-timed: venv
 	$(BIN)/python -m pytest -m timed tests/faults tests/abuse
 
 test-observability: venv
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) 2 tests/observability
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) 2 tests/observability tests/page
 
 test-environments: venv
 	$(BIN)/python -m pytest tests/environments
@@ -114,6 +116,10 @@ audit: venv
 .PHONY: mistakes
 mistakes: venv
 	$(BIN)/python -m tests.zoo.mistakes
+
+.PHONY: screenshots
+screenshots: venv
+	$(BIN)/python -m tests.page.screenshots
 
 models: venv
 	for script in $(MODEL_SCRIPTS); do $(BIN)/python $$script || exit 1; done

@@ -183,6 +183,7 @@ export class Detail {
     rate.chart.draw([of("rate"), failing ? of("errors") : []], 1, rate.value.textContent);
 
     show(latency, now ? milliseconds(now.p50, bounds) : "–", now?.p99 != null ? `p99 ${milliseconds(now.p99, bounds)}` : "");
+    latency.more.classList.add("p99");
     latency.chart.draw([of("p50"), of("p99")], 2, `p50 ${latency.value.textContent}, ${latency.more.textContent}`);
 
     show(rows, now?.rows != null ? short(now.rows) : "–", now?.rows != null ? "rows a call" : "");

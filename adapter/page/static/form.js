@@ -101,7 +101,7 @@ export class PredictForm {
     this.layout = layOut(info, example);
     this.example = example;
     const groups = this.layout.groups.map(([legend, nodes]) =>
-      el("fieldset", {}, el("legend", { class: legend ? "" : "hidden" }, legend || "Columns"), el("div", { class: "fields" }, nodes)));
+      el("fieldset", {}, el("legend", { class: legend ? "" : "hidden" }, legend || "Columns"), el("div", { class: legend ? "fields bare" : "fields" }, nodes)));
     this.fieldsNode = el("div", {}, groups);
     this.json = jsonField("features", "rows, as the body's features", "features-json");
     this.jsonNode = el("div", {}, this.json.node);
