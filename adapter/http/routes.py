@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -25,6 +26,8 @@ from converter.schema.model import Endpoint
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _METRICS_SECONDS = 2.0
+# So many models are described in less than a millisecond; then requests have their turn.
+_MODELS_A_SLICE = 32
 _SUMMARIES: dict[Endpoint, str] = {
     "predict": "Predict at once, any number of rows",
     "predict_batched": "Predict one row, joined with other requests",
@@ -116,8 +119,12 @@ def status_router(
         if _prefers_html(request.headers.get("accept", "")):
             return page.respond(request, vary="Accept")
         catch_up()
-        available = schemas.AvailableModels(models=[_info(model) for model in registry.models.values()])
-        return JSONResponse(available.model_dump(exclude_defaults=True), headers={"Vary": "Accept"})
+        infos = []
+        for number, model in enumerate(list(registry.models.values()), 1):
+            infos.append(_info(model).model_dump(exclude_defaults=True))
+            if number % _MODELS_A_SLICE == 0:
+                await asyncio.sleep(0)
+        return JSONResponse({"models": infos}, headers={"Vary": "Accept"})
 
     @router.get(
         "/health", response_model=schemas.Health, responses=unready, summary="200 if every model answers, else 503"

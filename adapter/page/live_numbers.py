@@ -11,6 +11,7 @@ import math
 import time
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from adapter import VERSION
@@ -44,11 +45,12 @@ class LiveNumbers:
         self._metrics = metrics
         self._most_in_flight = most_in_flight
 
-    async def read(self, names: list[str]) -> dict[str, Any]:
+    async def read(self, names: list[str], known: str = "") -> dict[str, Any]:
         """Return the server's numbers, and those of the models of these names, of at most MOST_MODELS.
 
-        `at` is in seconds of a clock that all workers share. `catalogue` changes when a model comes, goes, or changes
-        its state: then /available_models says something else.
+        `at` is in seconds of a clock that all workers share. `catalogue` changes when a model comes, goes, or is built
+        anew: then /available_models says something else. The states of all models are there only if their sum,
+        `states_sum`, is another than the one that the page knows.
         """
         models = self._registry.models
         shown = {}
@@ -57,7 +59,9 @@ class LiveNumbers:
                 shown[name] = self._numbers_of(name, model)
             if number % _MODELS_A_SLICE == 0:
                 await asyncio.sleep(0)
-        lines = [f"{name} {model.entry.version} {model.status.state} {model.pack}" for name, model in models.items()]
+        states = {name: model.status.state for name, model in models.items()}
+        states_sum = _sum(f"{name} {state}" for name, state in states.items())
+        told = {} if states_sum == known else {"states_of": states}
         return {
             "at": time.monotonic(),
             "version": VERSION,
@@ -66,9 +70,11 @@ class LiveNumbers:
             "in_flight": counters.total(self._table, counters.ALL, counters.IN_FLIGHT),
             "in_flight_limit": self._most_in_flight,
             "latency_ms": counters.LATENCY_MS,
-            "catalogue": zlib.crc32("\n".join(lines).encode()),
-            "states": Counter(model.status.state for model in models.values()),
+            "catalogue": _sum(f"{name} {model.entry.version} {model.pack}" for name, model in models.items()),
+            "states_sum": states_sum,
+            "states": Counter(states.values()),
             "models": shown,
+            **told,
         }
 
     def _numbers_of(self, name: str, model: Model) -> dict[str, Any]:
@@ -95,6 +101,10 @@ class LiveNumbers:
             "calls": counters.total(self._table, name, counters.CALLS),
             "call_rows": counters.total(self._table, name, counters.CALL_ROWS),
         }
+
+
+def _sum(lines: Iterable[str]) -> str:
+    return f"{zlib.crc32('|'.join(lines).encode()):08x}"
 
 
 def describe_for_callers(model: Model) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def page_router(
 
     async def live(request: Request) -> Response:
         catch_up()
-        return _as_json(await numbers.read(request.query_params.get("models", "").split(",")))
+        asked = request.query_params
+        return _as_json(await numbers.read(asked.get("models", "").split(","), asked.get("known", "")))
 
     async def model(request: Request) -> Response:
         catch_up()

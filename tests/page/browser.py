@@ -123,7 +123,7 @@ class Tab:
         return str(await self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     async def texts(self, selector: str, inside: str = "") -> list[Any]:
-        """Return the texts of all elements that fit; with `inside`, for each those of the elements in it."""
+        """Return the texts of all elements that fit, drawn yet or not; with `inside`, for each those of the elements in it."""
         own = (
             "node.innerText"
             if not inside
@@ -148,7 +148,9 @@ class Tab:
         place = await self.until(
             f"(() => {{ const node = document.querySelector({json.dumps(selector)}); if (!node) return null; "
             "node.scrollIntoView({block: 'center'}); const box = node.getBoundingClientRect(); "
-            "return box.width ? [box.x + box.width / 2, box.y + box.height / 2] : null; })()"
+            "const [x, y] = [box.x + box.width / 2, box.y + box.height / 2]; "
+            # Nothing lies above it.
+            "return node.contains(document.elementFromPoint(x, y)) ? [x, y] : null; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             await self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
@@ -156,6 +158,8 @@ class Tab:
     async def type(self, selector: str, text: str) -> None:
         """Write into a field, in the place of what is there."""
         await self.click(selector)
+        # What came in between may have moved it from under the mouse.
+        await self.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
         await self.evaluate("document.activeElement.select()")
         await self.send("Input.insertText", text=text) if text else await self.press("Backspace")
 

@@ -273,6 +273,7 @@ async def test_models_are_found_by_words_and_by_state(shown: Shown) -> None:
         assert await tab.text("#none") == "No model fits."
         await tab.type("#search", "")
         await tab.click("#chips button:nth-child(2)")
+        await tab.until("document.querySelector('#chips button:nth-child(2)').ariaPressed === 'true'")
         assert await tab.texts(found) == ["broken"]
 
 
@@ -348,3 +349,22 @@ async def test_it_follows_the_wish_for_dark(shown: Shown) -> None:
         await tab.look(1280, 900, dark=True)
         assert await tab.evaluate(colours) == ["rgb(13, 16, 21)", "rgb(232, 235, 241)"]
         assert light == ["rgb(244, 245, 248)", "rgb(21, 25, 34)"]
+
+
+async def test_what_is_rare_is_said_too(shown: Shown) -> None:
+    """A model that was moved out of its pack and whose breaker is open, of a server whose Triton is gone."""
+    live = httpx.get(f"{shown.server.url}/page/live?models=multiply").json()
+    rare = {"moved_out": 1, "breaker": "open", "regime": "busy", "recoveries": 2, "queued": 7, "reason": "it hung"}
+    live["models"]["multiply"] |= {**rare, "state": "recovering"}
+    live["triton_up"] = False
+    async with shown.open("/#multiply") as tab:
+        await tab.answer_instead("*/page/live*", json.dumps(live))
+        await tab.send("Page.reload")
+        await tab.until_text(".tags", "moved out of its pack")
+        assert "recovered 2×" in await tab.text(".tags")
+        assert await tab.text("header.title .pill") == "recovering"
+        notes = await tab.text(".notes")
+        assert "it hung" in notes and "circuit breaker is open" in notes
+        assert await tab.text(".tile:nth-child(4) .value") == "busy"
+        assert await tab.text(".tile:first-child .more") == "7 waiting"
+        assert await tab.text("#facts strong") == "Triton is down"

@@ -25,7 +25,7 @@ function isScores(row, output) {
 
 function percent(share) {
   const value = share * 100;
-  return value > 0 && value < 0.01 ? "< 0.01 %" : `${value.toFixed(value >= 10 ? 1 : 2)} %`;
+  return value > 0 && value < 0.01 ? "< 0.01 %" : `${value.toFixed(value >= 10 && value <= 99.9 ? 1 : 2)} %`;
 }
 
 function bars(row, names, title) {

@@ -8,7 +8,7 @@ import { Numbers } from "./numbers.js";
 
 const EVERY_MS = 2000;
 const SLOWEST_MS = 15000;
-// The list of all models is large on some servers: it is not asked for again sooner, however often states change.
+// The list of all models is large on some servers: it is not asked for again sooner, however often it changes.
 const LIST_AGAIN_MS = 6000;
 const MOST_MODELS = 64;
 
@@ -19,7 +19,7 @@ const list = new ModelList({ list: byId("models"), search: nodes.search, chips: 
   // What comes into view for the first time has no state of its own yet.
   if (list.visible.some((name) => !numbers.latest(name))) soon();
 });
-const page = { models: new Map(), catalogue: null, listedAt: 0, detail: null, shown: undefined, failures: 0, timer: 0, bounds: [], tick: 0 };
+const page = { models: new Map(), catalogue: null, listedAt: 0, detail: null, shown: undefined, failures: 0, timer: 0, bounds: [], tick: 0, states: "" };
 
 const chosen = () => decodeURIComponent(location.hash.slice(1)) || null;
 const isWide = () => matchMedia("(min-width: 761px)").matches;
@@ -97,14 +97,17 @@ async function showChosen() {
     nodes.detail.replaceChildren(el("a", { class: "back", href: "#" }, "← All models"), el("p", { class: "empty" }, text));
     return;
   }
-  let facts;
+  let facts, live;
   try {
-    facts = await getJson(`page/model/${encodeURIComponent(info.name)}`);
+    const name = encodeURIComponent(info.name);
+    // With its numbers at once: nothing moves when they come.
+    [facts, live] = await Promise.all([getJson(`page/model/${name}`), getJson(`page/live?models=${name}&known=${page.states}`)]);
   } catch (error) {
     page.shown = undefined;
     throw error;
   }
   if (page.shown !== signature) return;
+  take(live);
   page.detail = new Detail(info, facts, Boolean(key.get()));
   nodes.detail.replaceChildren(...page.detail.nodes);
   page.detail.update(numbers, page.bounds);
@@ -122,12 +125,19 @@ function showFacts(live) {
     el("span", { class: "rest" }, ` · ${live.in_flight} of ${live.in_flight_limit} in flight · v${live.version}`));
 }
 
+/** Take over what /page/live answered. */
+function take(live) {
+  page.bounds = live.latency_ms;
+  numbers.add(live);
+  if (live.states_of) list.setStates(live.states_of);
+  page.states = live.states_sum;
+}
+
 async function step() {
   if (page.catalogue === null) await loadList();
   const names = [...new Set([page.detail?.info.name, ...list.visible])].filter(Boolean).slice(0, MOST_MODELS);
-  const live = await getJson(`page/live?models=${names.map(encodeURIComponent).join(",")}`);
-  page.bounds = live.latency_ms;
-  numbers.add(live);
+  const live = await getJson(`page/live?models=${names.map(encodeURIComponent).join(",")}&known=${page.states}`);
+  take(live);
   unlock();
   notice("");
   showFacts(live);
@@ -171,7 +181,7 @@ byId("lock-form").addEventListener("submit", (event) => {
   const value = byId("key").value.trim();
   if (!value) return;
   key.set(value);
-  page.catalogue = null;
+  [page.catalogue, page.states] = [null, ""];
   run();
 });
 nodes.forget.addEventListener("click", () => {

@@ -18,8 +18,8 @@ function path(values, most) {
     }
     const x = ((first + i) * STEP).toFixed(1);
     const y = (HEIGHT - 2 - (Math.min(value, most) / most) * (HEIGHT - 6)).toFixed(1);
-    // A point alone is a dot.
-    line += down ? `L${x} ${y}` : `M${x} ${y}h0.01`;
+    // A point alone is a short line.
+    line += down ? `L${x} ${y}` : `M${x} ${y}h2`;
     down = true;
   });
   return line;

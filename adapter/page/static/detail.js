@@ -97,7 +97,7 @@ export class Detail {
       setTimeout(() => setText(copy, "Copy"), 1500);
     });
     const row = tabs("Ways to send it", this.lines, (i) => { this.shown = i; });
-    return el("section", { class: "card" }, el("h2", {}, "Call it from elsewhere"), el("div", { class: "tools" }, row, copy),
+    return el("section", { class: "card" }, el("div", { class: "tools" }, el("h2", {}, "Call it from elsewhere"), copy), row,
       this.lines.map(([, pre]) => pre));
   }
 

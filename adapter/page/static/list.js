@@ -30,6 +30,7 @@ export class ModelList {
   #models = new Map();
   #visible = new Set();
   #state = null;
+  #chips = new Map();
   #words = [];
 
   constructor({ list, search, chips, none }, changed) {
@@ -90,6 +91,17 @@ export class ModelList {
     this.#narrow();
   }
 
+  /** Take over the states of all models, by name. */
+  setStates(states) {
+    for (const [name, info] of this.#models) {
+      if (!states[name] || states[name] === info.state) continue;
+      info.state = states[name];
+      this.#setState(this.#rows.get(name), info.state);
+    }
+    this.#showChips();
+    this.#narrow();
+  }
+
   /** Bring the rows on the screen up to date. */
   update(numbers) {
     for (const name of this.#visible) {
@@ -139,15 +151,28 @@ export class ModelList {
     for (const info of this.#models.values()) counts.set(info.state, (counts.get(info.state) ?? 0) + 1);
     if (this.#state && !counts.has(this.#state)) this.#state = null;
     const states = STATES.filter((state) => counts.has(state));
-    const chip = (state, text) => el("button", {
-      type: "button", class: "chip", "aria-pressed": String(this.#state === state),
-      onclick: () => { this.#state = state; this.#showChips(); this.#narrow(); },
-    }, state && el("span", { class: `dot ${state}`, "aria-hidden": "true" }), text);
-    const chips = [chip(null, `all ${this.#models.size}`), ...states.map((state) => chip(state, `${state} ${counts.get(state)}`))];
-    const focused = [...this.nodes.chips.children].indexOf(document.activeElement);
-    this.nodes.chips.replaceChildren(...chips);
+    const wanted = [[null, `all ${this.#models.size}`], ...states.map((state) => [state, `${state} ${counts.get(state)}`])];
+    for (const [state, chip] of this.#chips) {
+      if (wanted.some(([other]) => other === state)) continue;
+      chip.node.remove();
+      this.#chips.delete(state);
+    }
+    // A button that is replaced while it is pressed is not clicked: each stays what it is.
+    wanted.forEach(([state, text], i) => {
+      if (!this.#chips.has(state)) this.#chips.set(state, this.#makeChip(state));
+      const chip = this.#chips.get(state);
+      setText(chip.text, text);
+      chip.node.setAttribute("aria-pressed", String(this.#state === state));
+      if (this.nodes.chips.children[i] !== chip.node) this.nodes.chips.insertBefore(chip.node, this.nodes.chips.children[i] ?? null);
+    });
     this.nodes.chips.hidden = states.length < 2;
-    if (focused >= 0) chips[Math.min(focused, chips.length - 1)].focus();
+  }
+
+  #makeChip(state) {
+    const text = el("span");
+    const choose = () => { this.#state = state; this.#showChips(); this.#narrow(); };
+    const dot = state && el("span", { class: `dot ${state}`, "aria-hidden": "true" });
+    return { text, node: el("button", { type: "button", class: "chip", onclick: choose }, dot, text) };
   }
 
   #narrow() {

@@ -16,7 +16,7 @@ export function python(json) {
 function curl(url, features, keyed) {
   const body = `{"features": ${features}}`.replaceAll("'", "'\\''");
   const header = keyed ? ` \\\n  -H "X-API-Key: $SCHWIFT_KEY"` : "";
-  return `curl -X POST '${url}' \\\n  -H 'Content-Type: application/json'${header} \\\n  -d '${body}'`;
+  return `curl '${url}' \\\n  -H 'Content-Type: application/json'${header} \\\n  -d '${body}'`;
 }
 
 function requests(url, features, keyed) {

@@ -12,7 +12,7 @@ from adapter import errors
 from adapter.app import create_app
 from adapter.page.live_numbers import MOST_MODELS
 from adapter.sharing import SharedState
-from converter.schema.manifest import Manifest
+from converter.schema.manifest import Manifest, ModelEntry
 from converter.schema.settings import load_settings
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_columns_entry, make_entry
@@ -88,15 +88,30 @@ def test_a_page_gets_no_more_models_than_fit_a_screen() -> None:
     assert live["states"] == {"ready": MOST_MODELS + 6}
 
 
-def test_the_catalogue_s_number_changes_with_a_state_and_stays_otherwise() -> None:
-    async def catalogue(client: httpx.AsyncClient) -> int:
-        first, second = [(await client.get("/page/live")).json()["catalogue"] for _ in range(2)]
-        assert first == second
-        return int(first)
+def test_all_states_are_told_only_to_who_does_not_know_them() -> None:
+    async def use(client: httpx.AsyncClient) -> tuple[str, str]:
+        first = (await client.get("/page/live")).json()
+        assert set(first["states_of"]) == {"a", "b"}
+        again = (await client.get(f"/page/live?known={first['states_sum']}")).json()
+        assert "states_of" not in again
+        assert [again[key] for key in ("catalogue", "states_sum")] == [first["catalogue"], first["states_sum"]]
+        return first["catalogue"], first["states_sum"]
 
-    failing = FakeBackend(load_errors={"m_direct": errors.ModelUnavailable("Not there.", "no")})
-    assert visit(catalogue, None, make_entry()) == visit(catalogue, None, make_entry())
-    assert visit(catalogue, failing, make_entry()) != visit(catalogue, None, make_entry())
+    entries = make_entry("a"), make_entry("b")
+    failing = FakeBackend(load_errors={"b_direct": errors.ModelUnavailable("Not there.", "no")})
+    well, ill = visit(use, None, *entries), visit(use, failing, *entries)
+    assert well[0] == ill[0]
+    assert well[1] != ill[1]
+
+
+def test_the_catalogue_s_sum_changes_with_a_version() -> None:
+    def catalogue(*entries: ModelEntry) -> str:
+        return str(get("/page/live", None, *entries).json()["catalogue"])
+
+    entry = make_entry()
+    assert catalogue(entry) == catalogue(entry)
+    others = {catalogue(entry.model_copy(update={"version": 2})), catalogue(entry, make_entry("n")), catalogue(entry)}
+    assert len(others) == 3
 
 
 def test_callers_are_told_an_example_that_answers_and_the_tensors() -> None:
