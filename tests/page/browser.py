@@ -123,9 +123,9 @@ class Tab:
         return str(await self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
     async def texts(self, selector: str, inside: str = "") -> list[Any]:
-        """Return the texts of all elements that fit, drawn yet or not; with `inside`, for each those of the elements in it."""
+        """Return the texts of all elements that fit, drawn or not; with `inside`, of each those inside it."""
         own = (
-            "node.innerText"
+            "node.textContent"
             if not inside
             else f"[...node.querySelectorAll({json.dumps(inside)})].map(x => x.innerText)"
         )

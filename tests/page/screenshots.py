@@ -16,7 +16,6 @@ from PIL import Image
 
 from tests.page.browser import Browser, Tab, running_browser
 from tests.page.page_models import put_page_models
-from tests.support.servers.packed_models import PACKED
 from tests.support.servers.server import ROOT, Server, stop_on_sigterm
 from tests.support.servers.serving import serving
 
@@ -127,7 +126,7 @@ def main() -> None:
         served = Path(temporary) / "served"
         with (
             running_browser(Path(temporary)) as browser,
-            serving(put_page_models(served / "models"), served, **PACKED) as server,
+            serving(put_page_models(served / "models"), served) as server,
         ):
             asyncio.run(take(browser, server, folder))
 
