@@ -38,7 +38,7 @@ class Tab:
     or a script said of it.
     """
 
-    socket: aiohttp.ClientWebSocketResponse
+    socket: aiohttp.ClientWebSocketResponse[bool]
     session: str
     requests: list[str] = field(default_factory=list)
     posted: list[str] = field(default_factory=list)
