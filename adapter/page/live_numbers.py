@@ -78,7 +78,7 @@ class LiveNumbers:
         }
 
     def _numbers_of(self, name: str, model: Model) -> dict[str, Any]:
-        endpoints = [counters.totals(self._table, name, endpoint) for endpoint in model.entry.spec.endpoints]
+        endpoints = [counters.totals(self._table, name, endpoint) for endpoint in counters.ENDPOINT_NAMES]
         cells = [sum(values) for values in zip(*endpoints, strict=True)]
         codes = cells[: counters.LATENCY_AT]
         failure = model.last_failure

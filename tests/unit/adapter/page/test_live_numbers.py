@@ -22,17 +22,19 @@ from tests.support.packs import HOST, make_host_entry, make_member
 ROW = {"features": [[1, 2, 3, 4]]}
 
 
-def test_requests_are_counted_by_answer_and_latency_over_both_endpoints() -> None:
+def test_requests_are_counted_by_answer_and_latency_over_all_endpoints() -> None:
     async def use(client: httpx.AsyncClient) -> None:
         before = (await client.get("/page/live?models=m")).json()
         for endpoint in ("predict", "predict", "predict_batched"):
             assert (await client.post(f"/{endpoint}/m", json=ROW)).status_code == 200
         assert (await client.post("/predict/m", json={"features": "no"})).status_code == 422
+        tensor = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+        assert (await client.post("/v2/models/m/infer", json={"inputs": [tensor]})).status_code == 200
         after = (await client.get("/page/live?models=m")).json()
         old, new = before["models"]["m"], after["models"]["m"]
         assert (old["requests"], old["errors"], sum(old["latency"])) == (0, 0, 0)
-        assert (new["requests"], new["errors"], sum(new["latency"])) == (4, 1, 3)
-        assert (new["calls"], new["call_rows"]) == (3, 3)
+        assert (new["requests"], new["errors"], sum(new["latency"])) == (5, 1, 4)
+        assert (new["calls"], new["call_rows"]) == (4, 4)
         assert len(new["latency"]) == len(after["latency_ms"]) + 1
         assert after["at"] > before["at"]
 
