@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -205,3 +207,44 @@ def test_columns_find_pandas_after_a_model_that_has_hidden_it(tmp_path: Path) ->
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == [[False, [[3.0]]], [True, [[3.0]]]]
+
+
+def test_a_library_that_is_being_imported_for_a_mate_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_library.py").write_text(
+        "import threading\nbegun, goes_on = threading.Event(), threading.Event()\nbegun.set()\n"
+        "assert goes_on.wait(30)\nFACTOR = 2\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    calls = 0
+
+    def predict(arrays: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        library: Any = sys.modules["slow_library"]
+        # As soon as this call has met it half imported, it may go on.
+        threading.Timer(0.1, library.goes_on.set).start()
+        return library.FACTOR * arrays["x"].sum(axis=1)
+
+    loading = threading.Thread(target=importlib.import_module, args=("slow_library",))
+    loading.start()
+    try:
+        while not hasattr(sys.modules.get("slow_library"), "goes_on") or not sys.modules["slow_library"].begun.is_set():
+            time.sleep(0.001)
+        member = Member("m/1", make_config(), predict, RunningNote(None), False)
+        (answer,), _ = member.answer([{"x": np.array([[1, 2]], np.float32)}])
+    finally:
+        loading.join(SECONDS)
+        sys.modules.pop("slow_library", None)
+    assert not isinstance(answer, ModelError)
+    assert (answer["y"].tolist(), calls) == ([[6.0]], 2)
+
+
+def test_what_a_model_lacks_itself_is_its_own_error() -> None:
+    def predict(arrays: Any) -> Any:
+        return arrays["x"].no_such_method()
+
+    member = Member("m/1", make_config(), predict, RunningNote(None), False)
+    (answer,), _ = member.answer([{"x": np.array([[1, 2]], np.float32)}])
+    assert isinstance(answer, ModelError) and "no_such_method" in str(answer)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .. import triton_io
 from ..batch import Arrays, call_joined, rows_of
@@ -22,6 +23,8 @@ from .wire_form import WireForm
 MEMBER_FILE = "member.json"
 # The folder of a Triton model, and a version of it.
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,254}/[1-9][0-9]{0,17}")
+# What Python says of a module that another thread is importing just now.
+_IMPORTING = re.compile(r"partially initialized module '([^']+)'")
 _Item = TypeVar("_Item")
 
 
@@ -77,12 +80,27 @@ class Member:
         rows = rows_of(arrays)
         inputs = decode_inputs(arrays, self._config.inputs)
         try:
-            return conform(self._predict(inputs), self._config.outputs, rows)
+            return conform(self._predict_beside_loads(inputs), self._config.outputs, rows)
         except (Exception, SystemExit) as error:
             triton_io.log_error(f"{self.key}: a call of {rows} rows failed: {as_model_error(error)}")
             if self._debug:
                 triton_io.log_error(traceback.format_exc())
             raise
+
+    def _predict_beside_loads(self, inputs: Arrays) -> Any:
+        """Call the model, once more if it met a library that is being imported for a mate.
+
+        Libraries look for each other in sys.modules, scikit-learn for pandas in each call.
+        """
+        try:
+            return self._predict(inputs)
+        except (AttributeError, ImportError) as error:
+            found = _IMPORTING.search(str(error))
+            if found is None:
+                raise
+            # This waits until it is whole.
+            importlib.import_module(found[1])
+        return self._predict(inputs)
 
 
 def split_rows(items: Sequence[_Item], most: int, rows: Callable[[_Item], int]) -> Iterator[list[_Item]]:
