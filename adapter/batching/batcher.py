@@ -111,8 +111,7 @@ class Batcher(CallRules):
             timings.model = self._clock() - started
             self._calls -= 1
             self._sent -= rows[0]
-            if self._queue.rows and self._may_call(self._calls):
-                self._start_call(loop)
+            self._call_again(loop)
         if isinstance(texts, errors.BadModelOutput):
             raise texts
         return texts

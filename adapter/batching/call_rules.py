@@ -74,6 +74,11 @@ class CallRules(ABC):
         self._calls += 1
         self._start(loop, self._call(loop))
 
+    def _call_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start a call if rows wait and one more may be under way."""
+        if self._queue.rows and self._may_call(self._calls):
+            self._start_call(loop)
+
     def _start(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
         task = loop.create_task(work)
         self._tasks.add(task)

@@ -138,8 +138,7 @@ class PackBatcher(CallRules):
             self._sent -= rows
             if slow:
                 self._queue.slow_ended()
-            if self._queue.rows and self._may_call(self._calls):
-                self._start_call(loop)
+            self._call_again(loop)
         self._pause_for_load(member)
         return await self.join(member, features, deadline, timings)
 
@@ -180,21 +179,20 @@ class PackBatcher(CallRules):
                 if not batch.parts:
                     break
                 self._under_way += 1
-                if self._queue.rows and self._may_call(self._calls):
-                    self._start_call(loop)
+                self._call_again(loop)
                 await self._make_call(loop, batch)
                 requests = sum([len(part.items) for part in batch.parts])
-                if not batch.slow and self._may_linger(requests):
+                if not batch.slow and self._may_linger():
                     await self._linger.wait(len(self._queue) + requests)
         finally:
             self._calls -= 1
 
-    def _may_linger(self, answered: int) -> bool:
-        """Return whether the next call gains if it waits for so many clients that were answered."""
+    def _may_linger(self) -> bool:
+        """Return whether the next call gains if it waits for the clients that were answered."""
         if self._queue.slow_waits or self._calls > self._instances:
             return False
-        # If the next call is full already, whoever came now could not go along; and as many may be enough.
-        return not self._is_full() and (self._call_models() > 1 or len(self._queue) < answered)
+        # If the next call is full already, or of one model that waits, whoever came now could not go along.
+        return not self._is_full() and (self._call_models() > 1 or not len(self._queue))
 
     async def _make_call(self, loop: asyncio.AbstractEventLoop, batch: PackBatch) -> None:
         """Make one call, and begin those that are to be made again."""
@@ -289,6 +287,11 @@ class PackBatcher(CallRules):
             self._pause_for_load(member)
             member.queue.put_back([item for item in items if not item.answer.done()])
 
+    def _are_few(self) -> bool:
+        # Behind a slow call, or before one, all that are quick go in one: who is left waits for the next slow one too.
+        slow = self._queue.slow_calls >= self._instances or self._queue.slow_waits
+        return not slow and super()._are_few()
+
     def _is_full(self) -> bool:
         most = self._call_models()
         # Alone in its call, a model takes so long that who comes meanwhile gains by going along.
@@ -320,8 +323,7 @@ class PackBatcher(CallRules):
     def _resume(self, member: PackMember) -> None:
         assert self._loop is not None
         self._queue.resume(member)
-        if self._queue.rows and self._may_call(self._calls):
-            self._start_call(self._loop)
+        self._call_again(self._loop)
 
     def _judge(self) -> None:
         """Find the slow models, unless that was done a moment ago."""

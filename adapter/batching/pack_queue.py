@@ -52,12 +52,13 @@ class _Turns:
 class PackQueue:
     """Hold the requests of a pack's models that wait in one worker.
 
-    `most_slow` is how many calls of slow models may be under way; whoever has had one back says so with `slow_ended`.
+    `most_slow` is how many calls of slow models may be under way, and `slow_calls` how many are; whoever has had one back
+    says so with `slow_ended`.
     """
 
     def __init__(self, most_slow: int) -> None:
         self.most_slow = most_slow
-        self._slow_calls = 0
+        self.slow_calls = 0
         self._turn = 0
         self._slow_next = False
         self._quick, self._slow = _Turns(), _Turns()
@@ -137,7 +138,7 @@ class PackQueue:
             parts = self._take(turns, 1 if slow else models, rows, enough, loop_now, now)
             if parts:
                 self._slow_next = not slow
-                self._slow_calls += slow
+                self.slow_calls += slow
                 return PackBatch(parts, slow)
         return PackBatch([], False)
 
@@ -148,11 +149,11 @@ class PackQueue:
 
     def slow_began(self) -> None:
         """Count a call of a slow model that was not taken from here."""
-        self._slow_calls += 1
+        self.slow_calls += 1
 
     def slow_ended(self) -> None:
         """Count a call of a slow model as over."""
-        self._slow_calls -= 1
+        self.slow_calls -= 1
 
     def _take(self, turns: _Turns, most: int, rows: int, enough: int, loop_now: float, now: float) -> list[MemberBatch]:
         parts: list[MemberBatch] = []
@@ -196,4 +197,4 @@ class PackQueue:
         return True
 
     def _may_be_slow(self) -> bool:
-        return self._slow_calls < self.most_slow
+        return self.slow_calls < self.most_slow

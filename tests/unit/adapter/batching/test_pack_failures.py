@@ -227,6 +227,22 @@ async def test_with_one_instance_a_slow_model_and_its_mates_take_turns() -> None
 
 
 @in_counted_time
+async def test_who_waits_for_a_slow_call_goes_before_the_next_one() -> None:
+    desk = PackDesk(*map(make_member, "abc"))
+    await desk.warm(c=0.05, b=0.0005)
+    await desk.ask("c", 0)
+    # By now it is known for slow, and its mates for quick.
+    await desk.warm(a=0.0005, b=0.0005)
+    slow = desk.ask("c", 1)
+    await asyncio.sleep(0.01)
+    first = desk.ask("a", 1)
+    await asyncio.sleep(0.01)
+    waiting = [first, desk.ask("b", 2), desk.ask("c", 3)]
+    await all_of(slow, *waiting)
+    assert desk.host.calls == [{"c": [1.0]}, {"a": [1.0], "b": [2.0]}, {"c": [3.0]}]
+
+
+@in_counted_time
 async def test_a_slow_model_that_has_become_quick_goes_with_its_mates_again() -> None:
     desk = PackDesk(*map(make_member, "abc"))
     await desk.warm(a=0.0005, b=0.0005, c=0.05)
