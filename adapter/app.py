@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
@@ -10,6 +11,9 @@ from starlette.types import ASGIApp
 
 from adapter import VERSION
 from adapter.backend.protocol import InferenceBackend
+from adapter.dialects.scoring.scoring_form import make_mlflow_form, make_v1_form
+from adapter.dialects.scoring.scoring_requests import ScoringAddresses
+from adapter.dialects.scoring.scoring_routes import scoring_router
 from adapter.dialects.v2_form import make_form
 from adapter.dialects.v2_routes import V2Models, v2_router
 from adapter.http.access_guard import AccessGuard
@@ -29,6 +33,7 @@ from adapter.wiring import Components, lifespan
 from converter.schema.manifest import Manifest
 from converter.schema.settings import Settings
 
+_log = logging.getLogger("schwift.adapter")
 _DESCRIPTION = "Simple model serving for lite ML models. [The models](available_models) · [Metrics](metrics)"
 
 
@@ -51,7 +56,12 @@ def create_app(
         parts.service, parts.gate, settings.max_body_bytes, access, traces, settings.tells_reasons
     )
     endpoint.add_dialect("v2", make_form)
-    app = _framework(parts, endpoint, lambda: _alongside(parts, endpoint, controlled, traces))
+    endpoint.add_dialect("v1", make_v1_form)
+    endpoint.add_dialect("mlflow", make_mlflow_form)
+    if settings.default_model is not None and settings.default_model not in parts.registry.models:
+        _log.warning("SCHWIFT_DEFAULT_MODEL: no model has this name now, so /invocations is 404")
+    addresses = ScoringAddresses(lambda: parts.registry.models, settings.default_model)
+    app = _framework(parts, endpoint, addresses, lambda: _alongside(parts, endpoint, controlled, traces))
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
     app.add_middleware(PathAsSent)
     inner: ASGIApp = app
@@ -59,7 +69,7 @@ def create_app(
     if gate.keys is not None:
         inner = AccessGuard(app, gate.keys, gate.audit, access, gate.trusted_hops)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
-    return PredictShortCut(inner, endpoint)
+    return PredictShortCut(inner, endpoint, addresses.find)
 
 
 @contextlib.asynccontextmanager
@@ -80,7 +90,10 @@ async def _alongside(
 
 
 def _framework(
-    parts: Components, endpoint: PredictEndpoint, alongside: Callable[[], contextlib.AbstractAsyncContextManager[None]]
+    parts: Components,
+    endpoint: PredictEndpoint,
+    addresses: ScoringAddresses,
+    alongside: Callable[[], contextlib.AbstractAsyncContextManager[None]],
 ) -> FastAPI:
     """Make every address, with its documents."""
     app = FastAPI(
@@ -102,5 +115,6 @@ def _framework(
     numbers = LiveNumbers(registry, parts.sharing.table, breakers, metrics, most)
     app.include_router(page_router(files, registry, numbers, catch_up))
     app.include_router(v2_router(V2Models(registry, parts.sharing.table, catch_up), endpoint))
+    app.include_router(scoring_router(registry, endpoint, addresses, catch_up))
     parts.registry.watch(lambda *_: setattr(app, "openapi_schema", None))
     return app

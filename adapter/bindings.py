@@ -13,6 +13,11 @@ from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers, ModelBreakers
 from adapter.workers.counters import DIALECTS, ENDPOINT_NAMES, EndpointCounters, EndpointName, WorkerCounters
 
+_NO_DEFAULT = (
+    "No model is asked by default: ask /models/{model}/invocations, or name one with SCHWIFT_DEFAULT_MODEL; "
+    "/available_models lists them."
+)
+
 
 @dataclass(eq=False, slots=True)
 class Binding:
@@ -101,6 +106,8 @@ class Bindings:
 
     def missing(self, name: str, endpoint: EndpointName) -> errors.BadRequest:
         """Return why `find` found nothing: UnknownModel, or EndpointOff if the model's config leaves it out."""
+        if not name and endpoint == "mlflow":
+            return errors.UnknownModel(_NO_DEFAULT)
         if name not in self._registry.models:
             return errors.UnknownModel("No model has this name: see /available_models.")
         return errors.EndpointOff(f"This model is not served on /{endpoint}: see /available_models.")

@@ -17,6 +17,7 @@ STATUS_OF: Mapping[type[errors.AdapterError], tuple[int, str]] = {
     errors.BadTensor: (400, "bad_tensor"),
     errors.Unauthenticated: (401, "unauthenticated"),
     errors.Forbidden: (403, "forbidden"),
+    errors.SchemaMismatch: (400, "bad_columns"),
     errors.UnknownModel: (404, "unknown_model"),
     errors.EndpointOff: (404, "endpoint_off"),
     errors.BodyTooLarge: (413, "body_too_large"),

@@ -79,7 +79,18 @@ class UnsupportedMedia(BadRequest):
 
 
 class BadFeatures(BadRequest):
-    """The body is JSON, and its features are not what the model takes."""
+    """The body is JSON, and its features are not what the model takes.
+
+    `of_columns` says that a column is missing, or that one is there which the model does not have.
+    """
+
+    def __init__(self, detail: str, inside: str = "", of_columns: bool = False) -> None:
+        super().__init__(detail, inside)
+        self.of_columns = of_columns
+
+
+class SchemaMismatch(BadRequest):
+    """A column is missing or unknown, in a dialect whose clients know that as a bad request."""
 
 
 class BadTensor(BadRequest):

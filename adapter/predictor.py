@@ -118,7 +118,7 @@ class Predictor:
         labels: bool, form: RequestForm | None,
     ) -> bytes:  # fmt: skip
         codec = target.model.codec
-        if labels and codec.labels is None and form is None:
+        if labels and codec.labels is None:
             raise errors.BadQuery("labels=true needs the key `classes` in the model's model_config.yaml.")
         unfit = None
         if isinstance(body, bytes):
@@ -152,10 +152,9 @@ class Predictor:
             await self._wake(target, deadline - loop.time())
             parts = await target.route.infer(target.endpoint, features, deadline, timings)
         inferred = self._clock()
-        if form is not None:
-            answer = form.write(parts, codec)
-        else:
-            answer = codec.answer.body(codec.labels.label(parts) if labels and codec.labels else parts)
+        if labels and codec.labels:
+            parts = codec.labels.label(parts)
+        answer = codec.answer.body(parts) if form is None else form.write(parts, codec)
         timings.write = self._clock() - inferred
         return answer
 
@@ -169,8 +168,7 @@ class Predictor:
             if form is None:
                 return await self._off_loop.parse(target.model.entry, body, timeout)
             features, unfit, note = await self._off_loop.parse_form(target.model.entry, body, timeout, form)
-            # Without rows that fit there is nothing to be written.
-            return (features if unfit is not None else form.take(features, note, target.model.codec)), unfit
+            return form.take(features, note, target.model.codec), unfit
         finally:
             route.active -= 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping
 
@@ -27,13 +28,17 @@ def name_kind(kind: str) -> str:
     return _KINDS.get(kind.replace(" | null`", "`"), kind)
 
 
-def check_utf8(body: bytes) -> None:
-    """Raise MalformedJson if a body is not UTF-8."""
+def check_utf8(body: bytes) -> bytes:
+    """Return a body without the byte order mark that some clients begin with.
+
+    Raises: MalformedJson if it is not UTF-8.
+    """
     if not body.isascii():
         try:
             body.decode()
         except UnicodeDecodeError as error:
             raise MalformedJson(f"The body is not UTF-8 at byte {error.start}.") from error
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def check_syntax(body: bytes) -> None:

@@ -94,7 +94,7 @@ class ColumnsParser(RowsOfTensors):
 
     def _parse(self, body: bytes) -> Features:
         if not body.isascii():
-            check_utf8(body)
+            body = check_utf8(body)
         try:
             features = memoryview(self._body.decode(body).features)
         except msgspec.ValidationError as error:
@@ -160,11 +160,13 @@ class ColumnsParser(RowsOfTensors):
         if "out of range" in message:
             return MalformedJson(f"{where}: the number is out of range.")
         if message.startswith("Object missing required field "):
-            return BadFeatures(f"{where}: column {short(message.split('`', 1)[1][:-1])} is missing.")
+            name = message.split("`", 1)[1][:-1]
+            return BadFeatures(f"{where}: column {short(name)} is missing.", of_columns=True)
         if message.startswith("Object contains unknown field "):
             name = message.split("`", 1)[1][:-1]
             near = suggest_column(name, self._columns)
-            return BadFeatures(f"{where}: the model has no column {short(json.dumps(name))}{near}.")
+            unknown = f"{where}: the model has no column {short(json.dumps(name))}{near}."
+            return BadFeatures(unknown, of_columns=True)
         if message.startswith("Expected `array` of length") and column:
             return BadFeatures(f"{where}: expected a list of one value.")
         if message.startswith("Expected `array` of length"):

@@ -69,6 +69,7 @@ class RowsOfTensors(abc.ABC):
     """What the requests of one model come to, whatever they are written as: rows of its tensors, joined into arrays."""
 
     def __init__(self, entry: ModelEntry, tensors: Sequence[InputTensor]) -> None:
+        self.entry = entry
         self._inputs = entry.inputs
         self._tensors = tensors
 
@@ -211,7 +212,7 @@ class FeaturesParser(RowsOfTensors):
 
     def _features(self, body: bytes) -> Any:
         if not body.isascii():
-            check_utf8(body)
+            body = check_utf8(body)
         try:
             features = self._first.decoder.decode(body).features
         except msgspec.ValidationError as error:

@@ -22,7 +22,7 @@ import numpy as np
 from adapter.codec import helper_messages as messages
 from adapter.codec.codec import make_parser
 from adapter.codec.decode import Features, RowsOfTensors
-from adapter.errors import BadFeatures, BadTensor, MalformedJson
+from adapter.errors import BadFeatures, BadTensor, MalformedJson, SchemaMismatch
 from converter.schema.manifest import ModelEntry
 
 _PR_SET_PDEATHSIG = 1
@@ -80,13 +80,13 @@ def decode(
             features = parser.parse(body)
         else:
             features, note = read(body)
-    except (MalformedJson, BadFeatures, BadTensor) as error:
+    except (MalformedJson, BadFeatures, BadTensor, SchemaMismatch) as error:
         return messages.DecodedHead(0, [], type(error).__name__, error.detail), []
     rows = len(features[0])
     try:
         arrays = parser.to_arrays([features])
     except BadFeatures as error:
-        return messages.DecodedHead(rows, [], type(error).__name__, error.detail), []
+        return messages.DecodedHead(rows, [], type(error).__name__, error.detail, note), []
     parts, pieces = _packed(rows, features, list(arrays.values()), len(body))
     return messages.DecodedHead(rows, parts, "", "", note), pieces
 

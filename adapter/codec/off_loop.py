@@ -26,7 +26,9 @@ from adapter.codec.request_form import RequestForm
 from converter.schema.manifest import ModelEntry, entry_json
 
 IDLE_SECONDS = 10.0
-_ERRORS = {kind.__name__: kind for kind in (errors.MalformedJson, errors.BadFeatures, errors.BadTensor)}
+_ERRORS = {
+    kind.__name__: kind for kind in (errors.MalformedJson, errors.BadFeatures, errors.BadTensor, errors.SchemaMismatch)
+}
 _BROKEN = "The body could not be read now; try again shortly, or send fewer rows a request."
 
 

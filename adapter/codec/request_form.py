@@ -15,19 +15,21 @@ class RequestForm(Protocol):
 
     `reader` is the module that reads large bodies of the dialect in a process of its own (off_loop.py), and `note` what
     it is to know of this one. `tensors` says, once it was read, that the answer is wanted as arrays. `shows_values`
-    says that the body has the request's values as text.
+    says that the body has the request's values as text, and `takes_labels` that rows under the names of classes may be
+    asked for.
     """
 
     reader: str
     note: str
     tensors: bool
     shows_values: bool
+    takes_labels: bool
 
     def parse(self, body: bytes, codec: Codec) -> Features:
         """Return the rows of a request, as RowsOfTensors.parse does."""
 
     def take(self, features: Features, note: str, codec: Codec) -> Features:
-        """Take over what `reader` made of a large body, with its `note`; return the rows."""
+        """Take over what `reader` made of a large body, with its `note`; return the rows, which may have no values."""
 
     def write(self, parts: Sequence[Texts], codec: Codec) -> bytes:
         """Return the body of a 200; raise BadModelOutput if the parts are no tensor."""

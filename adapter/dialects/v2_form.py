@@ -14,7 +14,7 @@ from adapter.dialects import v2_reader
 from adapter.dialects.v2_reader import V2Asked, V2Reader
 from adapter.dialects.v2_writer import V2Writer
 from adapter.errors import BadFeatures, BadHeader, BadTensor, UnsupportedMedia
-from adapter.http.predict import Headers, Request
+from adapter.http.predict import Request
 from converter.schema.manifest import ModelEntry
 
 HEADER = b"inference-header-content-length"
@@ -56,6 +56,7 @@ class V2Form:
 
     __slots__ = ("_asked", "_head", "_length", "_rows", "note", "shows_values", "tensors")
     reader = v2_reader.__name__
+    takes_labels = False
 
     def __init__(self, head: int | None) -> None:
         self.note = "" if head is None else str(head)
@@ -98,15 +99,13 @@ class V2Form:
         self.tensors = v2_codec(codec).writer.needs_arrays(asked)
 
 
-def _check_media(headers: Headers) -> None:
-    media = headers.media.partition(b";")[0].strip().lower()
+def _check_media(media: bytes) -> None:
+    media = media.partition(b";")[0].strip().lower()
     if media not in (_JSON, _RAW) and not (media.startswith(b"application/") and media.endswith(b"+json")):
         raise UnsupportedMedia(
             "The body must be JSON, with tensors behind it or not: send it with Content-Type: application/json "
             "or application/octet-stream."
         )
-    if headers.encoding and headers.encoding.lower() != b"identity":
-        raise UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
 
 
 def make_form(request: Request) -> V2Form:
@@ -115,8 +114,8 @@ def make_form(request: Request) -> V2Form:
     Raises: UnsupportedMedia if the body is something else, BadHeader if the length of the JSON is no number.
     """
     headers = request.headers
-    if headers.media != _JSON or headers.encoding:
-        _check_media(headers)
+    if headers.media != _JSON:
+        _check_media(headers.media)
     given = [value for name, value in request.named if name == HEADER]
     if not given:
         return V2Form(None)

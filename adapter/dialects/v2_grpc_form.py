@@ -58,6 +58,7 @@ class V2GrpcForm:
 
     __slots__ = ("_asked", "_message", "note", "shows_values", "tensors")
     reader = ""
+    takes_labels = False
 
     def __init__(self, message: Any) -> None:
         self._message = message

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapter.error_codes import STATUS_OF
 from adapter.errors import Refused
 from adapter.http.answer import Answer
-from adapter.http.error_handlers import body_writer, error_body
+from adapter.http.error_bodies import body_writer
+from adapter.http.error_handlers import error_body
 from adapter.http.request_id import KEY_NAME, accepted_request_id, client_of
 from adapter.limits.access_policy import FREE, READ, policy
 from adapter.limits.api_keys import ApiKeys, Caller

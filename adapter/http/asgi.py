@@ -6,7 +6,7 @@ prediction is answered in front of it; the route (adapter/http/routes.py) answer
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 from starlette.responses import Response
@@ -21,6 +21,8 @@ from adapter.limits.predict_paths import v2_prediction
 from adapter.workers.counters import EndpointName
 from converter.schema.model import ENDPOINTS, Endpoint
 
+# From a path, a scope and `receive` to a request; None if the address is none of a dialect's.
+FindOther = Callable[[str, Scope, Receive], "ScopedRequest | None"]
 # In the scope of a request whose connection ended before its answer.
 CLIENT_LEFT = "schwift.client_left"
 _ENDPOINTS: dict[str, Endpoint] = {str(endpoint): endpoint for endpoint in ENDPOINTS}
@@ -96,18 +98,24 @@ class PathAsSent:
 
 
 class PredictShortCut:
-    """An ASGI application that answers predictions in front of another, which would answer the same."""
+    """An ASGI application that answers predictions in front of another, which would answer the same.
 
-    def __init__(self, app: ASGIApp, endpoint: PredictEndpoint) -> None:
+    `find_other` makes a request of a POST whose address has another form than ours and V2's.
+    """
+
+    def __init__(self, app: ASGIApp, endpoint: PredictEndpoint, find_other: FindOther) -> None:
         self.app = app
         self.endpoint = endpoint
+        self._find_other = find_other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a POST that asks for a prediction, and pass everything else on."""
         if scope["type"] == "http" and scope["method"] == "POST":
-            found = _prediction(_path_as_sent(scope))
-            if found is not None:
-                answer = await self.endpoint.answer(ScopedRequest(*found, scope, receive))
+            path = _path_as_sent(scope)
+            found = _prediction(path)
+            request = self._find_other(path, scope, receive) if found is None else ScopedRequest(*found, scope, receive)
+            if request is not None:
+                answer = await self.endpoint.answer(request)
                 if answer.status != LEFT:
                     await answer.send(send)
                 return

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from adapter import errors
 from adapter.error_codes import STATUS_OF
+from adapter.http.error_bodies import WriteBody, body_writer, write_own
 
 _log = logging.getLogger("schwift.adapter")
 
@@ -26,33 +25,12 @@ _STARLETTE_DETAILS = {
 _INTERNAL = "Something went wrong inside the server; its log has the details under this request_id."
 
 
-def _body(detail: str, code: str, request_id: str) -> bytes:
-    """Return the body of an error: a sentence for people, a code for programs, the request's id."""
-    return orjson.dumps({"detail": detail, "code": code, "request_id": request_id})
-
-
-def _v2_body(detail: str, code: str, request_id: str) -> bytes:
-    """Return the body of an error as the V2 protocol has it."""
-    return orjson.dumps({"error": detail})
-
-
-# Writes the body of an error: of its sentence, its code and the request's id.
-WriteBody = Callable[[str, str, str], bytes]
-# By the first part of an address.
-_WRITERS: Mapping[str, WriteBody] = {"v2": _v2_body, "v2_grpc": _v2_body}
-
-
-def body_writer(first: str) -> WriteBody:
-    """Return what writes the errors of addresses whose first part is this."""
-    return _WRITERS.get(first, _body)
-
-
 def _writer_for(request: Request) -> WriteBody:
     return body_writer(request.scope["path"].split("/", 2)[1])
 
 
 def error_body(
-    error: errors.AdapterError, request_id: str, reason: str = "", write: WriteBody = _body
+    error: errors.AdapterError, request_id: str, reason: str = "", write: WriteBody = write_own
 ) -> tuple[bytes, int | None]:
     """Return an error's JSON body, and the seconds for Retry-After if it has them; log what it has `inside`.
 
@@ -62,17 +40,17 @@ def error_body(
     if error.inside:
         _log.warning("request %s: %d %s: %s", request_id, status, code, error.inside)
     detail = f"{error.detail.rstrip('.')}: {reason}" if reason else error.detail
-    body = write(detail, code, request_id)
+    body = write(status, detail, code, request_id)
     return body, max(1, math.ceil(error.retry_after)) if isinstance(error, errors.TryLater) else None
 
 
-def log_unexpected(error: Exception, request_id: str, write: WriteBody = _body) -> bytes:
+def log_unexpected(error: Exception, request_id: str, write: WriteBody = write_own) -> bytes:
     """Log a fault of ours with its traceback, and return the body of its answer, which has nothing of it."""
     _log.error("request %s: unexpected error", request_id, exc_info=error)
-    return write(_INTERNAL, "internal_error", request_id)
+    return write(500, _INTERNAL, "internal_error", request_id)
 
 
-def to_response(error: errors.AdapterError, request_id: str, write: WriteBody = _body) -> Response:
+def to_response(error: errors.AdapterError, request_id: str, write: WriteBody = write_own) -> Response:
     """Return the response for an error of ours, with its status of STATUS_OF and its Retry-After if it has one."""
     body, retry_after = error_body(error, request_id, write=write)
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
@@ -96,7 +74,7 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code
     code = _STARLETTE_CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
     detail = _STARLETTE_DETAILS.get(status, HTTPStatus(status).phrase + ".")
-    body = _writer_for(request)(detail, code, request_id_of(request))
+    body = _writer_for(request)(status, detail, code, request_id_of(request))
     return Response(body, status, error.headers, media_type="application/json")
 
 

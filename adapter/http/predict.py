@@ -23,7 +23,8 @@ from adapter.error_codes import STATUS_OF
 from adapter.http.access_guard import CHALLENGE, REFUSALS, UNAUTHENTICATED
 from adapter.http.answer import Answer
 from adapter.http.body_reader import BodyReader, ClientLeft, body_too_large
-from adapter.http.error_handlers import body_writer, error_body, log_unexpected
+from adapter.http.error_bodies import body_writer
+from adapter.http.error_handlers import error_body, log_unexpected
 from adapter.http.failure_reason import name_kind, tell_reason
 from adapter.http.gate import Gate
 from adapter.http.request_id import accepted_request_id
@@ -209,11 +210,13 @@ class PredictEndpoint:
             if target is None:
                 raise self._bindings.missing(name, endpoint)
             timeout = None if headers.timeout is None else _timeout(headers.timeout)
-            labels = bool(request.query) and _wants_labels(request.query)
             if endpoint in self._forms:
                 form = self._forms[endpoint](request)
-            elif headers.media != b"application/json" or headers.encoding:
-                _check_media(headers)
+            elif headers.media != b"application/json":
+                check_media(headers.media)
+            if headers.encoding:
+                _check_encoding(headers.encoding)
+            labels = bool(request.query) and (form is None or form.takes_labels) and _wants_labels(request.query)
             if body is None:
                 body = await self.bodies.read(headers.length, request.receive, min(self._limit, target.most_bytes))
             elif len(body) > target.most_bytes:
@@ -309,11 +312,15 @@ class PredictEndpoint:
         )  # fmt: skip
 
 
-def _check_media(headers: Headers) -> None:
-    media = headers.media.partition(b";")[0].strip().lower()
+def check_media(media: bytes) -> None:
+    """Raise UnsupportedMedia if a Content-Type is not JSON's."""
+    media = media.partition(b";")[0].strip().lower()
     if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
         raise errors.UnsupportedMedia("The body must be JSON: send it with Content-Type: application/json.")
-    if headers.encoding and headers.encoding.lower() != b"identity":
+
+
+def _check_encoding(encoding: bytes) -> None:
+    if encoding.lower() != b"identity":
         raise errors.UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from adapter.limits.predict_paths import v2_prediction
+from adapter.limits.predict_paths import scoring_prediction, v2_prediction
 
 Scope = Literal["free", "predict", "read", "metrics", "everything"]
 
@@ -49,4 +49,7 @@ def policy(path: bytes) -> Need:
     head, _, name = path[1:].partition(b"/")
     if head in _PREDICT and path[:1] == b"/" and name and b"/" not in name:
         return Need("predict", name.decode("latin-1"))
+    if (asked := scoring_prediction(path)) is not None:
+        # Which model has no name in its address, settings say: to ask it here, a key has to allow all.
+        return Need("predict", asked[1].decode("latin-1"))
     return READ

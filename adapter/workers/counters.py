@@ -17,7 +17,7 @@ from converter.schema.model import ENDPOINTS, Endpoint
 LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 # What is asked in another protocol is counted under its name, beside the endpoints.
-Dialect = Literal["v2", "v2_grpc"]
+Dialect = Literal["v2", "v2_grpc", "v1", "mlflow"]
 EndpointName = Endpoint | Dialect
 DIALECTS: tuple[Dialect, ...] = get_args(Dialect)
 ENDPOINT_NAMES: tuple[EndpointName, ...] = (*ENDPOINTS, *DIALECTS)

@@ -184,6 +184,9 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field(
         "console", description="log lines for people, or one JSON object each"
     )
+    default_model: str | None = Field(
+        None, description="the model that /invocations asks; if there is only one, that one unless set"
+    )
     error_detail: Literal["generic", "full"] | None = Field(
         None, description="full: an error of the model's own says what it raised, without the input's values"
     )

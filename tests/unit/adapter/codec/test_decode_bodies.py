@@ -147,7 +147,8 @@ def test_a_number_out_of_range_is_named_in_our_words(number: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b" ", b"{", b'{"features": [[1, 2]]', b'{"features": [[1, 2]]} x', b"{'features': [[1, 2]]}", b"\x00",
-     b'\xef\xbb\xbf{"features": [[1, 2]]}', b'{"features": [[1, 2],]}', b'{"features": [[01, 2]]}'],
+     b'\xef\xbb\xbf\xef\xbb\xbf{"features": [[1, 2]]}', b'{\xef\xbb\xbf"features": [[1, 2]]}',
+     b'{"features": [[1, 2],]}', b'{"features": [[01, 2]]}'],
 )  # fmt: skip
 def test_bad_syntax_is_malformed(body: bytes) -> None:
     assert isinstance(refusal("float32", body), MalformedJson)
@@ -363,3 +364,11 @@ def test_an_input_may_have_any_name() -> None:
     arrays = codec.decode(b'{"features": {"class": [[1]], "not a name!": [[2]]}}')
     assert arrays["class"].tolist() == [[1.0]]
     assert arrays["not a name!"].tolist() == [[2.0]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "string"])
+def test_a_byte_order_mark_before_the_body_is_skipped(dtype: str) -> None:
+    values = [[1.0, 2.0]] if dtype == "float32" else [["ä", "b"]]
+    body = json.dumps({"features": values}, ensure_ascii=False).encode()
+    codec = codec_of(("x", dtype, (2,)))
+    assert codec.decode(b"\xef\xbb\xbf" + body)["x"].tolist() == codec.decode(body)["x"].tolist()
