@@ -23,6 +23,9 @@ from adapter.http.error_handlers import HANDLERS
 from adapter.http.predict import PredictEndpoint
 from adapter.http.request_id import RequestId
 from adapter.http.routes import predict_router, status_router
+from adapter.http.semantics.compressed_documents import CompressedDocuments
+from adapter.http.semantics.cross_origin import CrossOriginAnswers
+from adapter.http.semantics.head_requests import HeadAsGet
 from adapter.page.live_numbers import LiveNumbers
 from adapter.page.page_files import read_page_files
 from adapter.page.page_routes import page_router
@@ -63,11 +66,16 @@ def create_app(
     addresses = ScoringAddresses(lambda: parts.registry.models, settings.default_model)
     app = _framework(parts, endpoint, addresses, lambda: _alongside(parts, endpoint, controlled, traces))
     app.add_middleware(RequestId, access=access, trusted_hops=settings.trusted_hops)
+    app.add_middleware(CompressedDocuments)
     app.add_middleware(PathAsSent)
+    app.add_middleware(HeadAsGet)
     inner: ASGIApp = app
     gate = parts.gate
     if gate.keys is not None:
         inner = AccessGuard(app, gate.keys, gate.audit, access, gate.trusted_hops)
+    if gate.origins is not None:
+        # Before keys: a browser shows none when it asks whether it may.
+        inner = CrossOriginAnswers(inner, gate.origins)
     # In front of the framework, not as a middleware of it: its outer layers cost more than the whole request.
     return PredictShortCut(inner, endpoint, addresses.find)
 

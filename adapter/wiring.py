@@ -21,6 +21,7 @@ from adapter.batching.route import ModelRoute
 from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
 from adapter.http.gate import Gate
+from adapter.http.semantics.cross_origin import CrossOrigin
 from adapter.lifecycle.awake_clock import AwakeClock
 from adapter.lifecycle.health_check import HealthCheck
 from adapter.lifecycle.liveness import ModelLiveness, canary_id
@@ -96,7 +97,8 @@ class Components:
         limited = settings.max_requests is not None or keys is not None
         period = settings.requests_period_seconds
         quota = Quota(settings.max_requests, period, sharing.clients) if limited else None
-        self.gate = Gate(keys, quota, Audit(), settings.trusted_hops)
+        origins = CrossOrigin(settings.cors_origin_list) if settings.cors_origins else None
+        self.gate = Gate(keys, quota, Audit(), settings.trusted_hops, origins)
 
 
 def route_maker(

@@ -75,7 +75,10 @@ async def handle_http_exception(request: Request, error: Exception) -> Response:
     code = _STARLETTE_CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
     detail = _STARLETTE_DETAILS.get(status, HTTPStatus(status).phrase + ".")
     body = _writer_for(request)(status, detail, code, request_id_of(request))
-    return Response(body, status, error.headers, media_type="application/json")
+    headers = dict(error.headers or {})
+    if "GET" in (allowed := headers.get("Allow", "").split(", ")) and "HEAD" not in allowed:
+        headers["Allow"] = ", ".join([*allowed, "HEAD"])
+    return Response(body, status, headers, media_type="application/json")
 
 
 async def handle_unexpected(request: Request, error: Exception) -> Response:

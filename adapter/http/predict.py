@@ -28,6 +28,8 @@ from adapter.http.error_handlers import error_body, log_unexpected
 from adapter.http.failure_reason import name_kind, tell_reason
 from adapter.http.gate import Gate
 from adapter.http.request_id import accepted_request_id
+from adapter.http.semantics.content_codings import LEAST_PREDICTIONS, VARY, accepted_coding, compress
+from adapter.http.semantics.inflated_bodies import find_coding, inflate
 from adapter.lifecycle.served_model import LastFailure, Model
 from adapter.limits.access_policy import Need
 from adapter.limits.api_keys import Caller, digest_of
@@ -140,6 +142,7 @@ class PredictEndpoint:
         self._quota = gate.quota
         self._audit = gate.audit
         self._hops = gate.trusted_hops
+        self._origins = gate.origins
         self._access = access
         self._traces = traces
         self._service = service
@@ -214,11 +217,9 @@ class PredictEndpoint:
                 form = self._forms[endpoint](request)
             elif headers.media != b"application/json":
                 check_media(headers.media)
-            if headers.encoding:
-                _check_encoding(headers.encoding)
             labels = bool(request.query) and (form is None or form.takes_labels) and _wants_labels(request.query)
-            if body is None:
-                body = await self.bodies.read(headers.length, request.receive, min(self._limit, target.most_bytes))
+            if body is None or headers.encoding:
+                body = await self._read(request, min(self._limit, target.most_bytes))
             elif len(body) > target.most_bytes:
                 raise body_too_large(min(self._limit, target.most_bytes))
             started = time.monotonic()
@@ -233,6 +234,12 @@ class PredictEndpoint:
         if request.disconnected:
             # It was answered all the same, since others may be in the same call; but not to anybody.
             status, code = LEFT, "client_left"
+        media = b"application/json"
+        if form is not None and status == 200:
+            media, described = form.head()
+            more += described
+        if len(content) >= LEAST_PREDICTIONS and media == b"application/json" and status != LEFT:
+            content = await _compress(content, request, more)
         now = time.monotonic()
         # An unknown model is counted nowhere: never under a label of the client's choosing.
         if target is not None and status == 200:
@@ -245,10 +252,16 @@ class PredictEndpoint:
             timings.trace.finish(timings, status, code)
         if account is not None:
             more += account.headers()
-        if form is not None and status == 200:
-            media, described = form.head()
-            return Answer(status, content, request_id, [*more, *described], media)
-        return Answer(status, content, request_id, more)
+        if self._origins is not None and endpoint != "v2_grpc":
+            more += self._origins.headers_for(request.named)
+        return Answer(status, content, request_id, more, media)
+
+    async def _read(self, request: Request, limit: int) -> bytes | LargeBody:
+        """Return the whole body, which is still to be read or compressed, as BodyReader does; bounded by `limit`."""
+        headers, body = request.headers, request.body
+        coding = find_coding(headers.encoding)
+        packed = await self.bodies.read(headers.length, request.receive, limit) if body is None else body
+        return packed if coding is None else await inflate(packed, coding, limit, self.bodies.large)
 
     def _client(self, request: Request) -> str:
         """Return the client's address, as trusted proxies tell it."""
@@ -312,16 +325,21 @@ class PredictEndpoint:
         )  # fmt: skip
 
 
+async def _compress(content: bytes, request: Request, more: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a large answer in the coding that the client accepts, and add to `more` what says so."""
+    more.append(VARY)
+    coding = accepted_coding(request.named)
+    if coding is None:
+        return content
+    more.append((b"content-encoding", coding))
+    return await compress(content, coding)
+
+
 def check_media(media: bytes) -> None:
     """Raise UnsupportedMedia if a Content-Type is not JSON's."""
     media = media.partition(b";")[0].strip().lower()
     if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
         raise errors.UnsupportedMedia("The body must be JSON: send it with Content-Type: application/json.")
-
-
-def _check_encoding(encoding: bytes) -> None:
-    if encoding.lower() != b"identity":
-        raise errors.UnsupportedMedia("A compressed body is not taken: send it without Content-Encoding.")
 
 
 def _wants_labels(query: bytes) -> bool:

@@ -39,6 +39,8 @@ AbsolutePath = Annotated[Path, AfterValidator(_make_absolute)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Descriptor = Annotated[int, Field(ge=0)]
 _URL = r"^https?://[^\s/@,?#]+(/[^\s?#,]*)?$"
+_ORIGIN = r"https?://[^\s/@,?#*]+"
+CorsOrigins = Annotated[str, Field(pattern=rf"^(\*|{_ORIGIN}(\s*,\s*{_ORIGIN})*)$")]
 OtlpEndpoint = Annotated[str, Field(pattern=_URL), AfterValidator(lambda url: url.rstrip("/"))]
 
 
@@ -208,6 +210,9 @@ class Settings(BaseSettings):
         0,
         description="proxies in front that write X-Forwarded-For; the client is the so-manieth address from the right",
     )
+    cors_origins: CorsOrigins | None = Field(
+        None, description="the origins, separated by commas, whose pages may ask from a browser; `*` is any"
+    )
     tls_cert: AbsolutePath | None = Field(None, description="the certificate chain (PEM) of HTTPS; HTTP unless set")
     tls_key: AbsolutePath | None = Field(None, description="the private key (PEM) of that certificate")
 
@@ -215,6 +220,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether `schwift serve` started this adapter, and Triton beside it."""
         return self.listen_fd is not None or self.supervisor_fd is not None
+
+    @property
+    def cors_origin_list(self) -> list[str]:
+        """`cors_origins` one by one."""
+        return [origin.strip() for origin in (self.cors_origins or "").split(",") if origin.strip()]
 
     @property
     def access_lines(self) -> Literal["off", "errors", "all"]:

@@ -134,7 +134,7 @@ def test_A33_trailers_are_dropped(server: Server, trailer: bytes) -> None:
 
 @pytest.mark.parametrize(
     "codings",
-    [("gzip",), ("gzip, gzip",), ("gzip", "gzip"), ("identity, gzip",), ("gzip", "identity"), ("identity", "gzip")],
+    [("br",), ("gzip, gzip",), ("gzip", "gzip"), ("identity, gzip",), ("gzip", "identity"), ("identity", "gzip")],
 )
 def test_A33_two_codings_are_415(server: Server, codings: tuple[str, ...]) -> None:
     headers = [f"Content-Encoding: {coding}" for coding in codings]

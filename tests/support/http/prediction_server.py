@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import re
 import socket
@@ -188,7 +189,10 @@ SMALL = {
     "batched already": (post(json.dumps({"features": [ROW, ROW]}).encode(), path="/predict_batched/m"), 422),
     "a media type": (post(GOOD, "Content-Type: application/json; charset=utf-8"), 200),
     "wrong media type": (post(GOOD, "Content-Type: text/plain"), 415),
-    "compressed": (post(GOOD, "Content-Encoding: gzip"), 415),
+    "compressed": (post(gzip.compress(GOOD, mtime=0), "Content-Encoding: gzip"), 200),
+    "compressed by name alone": (post(GOOD, "Content-Encoding: gzip"), 400),
+    "compressed otherwise": (post(GOOD, "Content-Encoding: br"), 415),
+    "a byte order mark": (post(b"\xef\xbb\xbf" + GOOD), 200),
     "wrong features": (post(b'{"features": [["a"]]}'), 422),
     "no JSON": (post(b'{"features"'), 400),
     "no body": (post(b""), 400),
@@ -197,6 +201,7 @@ SMALL = {
     "V2": (post(V2, path=V2_PATH), 200),
     "V2 with raw tensors": (post(V2_RAW, V2_LENGTH, "Content-Type: application/octet-stream", path=V2_PATH), 200),
     "V2 with wrong tensors": (post(V2.replace(b"4.0", b"true"), path=V2_PATH), 400),
+    "V2, compressed": (post(gzip.compress(V2, mtime=0), "Content-Encoding: gzip", path=V2_PATH), 200),
     "V2 as a form": (post(V2, "Content-Type: application/x-www-form-urlencoded", path=V2_PATH), 415),
     "V2 with a bad length": (post(V2, "Inference-Header-Content-Length: all", path=V2_PATH), 400),
 }

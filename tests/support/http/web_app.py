@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from adapter.app import create_app
 from adapter.http.access_guard import AccessGuard
 from adapter.http.asgi import PredictShortCut
+from adapter.http.semantics.cross_origin import CrossOriginAnswers
 from adapter.request_timings import Traces
 from adapter.sharing import SharedState
 from converter.schema.manifest import ModelEntry
@@ -37,6 +38,8 @@ def make_app(
 def framework(app: PredictShortCut) -> FastAPI:
     """The framework behind the short cut; its lifespan is the application's."""
     inner = app.app
+    if isinstance(inner, CrossOriginAnswers):
+        inner = inner.app
     if isinstance(inner, AccessGuard):
         inner = inner.app
     assert isinstance(inner, FastAPI)

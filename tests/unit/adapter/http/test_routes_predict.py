@@ -188,8 +188,9 @@ def test_the_limit_of_the_body_is_exact(size: int, status: int) -> None:
         {"Content-Type": "multipart/form-data; boundary=x"},
         {"Content-Type": "application/jsonx"},
         {"Content-Type": ""},
-        {"Content-Encoding": "gzip"},
         {"Content-Encoding": "br"},
+        {"Content-Encoding": "gzip, gzip"},
+        {"Content-Encoding": "identity, deflate"},
     ],
     ids=str,
 )
