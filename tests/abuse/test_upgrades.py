@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.abuse.upgrading_proxy import passing_upgrades
 from tests.support.attacks.raw import (
     GOOD,
     LIVE,
@@ -91,13 +92,45 @@ def test_A30_a_broken_body_behind_an_offer_is_refused_as_any(server: Server) -> 
 
 
 def test_A30_the_jdks_default_client_is_answered(server: Server) -> None:
+    assert_javas_client_is_answered(server.url)
+
+
+def assert_javas_client_is_answered(url: str) -> None:
     java = shutil.which("java")
     assert java, "needs a JDK: apt-get install default-jdk-headless"
-    command = [java, "-XX:TieredStopAtLevel=1", str(JAVA), f"{server.url}/predict/multiply", GOOD.decode(), "5"]
+    command = [java, "-XX:TieredStopAtLevel=1", str(JAVA), f"{url}/predict/multiply", GOOD.decode(), "5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     wanted = '200 HTTP_1_1 {"model":"multiply","predictions":' + str(PREDICTIONS).replace(" ", "") + "}"
     assert done.stdout.splitlines() == [wanted] * 5
+
+
+@pytest.fixture(scope="module", params=["on", "off"], ids=["buffered", "unbuffered"])
+def proxied(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with passing_upgrades(server.url, tmp_path_factory.mktemp("proxy") / "nginx", request.param) as url:
+        yield url
+
+
+@pytest.mark.parametrize("name", ["h2c", "websocket"])
+def test_A30_an_offer_that_nginx_passes_on_is_ignored(proxied: str, name: str) -> None:
+    """nginx sends `Connection: upgrade`, and would become a tunnel at a 101; the connection takes another request."""
+    request = post(*OFFERS[name])
+    head = request.index(b"\r\n\r\n") + 4
+    for packets in ([request], [request[:head], request[head:]], [request[: head + 5], request[head + 5 :]]):
+        with connect(proxied) as sock:
+            reader = Reader(sock)
+            for _ in range(2):
+                for packet in packets:
+                    sock.sendall(packet)
+                    time.sleep(0.05)
+                assert_predicted(reader.answer())
+            sock.sendall(LIVE.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: h2c\r\nHost"))
+            live = reader.answer()
+            assert live is not None and live.status == 200
+
+
+def test_A30_the_jdks_default_client_is_answered_behind_nginx(proxied: str) -> None:
+    assert_javas_client_is_answered(proxied)
 
 
 def test_A30_curls_offer_of_http2_is_ignored(server: Server) -> None:
