@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,7 +17,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from tests.fuzz import bodies
-from tests.fuzz.oracle import Wrong, check_error, check_prediction, strict
+from tests.fuzz.oracle import Wrong, check_error, check_in_dialect, check_prediction, strict
 from tests.support.servers.server import Served
 
 # Status, type, headers and body of every answer are those that the document promises.
@@ -24,6 +27,8 @@ _CHECKS: list[Any] = [
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 ]
+# What rows stand under at addresses that end so.
+_KEYS = {":predict": "instances", "/invocations": "inputs"}
 _TIMEOUT_HEADER = "x-request-timeout-ms"
 
 
@@ -69,9 +74,11 @@ def _aim(case: Any, data: st.DataObject) -> None:
     """At one of the models in three cases of four, and in half of these with a body that it takes."""
     name = data.draw(st.sampled_from([None, *bodies.MODELS]))
     if name is not None:
-        case.path_parameters = {"model_name": name}
-        if data.draw(st.booleans()):
-            case.body = {"features": data.draw(st.lists(bodies.ROWS[name], min_size=1, max_size=5))}
+        if "{model_name}" in case.operation.path:
+            case.path_parameters = {"model_name": name}
+        if case.media_type == "application/json" and data.draw(st.booleans()):
+            key = next((key for end, key in _KEYS.items() if case.operation.path.endswith(end)), "features")
+            case.body = {key: data.draw(st.lists(bodies.ROWS[name], min_size=1, max_size=5))}
 
 
 def _check(response: Any) -> None:
@@ -81,13 +88,26 @@ def _check(response: Any) -> None:
     in_a_hurry = any(name.lower() == _TIMEOUT_HEADER for name in sent.headers)
     path = urlsplit(sent.url).path
     kind, _, model = path[1:].partition("/")
-    if kind in ("predict", "predict_batched"):
+    if sent.method == "POST" and path.endswith(tuple(_KEYS)):
+        _check_in_dialect(path, response, headers, in_a_hurry)
+    elif kind in ("predict", "predict_batched"):
         body = sent.body.encode() if isinstance(sent.body, str) else sent.body or b""
         check_prediction(unquote(model), body, response.status_code, headers, response.content, in_a_hurry)
-    elif response.status_code != 200:
+    elif response.status_code != 200 and kind not in ("v1", "models", "invocations", "ping"):
         check_error(response.status_code, headers, response.content)
     elif headers["content-type"] == "application/json":
         _check_read(path, strict(response.content))
+
+
+def _check_in_dialect(path: str, response: Any, headers: Mapping[str, str], in_a_hurry: bool) -> None:
+    sent = response.request
+    found = re.fullmatch(r"/v1/models/([^/]+):predict|/models/([^/]+)/invocations", path)
+    name = unquote(found[1] or found[2]) if found else None
+    body = None
+    if sent.headers.get("Content-Type") == "application/json":
+        with contextlib.suppress(ValueError):
+            body = json.loads(sent.body)
+    check_in_dialect(name, body, response.status_code, headers, response.content, in_a_hurry)
 
 
 def _check_read(path: str, body: Mapping[str, Any]) -> None:

@@ -64,6 +64,31 @@ def check_prediction(
         raise Wrong(f"{model}: {sent[:300]!r} was answered {content[:300]!r}, not {wanted!r:.300}")
 
 
+def check_in_dialect(
+    model: str | None, body: Any, status: int, headers: Mapping[str, str], content: bytes, in_a_hurry: bool = False
+) -> None:
+    """An answer in KServe V1's form or MLflow's: the right numbers for rows that were asked plainly, or an error.
+
+    `model` and `body` are None if they are not known to be a model's and a plain one's.
+    """
+    answer = strict(content)
+    if status == 200:
+        if set(answer) != {"predictions"}:
+            raise Wrong(f"200 with {content[:300]!r}")
+        rows = None if not isinstance(body, dict) or len(body) != 1 else next(iter(body.values()))
+        if model is not None and isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
+            wanted = expected(model, json.dumps({"features": rows}).encode())
+            flat = [row[0] for row in wanted] if len(wanted[0]) == 1 else wanted
+            if not _equal(answer["predictions"], flat):
+                raise Wrong(f"{model}: {body!r:.300} was answered {content[:300]!r}, not {flat!r:.300}")
+        return
+    if set(answer) not in ({"error"}, {"error_code", "message"}) or not all(map(_is_text, answer.values())):
+        raise Wrong(f"{status} with the body {content[:300]!r}")
+    overflows = status == 502 and model == "multiply"
+    if status not in _CLIENTS_OWN and not overflows and not (in_a_hurry and status == 504):
+        raise Wrong(f"{status} {content!r}")
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
