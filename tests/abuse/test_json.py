@@ -56,7 +56,7 @@ def post(server: Server, body: bytes, model: str = "times", endpoint: str = "pre
         b'{"\\udc00": 1, "features": [[3, 4]]}',
         b'{"x": "\xff", "features": [[3, 4]]}',
         b'{"x": "\xed\xa0\x80", "features": [[3, 4]]}',
-        b'\xef\xbb\xbf{"features": [[3, 4]]}',
+        b'\xef\xbb\xbf\xef\xbb\xbf{"features": [[3, 4]]}',
         b'{"x": 1e999, "features": [[3, 4]]}',
     ],
 )
