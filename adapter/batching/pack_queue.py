@@ -52,8 +52,8 @@ class _Turns:
 class PackQueue:
     """Hold the requests of a pack's models that wait in one worker.
 
-    `most_slow` is how many calls of slow models may be under way, and `slow_calls` how many are; whoever has had one back
-    says so with `slow_ended`.
+    `most_slow` is how many calls of slow models may be under way, and `slow_calls` how many are; whoever has had one
+    back says so with `slow_ended`.
     """
 
     def __init__(self, most_slow: int) -> None:
