@@ -24,6 +24,7 @@ from .config import ModelConfig, TensorConfig
 from .errors import LoadError
 from .inputs.data_frame import join_columns
 from .inputs.torch_arguments import takes_by_name
+from .libraries.deferred_stats import defer_stats
 
 Predictor = Callable[[Arrays], Any]
 
@@ -156,13 +157,13 @@ def _load_joblib(path: Path, config: ModelConfig) -> Predictor:
     # A repository that an older release built has no sum.
     file = CheckedFile(path, config.parameters.get("model_sha256"))
     try:
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool, defer_stats():
             # Hashing lets go of the interpreter's lock, so that it takes no time of its own.
             verified = pool.submit(file.verify)
             _import_ahead(config.parameters)
-        verified.result()
-        file.verify()
-        model = read_joblib(file)
+            verified.result()
+            file.verify()
+            model = read_joblib(file)
         file.verify()
         if "columns" not in config.parameters:
             _check_width(model, config.inputs)

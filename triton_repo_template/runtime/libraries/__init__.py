@@ -1,0 +1,1 @@
+"""What a model's libraries import along, and need seldom or never."""
