@@ -242,8 +242,12 @@ class ModelSpec(_Strict):
 
     @property
     def front_instances(self) -> int:
-        """How many instances the front has: two keep the batcher awake, one more than the model has keeps that busy."""
-        return max(2, self.instances + 1)
+        """How many instances the front has: one, since each is a process; with several, one more than the model has.
+
+        One keeps the batcher awake (`runtime/wake.py`). Who wants a model to work on several batches at once pays for
+        its processes, and then a batch more is to be at hand.
+        """
+        return 1 if self.instances == 1 else self.instances + 1
 
     @model_validator(mode="after")
     def _what_the_backend_needs(self) -> ModelSpec:

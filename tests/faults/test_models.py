@@ -158,8 +158,10 @@ def test_R5_a_model_whose_process_is_killed_is_loaded_again(tmp_path: Path, mode
 
 
 def test_R5_what_a_death_in_a_call_leaves_of_a_model_is_ended(tmp_path: Path) -> None:
-    """Triton keeps the other front for ever, though it has unloaded the model; requests in it are left their time."""
-    with serving(moods.write(tmp_path), tmp_path, PREDICT_TIMEOUT_SECONDS="2", SCHWIFT_REGIME="busy") as server:
+    """Triton keeps the other fronts for ever, though it has unloaded the model; their requests are left their time."""
+    with serving(
+        moods.write(tmp_path, "  instances: 2\n"), tmp_path, PREDICT_TIMEOUT_SECONDS="2", SCHWIFT_REGIME="busy"
+    ) as server:
         triton, count = pids.triton(server), len(pids.stubs(server))
         old = set(pids.stubs(server, "moody"))
 

@@ -14,7 +14,7 @@ from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.fakes.outliving import NotedOutliving
 from tests.support.lifecycle.reconcilers import make_reconciler
-from tests.support.lifecycle.reconciling import pass_of, registry_of
+from tests.support.lifecycle.reconciling import pass_of
 from tests.support.lifecycle.served_models import make_registry
 
 
@@ -31,11 +31,11 @@ class Counted(StubProcesses):
         self._pids = {name: (os.getpid(),) * count for name, count in self.counts.items()}
 
 
-@pytest.mark.parametrize(("fronts", "lost"), [(2, 0), (1, 1), (0, 0)])
+@pytest.mark.parametrize(("fronts", "lost"), [(3, 0), (2, 1), (0, 0)])
 def test_R5_a_process_that_died_just_before_they_were_looked_for_is_missed(fronts: int, lost: int) -> None:
-    """One of the two fronts; none at all is a backend without processes of its own."""
-    registry = registry_of("m")
-    reconciler = make_reconciler(registry, FakeBackend(), stubs=Counted(m=fronts, m_direct=1))
+    """One of the three fronts; none at all is a backend without processes of its own."""
+    registry = make_registry(make_manifest(make_entry("m", instances=2)))
+    reconciler = make_reconciler(registry, FakeBackend(), stubs=Counted(m=fronts, m_direct=2))
 
     async def main() -> None:
         for _ in range(2):

@@ -53,6 +53,9 @@ def found(proc: Path) -> StubProcesses:
 def test_an_entry_is_whole_while_none_of_its_processes_is_missing_or_dead(proc: Path) -> None:
     entry = make_entry("m")
     assert found(proc).whole(entry)
+    # Nor with one front, which is enough for one instance.
+    shutil.rmtree(proc / "13")
+    assert found(proc).whole(entry)
     stubs = found(proc)
     (proc / "12" / "stat").write_text(f"12 (name) Z {'0 ' * 18}0 0 0\n")
     assert not stubs.whole(entry)

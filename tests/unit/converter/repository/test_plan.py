@@ -180,7 +180,7 @@ def test_auto_is_an_instance_a_core_up_to_the_setting(tmp_path: Path, cores: int
     direct = config_of(plan, "m_direct")
     assert [group.count for group in direct.instance_group] == [instances]
     assert direct.parameters["instances"].string_value == str(instances)
-    assert [group.count for group in config_of(plan, "m").instance_group] == [max(2, instances + 1)]
+    assert [group.count for group in config_of(plan, "m").instance_group] == [{1: 1, 2: 3, 4: 5, 64: 65}[instances]]
 
 
 @pytest.mark.parametrize(("written", "kept"), [({"levels": 3}, (3, 3)), ({"levels": 5, "default": 2}, (5, 2))])
@@ -202,8 +202,8 @@ def test_default_batch_size_and_deadline_follow_the_settings(tmp_path: Path) -> 
     assert plan.entries[0].queue_size == 20
 
 
-@pytest.mark.parametrize(("instances", "front"), [(1, 2), (2, 3), (5, 6)])
-def test_front_has_an_instance_more_than_its_model(tmp_path: Path, instances: int, front: int) -> None:
+@pytest.mark.parametrize(("instances", "front"), [(1, 1), (2, 3), (5, 6)])
+def test_front_of_several_instances_has_one_more(tmp_path: Path, instances: int, front: int) -> None:
     plan = plan_of(tmp_path, instances=instances)
     assert config_of(plan, "m").instance_group[0].count == front
     assert config_of(plan, "m_direct").instance_group[0].count == instances

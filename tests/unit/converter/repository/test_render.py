@@ -193,7 +193,7 @@ def test_label_is_reshaped_in_the_graphs_own_model_alone(rendered: Mapping[str, 
 
 def test_onnx_models_read_back_field_by_field(rendered: Mapping[str, bytes]) -> None:
     front, direct = parse(rendered["labels"]), parse(rendered["labels_direct"])
-    assert (front.backend, front.max_batch_size, front.instance_group[0].count) == ("python", 128, 2)
+    assert (front.backend, front.max_batch_size, front.instance_group[0].count) == ("python", 128, 1)
     assert list(front.dynamic_batching.preferred_batch_size) == [16, 32, 64, 128]
     assert front.dynamic_batching.max_queue_delay_microseconds == 10_000
     policy = front.dynamic_batching.default_queue_policy
