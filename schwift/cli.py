@@ -84,6 +84,20 @@ def verify(names: tuple[str, ...], models: Path | None, model_env: Path | None, 
 
 
 @main.command()
+@click.argument("url", metavar="[URL]", required=False)
+@click.option("--key-file", type=_FILE, help="A file that holds a key, for a server that asks for one.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, in bytes.")
+def memory(url: str | None, key_file: Path | None, as_json: bool) -> None:
+    """Show how much memory each model of a running server holds, and the process that it is in.
+
+    Without URL, the server is asked that `schwift serve` starts in this folder.
+    """
+    from schwift.commands.model_memory import show_memory
+
+    click.echo(show_memory(load_settings(), url, key_file, as_json))
+
+
+@main.command()
 @click.option("--repository", type=_FOLDER, help="The repository to serve. [env: SCHWIFT_REPOSITORY]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address Triton listens on.")
 @click.option("--triton-http-port", type=_PORT, help="[env: SCHWIFT_TRITON_HTTP_PORT; 8000]")
