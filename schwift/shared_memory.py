@@ -16,7 +16,8 @@ from pathlib import Path
 from schwift import process_tree
 
 _SHM = Path("/dev/shm")
-_PERIOD_SECONDS = 2.0
+# A look reads the environment of every process on the machine.
+_PERIOD_SECONDS = 10.0
 # Triton notices a dead process after a second or two, and touches its memory no more.
 _ABANDONED_SECONDS = 10.0
 # For fallocate(2): keep the size, and give back the pages, which read as zeros from then on.
@@ -32,9 +33,9 @@ def clear(prefix: str, folder: Path = _SHM) -> None:
 
 
 class Sweep:
-    """Gives back the regions with this prefix that no process of the tree of `mark` has had for 10 s.
+    """Gives back the regions with this prefix that no process of the tree of `mark` has had for 10 s or a little more.
 
-    `tick` is called every moment, and looks every 2 s, for some milliseconds.
+    `tick` is called every moment, and looks every 10 s, for some milliseconds.
     """
 
     def __init__(

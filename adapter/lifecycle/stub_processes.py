@@ -26,6 +26,8 @@ _PARENT, _NAME = 5, 8
 _INSTANCE = re.compile(r"(.+)_\d+_\d+")
 # The place of the start in /proc/…/stat, from the state on.
 _START = 19
+# Bytes of a /proc/…/stat, which has some 350.
+_MOST_STAT = 4096
 # States in /proc/…/stat: not there, or dead and not yet asked after; stopped by a signal or a debugger.
 _GONE = ("", "Z", "X")
 _STOPPED = ("T", "t")
@@ -141,7 +143,13 @@ class StubProcesses:
 
     def _stat(self, pid: int) -> list[str]:
         """Return the fields of a process's `stat` that follow its name, which may have blanks."""
-        return (self._proc / str(pid) / "stat").read_text(errors="replace").rpartition(") ")[2].split()
+        # Each process is looked at each second: three system calls, and not the nine of a text file.
+        descriptor = os.open(f"{self._proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(descriptor, _MOST_STAT).decode(errors="replace")
+        finally:
+            os.close(descriptor)
+        return text.rpartition(") ")[2].split()
 
     def _memory(self, pid: int) -> int:
         try:
