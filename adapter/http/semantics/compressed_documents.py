@@ -39,6 +39,9 @@ class CompressedDocuments:
                         body = await compress(body, coding)
                         headers["Content-Encoding"] = coding.decode()
                         headers["Content-Length"] = str(len(body))
+                        if headers.get("etag", "").startswith('"'):
+                            # In a coding it is no longer the same byte for byte (RFC 9110, 8.8.3.3).
+                            headers["ETag"] = "W/" + headers["etag"]
                         message = {**message, "body": body}
                 await send(head)
             await send(message)

@@ -75,7 +75,7 @@ def test_it_loads_what_is_served_here_by_relative_addresses_and_has_nothing_inli
 def test_the_same_page_is_what_browsers_get_of_available_models() -> None:
     page = get("/available_models", headers={"Accept": "text/html"})
     assert page.content == FILES["/"].content
-    assert page.headers["vary"] == "Accept"
+    assert page.headers["vary"] == "Accept, Accept-Encoding"
     assert page.headers["content-security-policy"] == get("/").headers["content-security-policy"]
 
 
