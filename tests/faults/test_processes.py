@@ -62,7 +62,7 @@ def test_R1_triton_is_killed(tmp_path: Path) -> None:
     with serving(one_example(tmp_path), tmp_path) as server:
         load = Load(server.url)
         old = [pids.triton(server), *pids.stubs(server)]
-        assert len(old) == 4
+        assert len(old) == 3
         with load.from_clients(CLIENTS):
             wait_for(lambda: load.answered() > 100)
             pids.kill(old[0])
