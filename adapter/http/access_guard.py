@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapter.error_codes import STATUS_OF
 from adapter.errors import Refused
 from adapter.http.answer import Answer
-from adapter.http.error_bodies import body_writer
+from adapter.http.error_bodies import body_writer, first_part
 from adapter.http.error_handlers import error_body
 from adapter.http.request_id import KEY_NAME, accepted_request_id, client_of
 from adapter.limits.access_policy import FREE, READ, policy
@@ -78,7 +78,7 @@ class AccessGuard:
         self._audit.refused(status, error.why, need, "-", client, error.key, request_id)
         if self._access.wants(status):
             self._access.other(request_id, "-", client, status, time.monotonic() - arrived, error.key or "-")
-        write = body_writer(scope["path"].split("/", 2)[1])
+        write = body_writer(first_part(scope["path"]))
         body, _ = error_body(error, request_id, write=write)
         more = [CHALLENGE] if status == UNAUTHENTICATED else []
         await Answer(status, body, request_id, more).send(send, has_body=scope["method"] != "HEAD")

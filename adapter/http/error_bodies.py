@@ -42,3 +42,8 @@ _WRITERS: Mapping[str, WriteBody] = {
 def body_writer(first: str) -> WriteBody:
     """Return what writes the errors of addresses whose first part is this."""
     return _WRITERS.get(first, write_own)
+
+
+def first_part(path: str) -> str:
+    """Return the first part of an address; empty for `*`, as OPTIONS has it, and for `/`."""
+    return path[1:].partition("/")[0]

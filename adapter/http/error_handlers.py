@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from adapter import errors
 from adapter.error_codes import STATUS_OF
-from adapter.http.error_bodies import WriteBody, body_writer, write_own
+from adapter.http.error_bodies import WriteBody, body_writer, first_part, write_own
 
 _log = logging.getLogger("schwift.adapter")
 
@@ -26,7 +26,7 @@ _INTERNAL = "Something went wrong inside the server; its log has the details und
 
 
 def _writer_for(request: Request) -> WriteBody:
-    return body_writer(request.scope["path"].split("/", 2)[1])
+    return body_writer(first_part(request.scope["path"]))
 
 
 def error_body(

@@ -11,6 +11,7 @@ import pytest
 
 from adapter import errors
 from adapter.error_codes import STATUS_OF
+from adapter.http.error_bodies import first_part
 from adapter.http.error_handlers import to_response
 from adapter.http.schemas import error_responses
 
@@ -103,3 +104,10 @@ def test_the_openapi_document_lists_every_status_with_its_codes() -> None:
     for status, code in STATUS_OF.values():
         assert code in documented[status]["description"].split(", ")
         assert 400 <= status < 600
+
+
+@pytest.mark.parametrize(
+    ("path", "first"), [("*", ""), ("", ""), ("/", ""), ("/v1", "v1"), ("/v2/models/m/infer", "v2"), ("//v2", "")]
+)
+def test_an_address_says_whose_form_an_error_has(path: str, first: str) -> None:
+    assert first_part(path) == first
