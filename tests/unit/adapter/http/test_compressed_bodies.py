@@ -80,7 +80,7 @@ def test_one_coding_is_taken(name: str, endpoint: str) -> None:
 @pytest.mark.parametrize("name", PACKED)
 @pytest.mark.parametrize("size", [1, 7, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, LARGE_BYTES, LARGE_BYTES + 1, MIB])
 def test_every_byte_comes_out_wherever_pieces_are_cut(name: str, size: int) -> None:
-    """Of content that hardly shrinks, and of such that does."""
+    """Both of content that shrinks much, and of one that hardly does."""
     _, pack = PACKED[name]
     coding = find_coding(PACKED[name][0].encode())
     assert coding is not None
