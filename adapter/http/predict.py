@@ -234,27 +234,26 @@ class PredictEndpoint:
         if request.disconnected:
             # It was answered all the same, since others may be in the same call; but not to anybody.
             status, code = LEFT, "client_left"
+        media = self._add_headers(request, form, status, account, more)
+        if len(content) >= LEAST_PREDICTIONS and media == b"application/json" and status != LEFT:
+            content = await _compress(content, request, more)
+        self._note(request, target, caller, timings, status, code, arrived, started, request_id)
+        return Answer(status, content, request_id, more, media)
+
+    def _add_headers(
+        self, request: Request, form: RequestForm | None, status: int, account: Account | None,
+        more: list[tuple[bytes, bytes]],
+    ) -> bytes:  # fmt: skip
+        """Add to `more` what an answer's head says of its form, a quota and other origins; return its media type."""
         media = b"application/json"
         if form is not None and status == 200:
             media, described = form.head()
             more += described
-        if len(content) >= LEAST_PREDICTIONS and media == b"application/json" and status != LEFT:
-            content = await _compress(content, request, more)
-        now = time.monotonic()
-        # An unknown model is counted nowhere: never under a label of the client's choosing.
-        if target is not None and status == 200:
-            target.counts.answered(now - started, timings.rows, timings.queue, timings.model)
-        elif target is not None:
-            target.counts.failed(code)
-        if self._access.wants(status):
-            self._log_access(request, target, caller, timings, status, code, now - arrived, request_id)
-        if timings.trace is not None:
-            timings.trace.finish(timings, status, code)
         if account is not None:
             more += account.headers()
-        if self._origins is not None and endpoint != "v2_grpc":
+        if self._origins is not None and request.endpoint != "v2_grpc":
             more += self._origins.headers_for(request.named)
-        return Answer(status, content, request_id, more, media)
+        return media
 
     async def _read(self, request: Request, limit: int) -> bytes | LargeBody:
         """Return the whole body, which is still to be read or compressed, as BodyReader does; bounded by `limit`."""
@@ -314,15 +313,25 @@ class PredictEndpoint:
         model.last_failure = LastFailure(time.time(), code, reason)
         return reason
 
-    def _log_access(
+    def _note(
         self, request: Request, target: Binding | None, caller: Caller | None, timings: RequestTimings, status: int,
-        code: str, seconds: float, request_id: str,
+        code: str, arrived: float, started: float, request_id: str,
     ) -> None:  # fmt: skip
-        key = None if self._keys is None else "-" if caller is None else caller.name
-        self._access.predict(
-            request_id, request.endpoint, request.name if target else "-", self._client(request), timings, status,
-            code, seconds, key,
-        )  # fmt: skip
+        """Count, log and trace an answer; `started` is when the model was asked."""
+        now = time.monotonic()
+        # An unknown model is counted nowhere: never under a label of the client's choosing.
+        if target is not None and status == 200:
+            target.counts.answered(now - started, timings.rows, timings.queue, timings.model)
+        elif target is not None:
+            target.counts.failed(code)
+        if self._access.wants(status):
+            key = None if self._keys is None else "-" if caller is None else caller.name
+            self._access.predict(
+                request_id, request.endpoint, request.name if target else "-", self._client(request), timings, status,
+                code, now - arrived, key,
+            )  # fmt: skip
+        if timings.trace is not None:
+            timings.trace.finish(timings, status, code)
 
 
 async def _compress(content: bytes, request: Request, more: list[tuple[bytes, bytes]]) -> bytes:

@@ -119,12 +119,7 @@ def status_router(
         if _prefers_html(request.headers.get("accept", "")):
             return page.respond(request, vary="Accept")
         catch_up()
-        infos = []
-        for number, model in enumerate(list(registry.models.values()), 1):
-            infos.append(_info(model).model_dump(exclude_defaults=True))
-            if number % _MODELS_A_SLICE == 0:
-                await asyncio.sleep(0)
-        return JSONResponse({"models": infos}, headers={"Vary": "Accept"})
+        return JSONResponse({"models": await _describe_all(registry)}, headers={"Vary": "Accept"})
 
     @router.get(
         "/health", response_model=schemas.Health, responses=unready, summary="200 if every model answers, else 503"
@@ -153,6 +148,15 @@ def status_router(
         return Response(ours + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
 
     return router
+
+
+async def _describe_all(registry: Registry) -> list[dict[str, Any]]:
+    infos = []
+    for number, model in enumerate(list(registry.models.values()), 1):
+        infos.append(_info(model).model_dump(exclude_defaults=True))
+        if number % _MODELS_A_SLICE == 0:
+            await asyncio.sleep(0)
+    return infos
 
 
 def _info(model: Model) -> schemas.ModelInfo:

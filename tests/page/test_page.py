@@ -259,6 +259,7 @@ async def test_a_server_that_cannot_be_reached_is_said_and_comes_back(shown: Sho
         await tab.until("document.querySelector('#notice').hidden")
         await tab.click(SEND)
         await tab.until_text(".answer", "200")
+        assert "no answer" not in await tab.text(".answer")
 
 
 async def test_models_are_found_by_words_and_by_state(shown: Shown) -> None:

@@ -16,7 +16,9 @@ _PIECE_BYTES = 64 * 1024
 _WINDOW_BITS = 15
 _GZIP_BITS = 16 + _WINDOW_BITS
 _CODINGS = {b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
-_NOT_TAKEN = "Of Content-Encodings only one gzip or deflate is taken: send the body with one of them, or without."
+_NOT_TAKEN = (
+    "One Content-Encoding of gzip or deflate is taken, and no other: send the body with one of them, or without."
+)
 
 
 def find_coding(encoding: bytes) -> str | None:
