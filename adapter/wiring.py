@@ -57,7 +57,6 @@ from converter.schema.control import Folders
 from converter.schema.manifest import Manifest, ModelEntry, read_manifest
 from converter.schema.settings import RegimeName, Settings
 
-_REFRESH_SECONDS = 0.5
 _ADOPT_SECONDS = 0.05
 _KEYS_SECONDS = 1.0
 
@@ -157,9 +156,8 @@ async def lifespan(parts: Components, controlled: bool, traces: Traces | None) -
     reconciler = _reconciler(parts, loader, supervisor)
     adopted = counters.Cell(parts.sharing.table, counters.ALL, parts.worker, counters.ADOPTED)
     tasks = [
-        asyncio.create_task(parts.awake.beat(), name="awake clock"),
         asyncio.create_task(reconciler.run(), name="reconciler"),
-        asyncio.create_task(_refresh(parts.bindings), name="refresh"),
+        asyncio.create_task(parts.awake.beat(parts.bindings.refresh), name="awake clock"),
         asyncio.create_task(_follow_keys(parts.gate), name="keys"),
         asyncio.create_task(adopt(parts.registry, parts.bindings, adopted), name="adopt"),
     ]
@@ -224,13 +222,11 @@ async def _follow_keys(gate: Gate) -> None:
 async def adopt(registry: Registry, bindings: Bindings, mark: counters.Cell) -> None:
     """Write down which generation this worker serves, once nothing of those before is in flight."""
     while True:
-        if mark.mine != registry.generation and not bindings.leaving():
-            mark.set(registry.generation)
-        await asyncio.sleep(_ADOPT_SECONDS)
-
-
-async def _refresh(bindings: Bindings) -> None:
-    """Bring models without traffic back to idle."""
-    while True:
-        await asyncio.sleep(_REFRESH_SECONDS)
-        bindings.refresh()
+        registry.new_generation.clear()
+        while mark.mine != registry.generation:
+            if bindings.leaving():
+                await asyncio.sleep(_ADOPT_SECONDS)
+            else:
+                mark.set(registry.generation)
+        # Not looked at every moment: an idle server is to sleep.
+        await registry.new_generation.wait()

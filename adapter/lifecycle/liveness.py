@@ -27,7 +27,7 @@ _log = logging.getLogger("schwift.adapter")
 # After so long without an answer a model that nobody asks is asked by us, and sooner one that is asked. With many
 # models it is longer, so that all together ask no more often than this: idle models are to cost next to nothing.
 IDLE_SECONDS = 10.0
-_A_PROBE_SECONDS = 0.5
+_A_PROBE_SECONDS = 1.0
 LEAST_SECONDS = 2.0
 # How much of the longest silence is left for the next one.
 _FADES = 0.8
@@ -100,7 +100,8 @@ class ModelLiveness:
 
     @property
     def _idle_seconds(self) -> float:
-        return max(IDLE_SECONDS, _A_PROBE_SECONDS * sum(map(len, self._probes.values())))
+        # Asked for each model at each pass: most have two.
+        return max(IDLE_SECONDS, _A_PROBE_SECONDS * 2 * len(self._probes))
 
     def _hangs(self, model: Model, probe: _Probe, asked: bool, now: float) -> bool:
         count = self._count(model.entry, probe)

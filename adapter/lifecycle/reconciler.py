@@ -32,6 +32,8 @@ _log = logging.getLogger("schwift.adapter")
 
 _CALL_SECONDS = 5.0
 _PASS_SECONDS = 1.0
+# While nobody has asked for a while: who asks a model whose process has died meanwhile finds that out.
+_QUIET_PASS_SECONDS, _QUIET_SECONDS = 2.0, 10.0
 _START_SECONDS = 0.1
 # Between two looks at whether a request waits for a model that is asleep.
 _WAKE_SECONDS = 0.05
@@ -103,6 +105,15 @@ class Reconciler:
                 self._begin(model, self._load(model))
         return bool(sleeping)
 
+    @property
+    def pass_seconds(self) -> float:
+        """How long the next pass may wait: longer if all models are settled and nobody has asked one for a while."""
+        now, models = self._awake.clock(), self._registry.models.values()
+        # Not those that sleep: it would be forgotten that somebody asked them.
+        quiet = [model.idle_clock.idle_seconds(now) >= _QUIET_SECONDS for model in models if model.status.ready]
+        settled = all(model.status.state in ("ready", "asleep", "failed") for model in models)
+        return _QUIET_PASS_SECONDS if settled and all(quiet) and not self._work else _PASS_SECONDS
+
     async def wait_idle(self) -> None:
         """Wait for the loads that the passes have begun."""
         while self._work:
@@ -111,7 +122,7 @@ class Reconciler:
 
     async def _rest(self, wakes: bool) -> None:
         """Wait for the next pass, and meanwhile wake whom requests wait for, in the worker that does."""
-        left = _PASS_SECONDS if wakes else _START_SECONDS
+        left = self.pass_seconds if wakes else _START_SECONDS
         while left > _WAKE_SECONDS / 2 and not self._woken.is_set():
             pause = _WAKE_SECONDS if wakes and self.wake() else left
             with contextlib.suppress(asyncio.TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 import orjson
@@ -18,7 +19,8 @@ class Registry:
 
     `triton_up` is what the reconciler saw last.
 
-    `worker` is this process's place in `table`. Each reload makes a new `generation` of models. `whole` is Model's, if
+    `worker` is this process's place in `table`. Each reload makes a new `generation` of models, and sets the event
+    `new_generation`, for who clears it and waits. `whole` is Model's, if
     processes can be seen; if not, none is known to be gone.
     """
 
@@ -34,7 +36,8 @@ class Registry:
         self._state_watchers: list[Callable[[], None]] = []
         # What the reloads changed: entries as their manifests have them, None for a model that was removed.
         self._changed: dict[str, str | None] = {}
-        self.generation = 0
+        self.new_generation = asyncio.Event()
+        self._generation = 0
         # The highest incarnation of any model.
         self._incarnation = FIRST_INCARNATION
         self.hosts = {entry.direct: self._made(entry) for entry in manifest.hosts}
@@ -42,6 +45,16 @@ class Registry:
         self.triton_up = False
         # This process is about to end: it is not ready, and serves on for a while.
         self.draining = False
+
+    @property
+    def generation(self) -> int:
+        """Which models these are: the number goes up with each reload."""
+        return self._generation
+
+    @generation.setter
+    def generation(self, generation: int) -> None:
+        self._generation = generation
+        self.new_generation.set()
 
     @property
     def ready(self) -> bool:

@@ -10,8 +10,10 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from converter.schema.manifest import ModelEntry
 from converter.schema.wire import EndProcess, KillModel, KillOrder
@@ -28,6 +30,10 @@ _INSTANCE = re.compile(r"(.+)_\d+_\d+")
 _START = 19
 # Bytes of a /proc/…/stat, which has some 350.
 _MOST_STAT = 4096
+# The kernel counts the parts of shared pages in a millisecond, and what is resident at once: the former are counted
+# again if the latter has changed by more than this part, and after so many seconds.
+_SAME = 1 / 64
+_COUNTED_SECONDS = 300.0
 # States in /proc/…/stat: not there, or dead and not yet asked after; stopped by a signal or a debugger.
 _GONE = ("", "Z", "X")
 _STOPPED = ("T", "t")
@@ -35,12 +41,28 @@ _STOPPED = ("T", "t")
 _NO_PROCESS = (FileNotFoundError, ProcessLookupError)
 
 
+class _Counted(NamedTuple):
+    """What a process held, with its part of shared pages: `resident` is in pages, `size` in bytes."""
+
+    when: float
+    resident: int
+    size: int
+
+    def holds(self, now: float, resident: int) -> bool:
+        """Return whether it can be told from what is resident that it still holds as much."""
+        return now - self.when < _COUNTED_SECONDS and abs(resident - self.resident) <= _SAME * self.resident
+
+
 class StubProcesses:
     """The processes of the Triton that listens on this gRPC port, as the last `scan` found them."""
 
-    def __init__(self, grpc_address: str, proc: Path = _PROC) -> None:
+    def __init__(self, grpc_address: str, proc: Path = _PROC, clock: Callable[[], float] = time.monotonic) -> None:
         self._port = b"--grpc-port=" + grpc_address.rpartition(":")[2].encode()
         self._proc = proc
+        self._clock = clock
+        self._counted: dict[int, _Counted] = {}
+        # Whose pages were counted then: they share them.
+        self._sharing: set[int] = set()
         self._pids: dict[str, tuple[int, ...]] = {}
         # When those began that were unloaded, and may be there still.
         self._retired: dict[int, int] = {}
@@ -116,9 +138,13 @@ class StubProcesses:
     def measure(self, groups: Mapping[str, Iterable[str]]) -> dict[str, int]:
         """Scan, and return how many bytes the processes of each group of Triton models hold; 0 if that is not known.
 
-        A page that several share counts in each by its part. It takes some milliseconds for each process.
+        A page that several share counts in each by its part. It takes a millisecond for each process whose memory has
+        changed, and for all of them if one came or went.
         """
         self.scan()
+        if (sharing := {pid for pids in self._pids.values() for pid in pids}) != self._sharing:
+            self._sharing = sharing
+            self._counted.clear()
         return {name: sum(self._memory(pid) for pid in self.of(models)) for name, models in groups.items()}
 
     def _state(self, pid: int) -> str:
@@ -152,12 +178,20 @@ class StubProcesses:
         return text.rpartition(") ")[2].split()
 
     def _memory(self, pid: int) -> int:
+        """Return the bytes that a process holds; 0 if that cannot be told."""
+        folder, now = self._proc / str(pid), self._clock()
         try:
-            text = (self._proc / str(pid) / "smaps_rollup").read_text()
+            resident = int((folder / "statm").read_bytes().split()[1])
+            known = self._counted.get(pid)
+            if known is not None and known.holds(now, resident):
+                return known.size
+            text = (folder / "smaps_rollup").read_text()
         except OSError:
             return 0
         found = re.search(r"^Pss:\s+(\d+) kB$", text, re.MULTILINE)
-        return int(found[1]) * 1024 if found else 0
+        size = int(found[1]) * 1024 if found else 0
+        self._counted[pid] = _Counted(now, resident, size)
+        return size
 
     def _commands(self) -> Iterator[tuple[int, list[bytes]]]:
         for path in self._proc.iterdir():

@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -36,6 +36,8 @@ _HANDSHAKE_SECONDS = 0.05
 # The most for accepting what has queued; without a file descriptor it cannot be done.
 _ACCEPT_SECONDS = 1.0
 _POLL_SECONDS = 0.05
+# How often it is looked whether to end: while nobody has asked for it, and in the drain.
+_LOOK_SECONDS, _DRAIN_LOOK_SECONDS = 1.0, 0.1
 _CLOSE = (b"connection", b"close")
 # The part of the time for what is in flight that is left for uvicorn's own end.
 _CLOSE_SECONDS = 1
@@ -67,13 +69,14 @@ class GracefulServer(uvicorn.Server):
         self._began: float | None = None
         self._ends = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._signalled = asyncio.Event()
 
     @property
     def draining(self) -> bool:
         """Whether a signal has come."""
         return self._began is not None
 
-    @contextmanager
+    @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Handle uvicorn's signals, and SIGHUP unless that is ignored (nohup)."""
         with super().capture_signals():
@@ -98,6 +101,7 @@ class GracefulServer(uvicorn.Server):
                 # Not here: a handler interrupts whatever is being written, which would then say one thing of its
                 # connection and do another.
                 self._loop.call_soon_threadsafe(self._close_after_answers)
+                self._loop.call_soon_threadsafe(self._signalled.set)
         elif sig == signal.SIGINT or now - self._began >= _AGAIN_SECONDS:
             self._ends = min(self._ends, now)
 
@@ -106,8 +110,21 @@ class GracefulServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
 
+    async def main_loop(self) -> None:
+        """Serve until the end is due, which is looked for each second and after a signal.
+
+        uvicorn looks ten times a second: much of what an idle server costs.
+        """
+        # At 0 it renews the date of the answers.
+        while not await self.on_tick(0):
+            if self.draining:
+                await asyncio.sleep(_DRAIN_LOOK_SECONDS)
+            else:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._signalled.wait(), _LOOK_SECONDS)
+
     async def on_tick(self, counter: int) -> bool:
-        """Return whether to end: the drain is over, or uvicorn says so. It calls this ten times a second."""
+        """Return whether to end: the drain is over, or uvicorn says so."""
         over = await super().on_tick(counter)
         if self._began is None:
             return over

@@ -29,7 +29,7 @@ _USED: Mapping[type, str] = {
     ),
     FlowControl: "drain pause_reading resume_reading read_paused write_paused",
     ServerState: "connections default_headers tasks total_requests",
-    uvicorn.Server: "capture_signals config handle_exit on_tick server_state servers shutdown startup",
+    uvicorn.Server: "capture_signals config handle_exit main_loop on_tick server_state servers shutdown startup",
     uvicorn.Config: "load ssl timeout_graceful_shutdown",
 }
 

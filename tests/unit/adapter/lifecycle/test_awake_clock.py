@@ -57,15 +57,17 @@ def test_a_sleep_is_seen_by_whoever_asks_first() -> None:
 
 def test_it_beats_in_a_loop_that_turns() -> None:
     awake = AwakeClock()
+    beats: list[float] = []
 
     async def main() -> bool:
-        beat = asyncio.create_task(awake.beat())
+        beat = asyncio.create_task(awake.beat(lambda: beats.append(awake.time())))
         # Longer than what counts as sleep between two readings.
         await asyncio.sleep(1.5 * MOST_SECONDS)
         beat.cancel()
         return awake.clock() - awake.time() < 0.5 * MOST_SECONDS
 
     assert asyncio.run(main())
+    assert beats and beats == sorted(set(beats))
 
 
 def test_a_canary_that_is_older_than_its_deadline_by_our_own_sleep_is_no_proof() -> None:

@@ -14,6 +14,7 @@ from adapter.lifecycle.reconciler import Reconciler
 from adapter.lifecycle.registry import Registry
 from adapter.limits.breakers import Breakers
 from adapter.sharing import SharedState
+from adapter.workers import counters
 from tests.support.builders import force_open, make_breakers
 from tests.support.fakes.backend import FakeBackend, zeros
 from tests.support.fakes.entries import make_entry, make_manifest
@@ -175,6 +176,35 @@ def test_at_most_two_models_load_at_a_time() -> None:
     look(registry, backend)
     assert registry.ready
     assert most == 2
+
+
+def test_passes_are_rarer_once_nobody_has_asked_for_a_while() -> None:
+    table, now = counters.make_table(["a", "b"]), 100.0
+    registry = make_registry(make_manifest(make_entry("a"), make_entry("b")), table)
+    reconciler = make_reconciler(registry, FakeBackend(), clock=lambda: now)
+
+    async def main() -> None:
+        await pass_of(reconciler)
+
+    assert reconciler.pass_seconds == 1.0
+    asyncio.run(main())
+    assert states(registry) == {"a": "ready", "b": "ready"}
+    assert reconciler.pass_seconds == 1.0
+    now += 9.5
+    assert reconciler.pass_seconds == 1.0
+    now += 1.0
+    assert reconciler.pass_seconds == 2.0
+    counters.Cell(table, "b", 0, counters.ANSWERED).add(1)
+    assert reconciler.pass_seconds == 1.0
+    now += 10.5
+    assert reconciler.pass_seconds == 2.0
+    # One that was asked in its sleep is still to be woken.
+    registry.models["a"].status.become("asleep", None)
+    counters.Cell(table, "a", 0, counters.ANSWERED).add(1)
+    assert reconciler.pass_seconds == 2.0
+    assert registry.models["a"].idle_clock.was_asked()
+    registry.models["b"].status.become("unavailable", "why")
+    assert reconciler.pass_seconds == 1.0
 
 
 def test_the_keeper_outlives_an_error_that_nobody_foresaw(caplog: pytest.LogCaptureFixture) -> None:

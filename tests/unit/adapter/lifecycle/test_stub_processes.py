@@ -21,7 +21,13 @@ def process(proc: Path, pid: int, *argv: str, state: str = "S", pss_kb: int = 0,
     folder.mkdir()
     (folder / "cmdline").write_bytes(b"\0".join(word.encode() for word in argv) + b"\0")
     (folder / "stat").write_text(f"{pid} (odd ) name) {state} {'0 ' * 18}{started} 0 0\n")
-    (folder / "smaps_rollup").write_text(f"00-ff ---p 0 0:0 0 [rollup]\nRss:  99 kB\nPss:  {pss_kb} kB\n")
+    hold(proc, pid, pss_kb, resident=1000)
+
+
+def hold(proc: Path, pid: int, pss_kb: int, resident: int) -> None:
+    """Have a process hold so much; `resident` is in pages."""
+    (proc / str(pid) / "statm").write_text(f"9999 {resident} 50 1 0 400 0\n")
+    (proc / str(pid) / "smaps_rollup").write_text(f"00-ff ---p 0 0:0 0 [rollup]\nRss:  99 kB\nPss:  {pss_kb} kB\n")
 
 
 def stub(proc: Path, pid: int, name: str, parent: int = 10, pss_kb: int = 0, started: int = 0) -> None:
@@ -141,6 +147,23 @@ def test_one_that_was_retired_counts_no_more_and_its_number_may_be_anothers_late
 def test_what_they_hold_is_added_up(proc: Path) -> None:
     groups = {"m": ("m", "m_direct"), "other": ("other_1_direct",), "none": ("none",)}
     assert found(proc).measure(groups) == {"m": 120 * 1024, "other": 7 * 1024, "none": 0}
+
+
+def test_pages_are_counted_again_once_a_process_or_the_set_of_them_has_changed(proc: Path) -> None:
+    now = 0.0
+    stubs, groups = StubProcesses("127.0.0.1:4001", proc, lambda: now), {"m": ["m", "m_direct"]}
+    assert stubs.measure(groups) == {"m": 120 * 1024}
+    hold(proc, 11, pss_kb=200, resident=1015)
+    hold(proc, 12, pss_kb=20, resident=1020)
+    now = 299.0
+    assert stubs.measure(groups) == {"m": 130 * 1024}
+    now = 301.0
+    assert stubs.measure(groups) == {"m": 230 * 1024}
+    hold(proc, 13, pss_kb=50, resident=1000)
+    assert stubs.measure(groups) == {"m": 230 * 1024}
+    # Who comes shares pages with the others.
+    stub(proc, 17, "more_0_0")
+    assert stubs.measure(groups) == {"m": 270 * 1024}
 
 
 def named(name: str, *arguments: str) -> subprocess.Popen[bytes]:
