@@ -25,6 +25,10 @@ class KillPipe:
         # The rest of a line that was too long.
         self._skipping = False
 
+    def fileno(self) -> int:
+        """Return the end that can be read when an order came."""
+        return self._read
+
     def close(self) -> None:
         """Close both ends."""
         os.close(self._read)

@@ -95,10 +95,14 @@ def adopt_orphans() -> None:
 
 
 def reap_adopted(own: Collection[int]) -> None:
-    """Wait for one process that was adopted and has ended, so that no zombie stays; not for one of our `own`."""
+    """Wait for processes that were adopted and have ended, so that no zombie stays; not for those of our `own`.
+
+    One of our own that has ended hides those behind it until somebody has waited for it.
+    """
     with contextlib.suppress(ChildProcessError):
-        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is not None and ended.si_pid not in own:
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+            if ended.si_pid in own:
+                return
             reap([ended.si_pid])
 
 

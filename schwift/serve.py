@@ -1,6 +1,6 @@
 """`schwift serve`: build, start Triton and the adapter, say what is ready, and own both until a signal.
 
-Every wait here is a short poll that a signal ends, so that Ctrl-C works at any moment.
+Every wait here is short, or ended by a signal, so that Ctrl-C works at any moment.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from schwift.triton.embedded import EmbeddedTriton, bind, choose_addresses
 from schwift.triton.installation import locate
 from schwift.triton.launches import choose_launches
 from schwift.triton_liveness import TritonLiveness
+from schwift.wakes import waking
 from schwift.work_folder import WorkFolder
 
 _POLL_SECONDS = 0.1
@@ -52,7 +53,8 @@ class _Stopped(Exception):
 class Running:
     """A server whose models are ready or failed, as `states` of its /health says.
 
-    `go_on` looks after it, and is to be called again and again; it raises if a signal asks us to end.
+    `go_on` looks after it, and is to be called again and again; it raises if a signal asks us to end. `rest` sleeps
+    until it has to be called next.
     """
 
     host: str
@@ -60,6 +62,7 @@ class Running:
     manifest: Manifest
     states: Mapping[str, Any]
     go_on: Callable[[], None]
+    rest: Callable[[], None]
 
 
 Job = Callable[[Running], None]
@@ -84,6 +87,7 @@ def serve(settings: Settings, watch: bool = False, names: Sequence[str] = (), jo
         _say(f"removed what an earlier serve left that was killed (process {pid})")
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_signals())
+        wakes = stack.enter_context(waking())
         listener = stack.enter_context(bind(settings.host, settings.port, "PORT or --port"))
         work = stack.enter_context(work_folder.make())
         # From here to Triton's start, so that no other serve chooses the same ports meanwhile.
@@ -109,7 +113,8 @@ def serve(settings: Settings, watch: bool = False, names: Sequence[str] = (), jo
             if watch:
                 stack.enter_context(watching(settings, seen, _say))
             go_on = functools.partial(_go_on, supervisor, stop)
-            (job or _serve_on)(Running(address.host, port, manifest, _states(address), go_on))
+            rest = functools.partial(supervisor.rest, wakes)
+            (job or _serve_on)(Running(address.host, port, manifest, _states(address), go_on, rest))
             return 0
         except _Stopped:
             served = settings.drain_seconds if stop.first != signal.SIGINT else 0
@@ -263,7 +268,7 @@ def _check_signals(stop: StopSignals) -> None:
 
 def _serve_on(running: Running) -> None:
     while True:
-        time.sleep(_POLL_SECONDS)
+        running.rest()
         running.go_on()
 
 

@@ -18,12 +18,15 @@ from schwift.process_group import OWN, ProcessGroup
 from schwift.restarting import RestartingProcess, Say
 from schwift.triton.embedded import EXIT_SECONDS, EmbeddedTriton
 from schwift.triton_liveness import TritonLiveness
+from schwift.wakes import Wakes
 
 # After the drain the adapter answers what is in flight for 15 s (adapter/__main__.py). All ends within 20 s of it.
 _ADAPTER_STOP_SECONDS = 16.5
 _STOP_SECONDS = 19.0
 _LEAST_SECONDS = 1.0
 _POLL_SECONDS = 0.05
+# How often it is looked whether the next life of one that ended is due.
+_LIVES_SECONDS = 0.1
 
 
 class StopSignals:
@@ -74,6 +77,12 @@ class Supervisor:
         """Look after both. Raises ServeError if one ended before it ever worked."""
         self._adapter.tick()
         self._tend()
+
+    def rest(self, wakes: Wakes) -> None:
+        """Sleep until there is something for `tick` to do."""
+        both_live = self._triton.process is not None and self._adapter.process is not None
+        seconds = self._liveness.rest_seconds if both_live else _LIVES_SECONDS
+        wakes.sleep(seconds, self._kill_pipe.fileno())
 
     def _tend(self) -> None:
         """Look after all but the adapter."""

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 
 _PERIOD_SECONDS = 1.0
+# How often it is looked for the answer.
+_LOOK_SECONDS = 0.1
 # How long a Triton may take to its first answer, where a hung one is given less.
 _START_SECONDS = 60.0
 _QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -47,6 +49,11 @@ class TritonLiveness:
     def asking(self) -> bool:
         """Whether a question is under way."""
         return self._socket is not None
+
+    @property
+    def rest_seconds(self) -> float:
+        """For how long `tick` has nothing to do."""
+        return _LOOK_SECONDS if self.asking else max(0.0, self._next - self._clock())
 
     def reset(self) -> None:
         """Ask another Triton from now on, which has not answered yet."""

@@ -20,6 +20,7 @@ from schwift.restarting import RestartingProcess
 from schwift.supervisor import StopSignals, Supervisor
 from schwift.triton.embedded import EmbeddedTriton
 from schwift.triton_liveness import TritonLiveness
+from schwift.wakes import waking
 from tests.support.processes import alive, wait_until
 
 SLEEP = "import time; time.sleep(100)"
@@ -77,6 +78,12 @@ class Silence(TritonLiveness):
 
     def __init__(self, hang_seconds: float) -> None:
         super().__init__("127.0.0.1:1", hang_seconds)
+
+        self.rest = 0.0
+
+    @property
+    def rest_seconds(self) -> float:
+        return self.rest
 
     def tick(self) -> None:
         pass
@@ -308,3 +315,20 @@ def test_a_stop_before_the_start_is_a_stop(tmp_path: Path) -> None:
     owned.supervisor.stop(owned.listener, signals())
     owned.kill_pipe.close()
     assert owned.groups == {"Triton": [], "the adapter": []}
+
+
+def test_it_rests_until_an_order_comes_and_no_longer_than_until_the_next_life_is_due(owned: Owned) -> None:
+    owned.ready()
+    with waking() as wakes:
+        owned.liveness.rest = 60.0
+        os.write(owned.kill_pipe.write_end, b"kill m\n")
+        owned.supervisor.rest(wakes)
+        owned.supervisor.tick()
+        assert owned.embedded.killed == [KillModel("m")]
+        owned.end("Triton")
+        owned.supervisor.tick()
+        # Between two lives.
+        owned.supervisor.rest(wakes)
+        owned.now += 1
+        owned.supervisor.tick()
+        assert len(owned.groups["Triton"]) == 2
