@@ -8,7 +8,8 @@ no other came, we enqueue one to our own model, under a mark that only the insta
 
 That one is a batch too: a request which arrives just as it ends is lost in the same way, and then no batch follows
 that would cause another wake-up. So a few more follow it, ever further apart, and none waits for the answer of the
-one before, which may itself be asleep.
+one before, which may itself be asleep. What is left is the moment after the last one, when few others are still
+about; a canary, which comes when nobody asks, leaves the same moment and has no wake-ups of its own.
 """
 
 from __future__ import annotations

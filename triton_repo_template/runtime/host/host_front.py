@@ -75,7 +75,8 @@ class TritonPythonModel:
             rows = sum(map(_rows, items))
             elapsed = (time.monotonic() - started) * 1e3
             triton_io.log(f"{self._name}: {len(items)} requests, {rows} rows in {elapsed:.2f} ms")
-        if any(known_as != self._key for known_as in ids):
+        # Not after a canary alone, as in any front.
+        if any(known_as not in self._ours for known_as in ids):
             self._wake.note()
         return [_respond(item) for item in taken]
 
