@@ -28,6 +28,7 @@ set -- \
   --disable-auto-complete-config \
   --allow-gpu-metrics=false \
   --pinned-memory-pool-byte-size=0 \
+  --backend-config=python,thread-pool-size=10 \
   --exit-timeout-secs=15 \
   "--cache-config=local,size=${SCHWIFT_CACHE_BYTES:-67108864}" \
   --http-port=8000 --grpc-port=8001 --metrics-port=8002 \

@@ -28,6 +28,10 @@ from schwift.work_folder import WorkFolder
 HOST = "127.0.0.1"
 EXIT_SECONDS = 10
 _BACKLOG = 2048
+# Threads of Triton for the calls that one instance of a Python model makes of others. A front has one call under way,
+# 4 that are stuck and 4 wake-ups at most (triton_repo_template/runtime). By default it is 32, and with 40 models Triton
+# has 2,900 threads, among which newer kernels look for the one to wake as in a list.
+_CALL_THREADS = 10
 # Free ports are looked for from this one on, so often.
 _LEAST_PORT, _TRIES = 20_000, 20
 # The first of the ports that the system gives out for connections: where it says so, and what it usually is.
@@ -218,6 +222,7 @@ def command_line(
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        f"--backend-config=python,thread-pool-size={_CALL_THREADS}",
         *where.options,
         *addresses.restricted_apis(),
         f"--log-info={'true' if settings.debug_mode or settings.debug_model else 'false'}",

@@ -21,7 +21,7 @@ from .wake import CANARY_SUFFIX, WakeUp, read_key
 
 # Calls that outlived their deadline still hold a thread, until `m_direct` is unloaded. With this many, it is
 # taken for stuck and the next batch is refused at once.
-MOST_STUCK = 8
+MOST_STUCK = 4
 
 # What Triton says when the fault is not in the rows, so that splitting the batch would only repeat it.
 _NOT_THE_ROWS = (

@@ -30,7 +30,8 @@ KEY_FILE = "wake_key"
 # What follows the key in the id of a canary, by which the adapter asks whether the front answers.
 CANARY_SUFFIX = "-canary"
 _LEAST_KEY = 32
-# Wake-ups that have no answer yet; more would not wake anybody better.
+# Wake-ups that have no answer yet; more would not wake anybody better, and with two there are stalls again. Each holds
+# one of the threads that Triton has for the calls of an instance.
 _MOST_OUTSTANDING = 4
 
 

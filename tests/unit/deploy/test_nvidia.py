@@ -24,8 +24,10 @@ SERVER = """#!/bin/sh
 printf '%s\\n' "$@" >"$TOLD"
 """
 # Where the files of a server are, its addresses (all are the default), and its prefix of shared memory.
-OF_THE_WHEEL = ("--backend-directory", "--cache-directory", "--backend-config", "--http-address", "--grpc-address",
-                "--metrics-address")  # fmt: skip
+OF_THE_WHEEL = (
+    "--backend-directory", "--cache-directory", "--backend-config=python,shm", "--http-address", "--grpc-address",
+    "--metrics-address",
+)  # fmt: skip
 
 
 def told(folder: Path, **settings: str) -> list[str]:
