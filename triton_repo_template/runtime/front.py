@@ -17,6 +17,7 @@ from .batch import Arrays, call_joined, rows_of
 from .config import NULL_TEXT, ModelConfig, TensorConfig, pack_strings_of
 from .deadline import CallTimeout, TimedCaller
 from .errors import BadModelOutput, DeadlineExceeded, LoadError, ModelError, ModelUnfit, ModelUnreachable
+from .threads import set_precise_timers
 from .wake import CANARY_SUFFIX, WakeUp, read_key
 
 # Calls that outlived their deadline still hold a thread, until `m_direct` is unloaded. With this many, it is
@@ -41,6 +42,7 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
+        set_precise_timers()
         config = ModelConfig.parse(args["model_config"])
         parameters = config.parameters
         if triton_io.NEEDS_DLPACK and any(item.dtype == "object" for item in (*config.inputs, *config.outputs)):

@@ -15,7 +15,13 @@ from .config import ModelConfig
 from .conform import conform, decode_inputs
 from .errors import as_model_error
 from .loaders import load_predictor
-from .threads import available_cores, limit_environment, limit_loaded, threads_per_instance
+from .threads import (
+    available_cores,
+    limit_environment,
+    limit_loaded,
+    set_precise_timers,
+    threads_per_instance,
+)
 
 
 class TritonPythonModel:
@@ -23,6 +29,7 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
+        set_precise_timers()
         self._config = ModelConfig.parse(args["model_config"])
         self._name = args["model_name"]
         parameters = self._config.parameters

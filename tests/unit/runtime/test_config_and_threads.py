@@ -20,6 +20,7 @@ from triton_repo_template.runtime.model import TritonPythonModel as DirectModel
 from triton_repo_template.runtime.threads import (
     available_cores,
     limit_environment,
+    set_precise_timers,
     threads_per_instance,
 )
 
@@ -108,3 +109,18 @@ print(torch.get_num_threads())
 def test_without_threadpoolctl_the_rest_is_limited() -> None:
     done = subprocess.run([sys.executable, "-c", _WITHOUT], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+def test_what_runs_a_model_wakes_in_time_whatever_the_launcher_has_set() -> None:
+    """In a process of its own, as the launcher sets it: before the stub becomes that process."""
+    code = (
+        "import threading, pathlib; from triton_repo_template.runtime.threads import set_precise_timers\n"
+        "read = lambda: print(pathlib.Path('/proc/self/timerslack_ns').read_text().strip())\n"
+        "read(); set_precise_timers(); read()"
+    )
+    before = Path("/proc/self/timerslack_ns").read_text(encoding="ascii").strip()
+    script = 'echo 200000000 >/proc/$$/timerslack_ns; exec "$0" -c "$1"'
+    command = ["/bin/sh", "-c", script, sys.executable, code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert said == ["200000000", before]
+    set_precise_timers(Path("/nowhere/timerslack_ns"))

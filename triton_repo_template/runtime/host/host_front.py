@@ -14,6 +14,7 @@ from ..config import ModelConfig
 from ..deadline import CallTimeout, TimedCaller
 from ..errors import DeadlineExceeded, LoadError, ModelError, ModelUnreachable, as_model_error
 from ..front import MOST_STUCK, passed_on, restore_missing, unreachable
+from ..threads import set_precise_timers
 from ..wake import CANARY_SUFFIX, WakeUp, read_key
 from .envelope import INFER, LOADING, OK, Part, read_envelope, write_envelope
 from .member import split_rows
@@ -45,6 +46,7 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
+        set_precise_timers()
         parameters = ModelConfig.parse(args["model_config"]).parameters
         folder = Path(args["model_repository"])
         version_folder = folder / args["model_version"]

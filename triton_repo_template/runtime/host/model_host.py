@@ -15,7 +15,13 @@ from .. import triton_io
 from ..config import ModelConfig
 from ..errors import ModelError, as_model_error
 from ..loaders import check_environment
-from ..threads import available_cores, limit_environment, limit_loaded, threads_per_instance
+from ..threads import (
+    available_cores,
+    limit_environment,
+    limit_loaded,
+    set_precise_timers,
+    threads_per_instance,
+)
 from .host_turn import Turn
 from .loaded_members import LoadedMembers
 from .member import Member, load_member
@@ -34,6 +40,7 @@ class TritonPythonModel:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load, with what Triton says of the model. Raises ModelError, whose text Triton shows."""
+        set_precise_timers()
         parameters = ModelConfig.parse(args["model_config"]).parameters
         self._name = args["model_name"]
         self._folder = Path(args["model_repository"])

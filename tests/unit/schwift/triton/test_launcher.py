@@ -21,6 +21,7 @@ echo "$LD_LIBRARY_PATH"
 echo "$SCHWIFT_ENVIRONMENT"
 echo "${PYTHONDONTWRITEBYTECODE-unset}"
 echo "${PYTHONPATH-unset} ${PYTHONNOUSERSITE-unset}"
+cat /proc/$$/timerslack_ns
 """
 
 
@@ -88,9 +89,11 @@ class Ground:
         }
         command = [str(self.backends / "python" / STUB), f"{folder}/model.py", "region"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=True)
-        stub, arguments, path, found, key, keeps, sees = done.stdout.splitlines()
+        stub, arguments, path, found, key, keeps, sees, slack = done.stdout.splitlines()
         assert arguments == f"{folder}/model.py region"
         assert sees in ("unset 1", "/more unset")
+        # Its own threads may wake late: 0.2 s.
+        assert slack == "200000000"
         return Started(
             Path(stub).parent.name, arguments, path.split(":")[0], found, key, keeps == "1", sees == "unset 1"
         )
