@@ -67,6 +67,7 @@ SLOW_FILES = (
     "tests/unit/runtime/test_wake.py",
     "tests/unit/schwift/commands/test_environment_commands.py",
     "tests/unit/schwift/commands/test_served_rows.py",
+    "tests/unit/schwift/load/test_load_generator.py",
     "tests/unit/schwift/test_process_group.py",
     "tests/unit/schwift/test_process_tree.py",
     "tests/unit/schwift/test_restarting.py",
