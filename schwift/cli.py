@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,25 @@ from converter.schema.settings import load_settings
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
+_MOST_LOAD = 1_000_000
+_ENDPOINTS = click.Choice(["predict", "predict_batched", "v2"])
+
+
+def _numbers(kind: type[int] | type[float]) -> Callable[[click.Context, click.Parameter, str | None], tuple[Any, ...]]:
+    """Return what reads an option with positive numbers and commas between them."""
+
+    def read(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[Any, ...]:
+        if value is None:
+            return ()
+        try:
+            numbers = tuple(kind(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(0 < number < _MOST_LOAD for number in numbers):
+            raise click.BadParameter(f"{value!r} is no list of numbers: write 1,4,16", ctx, parameter)
+        return numbers
+
+    return read
 
 
 @click.group(cls=converter_cli.CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,6 +115,55 @@ def memory(url: str | None, key_file: Path | None, as_json: bool) -> None:
     from schwift.commands.model_memory import show_memory
 
     click.echo(show_memory(load_settings(), url, key_file, as_json))
+
+
+@main.command()
+@click.argument("url", metavar="[URL]", required=False)
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--endpoint", type=_ENDPOINTS, default="predict", show_default=True)
+@click.option("--rows", type=click.IntRange(1), default=1, show_default=True, help="Rows of each request.")
+@click.option("--data", type=_FILE, help="A body as JSON, one a line, or a list of rows. [the server's example]")
+@click.option("--connections", type=click.IntRange(1, 10_000), help="[16; with --rate at most 1000]")
+@click.option("--ramp", metavar="N,…", callback=_numbers(int), help="Connections of each step: 1,4,16,64.")
+@click.option(
+    "--rate",
+    "rates",
+    metavar="R,…",
+    callback=_numbers(float),
+    help="Requests due a second, of each step.",
+)
+@click.option("--poisson", is_flag=True, help="With --rate, requests are due at random and not evenly.")
+@click.option("--duration", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds of each step.")
+@click.option("--warmup", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds before each step.")
+@click.option("--timeout", type=click.FloatRange(0.01), default=30.0, show_default=True, help="Seconds of a request.")
+@click.option("--max-p99", "most_p99_ms", type=click.FloatRange(0), help="The bound of a ramp's p99, in ms.")
+@click.option("--check", is_flag=True, help="Compare each answer with the first one to the same request.")
+@click.option("--key-file", type=_FILE, help="A file that holds a key, for a server that asks for one.")
+@click.option("--json", "json_file", type=_FILE, help="Write all that was measured to this file.")
+@click.option("--png", "png_file", type=_FILE, help="Draw it into this file; needs matplotlib (schwift[plot]).")
+@click.option("--compare", nargs=2, type=_FILE, metavar="A B", help="Compare two files of --json, and ask no server.")
+def bench(
+    url: str | None,
+    names: tuple[str, ...],
+    key_file: Path | None,
+    json_file: Path | None,
+    png_file: Path | None,
+    compare: tuple[Path, Path] | None,
+    **options: Any,
+) -> None:
+    """Put models of a running server under load, and show throughput and latency.
+
+    Without MODEL, all models that it serves take turns. The exit code is 1 if a request got no good answer.
+    """
+    from schwift.commands.bench import BenchOptions, open_server, run_bench, show_comparison
+
+    if compare is not None:
+        if url is not None:
+            raise click.UsageError("--compare reads two files and asks no server: leave out URL")
+        show_comparison(*compare)
+        return
+    server = open_server(load_settings(), url, key_file)
+    sys.exit(run_bench(server, names, BenchOptions(**options), {"json": json_file, "png": png_file}))
 
 
 @main.command()

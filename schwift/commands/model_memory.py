@@ -44,7 +44,7 @@ class ModelMemory:
 def show_memory(settings: Settings, url: str | None, key_file: Path | None, as_json: bool) -> str:
     """Ask the server at `url`, or at the settings' address. Raises NoServer, ServeError if it refuses."""
     key = None if key_file is None else key_file.read_text(encoding="utf-8").strip()
-    found = ask_memory(url or _address(settings), key)
+    found = ask_memory(url or server_address(settings), key)
     return format_json(found) if as_json else format_text(found)
 
 
@@ -117,7 +117,7 @@ def _megabytes(size: int | None) -> str:
     return "-" if size is None else f"{size / _MIB:.1f}"
 
 
-def _address(settings: Settings) -> str:
+def server_address(settings: Settings) -> str:
     """Return where `schwift serve` with these settings listens, for who is on the same machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     scheme = "http" if settings.tls_cert is None else "https"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -55,6 +56,28 @@ def test_https_is_served_and_announced(own: tuple[Server, Pair, str]) -> None:
         many = client.post(f"{server.url}/predict/multiply", json={"features": [[1, 2, 3]] * 20_000}).json()
         assert many["predictions"] == [[2.5, 5, 7.5]] * 20_000
         assert client.post(f"{server.url}/predict/multiply", json=ROW, headers={"X-API-Key": "x"}).status_code == 401
+
+
+def test_it_is_loaded_with_a_key_from_a_file(own: tuple[Server, Pair, str], tmp_path: Path) -> None:
+    server, pair, key = own
+    (tmp_path / "key").write_text(f"{key}\n", encoding="utf-8")
+
+    def bench(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        brief = ("--rate", "50", "--duration", "0.6", "--warmup", "0")
+        command = [sys.executable, "-m", "schwift", "bench", server.url, *brief, *options]
+        variables = {**os.environ, **variables}
+        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=60)
+
+    trusted = {"SSL_CERT_FILE": str(pair.certificate)}
+    done = bench("--key-file", "key", "--json", "a.json", **trusted)
+    assert done.returncode == 0, done.stderr
+    saved = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(saved)["results"][0]["outcomes"] == {"200": 30}
+    assert key not in saved + done.stdout
+    nobody = bench(**trusted)
+    assert (nobody.returncode, "answers 401: name a file with a key by --key-file" in nobody.stderr) == (2, True)
+    strange = bench("--key-file", "key")
+    assert (strange.returncode, "name its CA's file in SSL_CERT_FILE" in strange.stderr) == (2, True)
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(own: tuple[Server, Pair, str]) -> None:
