@@ -14,9 +14,9 @@ import aiohttp
 
 from adapter.error_codes import CODES
 from converter.schema.model import ENDPOINTS
+from tests.chaos.checked_client import ChaosAnswer, ask_all
 from tests.chaos.faults import Mark
 from tests.chaos.subjects import Right, Subject, bodies
-from tests.load_test import Answer, Results, worker
 
 _CLIENTS_EACH = 2
 _PAUSE_SECONDS = 0.02
@@ -70,7 +70,7 @@ class Judge:
     wrong: int = 0
     steadiness: dict[tuple[str, str], Steadiness] = field(default_factory=dict)
 
-    def hear(self, model: str, endpoint: str, right: Right, answer: Answer) -> None:
+    def hear(self, model: str, endpoint: str, right: Right, answer: ChaosAnswer) -> None:
         now = time.monotonic()
         if answer.status == "200":
             is_right = right(json.loads(answer.content)["predictions"][0])
@@ -94,7 +94,7 @@ class Judge:
             latest = max(latest, of_late.first_right if of_late.last_error >= mark.began else mark.ended)
         return latest
 
-    def _error(self, model: str, answer: Answer) -> str:
+    def _error(self, model: str, answer: ChaosAnswer) -> str:
         """The code of an error; notes whatever about it the contract does not allow."""
         if not answer.status.isdigit():
             self.violations[f"{model}: a request was lost: {answer.status}"] += 1
@@ -134,7 +134,7 @@ class _Client:
     def begin(self, right: Right) -> None:
         self._right = right
 
-    def hear(self, answer: Answer) -> None:
+    def hear(self, answer: ChaosAnswer) -> None:
         self._judge.hear(self.subject.name, self.endpoint, self._right, answer)
 
 
@@ -181,9 +181,7 @@ class Load:
         url = f"{self._url}/{endpoint}/{subject.name}"
         requests = bodies(subject, client.begin, over)
         pause = _PAUSE_SECONDS if steady else 0.0
-        return asyncio.create_task(
-            worker(session, url, requests, float("inf"), Results(), client.hear, pause), name=f"client of {url}"
-        )
+        return asyncio.create_task(ask_all(session, url, requests, client.hear, pause), name=f"client of {url}")
 
 
 def _timeout() -> aiohttp.ClientTimeout:

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 
-from tests.load_test import percentile
 from tests.support.servers.server import ROOT, Served
 
 
@@ -33,9 +32,3 @@ def test_a_model_that_is_not_there_is_said(server: Served) -> None:
     done = run("--url", server.url, "--model", "nope")
     assert done.returncode == 1
     assert "no model nope on /predict" in done.stderr
-
-
-def test_percentiles_are_of_the_nearest_rank() -> None:
-    values = [float(value) for value in range(1, 201)]
-    assert [percentile(values, percent) for percent in (50, 99, 100)] == [100.0, 198.0, 200.0]
-    assert percentile([7.0], 50) == 7.0
