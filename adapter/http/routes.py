@@ -20,7 +20,7 @@ from adapter.http.predict import TIMEOUT_HEADER, PredictEndpoint
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers
-from adapter.page.page_files import PageFile
+from adapter.page.page_files import PageFile, prefers_html
 from adapter.telemetry.metrics import Metrics
 from converter.schema.model import Endpoint
 
@@ -116,7 +116,7 @@ def status_router(
         summary="The models, as JSON or HTML",
     )
     async def available_models(request: Request) -> Response:
-        if _prefers_html(request.headers.get("accept", "")):
+        if prefers_html(request.headers.get("accept", "")):
             return page.respond(request, vary="Accept")
         catch_up()
         return JSONResponse({"models": await _describe_all(registry)}, headers={"Vary": "Accept"})
@@ -215,11 +215,3 @@ def _last_failure(model: Model) -> schemas.ModelFailure | None:
 def _as_it_is(registry: Registry, body: dict[str, Any]) -> Response:
     headers = {} if registry.ready else {"Retry-After": "1"}
     return Response(orjson.dumps(body), 200 if registry.ready else 503, headers, media_type="application/json")
-
-
-def _prefers_html(accept: str) -> bool:
-    """Return whether text/html stands in Accept before (or without) JSON; `*/*`, as curl sends, means JSON."""
-    names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    if "text/html" not in names:
-        return False
-    return "application/json" not in names or names.index("text/html") < names.index("application/json")

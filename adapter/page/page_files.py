@@ -54,3 +54,11 @@ def read_page_files() -> dict[str, PageFile]:
         path = "/" if file.name == _INDEX else f"/page/{file.name}"
         found[path] = PageFile(content, _KINDS[file.name.rpartition(".")[2]], tag)
     return found
+
+
+def prefers_html(accept: str) -> bool:
+    """Return whether text/html stands in Accept before (or without) JSON; `*/*`, as curl sends, means JSON."""
+    names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    if "text/html" not in names:
+        return False
+    return "application/json" not in names or names.index("text/html") < names.index("application/json")

@@ -13,9 +13,11 @@ from starlette.responses import Response
 from adapter.errors import UnknownModel
 from adapter.lifecycle.registry import Registry
 from adapter.page.live_numbers import LiveNumbers, describe_for_callers
-from adapter.page.page_files import PageFile
+from adapter.page.page_files import PageFile, prefers_html
 
 _NO_STORE = {"Cache-Control": "no-store"}
+# What KServe's V1 clients ask for at the root.
+_ALIVE = b'{"status":"alive"}'
 
 
 def page_router(
@@ -26,6 +28,11 @@ def page_router(
 
     async def send(file: PageFile, request: Request) -> Response:
         return file.respond(request)
+
+    async def root(request: Request) -> Response:
+        if prefers_html(request.headers.get("accept", "")):
+            return files["/"].respond(request, vary="Accept")
+        return Response(_ALIVE, headers={**_NO_STORE, "Vary": "Accept"}, media_type="application/json")
 
     async def live(request: Request) -> Response:
         catch_up()
@@ -40,7 +47,7 @@ def page_router(
         return _as_json(describe_for_callers(asked))
 
     for path, file in files.items():
-        router.add_route(path, functools.partial(send, file), include_in_schema=False)
+        router.add_route(path, root if path == "/" else functools.partial(send, file), include_in_schema=False)
     router.add_route("/page/live", live, include_in_schema=False)
     router.add_route("/page/model/{name}", model, include_in_schema=False)
     return router

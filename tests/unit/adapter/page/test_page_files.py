@@ -14,6 +14,7 @@ from tests.support.http.web_app import assert_error, get, visit
 
 ROOT = Path(__file__).resolve().parents[4]
 FILES = read_page_files()
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -23,20 +24,20 @@ def test_every_file_of_the_folder_is_served_under_its_kind() -> None:
 
     async def use(client: httpx.AsyncClient) -> None:
         for path in FILES:
-            answer = await client.get(path)
+            answer = await client.get(path, headers=BROWSER)
             kind = KINDS["html" if path == "/" else path.rpartition(".")[2]]
             assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, kind)
             assert answer.content == FILES[path].content
             assert "default-src 'none'" in answer.headers["content-security-policy"]
             assert answer.headers["x-content-type-options"] == "nosniff"
-            head = await client.head(path)
+            head = await client.head(path, headers=BROWSER)
             assert (head.status_code, head.content) == (200, b"")
 
     visit(use)
 
 
 def test_the_policy_has_no_word_that_loosens_it() -> None:
-    policy_text = get("/").headers["content-security-policy"]
+    policy_text = get("/", headers=BROWSER).headers["content-security-policy"]
     assert "unsafe" not in policy_text and "*" not in policy_text and ":" not in policy_text
     assert {"form-action 'none'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy_text.split("; "))
 
@@ -76,7 +77,17 @@ def test_the_same_page_is_what_browsers_get_of_available_models() -> None:
     page = get("/available_models", headers={"Accept": "text/html"})
     assert page.content == FILES["/"].content
     assert page.headers["vary"] == "Accept, Accept-Encoding"
-    assert page.headers["content-security-policy"] == get("/").headers["content-security-policy"]
+    assert page.headers["content-security-policy"] == get("/", headers=BROWSER).headers["content-security-policy"]
+
+
+def test_a_program_gets_what_kserve_s_v1_answers_at_the_root() -> None:
+    """KServe's client takes that for a live server; only who asks for HTML is shown the page."""
+    for accept in ("*/*", "application/json", "application/json, text/html"):
+        answer = get("/", headers={"Accept": accept})
+        assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+        assert (answer.headers["content-type"], answer.headers["cache-control"]) == ("application/json", "no-store")
+        assert answer.headers["vary"] == "Accept"
+    assert get("/", headers=BROWSER).headers["vary"] == "Accept, Accept-Encoding"
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again() -> None:
