@@ -17,6 +17,8 @@ _NO_DEFAULT = (
     "No model is asked by default: ask /models/{model}/invocations, or name one with SCHWIFT_DEFAULT_MODEL; "
     "/available_models lists them."
 )
+# Clients of V2 know it by its first words, which are Triton's.
+UNKNOWN_IN_V2 = "Request for unknown model: none has this name, see /v2/repository/index."
 
 
 @dataclass(eq=False, slots=True)
@@ -109,7 +111,8 @@ class Bindings:
         if not name and endpoint == "mlflow":
             return errors.UnknownModel(_NO_DEFAULT)
         if name not in self._registry.models:
-            return errors.UnknownModel("No model has this name: see /available_models.")
+            in_v2 = endpoint in ("v2", "v2_grpc")
+            return errors.UnknownModel(UNKNOWN_IN_V2 if in_v2 else "No model has this name: see /available_models.")
         return errors.EndpointOff(f"This model is not served on /{endpoint}: see /available_models.")
 
     def refresh(self) -> None:

@@ -1,5 +1,7 @@
 """The JSON of a V2 inference request (Open Inference Protocol), as types; what stands in `data` is read by v2_reader.
 
+What may be left out may also be null, as clients write it whose messages are typed classes.
+
 Sources: the repository kserve/open-inference-protocol, and for raw tensors
 triton-inference-server/server, docs/protocol/extension_binary_data.md.
 """
@@ -29,23 +31,23 @@ class TensorPart(msgspec.Struct):
     shape: list[int]
     datatype: str
     data: msgspec.Raw | UnsetType = UNSET
-    parameters: dict[str, Any] | UnsetType = UNSET
+    parameters: dict[str, Any] | UnsetType | None = UNSET
 
 
 class WantedPart(msgspec.Struct):
     """One output that a request asks for."""
 
     name: str
-    parameters: dict[str, Any] | UnsetType = UNSET
+    parameters: dict[str, Any] | UnsetType | None = UNSET
 
 
 class InferBody(msgspec.Struct):
     """A whole request."""
 
     inputs: list[TensorPart]
-    id: str | UnsetType = UNSET
-    parameters: dict[str, Any] | UnsetType = UNSET
-    outputs: list[WantedPart] | UnsetType = UNSET
+    id: str | UnsetType | None = UNSET
+    parameters: dict[str, Any] | UnsetType | None = UNSET
+    outputs: list[WantedPart] | UnsetType | None = UNSET
 
 
 def plain_body(value: type) -> Any:
@@ -68,20 +70,20 @@ def count_keys(body: Any) -> int:
     for part in body.inputs:
         keys += 3 + (part.data is not UNSET) + _in_parameters(part.parameters)
     if body.outputs is not UNSET:
-        keys += 1 + sum([1 + _in_parameters(part.parameters) for part in body.outputs])
+        keys += 1 + sum([1 + _in_parameters(part.parameters) for part in body.outputs or ()])
     return keys
 
 
-def _in_parameters(parameters: Mapping[str, Any] | UnsetType) -> int:
-    return 0 if isinstance(parameters, UnsetType) else 1 + len(parameters)
+def _in_parameters(parameters: Mapping[str, Any] | UnsetType | None) -> int:
+    return 0 if isinstance(parameters, UnsetType) else 1 + len(parameters or ())
 
 
-def check_parameters(parameters: Mapping[str, Any] | UnsetType, where: str) -> Mapping[str, Any]:
+def check_parameters(parameters: Mapping[str, Any] | UnsetType | None, where: str) -> Mapping[str, Any]:
     """Return parameters, of which those are passed over that nothing hangs on.
 
     Raises: BadTensor if one asks for what is not served here.
     """
-    if isinstance(parameters, UnsetType):
+    if parameters is None or isinstance(parameters, UnsetType):
         return {}
     if _SHARED in parameters:
         raise BadTensor(f"{where}: shared memory is not served here: send the values in the request.")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from adapter import errors
+from adapter.bindings import UNKNOWN_IN_V2
 from adapter.dialects import v2_metadata
 from adapter.http.asgi import AnswerResponse, ScopedRequest
 from adapter.http.predict import PredictEndpoint
@@ -34,7 +35,7 @@ class V2Models:
         self.catch_up()
         model = self.registry.models.get(name)
         if model is None:
-            raise errors.UnknownModel("No model has this name: see /available_models.")
+            raise errors.UnknownModel(UNKNOWN_IN_V2)
         served = str(model.entry.version)
         if version and version != served:
             raise errors.UnknownModel(f"This model is served in version {served} alone: ask for that, or for none.")

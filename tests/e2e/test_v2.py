@@ -163,7 +163,7 @@ def refused(client: Any, model: str, *tensors: Any, **options: Any) -> tuple[str
 def test_what_is_wrong_is_said_with_the_tensors_name(client: Any) -> None:
     row = np.zeros((1, 3), np.float32)
     assert refused(client, "nobody", tensor("features", row, True)) == (
-        "404", "No model has this name: see /available_models."
+        "404", "Request for unknown model: none has this name, see /v2/repository/index."
     )  # fmt: skip
     for name in ("echo_fp32_direct", "echo_fp32_alone", "~"):
         assert refused(client, name, tensor("features", row, True))[0] == "404"

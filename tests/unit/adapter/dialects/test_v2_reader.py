@@ -118,6 +118,19 @@ def test_several_inputs_in_any_order_and_each_in_its_way() -> None:
     assert arrays(entry, mixed + content[head:], len(mixed)) == wanted
 
 
+def test_what_may_be_left_out_may_be_null() -> None:
+    """As pydantic writes it, in the clients of MLServer and KServe."""
+    given = x(parameters=None)
+    for outputs in (None, [{"name": "y", "parameters": None}]):
+        content = body(given, id=None, parameters=None, outputs=outputs)
+        assert arrays(M, content) == {"x": [[1, 2, 3, 4.5]]}
+        _, asked = V2Reader(M).read(content, None)
+        assert (asked.id, asked.raw) == (None, False)
+    twice = body(given, id=None, outputs=None).replace(b'"id": null', b'"id": null, "id": null')
+    assert isinstance(error(M, twice), MalformedJson)
+    assert error(M, body(x(), id=7)).detail == "id: expected a string, got an integer."
+
+
 def test_missing_values_are_null_or_nan() -> None:
     entry = make_entry(inputs=[("x", "float32", (2,))], nullable=["x"])
     (row,) = arrays(entry, body(x([1, None], shape=[1, 2])))["x"]
