@@ -59,7 +59,8 @@ def describe_config(entry: ModelEntry) -> dict[str, Any]:
 def describe_statistics(model: Model, table: SharedTable) -> dict[str, Any]:
     """Return what a model's requests came to, by whichever endpoint or dialect, in all workers; times in ns.
 
-    Times that the adapter does not take apart are 0.
+    Times that the adapter does not take apart are 0, with the count of the others, which have to agree for Triton's
+    perf_analyzer.
     """
     entry = model.entry
     answered = failed = rows = latency = queue = compute = 0.0
@@ -80,9 +81,9 @@ def describe_statistics(model: Model, table: SharedTable) -> dict[str, Any]:
             "success": _duration(answered, latency),
             "fail": _duration(failed, 0),
             "queue": _duration(answered, queue),
-            "compute_input": _duration(0, 0),
+            "compute_input": _duration(answered, 0),
             "compute_infer": _duration(answered, compute),
-            "compute_output": _duration(0, 0),
+            "compute_output": _duration(answered, 0),
         },
     }
 

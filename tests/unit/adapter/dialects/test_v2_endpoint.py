@@ -180,6 +180,9 @@ def test_requests_are_counted_under_their_own_name() -> None:
     assert 'schwift_responses_total{code="bad_tensor",endpoint="v2",model_name="m",status="400"} 1.0' in metrics
     assert (stats["inference_count"], stats["inference_stats"]["success"]["count"]) == (4, 3)
     assert stats["inference_stats"]["fail"]["count"] == 1
+    # Triton's perf_analyzer gives up on others.
+    stages = ("queue", "compute_input", "compute_infer", "compute_output")
+    assert [stats["inference_stats"][stage]["count"] for stage in stages] == [3, 3, 3, 3]
 
 
 def test_keys_hold(tmp_path: Path) -> None:
