@@ -25,6 +25,8 @@
 # make bench-convert   a forest before and after `schwift convert`, beside an ONNX MLP, in one server (needs wrk, 4 minutes)
 # make bench-load BEFORE=main   what it costs to hash a pickle before it is loaded (5 minutes)
 # make zoo     models of 80 kinds that people have, from their files to proven answers (needs PyPI, 7 minutes)
+# make suites   clients and test suites of others against a server (SUITES="java go" for some; needs PyPI, Debian's golang-go,
+#              default-jdk-headless, nodejs and libb64-0d, GitHub or SOURCES=…; 3 minutes)
 # make fuzz    generated requests, bodies and heads, sent and decoded by the ten thousand (15 minutes)
 # make chaos   5 minutes of random faults under load (SEED=2 make chaos for others)
 # make chaos-packed   the same for models in one process, one of which hangs it
@@ -160,6 +162,10 @@ bench-load: venv
 	@test -n "$(BEFORE)" || { echo "error: name the commit to compare with: make bench-load BEFORE=main"; exit 2; }
 	$(BIN)/python -m tests.bench.load --before $(BEFORE)
 
+.PHONY: suites
+suites: venv
+	$(BIN)/python -m tests.suites $(SUITES) $(if $(SOURCES),--sources $(SOURCES))
+
 zoo: venv
 	$(BIN)/python -m tests.zoo
 
@@ -182,6 +188,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .zoo *.egg-info build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .zoo .suites *.egg-info build .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf model_repository .model_repository.builds
 	find . -name __pycache__ -prune -exec rm -rf {} +
