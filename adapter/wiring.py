@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -75,6 +76,7 @@ class Components:
         table, timeout = sharing.table, settings.predict_timeout_seconds
         counters.begin(table, [entry.name for entry in (*manifest.hosts, *manifest.models)], worker)
         worker_counters = WorkerCounters(table, worker)
+        worker_counters.cell(counters.ALL, counters.PID).set(os.getpid())
         self.stubs = StubProcesses(settings.triton_grpc) if settings.embedded else None
         # If no process is seen, none is known to be gone.
         whole = (lambda _: True) if self.stubs is None else self.stubs.whole

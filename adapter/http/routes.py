@@ -21,10 +21,10 @@ from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers
 from adapter.page.page_files import PageFile, prefers_html
+from adapter.telemetry import open_metrics
 from adapter.telemetry.metrics import Metrics
 from converter.schema.model import Endpoint
 
-_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _METRICS_SECONDS = 2.0
 # So many models are described in less than a millisecond; then requests have their turn.
 _MODELS_A_SLICE = 32
@@ -141,11 +141,21 @@ def status_router(
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/metrics", response_class=PlainTextResponse, summary="Prometheus: ours, then Triton's own")
-    async def prometheus() -> Response:
+    @router.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
+        summary="Prometheus: ours, then Triton's own",
+    )
+    async def prometheus(request: Request) -> Response:
         catch_up()
-        ours = await metrics.render()
-        return Response(ours + await backend.metrics(_METRICS_SECONDS), media_type=_METRICS_TYPE)
+        asked = open_metrics.wants_open_metrics(",".join(request.headers.getlist("accept")))
+        ours, tritons = await asyncio.gather(metrics.render(asked), backend.metrics(_METRICS_SECONDS))
+        vary = {"Vary": "Accept"}
+        if not asked:
+            return Response(ours + tritons, headers=vary, media_type=open_metrics.TEXT_TYPE)
+        whole = ours + open_metrics.to_open_metrics(tritons) + open_metrics.END
+        return Response(whole, headers=vary, media_type=open_metrics.OPEN_TYPE)
 
     return router
 

@@ -1,7 +1,8 @@
 """Prometheus: the names that users' dashboards know, and ours with the prefix `schwift_`.
 
 Made when somebody asks, from the cells of the shared table, so that a request costs a few additions; and in slices,
-between which requests are answered.
+between which requests are answered. A histogram is there from the first request on: of models that nobody asks, it
+would be most of the text.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from adapter.lifecycle.served_model import Model
 from adapter.limits.breaker import STATES, Breaker
 from adapter.limits.breakers import Breakers
 from adapter.telemetry.metric_text import NAME, Family, count_up, put_name, write_family
+from adapter.telemetry.own_processes import PROCESS_FAMILIES, measure_processes
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import PACK_SUFFIX
@@ -32,6 +34,7 @@ _LATENCY = Family(
     "histogram",
     "Time from the whole body to the answer, in milliseconds, of requests answered with 200.",
 )
+_DURATION = Family("schwift_request_duration_seconds", "histogram", "The same in seconds as inference_latency_ms.")
 _ROWS = Family("inference_batch_size", "histogram", "Rows of a request.")
 _RESPONSES = Family("schwift_responses", "counter", "Requests by status and code.")
 _QUEUE = Family("schwift_queue_seconds", "counter", "Time that answered requests waited in the adapter for a call.")
@@ -84,9 +87,9 @@ _RECOVERIES = Family(
 _BREAKER = Family("schwift_breaker_state", "gauge", "1 for the state that a circuit breaker is in.")
 _OPENED = Family("schwift_breaker_opened", "counter", "How often a circuit breaker opened.")
 FAMILIES = (
-    _REQUESTS, _ERRORS, _LATENCY, _ROWS, _RESPONSES, _QUEUE, _MODEL, _CALL_SECONDS, _BUILD, _DEADLINE, _LIMIT,
-    _IN_FLIGHT, _LINES_LOST, _TRITON_UP, _READY, _QUEUE_LIMIT, _MEMORY, _PACK_MEMORY, _MOVED_OUT, *_CELLS, _REGIME,
-    _RECOVERIES, _BREAKER, _OPENED,
+    _REQUESTS, _ERRORS, _LATENCY, _DURATION, _ROWS, _RESPONSES, _QUEUE, _MODEL, _CALL_SECONDS, _BUILD, _DEADLINE,
+    _LIMIT, _IN_FLIGHT, _LINES_LOST, _TRITON_UP, _READY, _QUEUE_LIMIT, _MEMORY, _PACK_MEMORY, _MOVED_OUT, *_CELLS,
+    _REGIME, _RECOVERIES, _BREAKER, _OPENED, *PROCESS_FAMILIES,
 )  # fmt: skip
 
 _OF_MODEL = {"model_name": NAME}
@@ -94,6 +97,7 @@ _OF_ENDPOINT = {name: {**_OF_MODEL, "endpoint": name} for name in counters.ENDPO
 _LINES = {
     name: {
         _LATENCY: _LATENCY.lines(labels, counters.LATENCY_MS),
+        _DURATION: _DURATION.lines(labels, _LATENCY_SECONDS),
         _ROWS: _ROWS.lines(labels, counters.ROWS),
         **{family: family.line(labels) for family in (_REQUESTS, _ERRORS, _QUEUE, _MODEL)},
     }
@@ -108,6 +112,8 @@ _RESPONSE_LINES = {
     for name, labels in _OF_ENDPOINT.items()
 }
 _CALL_LINES = {way: _CALL_SECONDS.lines({**_OF_MODEL, "way": way}, _LATENCY_SECONDS) for way in counters.WAYS}
+_STATE_LINES = {family: family.line(_OF_MODEL) for family in (_READY, _QUEUE_LIMIT, _MEMORY, _MOVED_OUT, *_CELLS)}
+_OPENED_LINE = _OPENED.line(_OF_MODEL)
 _REGIME_LINES = "".join(_REGIME.line({**_OF_MODEL, "regime": word}) for word in REGIMES)
 _RECOVERY_LINES = "".join(_RECOVERIES.line({**_OF_MODEL, "reason": reason}) for reason in counters.RECOVERY_REASONS)
 _BREAKER_LINES = "".join(_BREAKER.line({**_OF_MODEL, "state": word}) for word in STATES)
@@ -132,8 +138,8 @@ class Metrics:
         self._deadline = deadline
         self._most_in_flight = in_flight
 
-    async def render(self) -> bytes:
-        """Return all metrics as Prometheus text."""
+    async def render(self, open_metrics: bool = False) -> bytes:
+        """Return all metrics as Prometheus text, or in OpenMetrics without its end."""
         samples: _Samples = {family: [] for family in FAMILIES}
         self._add_server(samples)
         self._add_breaker(samples, counters.ALL, self._breakers.triton)
@@ -142,15 +148,23 @@ class Metrics:
             self._add_model(samples, name, model)
             if number % _MODELS_A_SLICE == 0:
                 await asyncio.sleep(0)
+        # Beside the loop, since thousands of connections are counted one by one.
+        for family, figure in (await asyncio.to_thread(measure_processes, self._workers())).items():
+            samples[family].append(family.line({}) % figure)
         written = []
         for family, lines in samples.items():
-            written.append(write_family(family, lines))
+            written.append(write_family(family, lines, open_metrics))
             await asyncio.sleep(0)
         return b"".join(written)
 
     def regime_of(self, name: str) -> RegimeName:
         """Return a model's regime; if those of several workers differ, the one with the most load."""
         return REGIMES[int(counters.highest(self._table, name, counters.REGIME))]
+
+    def _workers(self) -> list[int]:
+        """Return the numbers of all workers' processes, if there are several."""
+        rows = self._table.rows(counters.ALL)
+        return [pid for row in rows if (pid := int(row[counters.PID]))] if len(rows) > 1 else []
 
     def _add_server(self, samples: _Samples) -> None:
         total = counters.total
@@ -180,19 +194,22 @@ class Metrics:
 
     def _add_model(self, samples: _Samples, name: str, model: Model) -> None:
         for endpoint in (*model.entry.spec.endpoints, *counters.DIALECTS):
+            # Most models are never asked in most dialects.
+            if endpoint in counters.DIALECTS and not counters.was_asked(self._table, name, endpoint):
+                continue
             cells = counters.totals(self._table, name, endpoint)
             by_code, rows_at = cells[: len(CODES)], counters.ROWS_AT
-            # Most models are never asked in most dialects.
-            if endpoint in counters.DIALECTS and not any(by_code):
-                continue
             values: dict[Family, float | tuple[float, ...]] = {
                 _REQUESTS: sum(by_code),
                 _ERRORS: sum(by_code[1:]),
-                _LATENCY: count_up(cells[counters.LATENCY_AT : counters.LATENCY_SUM], cells[counters.LATENCY_SUM]),
-                _ROWS: count_up(cells[rows_at : counters.ROWS_SUM], cells[counters.ROWS_SUM]),
                 _QUEUE: cells[counters.QUEUE_SUM],
                 _MODEL: cells[counters.MODEL_SUM],
             }
+            if values[_REQUESTS]:
+                times, milliseconds = cells[counters.LATENCY_AT : counters.LATENCY_SUM], cells[counters.LATENCY_SUM]
+                values[_LATENCY] = count_up(times, milliseconds)
+                values[_DURATION] = count_up(times, milliseconds / 1e3)
+                values[_ROWS] = count_up(cells[rows_at : counters.ROWS_SUM], cells[counters.ROWS_SUM])
             for family, value in values.items():
                 samples[family].append(put_name(_LINES[endpoint][family] % value, name))
             # A counter that is there before the first fault: the first one counts in a rate too.
@@ -200,8 +217,8 @@ class Metrics:
             lines = (line % count for (always, line), count in responses if count or always)
             samples[_RESPONSES].append(put_name("".join(lines), name))
         for way in counters.WAYS:
-            if way == "direct" or model.entry.front is not None:
-                times = counters.call_times(self._table, name, way)
+            times = counters.call_times(self._table, name, way)
+            if any(times):
                 shown = count_up(times[: counters.CALL_MS_SUM], times[counters.CALL_MS_SUM] / 1e3)
                 samples[_CALL_SECONDS].append(put_name(_CALL_LINES[way] % shown, name))
         self._add_state(samples, name, model)
@@ -218,7 +235,7 @@ class Metrics:
         for family, cell in _CELLS.items():
             values[family] = counters.total(self._table, name, cell)
         for family, value in values.items():
-            samples[family].append(put_name(family.line(_OF_MODEL) % value, name))
+            samples[family].append(put_name(_STATE_LINES[family] % value, name))
         now = self.regime_of(name)
         samples[_REGIME].append(put_name(_REGIME_LINES % tuple(float(word == now) for word in REGIMES), name))
         self._add_recoveries(samples, name)
@@ -233,4 +250,4 @@ class Metrics:
         """Add a model's breaker, or Triton's own, which has no model's name."""
         state = breaker.state
         samples[_BREAKER].append(put_name(_BREAKER_LINES % tuple(float(word == state) for word in STATES), name))
-        samples[_OPENED].append(put_name(_OPENED.line(_OF_MODEL) % float(breaker.opened), name))
+        samples[_OPENED].append(put_name(_OPENED_LINE % float(breaker.opened), name))

@@ -14,7 +14,7 @@ from adapter.error_codes import CODES
 from adapter.workers.shared_table import SharedTable
 from converter.schema.model import ENDPOINTS, Endpoint
 
-LATENCY_MS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
+LATENCY_MS = (0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 200, 500, 1000, 2000, 5000, 15000)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 # What is asked in another protocol is counted under its name, beside the endpoints.
 Dialect = Literal["v2", "v2_grpc", "v1", "mlflow"]
@@ -45,12 +45,13 @@ _START = {endpoint: i * _ENDPOINT_WIDTH for i, endpoint in enumerate(ENDPOINT_NA
 # - LINES_LOST, lines of logs that could not be written, by the adapter as a whole;
 # - MOVED_OUT, times that the model was moved out of its pack (adapter/lifecycle/packs/);
 # - WANTED, requests that wait for the model to be woken (adapter/lifecycle/sleep/);
+# - PID, the worker's process, in the row of the adapter as a whole;
 # - RECOVERIES and the cells after it, times that the model was loaded again, by the reason.
 (
     IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, REGIME_CHANGES, CALLS, CALL_ROWS, ANSWERED, FRONT_ANSWERED,
     DEAD_INCARNATION, TAINTED_INCARNATION, STUCK, MEMORY, ADOPTED, LINES_LOST, MOVED_OUT,
-    WANTED, RECOVERIES,
-) = range(len(ENDPOINT_NAMES) * _ENDPOINT_WIDTH, len(ENDPOINT_NAMES) * _ENDPOINT_WIDTH + 18)  # fmt: skip
+    WANTED, PID, RECOVERIES,
+) = range(len(ENDPOINT_NAMES) * _ENDPOINT_WIDTH, len(ENDPOINT_NAMES) * _ENDPOINT_WIDTH + 19)  # fmt: skip
 RECOVERY_REASONS = ("died", "hung", "memory")
 # How long the calls of `m_direct` and of the front took: a histogram each.
 _CALL_MS_AT = RECOVERIES + len(RECOVERY_REASONS)
@@ -60,7 +61,7 @@ _CALL_MS_START = {way: _CALL_MS_AT + i * _CALL_MS_WIDTH for i, way in enumerate(
 # What others keep in the row begins here.
 WIDTH = _CALL_MS_AT + len(WAYS) * _CALL_MS_WIDTH
 # What a worker that begins must not inherit from the one before it.
-_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED, WANTED)
+_OF_THE_PROCESS = (IN_FLIGHT, QUEUED, QUEUED_ROWS, REGIME, MEMORY, ADOPTED, WANTED, PID)
 # Models that a reload may add while the adapter runs.
 _SPARE = 256
 
@@ -176,6 +177,12 @@ class WorkerCounters:
 def totals(table: SharedTable, name: str, endpoint: EndpointName) -> list[float]:
     """Return the cells of an endpoint, added up over the workers."""
     return _added_up(table, name, _START[endpoint], _ENDPOINT_WIDTH)
+
+
+def was_asked(table: SharedTable, name: str, endpoint: EndpointName) -> bool:
+    """Return whether any request of an endpoint was counted: less work than `totals`."""
+    start = _START[endpoint]
+    return any(any(row[start : start + LATENCY_AT]) for row in table.rows(name))
 
 
 def call_times(table: SharedTable, name: str, way: Way) -> list[float]:

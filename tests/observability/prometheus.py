@@ -33,6 +33,10 @@ class Prometheus:
         with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=10) as answer:
             return json.load(answer)["data"]
 
+    def targets(self, job: str) -> list[dict[str, Any]]:
+        """Return what is scraped of a job, and how that went."""
+        return [item for item in self.get("targets")["activeTargets"] if item["labels"]["job"] == job]
+
     def values(self, query: str) -> list[float]:
         """Return the value of each series of the query, now."""
         return [float(item["value"][1]) for item in self.get("query", query=query)["result"]]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import yaml
 
@@ -136,11 +137,52 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 
 def test_the_metrics_are_well_formed(prometheus: Prometheus) -> None:
-    (target,) = [item for item in prometheus.get("targets")["activeTargets"] if item["labels"]["job"] == "schwift"]
+    (target,) = prometheus.targets("schwift")
     assert (target["health"], target["lastError"]) == ("up", "")
     # Nothing is counted twice, though Triton's metrics come along.
     assert prometheus.values('count(nv_inference_count{model="multiply"})') == [1]
     assert prometheus.values("count(up)") == [2]
+
+
+def test_what_is_scraped_is_open_metrics(prometheus: Prometheus) -> None:
+    known = prometheus.get("targets/metadata", match_target='{job="schwift"}')
+    told = {item["metric"]: (item["type"], item["unit"]) for item in known}
+    # The older format has the whole names of counters, and no units.
+    assert told["schwift_queue_seconds"] == ("counter", "seconds")
+    assert told["schwift_request_duration_seconds"] == ("histogram", "seconds")
+    assert told["inference_latency_ms"] == ("histogram", "")
+    assert told["nv_inference_count"] == ("unknown", "")
+    assert told["process_cpu_seconds"] == ("counter", "seconds")
+
+
+def test_the_same_times_are_told_in_seconds_and_milliseconds(prometheus: Prometheus) -> None:
+    ratios = prometheus.values("inference_latency_ms_sum / schwift_request_duration_seconds_sum")
+    assert ratios == pytest.approx([1000] * 2 * len(MODELS))
+    assert prometheus.values("sum(inference_latency_ms_count) - sum(schwift_request_duration_seconds_count)") == [0]
+
+
+def test_the_adapters_processes_are_told_as_one(prometheus: Prometheus) -> None:
+    prometheus.wait_for("rate(process_cpu_seconds_total{job='schwift'}[15s]) > 0")
+    # Two workers and their parent.
+    assert prometheus.values("process_resident_memory_bytes{job='schwift'}")[0] > 100e6
+    assert 0 < prometheus.values("process_open_fds{job='schwift'} / process_max_fds{job='schwift'}")[0] < 1
+    assert prometheus.values("process_start_time_seconds{job='schwift'} < time()")
+
+
+# What users' dashboards know keeps its name, and what Triton names is Triton's.
+NOT_OURS_TO_NAME = ("inference_latency_ms ", "nv_")
+
+
+def test_promtool_has_nothing_to_say_of_our_names(prometheus: Prometheus) -> None:
+    (target,) = prometheus.targets("schwift")
+    text = httpx.get(target["scrapeUrl"]).content
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60)
+    # 3 says that there were complaints, 1 that it could not be read.
+    assert done.returncode in (0, 3), done.stderr
+    said = done.stderr.decode().splitlines()
+    assert [line for line in said if not line.startswith(NOT_OURS_TO_NAME)] == []
+    # It was all read.
+    assert any(line.startswith("inference_latency_ms ") for line in said)
 
 
 def test_no_rule_fails(prometheus: Prometheus) -> None:

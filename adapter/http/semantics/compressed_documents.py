@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapter.http.semantics.content_codings import LEAST_DOCUMENT, accepted_coding, compress
 
-_COMPRESSIBLE = ("text/", "application/json", "application/javascript", "image/svg+xml")
+_COMPRESSIBLE = ("text/", "application/json", "application/javascript", "application/openmetrics-text", "image/svg+xml")
 
 
 class CompressedDocuments:

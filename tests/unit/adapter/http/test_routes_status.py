@@ -271,7 +271,9 @@ def test_the_openapi_document_says_what_any_address_may_answer() -> None:
         "$ref": "#/components/schemas/Health"
     }
     assert set(paths["/available_models"]["get"]["responses"]["200"]["content"]) == {"application/json", "text/html"}
-    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
+    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {
+        "text/plain", "application/openmetrics-text",
+    }  # fmt: skip
 
 
 def every_kind_of_model() -> list[ModelEntry]:

@@ -18,6 +18,7 @@ from adapter.telemetry.metrics import FAMILIES, Metrics
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
 from converter.schema.manifest import Manifest
+from converter.schema.model import ENDPOINTS
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle.served_models import make_registry
@@ -90,7 +91,37 @@ def test_the_names_and_labels_that_dashboards_use() -> None:
     assert value(metrics, "schwift_responses_total", status="200", code="ok", **labels) == 1
     other = {"model_name": "a", "endpoint": "predict_batched"}
     assert value(metrics, "inference_requests_total", **other) == 0
-    assert value(metrics, "inference_latency_ms_count", **other) == 0
+
+
+def test_a_histogram_is_there_from_the_first_request_on() -> None:
+    registry = registry_of("a")
+    table = board_of(registry)
+    metrics = make_metrics(registry, table)
+    names = ("inference_latency_ms", "inference_batch_size", "schwift_request_duration_seconds")
+    asked, other = ({"model_name": "a", "endpoint": endpoint} for endpoint in ENDPOINTS)
+
+    def counts(labels: dict[str, str]) -> list[float | None]:
+        return [value(metrics, f"{name}_count", **labels) for name in names]
+
+    assert counts(asked) == counts(other) == [None] * 3
+    counters.EndpointCounters(table, "a", 0, ENDPOINTS[0]).failed("queue_full")
+    assert (counts(asked), counts(other)) == ([0] * 3, [None] * 3)
+
+
+def test_what_takes_less_than_a_millisecond_is_told_apart() -> None:
+    registry = registry_of("a")
+    table = board_of(registry)
+    metrics = make_metrics(registry, table)
+    counts = counters.EndpointCounters(table, "a", 0, "predict")
+    for seconds in (0.0002, 0.00025, 0.0004, 0.0009, 20.0):
+        counts.answered(seconds, 1)
+    labels = {"model_name": "a", "endpoint": "predict"}
+    for bound, wanted in ((0.25, 2), (0.5, 3), (1.0, 4), (15000.0, 4)):
+        assert value(metrics, "inference_latency_ms_bucket", le=str(bound), **labels) == wanted
+        assert value(metrics, "schwift_request_duration_seconds_bucket", le=str(bound / 1e3), **labels) == wanted
+    assert value(metrics, "inference_latency_ms_sum", **labels) == pytest.approx(20001.75)
+    assert value(metrics, "schwift_request_duration_seconds_sum", **labels) == pytest.approx(20.00175)
+    assert value(metrics, "schwift_request_duration_seconds_count", **labels) == 5
 
 
 def test_counters_start_at_zero_for_the_endpoints_that_a_model_has() -> None:
@@ -152,10 +183,10 @@ def test_times_of_requests_and_of_calls_are_told_in_seconds() -> None:
     assert value(metrics, "schwift_call_seconds_bucket", le="0.003", **front) == 0
     assert value(metrics, "schwift_call_seconds_bucket", le="0.005", **front) == 1
     assert value(metrics, "schwift_call_seconds_sum", **front) == pytest.approx(0.004)
-    assert value(metrics, "schwift_call_seconds_count", model_name="a", way="direct") == 0
-    # A model without a front has no calls of one.
-    assert value(metrics, "schwift_call_seconds_count", model_name="b", way="direct") == 0
-    assert value(metrics, "schwift_call_seconds_count", model_name="b", way="front") is None
+    assert value(metrics, "schwift_call_seconds_count", **front) == 1
+    # There were none.
+    assert value(metrics, "schwift_call_seconds_count", model_name="a", way="direct") is None
+    assert value(metrics, "schwift_call_seconds_count", model_name="b", way="direct") is None
 
 
 def test_bounds_are_told_beside_what_they_bound() -> None:
@@ -194,6 +225,8 @@ def test_every_metric_has_its_kind_and_its_text() -> None:
     registry = make_registry(manifest, table := counters.make_table([HOST, "a"]))
     for name in ("a", HOST):
         counters.Cell(table, name, 0, counters.MEMORY).set(5)
+    counters.EndpointCounters(table, "a", 0, "predict").answered(0.004, 1)
+    counters.CallHistogram(table, "a", 0, "direct").took(0.004)
     text = asyncio.run(make_metrics(registry, table).render()).decode()
     shown = {family.name: (family.type, family.documentation) for family in text_string_to_metric_families(text)}
     assert shown == {family.name: (family.kind, family.text) for family in FAMILIES}

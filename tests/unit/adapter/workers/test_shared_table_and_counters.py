@@ -32,6 +32,7 @@ GAUGES = {
     counters.MEMORY,
     counters.ADOPTED,
     counters.WANTED,
+    counters.PID,
 }
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -198,9 +199,6 @@ def test_histograms_are_those_of_prometheus(observed: Observations, workers: int
     rows = Histogram("inference_batch_size", "x", labels, buckets=counters.ROWS, registry=oracle)
     registry = make_registry(make_manifest(make_entry("a")))
     table = counters.make_table(["a"], workers)
-    for endpoint in ENDPOINTS:
-        latency.labels("a", endpoint)
-        rows.labels("a", endpoint)
     for seconds, count, worker in observed:
         counters.EndpointCounters(table, "a", worker % workers, "predict").answered(seconds, count)
         latency.labels("a", "predict").observe(seconds * 1e3)
@@ -208,7 +206,7 @@ def test_histograms_are_those_of_prometheus(observed: Observations, workers: int
     for family in ("inference_latency_ms", "inference_batch_size"):
         texts = asyncio.run(make_metrics(registry, table).render()), generate_latest(oracle)
         got, wanted = (samples(text, family) for text in texts)
-        assert len(wanted) >= 2 * (len(counters.ROWS) + 3)
+        assert len(wanted) >= len(counters.ROWS) + 3 or not observed
         # The two workers' sums are added in another order.
         assert got == (wanted if workers == 1 else pytest.approx(wanted))
 
