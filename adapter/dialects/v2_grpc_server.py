@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -13,15 +14,17 @@ import grpc
 import grpc.aio
 import orjson
 from google.protobuf import json_format
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tritonclient.grpc import service_pb2
 
 from adapter import errors
 from adapter.dialects import v2_metadata
+from adapter.dialects.grpc_readiness import ReadinessService
 from adapter.dialects.v2_grpc_form import Named, V2GrpcRequest, make_grpc_form
 from adapter.dialects.v2_routes import V2Models
 from adapter.error_codes import STATUS_OF
+from adapter.http.answer import Answer
 from adapter.http.gate import Gate
 from adapter.http.predict import PredictEndpoint
 from adapter.limits.access_policy import READ
@@ -60,6 +63,8 @@ class V2GrpcService:
         self._endpoint = endpoint
         self._models = models
         self._gate = gate
+        # Else nothing would hold those whose clients have left.
+        self._under_way: set[asyncio.Future[Answer]] = set()
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the handlers of all methods that are served; a client is told of any other that it is not there."""
@@ -109,7 +114,7 @@ class V2GrpcService:
         if left is not None and math.isfinite(left) and not any(name == _TIMEOUT for name, _ in named):
             named = [*named, (_TIMEOUT, b"%d" % max(1, min(int(left * 1e3), 10**12)))]
         request = V2GrpcRequest(message, named, _peer(context))
-        answer = await self._endpoint.answer(request)
+        answer = await self._answer(request, context)
         context.set_trailing_metadata(
             [("x-request-id", answer.request_id), *((name.decode(), value.decode()) for name, value in answer.more)]
         )
@@ -117,6 +122,21 @@ class V2GrpcService:
             said = orjson.loads(answer.content)["error"] if answer.content else "The client left."
             await context.abort(_CODES.get(answer.status, _INVALID), said)
         return answer.content
+
+    async def _answer(self, request: V2GrpcRequest, context: Context) -> Answer:
+        """Return the endpoint's answer; a call that its client cancels goes on, and is counted as one who left.
+
+        Others may be in the same call of the model.
+        """
+        task = asyncio.ensure_future(self._endpoint.answer(request))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # A call whose time is over ends in the same way; its answer is that of the deadline.
+            request.disconnected = context.time_remaining() != 0
+            raise
 
     async def _live(self, request: Any, context: Context) -> Any:
         return service_pb2.ServerLiveResponse(live=True)
@@ -154,22 +174,6 @@ class V2GrpcService:
         return json_format.ParseDict({"models": described}, service_pb2.RepositoryIndexResponse())
 
 
-class ReadinessService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """Answer gRPC's health checks by the registry, with one word and to anybody, as /health/ready does."""
-
-    def __init__(self, models: V2Models) -> None:
-        self._models = models
-
-    async def Check(self, request: Any, context: Context) -> Any:
-        """Return SERVING if every model answers, else NOT_SERVING."""
-        if request.service not in ("", SERVICE):
-            await context.abort(grpc.StatusCode.NOT_FOUND, "No service has this name.")
-        self._models.catch_up()
-        status = health_pb2.HealthCheckResponse.ServingStatus
-        ready = self._models.registry.ready
-        return health_pb2.HealthCheckResponse(status=status.SERVING if ready else status.NOT_SERVING)
-
-
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, endpoint: PredictEndpoint, models: V2Models, gate: Gate) -> AsyncIterator[None]:
     """Serve gRPC for the length of a block; what is in flight then is finished within seconds.
@@ -188,7 +192,8 @@ async def serving(settings: Settings, endpoint: PredictEndpoint, models: V2Model
         ],
     )
     server.add_generic_rpc_handlers([V2GrpcService(endpoint, models, gate).handlers()])
-    health_pb2_grpc.add_HealthServicer_to_server(ReadinessService(models), server)
+    readiness = ReadinessService(models, [SERVICE])
+    health_pb2_grpc.add_HealthServicer_to_server(readiness, server)
     if gate.keys is None:
         # It shows no model; but with keys nothing is open that does not have to be.
         reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
@@ -197,6 +202,7 @@ async def serving(settings: Settings, endpoint: PredictEndpoint, models: V2Model
     try:
         yield
     finally:
+        readiness.end()
         await server.stop(_END_SECONDS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,13 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from tests.e2e import named_inputs, v2_models
 from tests.support.attacks.keyed import add_key
+from tests.support.servers.asking import metric
+from tests.support.servers.certificates import self_signed
 from tests.support.servers.ports import free_port
-from tests.support.servers.server import Served
+from tests.support.servers.server import Server, start, wait_for
 from tests.support.servers.serving import serving
+
+SETTINGS = {"PREDICT_TIMEOUT_SECONDS": "5", "SCHWIFT_ACCESS_LOG": "errors"}
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +35,16 @@ def grpc_address() -> str:
 
 
 @pytest.fixture(scope="module")
-def grpc_server(tmp_path_factory: pytest.TempPathFactory, grpc_address: str) -> Iterator[Served]:
+def grpc_server(tmp_path_factory: pytest.TempPathFactory, grpc_address: str) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("v2_grpc")
     v2_models.write_all(folder / "models")
     port = grpc_address.rpartition(":")[2]
-    with serving(folder / "models", folder, SCHWIFT_GRPC_PORT=port, PREDICT_TIMEOUT_SECONDS="5") as running:
+    with serving(folder / "models", folder, SCHWIFT_GRPC_PORT=port, **SETTINGS) as running:
         yield running
 
 
 @pytest.fixture
-def client(grpc_server: Served, grpc_address: str) -> Iterator[Any]:
+def client(grpc_server: Server, grpc_address: str) -> Iterator[Any]:
     with triton.InferenceServerClient(grpc_address) as made:
         yield made
 
@@ -74,7 +79,7 @@ def test_each_datatype_comes_back_as_it_was(client: Any, name: str) -> None:
     assert answer.as_numpy("predictions").tolist() == array.tolist()
 
 
-def test_typed_contents_are_taken_too(grpc_server: Served, grpc_address: str) -> None:
+def test_typed_contents_are_taken_too(grpc_server: Server, grpc_address: str) -> None:
     table = named_inputs.TABLE
     request = service_pb2.ModelInferRequest(model_name="mixed")
     for name, datatype, field in (
@@ -122,7 +127,7 @@ def test_what_is_wrong_is_said_with_its_code(client: Any) -> None:
     assert refused(client, "slow", negative)[0] == "StatusCode.INTERNAL"
 
 
-def test_calls_are_joined_counted_and_have_the_clients_id(grpc_server: Served, grpc_address: str, client: Any) -> None:
+def test_calls_are_joined_counted_and_have_the_clients_id(grpc_server: Server, grpc_address: str, client: Any) -> None:
     request = service_pb2.ModelInferRequest(model_name="echo_fp64")
     request.inputs.add(name="features", datatype="FP64", shape=[1, 3]).contents.fp64_contents.extend([1, 2, 3])
     with grpc.insecure_channel(grpc_address) as channel:
@@ -138,7 +143,7 @@ def test_calls_are_joined_counted_and_have_the_clients_id(grpc_server: Served, g
     assert float(line.split()[-1]) >= 20
 
 
-def test_health_checks_and_reflection(grpc_server: Served, grpc_address: str) -> None:
+def test_health_checks_and_reflection(grpc_server: Server, grpc_address: str) -> None:
     with grpc.insecure_channel(grpc_address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for name in ("", "inference.GRPCInferenceService"):
@@ -148,6 +153,77 @@ def test_health_checks_and_reflection(grpc_server: Served, grpc_address: str) ->
         asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
         (answer,) = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(asked)
     assert "inference.GRPCInferenceService" in {item.name for item in answer.list_services_response.service}
+
+
+def test_watching_tells_each_change(grpc_server: Server, grpc_address: str) -> None:
+    with grpc.insecure_channel(grpc_address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for name, wanted in (("", 1), ("inference.GRPCInferenceService", 1), ("other", 3)):
+            watched = stub.Watch(health_pb2.HealthCheckRequest(service=name))
+            assert next(watched).status == wanted
+            watched.cancel()
+
+
+def count(server: Server, code: str, model: str) -> float:
+    return metric(server, "schwift_responses_total", endpoint="v2_grpc", code=code, model_name=model)
+
+
+def test_a_call_that_is_cancelled_is_counted_as_a_client_who_left(grpc_server: Server, grpc_address: str) -> None:
+    request = service_pb2.ModelInferRequest(model_name="slow")
+    given = request.inputs.add(name="features", datatype="FP32", shape=[1, 1])
+    given.contents.fp32_contents.append(700)
+    left, late = count(grpc_server, "client_left", "slow"), count(grpc_server, "deadline_exceeded", "slow")
+    with grpc.insecure_channel(grpc_address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        call = stub.ModelInfer.future(request, metadata=[("x-request-id", "who-left")])
+        wait_for(lambda: metric(grpc_server, "schwift_in_flight") == 1)
+        call.cancel()
+        wait_for(lambda: count(grpc_server, "client_left", "slow") == left + 1)
+        wait_for(lambda: "request_id=who-left endpoint=v2_grpc model=slow" in grpc_server.output)
+        (line,) = [line for line in grpc_server.output.splitlines() if "request_id=who-left" in line]
+        assert " status=499 code=client_left " in line
+        # Whose time is over did not leave.
+        with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+            stub.ModelInfer(request, timeout=0.3)
+        wait_for(lambda: count(grpc_server, "deadline_exceeded", "slow") == late + 1)
+    wait_for(lambda: metric(grpc_server, "schwift_in_flight") == 0)
+    assert count(grpc_server, "client_left", "slow") == left + 1
+
+
+def test_tls_holds_for_grpc_too(tmp_path: Path) -> None:
+    v2_models.write_echo(tmp_path / "models", "fp32")
+    pair, address = self_signed(tmp_path, "server"), f"127.0.0.1:{free_port()}"
+    row = tensor("features", np.ones((1, 3), np.float32))
+    settings = {"SCHWIFT_TLS_CERT": str(pair.certificate), "SCHWIFT_TLS_KEY": str(pair.key)}
+    with serving(tmp_path / "models", tmp_path, SCHWIFT_GRPC_PORT=address.rpartition(":")[2], **settings):
+        with triton.InferenceServerClient(address, ssl=True, root_certificates=str(pair.certificate)) as client:
+            assert client.infer("echo_fp32", [row]).as_numpy("predictions").tolist() == [[1, 1, 1]]
+        for options in ({}, {"ssl": True}):
+            # In the clear, and with a certificate that nobody vouches for.
+            with triton.InferenceServerClient(address, **options) as client:
+                assert refused(client, "echo_fp32", row)[0] == "StatusCode.UNAVAILABLE"
+
+
+def test_what_is_under_way_when_the_server_ends_is_answered(tmp_path: Path) -> None:
+    v2_models.write_slow(tmp_path / "models")
+    address = f"127.0.0.1:{free_port()}"
+    request = service_pb2.ModelInferRequest(model_name="slow")
+    given = request.inputs.add(name="features", datatype="FP32", shape=[1, 1])
+    given.contents.fp32_contents.append(2000)
+    settings = {"SCHWIFT_GRPC_PORT": address.rpartition(":")[2], "SCHWIFT_DRAIN_SECONDS": "1"}
+    server = start(tmp_path / "models", tmp_path, **settings)
+    with grpc.insecure_channel(address) as channel:
+        watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watched).status == 1
+        call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(request)
+        wait_for(lambda: metric(server, "schwift_in_flight") == 1)
+        server.process.send_signal(signal.SIGTERM)
+        # It drains.
+        assert next(watched).status == 2
+        assert np.frombuffer(call.result(20).raw_output_contents[0], np.float32).tolist() == [2000]
+        with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
+            next(watched)
+    assert server.process.wait(20) == 0, server.output
 
 
 def test_keys_are_metadata_and_the_workers_share_the_port(tmp_path: Path) -> None:

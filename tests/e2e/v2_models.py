@@ -39,9 +39,14 @@ def write_echo(models: Path, name: str) -> None:
     python_model(models, f"echo_{name}", "model:Echo", _ECHO, f"[-1, {array.shape[1]}]", dtype)
 
 
+def write_slow(models: Path) -> None:
+    """Write a model that sleeps as many milliseconds as its largest number says."""
+    python_model(models, "slow", "model:Slow", _SLOW, "[-1, 1]", "float32")
+
+
 def write_all(models: Path) -> None:
     """Write all models, each into its folder of `models`."""
     named_inputs.write_all(models)
     for name in ECHOES:
         write_echo(models, name)
-    python_model(models, "slow", "model:Slow", _SLOW, "[-1, 1]", "float32")
+    write_slow(models)
