@@ -92,9 +92,10 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/python -m converter.reference --check
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.nvidia.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml deploy/compose.nvidia.yml deploy/compose.grpc.yml
 	$(BIN)/docker-compose config -q
 	$(BIN)/docker-compose -f docker-compose.yml -f deploy/compose.nvidia.yml config -q
+	$(BIN)/docker-compose -f docker-compose.yml -f deploy/compose.grpc.yml config -q
 	$(BIN)/python -m pytest -q tests/unit/test_imports.py
 
 images: venv

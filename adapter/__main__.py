@@ -49,8 +49,9 @@ def main() -> int:
         if settings.triton_key_file is not None:
             # Without it nothing would ever be loaded.
             triton_key.read(settings.triton_key_file)
-        exposure.warn(exposure.reached_at(settings.host, settings.publish), has_keys=settings.api_keys_file is not None)
         tls = server_context(settings)
+        address, has_keys = exposure.reached_at(settings.host, settings.publish), settings.api_keys_file is not None
+        exposure.warn(address, has_keys, tls is not None, settings.grpc_port)
         if settings.api_keys_file is not None:
             # An error here, and not in each worker.
             read_keys(settings.api_keys_file)

@@ -15,6 +15,7 @@ from tests.support.servers.server import ROOT
 
 MAIN = ROOT / "docker-compose.yml"
 NVIDIA = ROOT / "deploy" / "compose.nvidia.yml"
+GRPC = ROOT / "deploy" / "compose.grpc.yml"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 

@@ -24,6 +24,7 @@ from tests.support.servers.server import ROOT
 # The build takes them, not the programs.
 BUILD_ARGUMENTS = {"EXTRAS", "PIP_EXTRA_INDEX_URL", "TRITON_IMAGE"}
 
+FILES = (compose.MAIN, compose.NVIDIA, compose.GRPC)
 # Compose alone takes it: a file on this machine that the programs do not read.
 COMPOSE_ONLY = {"SCHWIFT_METRICS_KEY_FILE"}
 
@@ -51,7 +52,7 @@ def test_every_environment_name_is_a_setting(services: dict[str, Any]) -> None:
     assert in_images <= set(NAMES)
 
 
-@pytest.mark.parametrize("file", [compose.MAIN, compose.NVIDIA])
+@pytest.mark.parametrize("file", FILES)
 def test_every_variable_is_a_setting_or_a_build_argument(file: Any) -> None:
     found = compose.variables(file.read_text(encoding="utf-8"))
     assert set(found) - set(NAMES) - BUILD_ARGUMENTS - COMPOSE_ONLY == set()
@@ -210,7 +211,7 @@ def test_nvidias_image_takes_tritons_place_and_nothing_else() -> None:
     assert ours == theirs
 
 
-@pytest.mark.parametrize("file", [compose.MAIN, compose.NVIDIA])
+@pytest.mark.parametrize("file", FILES)
 def test_docker_compose_itself_takes_the_file(file: Path, tmp_path: Path) -> None:
     """The real command, which needs no engine to read."""
     files = [option for each in dict.fromkeys((compose.MAIN, file)) for option in ("-f", str(each))]
@@ -221,10 +222,13 @@ def test_docker_compose_itself_takes_the_file(file: Path, tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     adapter = json.loads(done.stdout)["services"]["adapter"]
-    (port,) = adapter["ports"]
+    port, *more = adapter["ports"]
     assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8005", 8005)
     assert (adapter["stop_grace_period"], adapter["platform"]) == ("45s", "linux/amd64")
     assert adapter["environment"]["PORT"] == "8005"
+    wanted = [("127.0.0.1", "8006", 8006)] if file == compose.GRPC else []
+    assert [(port["host_ip"], port["published"], port["target"]) for port in more] == wanted
+    assert adapter["environment"].get("SCHWIFT_GRPC_PORT") == ("8006" if wanted else None)
 
 
 def test_A27_the_adapter_is_published_to_this_machine_alone_unless_asked(services: dict[str, Any]) -> None:
@@ -235,6 +239,17 @@ def test_A27_the_adapter_is_published_to_this_machine_alone_unless_asked(service
     assert opened["ports"] == ["0.0.0.0:8005:8005"]
     # What it listens on in the container says nothing; this does.
     assert settings_in(opened, SCHWIFT_PUBLISH="0.0.0.0").publish == "0.0.0.0"
+
+
+def test_A27_grpc_is_published_with_its_file_alone_and_where_the_other_port_is() -> None:
+    """Without the file the setting opens a port in the container, which nobody outside reaches."""
+    dotenv = {"SCHWIFT_GRPC_PORT": "9006", "SCHWIFT_PUBLISH": "10.0.0.7"}
+    (port,) = compose.load(dotenv=dotenv)["adapter"]["ports"]
+    assert port == "10.0.0.7:8005:8005"
+    with_grpc = compose.load(compose.MAIN, compose.GRPC, dotenv=dotenv)["adapter"]
+    assert with_grpc["ports"][-1] == "10.0.0.7:9006:9006"
+    settings = settings_in(with_grpc, **dotenv)
+    assert (settings.grpc_port, settings.publish) == (9006, "10.0.0.7")
 
 
 def test_A26_the_key_of_tritons_control_is_with_those_who_need_it(services: dict[str, Any]) -> None:
@@ -252,7 +267,7 @@ def test_A26_the_key_of_tritons_control_is_with_those_who_need_it(services: dict
 
 def test_podman_compose_can_read_the_file() -> None:
     """It takes integers in mappings for texts, and what a service sets for what is filled in elsewhere in it."""
-    for file in (compose.MAIN, compose.NVIDIA):
+    for file in FILES:
         text = file.read_text(encoding="utf-8")
         for name, service in yaml.safe_load(text)["services"].items():
             assert [value for value in scalars(service) if type(value) is int] == [], name
