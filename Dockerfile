@@ -1,4 +1,4 @@
-# The images of docker-compose.yml: targets builder, triton, triton-nvidia and adapter.
+# The images of docker-compose.yml: targets builder, triton, triton-nvidia and adapter; and server, which is all in one.
 # `make images` builds them without a docker engine, and runs the contract tests against them.
 
 # A Python 3.10 to 3.12 (this Triton needs numpy 1.26, which has no wheel for 3.13) with its shared library and venv, on glibc 2.35 or newer.
@@ -37,6 +37,11 @@ COPY . /build/source
 RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps ./source \
     && SCHWIFT_CACHE=/build/cache /opt/schwift/bin/schwift engine install --wheel nvidia_pytriton-*.whl \
     && mv /build/cache/engine/2.* /opt/schwift/engine
+
+FROM triton-packages AS server-packages
+RUN /opt/pip/bin/pip --python /opt/schwift/bin/python install --no-cache-dir --no-deps \
+      -c constraints.txt -r adapter.txt \
+    && sh slim.sh /opt/schwift
 
 FROM tools AS adapter-packages
 # Byte code is written for what the adapter imports, and for nothing else: half of it is never read.
@@ -109,6 +114,20 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["pyth
 # What `schwift triton` says to the wheel's; the C++ backends are where this image has them.
 ENTRYPOINT []
 CMD ["sh", "/opt/schwift/nvidia.sh"]
+
+# One container that builds, and runs Triton and the adapter: `docker run IMAGE serve` is how SageMaker starts it, with
+# the models in /opt/ml/model, and asks it on 8080.
+FROM runtime AS server
+ENV SCHWIFT_ENGINE=/opt/schwift/engine \
+    MODEL_DIRECTORY=/opt/ml/model \
+    SCHWIFT_HOST=0.0.0.0 \
+    PORT=8080
+COPY --from=server-packages /opt/schwift /opt/schwift
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=3 CMD ["python", "-c", \
+  "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); c.request('GET', '/ping'); sys.exit(c.getresponse().status != 200)"]
+ENTRYPOINT ["schwift"]
+CMD ["serve"]
 
 FROM runtime AS adapter
 ENV SCHWIFT_HOST=0.0.0.0

@@ -43,6 +43,10 @@ def build_all(engine: Buildah) -> dict[str, Image]:
     return built | {"schwift-logs": built["schwift-adapter"], "schwift-environments": built["schwift-builder"]}
 
 
+def build_server(engine: Buildah) -> dict[str, Image]:
+    return {"schwift-server": engine.build("localhost/schwift-server", "server", BASE=_BASE)}
+
+
 def build_with_torch(engine: Buildah) -> dict[str, Image]:
     return {
         f"schwift-{name}": engine.build(f"localhost/schwift-{name}-torch", name, BASE=_BASE, EXTRAS="torch")
@@ -62,7 +66,7 @@ def builds(engine: Buildah) -> Iterator[list[Future[dict[str, Image]]]]:
     """One after the other in the background: tests of the first images run while the others are built."""
     pool = ThreadPoolExecutor(1)
     try:
-        yield [pool.submit(build, engine) for build in (build_all, build_with_torch, build_for_nvidia)]
+        yield [pool.submit(build, engine) for build in (build_all, build_with_torch, build_for_nvidia, build_server)]
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -82,3 +86,9 @@ def torch_images(builds: list[Future[dict[str, Image]]], images: dict[str, Image
 def nvidia_images(builds: list[Future[dict[str, Image]]], images: dict[str, Image]) -> dict[str, Image]:
     """The same, and triton-nvidia."""
     return images | builds[2].result()
+
+
+@pytest.fixture(scope="session")
+def server_image(builds: list[Future[dict[str, Image]]]) -> dict[str, Image]:
+    """The image that has everything."""
+    return builds[3].result()

@@ -135,7 +135,7 @@ class Pod:
     def _start(self, name: str, service: Mapping[str, Any], settings: Mapping[str, str]) -> Running:
         image = self._images[service["image"]]
         environment = {**image.environment, **settings}
-        command = service.get("command") or image.config["Cmd"]
+        command = [*(image.config.get("Entrypoint") or ()), *(service.get("command") or image.config["Cmd"])]
         shm = service.get("shm_size", "64m").removesuffix("b")
         tmpfs = [_tmpfs(entry) for entry in (*service["tmpfs"], f"/dev/shm:size={shm}")]
         capabilities = ["-all", *(f"+{name.lower()}" for name in service.get("cap_add", ()))]

@@ -217,3 +217,30 @@ def test_the_contract_on_nvidias_target(nvidia_images: dict[str, Image], tmp_pat
         triton_log.assert_is_rotated(tmp_path / "logs")
         # Compose ends first what depends on others.
         assert [pod.stop("adapter"), pod.stop("triton")] == [0, 0]
+
+
+def test_sagemaker_starts_a_server_with_its_argument(server_image: dict[str, Image], tmp_path: Path) -> None:
+    """`docker run IMAGE serve`, the models read-only in /opt/ml/model, asked on port 8080."""
+    image = server_image["schwift-server"]
+    assert (image.config["Entrypoint"], image.config["User"]) == (["schwift"], "10001:10001")
+    report(f"schwift-server: {image.megabytes:.0f} MB")
+    for name in ("multiply", "iris_logreg"):
+        shutil.copytree(ROOT / "models" / name, tmp_path / "model" / name)
+    service = {
+        "image": "schwift-server", "command": ["serve"], "read_only": False, "tmpfs": [],
+        "volumes": ["./model:/opt/ml/model:ro"], "environment": {"SCHWIFT_DEFAULT_MODEL": "multiply"},
+    }  # fmt: skip
+    pod = Pod(tmp_path, {"server": service}, server_image)
+    try:
+        pod.up("server", {})
+        pod.wait_healthy("server")
+        code = (
+            "import urllib.request as r\nfor path, body in (('ping', None), ('invocations', b'1,2,3')):\n"
+            " q = r.Request('http://127.0.0.1:8080/' + path, body, {'Content-Type': 'text/csv; header=absent'})\n"
+            " a = r.urlopen(q); print(a.status, a.read().decode().strip())"
+        )
+        ping, answer = pod.exec("server", "python", "-c", code).stdout.splitlines()
+        assert (ping.strip(), answer) == ("200", '200 {"predictions":[[2.5,5.0,7.5]]}')
+        assert pod.stop("server") == 0
+    finally:
+        pod.close()
