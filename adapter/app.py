@@ -16,13 +16,16 @@ from adapter.dialects.scoring.scoring_requests import ScoringAddresses
 from adapter.dialects.scoring.scoring_routes import scoring_router
 from adapter.dialects.v2_form import make_form
 from adapter.dialects.v2_routes import V2Models, v2_router
+from adapter.dialects.v2_schemas import V2InferRequest
 from adapter.http.access_guard import AccessGuard
 from adapter.http.asgi import PathAsSent, PredictShortCut
 from adapter.http.docs_page import add_docs_page
 from adapter.http.error_handlers import HANDLERS
+from adapter.http.openapi.document import OpenApiDocument, openapi_route
 from adapter.http.predict import PredictEndpoint
 from adapter.http.request_id import RequestId
 from adapter.http.routes import predict_router, status_router
+from adapter.http.schemas import PredictRequest
 from adapter.http.semantics.compressed_documents import CompressedDocuments
 from adapter.http.semantics.cross_origin import CrossOriginAnswers
 from adapter.http.semantics.head_requests import HeadAsGet
@@ -113,9 +116,11 @@ def _framework(
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        # It has a route of its own.
+        openapi_url=None,
     )
     add_docs_page(app)
-    app.include_router(predict_router(parts.registry, endpoint))
+    app.include_router(predict_router(endpoint))
     registry, metrics, breakers, catch_up = parts.registry, parts.metrics, parts.breakers, parts.registry_sync.catch_up
     files = read_page_files()
     app.include_router(status_router(registry, metrics, parts.backend, breakers, catch_up, files["/"]))
@@ -124,5 +129,8 @@ def _framework(
     app.include_router(page_router(files, registry, numbers, catch_up))
     app.include_router(v2_router(V2Models(registry, parts.sharing.table, catch_up), endpoint))
     app.include_router(scoring_router(registry, endpoint, addresses, catch_up))
-    parts.registry.watch(lambda *_: setattr(app, "openapi_schema", None))
+    locked, repository = parts.gate.keys is not None, parts.settings.repository
+    bodies = (PredictRequest, V2InferRequest)
+    document = OpenApiDocument(app, bodies, registry, repository, locked, catch_up)
+    app.add_route("/openapi.json", openapi_route(document), include_in_schema=False)
     return app

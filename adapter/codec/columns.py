@@ -71,21 +71,23 @@ class ColumnsParser(RowsOfTensors):
                 return self._parse(body)
         return self._parse(body)
 
-    def example_features(self, rows: int) -> Any:
-        """Return made-up records."""
-        parts = [item.example_rows(1)[0] for item in self._tensors]
-        of_dtype = {item.tensor.dtype: iter(part) for item, part in zip(self._tensors, parts, strict=True)}
-        record = {column.name: next(of_dtype[column.wire_dtype]) for column in self._columns}
-        for column in self._columns:
-            if column.kind == "integer":
-                record[column.name] = int(record[column.name])
-        return [record] * rows
+    def as_sent(self, features: Sequence[Sequence[Any]]) -> Any:
+        """Return rows as records."""
+        return [self._record_of(parts) for parts in zip(*features, strict=True)]
 
     def most_bytes_of_a_row(self) -> int | None:
         """Return the most bytes of a body of one row, however it is written: as a record it has the names."""
         values = super().most_bytes_of_a_row()
         # A character takes up to two escapes of six bytes.
         return values and values + sum(12 * len(name) for name in self._names)
+
+    def _record_of(self, parts: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        of_dtype = {tensor.dtype: iter(part) for tensor, part in zip(self._inputs, parts, strict=True)}
+        record = {column.name: next(of_dtype[column.wire_dtype]) for column in self._columns}
+        for column in self._columns:
+            if column.kind == "integer" and record[column.name] is not None:
+                record[column.name] = int(record[column.name])
+        return record
 
     def _object(self, name: str, types: Iterable[Any]) -> Any:
         fields = [(f"column_{i}", kind) for i, kind in enumerate(types)]

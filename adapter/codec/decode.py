@@ -84,9 +84,17 @@ class RowsOfTensors(abc.ABC):
         """Return so many rows of made-up values, of the right shape and dtypes, by the tensors' names."""
         return {item.tensor.name: item.example(rows) for item in self._tensors}
 
-    @abc.abstractmethod
     def example_features(self, rows: int) -> Any:
         """Return made-up features as a client may send them, for documents."""
+        return self.as_sent(self.example_parts(rows))
+
+    def example_parts(self, rows: int) -> list[list[Any]]:
+        """Return the same as `parse` would: for each tensor its rows."""
+        return [item.example_rows(rows) for item in self._tensors]
+
+    @abc.abstractmethod
+    def as_sent(self, features: Sequence[Sequence[Any]]) -> Any:
+        """Return rows of `parse` as a client may send them: records of columns, and texts as a flat list."""
 
     def most_bytes_of_a_row(self) -> int | None:
         """Return the most bytes of a body of one row, however it is written; None if a row may be of any length."""
@@ -168,13 +176,13 @@ class FeaturesParser(RowsOfTensors):
             raise BadFeatures(f"Every input needs the same number of rows: {short(listed)}.")
         return tuple(features)
 
-    def example_features(self, rows: int) -> Any:
-        """Return made-up features; texts as a flat list."""
-        features = {item.tensor.name: item.example_rows(rows) for item in self._tensors}
-        for item, spec in zip(self._tensors, self._specs, strict=True):
-            if spec.is_text:
-                features[item.tensor.name] = [text for (text,) in features[item.tensor.name]]
-        return next(iter(features.values())) if len(features) == 1 else features
+    def as_sent(self, features: Sequence[Sequence[Any]]) -> Any:
+        """Return rows as a client may send them, as RowsOfTensors says."""
+        named = {
+            tensor.name: [text for (text,) in rows] if spec.is_text else rows
+            for rows, tensor, spec in zip(features, self._inputs, self._specs, strict=True)
+        }
+        return next(iter(named.values())) if len(named) == 1 else named
 
     def _body_type(self, extra_axes: int, extra_axes_of_texts: int, as_float: bool) -> Any:
         def nested(i: int) -> Any:

@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Request
-from fastapi.openapi.models import Example
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from adapter.backend.protocol import InferenceBackend
 from adapter.http import schemas
 from adapter.http.access_guard import BRIEF
 from adapter.http.asgi import AnswerResponse, ScopedRequest
-from adapter.http.predict import TIMEOUT_HEADER, PredictEndpoint
+from adapter.http.openapi import model_paths
+from adapter.http.openapi.error_answers import every_error, header, refusals
+from adapter.http.predict import PredictEndpoint
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.breakers import Breakers
@@ -36,40 +37,20 @@ _DESCRIPTIONS: dict[Endpoint, str] = {
     "predict": "Goes straight to the model; more rows than its largest batch are sent in parts.",
     "predict_batched": "Waits at most `max_batch_delay_ms` for other requests. Several rows are refused.",
 }
-_HEADER = {
-    "name": TIMEOUT_HEADER, "in": "header", "required": False, "schema": {"type": "integer", "minimum": 1},
-    "description": "A deadline in milliseconds, if shorter than the server's own.",
-}  # fmt: skip
-_LABELS = {
-    "name": "labels", "in": "query", "required": False, "schema": {"type": "boolean"},
-    "description": "Whether each row of the answer is an object by class, for a model with `classes`.",
-}  # fmt: skip
+# Examples are added to it.
+_BODY = {"required": True, "content": {"application/json": {"schema": model_paths.schema_of("PredictRequest")}}}
+_PARAMETERS = [model_paths.TIMEOUT, model_paths.LABELS]
 
 
-def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRouter:
+def predict_router(predictions: PredictEndpoint) -> APIRouter:
     """Make the routes of POST /predict/{model} and POST /predict_batched/{model}.
 
     Most requests take a short cut to the same answer.
     """
-    router = APIRouter()
+    router = APIRouter(tags=["predict"])
 
-    def add(endpoint: Endpoint, example_rows: int) -> None:
-        name_examples: dict[str, Example] = {}
-        extra: dict[str, Any] = {"parameters": [_HEADER, _LABELS]}
-
-        def describe(*_: object) -> None:
-            """Put an example of each model that is served now into the OpenAPI document."""
-            codecs = [model.codec for model in registry.models.values() if endpoint in model.entry.spec.endpoints]
-            name_examples.clear()
-            name_examples.update({codec.entry.name: Example(value=codec.entry.name) for codec in codecs})
-            extra["requestBody"] = schemas.request_body(codecs, example_rows)
-
-        describe()
-        registry.watch(describe)
-
-        async def route(
-            request: Request, model_name: str = Path(description="`model.name`", openapi_examples=name_examples)
-        ) -> Response:
+    def add(endpoint: Endpoint) -> None:
+        async def route(request: Request, model_name: str = Path(description="`model.name`")) -> Response:
             scoped = ScopedRequest(endpoint, model_name, request.scope, request.receive)
             return AnswerResponse(await predictions.answer(scoped))
 
@@ -82,12 +63,12 @@ def predict_router(registry: Registry, predictions: PredictEndpoint) -> APIRoute
             summary=_SUMMARIES[endpoint],
             description=_DESCRIPTIONS[endpoint],
             response_class=JSONResponse,
-            responses={200: {"model": schemas.PredictResponse}, **schemas.error_responses()},
-            openapi_extra=extra,
+            responses={200: {"model": schemas.PredictResponse}, **every_error()},
+            openapi_extra={"parameters": _PARAMETERS, "requestBody": _BODY},
         )
 
-    add("predict", 2)
-    add("predict_batched", 1)
+    add("predict")
+    add("predict_batched")
     return router
 
 
@@ -103,9 +84,16 @@ def status_router(
 
     `catch_up` takes over what another worker knows of the models; `page` is what browsers get of the first.
     """
-    router = APIRouter(responses=schemas.refusals())
+    router = APIRouter(responses=refusals(), tags=["status"])
     unready: dict[int | str, dict[str, Any]] = {
-        503: {"model": schemas.Health, "description": "not every model answers"}
+        503: {
+            "model": schemas.Health,
+            "description": "not every model answers",
+            "headers": {"Retry-After": header("RetryAfter")},
+        }
+    }
+    unready_in_brief: dict[int | str, dict[str, Any]] = {
+        503: {**unready[503], "model": schemas.Health | schemas.Readiness}
     }
     html: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 
@@ -113,6 +101,7 @@ def status_router(
         "/available_models",
         response_model=schemas.AvailableModels,
         responses=html,
+        operation_id="available_models",
         summary="The models, as JSON or HTML",
     )
     async def available_models(request: Request) -> Response:
@@ -122,14 +111,22 @@ def status_router(
         return JSONResponse({"models": await _describe_all(registry)}, headers={"Vary": "Accept"})
 
     @router.get(
-        "/health", response_model=schemas.Health, responses=unready, summary="200 if every model answers, else 503"
+        "/health",
+        response_model=schemas.Health,
+        responses=unready,
+        operation_id="health",
+        summary="200 if every model answers, else 503",
     )
     async def health() -> Response:
         catch_up()
         return _health(registry, metrics, breakers)
 
     @router.get(
-        "/health/ready", response_model=schemas.Health, responses=unready, summary="The same, for a load balancer"
+        "/health/ready",
+        response_model=schemas.Health | schemas.Readiness,
+        responses=unready_in_brief,
+        operation_id="health_ready",
+        summary="The same, for a load balancer",
     )
     async def ready(request: Request) -> Response:
         catch_up()
@@ -137,14 +134,15 @@ def status_router(
             return _as_it_is(registry, {"status": _status(registry)})
         return _health(registry, metrics, breakers)
 
-    @router.get("/health/live", summary="200 while this process answers at all")
-    async def live() -> dict[str, str]:
-        return {"status": "ok"}
+    @router.get("/health/live", operation_id="health_live", summary="200 while this process answers at all")
+    async def live() -> schemas.Readiness:
+        return schemas.Readiness(status="ok")
 
     @router.get(
         "/metrics",
         response_class=PlainTextResponse,
         responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}},
+        operation_id="metrics",
         summary="Prometheus: ours, then Triton's own",
     )
     async def prometheus(request: Request) -> Response:

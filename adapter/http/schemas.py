@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from adapter.codec.codec import Codec
-from adapter.error_codes import STATUS_OF
 from converter.schema.manifest import ModelEntry
-
-# A model of more numbers a row has no example in the documents.
-_MOST_EXAMPLE_VALUES = 1000
-# What any address may answer, whichever part of the server refuses the request.
-_ANYWHERE = {
-    400: "not HTTP as it should be",
-    401: "the key is missing, wrong or expired",
-    403: "the key does not allow this",
-    405: "another method is needed: see Allow",
-    408: "the request did not come in time",
-    431: "the head of the request is too large",
-}
 
 
 class PredictRequest(BaseModel):
@@ -44,14 +28,6 @@ class PredictResponse(BaseModel):
         description="A list of rows. For a model with several outputs, an object: one list for each output's name. "
         "With labels=true a row is an object."
     )
-
-
-class ErrorResponse(BaseModel):
-    """An error, whatever its status."""
-
-    detail: str = Field(description="One sentence for a person.")
-    code: str = Field(description="The same for every error of its kind.")
-    request_id: str = Field(description="The same as in the X-Request-Id header and in the server's log.")
 
 
 class ColumnInfo(BaseModel):
@@ -137,6 +113,12 @@ class ModelHealth(BaseModel):
     last_failure: ModelFailure | None
 
 
+class Readiness(BaseModel):
+    """One word: `ok`, `draining` or `unavailable`. Without a key that reads, no more is told."""
+
+    status: str
+
+
 class Health(BaseModel):
     """Whether the server is ready, and the health of each model."""
 
@@ -146,36 +128,3 @@ class Health(BaseModel):
     triton: str = Field(description="`up` or `down`.")
     breaker: str = Field(description="That of the connections to Triton: `closed`, `open` or `half_open`.")
     models: dict[str, ModelHealth]
-
-
-def _example(codec: Codec, rows: int) -> dict[str, Any]:
-    """Return a model's OpenAPI example, without its value if that would be most of the document."""
-    entry = codec.entry
-    summary = f"{entry.name}: {entry.spec.description}" if entry.spec.description else entry.name
-    values = rows * sum(math.prod(map(abs, tensor.dims)) for tensor in entry.inputs)
-    if values > _MOST_EXAMPLE_VALUES:
-        shapes = ", ".join(f"{tensor.name} {tensor.dtype}{['rows', *tensor.dims]}" for tensor in entry.inputs)
-        return {"summary": summary, "description": f"Too large to be shown: {shapes}".replace("'", "")}
-    return {"summary": summary, "value": {"features": codec.request.example_features(rows)}}
-
-
-def request_body(codecs: Iterable[Codec], rows: int) -> dict[str, Any]:
-    """Return the OpenAPI request body of a predict endpoint, with an example of `rows` rows for each model."""
-    examples = {codec.entry.name: _example(codec, rows) for codec in codecs}
-    return {
-        "required": True,
-        "content": {"application/json": {"schema": PredictRequest.model_json_schema(), "examples": examples}},
-    }
-
-
-def error_responses() -> dict[int | str, dict[str, Any]]:
-    """Return an OpenAPI response for every status of the error table, with its codes, and those of `refusals`."""
-    codes: dict[int, list[str]] = {}
-    for status, code in STATUS_OF.values():
-        codes.setdefault(status, []).append(code)
-    return refusals(_ANYWHERE | {status: ", ".join(names) for status, names in codes.items()})
-
-
-def refusals(texts: Mapping[int, str] = _ANYWHERE) -> dict[int | str, dict[str, Any]]:
-    """Return an OpenAPI response for each status, with its text: by default those that any address may answer."""
-    return {status: {"model": ErrorResponse, "description": text} for status, text in sorted(texts.items())}

@@ -7,15 +7,17 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from adapter import VERSION
 from adapter.dialects.scoring.scoring_requests import ScoringAddresses
-from adapter.http import schemas
 from adapter.http.asgi import AnswerResponse
 from adapter.http.error_bodies import write_kserve
-from adapter.http.predict import TIMEOUT_HEADER, PredictEndpoint
+from adapter.http.openapi import model_paths
+from adapter.http.openapi.error_answers import Dialect, every_error, header, refusals
+from adapter.http.predict import PredictEndpoint
 from adapter.lifecycle.registry import Registry
 
 _PREDICTIONS = {
@@ -40,17 +42,22 @@ _INVOCATION = {
         "inputs": {"anyOf": [{"type": "array", "items": {}}, {"type": "object"}]},
     },
 }
-_HEADER = {
-    "name": TIMEOUT_HEADER, "in": "header", "required": False, "schema": {"type": "integer", "minimum": 1},
-    "description": "A deadline in milliseconds, if shorter than the server's own.",
-}  # fmt: skip
-_V1_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
-_MLFLOW_ERROR = {
-    "type": "object",
-    "required": ["error_code", "message"],
-    "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}},
-}
 _JSON = "application/json"
+_TEXT = {"text/plain": {"schema": {"type": "string"}}}
+_ANSWER = {"description": "the predictions, in the order of the rows", "content": {_JSON: {"schema": _PREDICTIONS}}}
+
+
+class V1Models(BaseModel):
+    """The names of all models."""
+
+    models: list[str]
+
+
+class V1Ready(BaseModel):
+    """Whether a model answers."""
+
+    name: str
+    ready: bool
 
 
 def scoring_router(
@@ -67,8 +74,8 @@ def scoring_router(
         assert found is not None
         return AnswerResponse(await predictions.answer(found))
 
-    def add(path: str, name: str, summary: str, content: dict[str, Any], error: dict[str, Any], named: bool) -> None:
-        parameters = [_HEADER]
+    def add(path: str, name: str, summary: str, content: dict[str, Any], dialect: Dialect, named: bool) -> None:
+        parameters: list[dict[str, Any]] = [model_paths.TIMEOUT]
         if named:
             parameters.append({"name": "model_name", "in": "path", "required": True, "schema": {"type": "string"}})
         router.add_api_route(
@@ -78,34 +85,44 @@ def scoring_router(
             name=name,
             operation_id=name,
             summary=summary,
+            tags=["mlflow" if dialect == "mlflow" else "v1"],
             response_class=JSONResponse,
-            responses=_responses(error),
+            responses={200: _ANSWER, **every_error(dialect)},
             openapi_extra={"parameters": parameters, "requestBody": {"required": True, "content": content}},
         )
 
     instances = {_JSON: {"schema": _INSTANCES}}
     invocation = {_JSON: {"schema": _INVOCATION}, "text/csv": {"schema": {"type": "string"}}}
-    add("/v1/models/{model_name}:predict", "v1_predict", "KServe V1: predict", instances, _V1_ERROR, True)
-    add("/invocations", "invocations", "MLflow: ask the default model", invocation, _MLFLOW_ERROR, False)
-    add("/models/{model_name}/invocations", "model_invocations", "MLflow: predict", invocation, _MLFLOW_ERROR, True)
+    add("/v1/models/{model_name}:predict", "v1_predict", "KServe V1: predict", instances, "kserve", True)
+    add("/invocations", "invocations", "MLflow: ask the default model", invocation, "mlflow", False)
+    add("/models/{model_name}/invocations", "model_invocations", "MLflow: predict", invocation, "mlflow", True)
     _add_states(router, registry, catch_up)
     return router
 
 
 def _add_states(router: APIRouter, registry: Registry, catch_up: Callable[[], None]) -> None:
     """Add what says which models there are, and whether they answer."""
-    refusals = schemas.refusals()
-    unknown: dict[int | str, dict[str, Any]] = {
-        404: {"description": "unknown model", "content": {_JSON: {"schema": _V1_ERROR}}},
-        503: {"description": "the model does not answer"},
-    }
+    later = {"headers": {"Retry-After": header("RetryAfter")}}
+    unready: dict[str, Any] = {"model": V1Ready, "description": "the model does not answer", **later}
 
-    @router.get("/v1/models", summary="KServe V1: the names of the models", responses=refusals)
-    async def v1_models() -> dict[str, list[str]]:
+    @router.get(
+        "/v1/models",
+        tags=["v1"],
+        operation_id="v1_models",
+        summary="KServe V1: the names of the models",
+        responses=refusals("kserve"),
+    )
+    async def v1_models() -> V1Models:
         catch_up()
-        return {"models": list(registry.models)}
+        return V1Models(models=list(registry.models))
 
-    @router.get("/v1/models/{model_name}", summary="KServe V1: is it ready?", responses={**refusals, **unknown})
+    @router.get(
+        "/v1/models/{model_name}",
+        tags=["v1"],
+        operation_id="v1_model",
+        summary="KServe V1: is it ready?",
+        responses={200: {"model": V1Ready}, 503: unready, **refusals("kserve", 404)},
+    )
     async def v1_model(model_name: str) -> Response:
         if model_name.endswith(":predict"):
             # No model has a colon in its name: this is the address of predictions.
@@ -121,9 +138,11 @@ def _add_states(router: APIRouter, registry: Registry, catch_up: Callable[[], No
 
     @router.get(
         "/ping",
+        tags=["mlflow"],
+        operation_id="ping",
         summary="MLflow and SageMaker: 200 if every model answers",
         response_class=PlainTextResponse,
-        responses={**refusals, 503: {"description": "not every model answers"}},
+        responses={**refusals(), 503: {"description": "not every model answers", "content": _TEXT, **later}},
     )
     async def ping() -> Response:
         catch_up()
@@ -131,16 +150,12 @@ def _add_states(router: APIRouter, registry: Registry, catch_up: Callable[[], No
         return PlainTextResponse("\n", 200 if registry.ready else 503, headers)
 
     @router.get(
-        "/version", summary="MLflow: the server's version", response_class=PlainTextResponse, responses=refusals
+        "/version",
+        tags=["mlflow"],
+        operation_id="version",
+        summary="MLflow: the server's version",
+        response_class=PlainTextResponse,
+        responses=refusals(),
     )
     async def version() -> str:
         return VERSION
-
-
-def _responses(error: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """Return an OpenAPI response for every status of the error table, with this dialect's body."""
-    body = {_JSON: {"schema": error}}
-    ours = schemas.error_responses()
-    errors = {status: {"description": found["description"], "content": body} for status, found in ours.items()}
-    ok = {"description": "the predictions, in the order of the rows", "content": {_JSON: {"schema": _PREDICTIONS}}}
-    return {200: ok, **errors}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import orjson
 import pytest
 
 from adapter.codec.codec import Codec
 from adapter.codec.decode import FeaturesParser
-from adapter.http.schemas import request_body
+from adapter.http.openapi.model_paths import describe_model
 from tests.support.fakes.entries import make_entry
 
 
@@ -24,6 +27,8 @@ def test_arrays_are_what_the_lists_are(dtype: str, dims: tuple[int, ...]) -> Non
 
 def test_large_rows_have_no_example_in_the_documents() -> None:
     entry = make_entry(inputs=(("features", "float32", (3, 224, 224)),))
-    examples = request_body([Codec(entry)], 2)["content"]["application/json"]["examples"]
-    assert "value" not in examples[entry.name]
-    assert examples[entry.name]["description"] == "Too large to be shown: features float32[rows, 3, 224, 224]"
+    part = describe_model(Codec(entry), "m", None)
+    example = json.loads(orjson.dumps(part.examples["predict"]))
+    assert example == {"summary": "m", "description": "Too large to be shown: features float32[rows, 3, 224, 224]"}
+    operation = json.loads(orjson.dumps(part.paths["/predict/m"]))["post"]
+    assert set(operation["requestBody"]["content"]["application/json"]) == {"schema"}

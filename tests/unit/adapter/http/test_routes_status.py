@@ -313,7 +313,12 @@ def test_the_openapi_document_has_the_five_endpoints_and_the_errors_of_predict()
     } <= set(document["paths"])  # fmt: skip
     operation = document["paths"]["/predict/{model_name}"]["post"]
     assert {"200", "400", "404", "413", "415", "422", "429", "500", "502", "503", "504"} <= set(operation["responses"])
-    parameters = {parameter["name"]: parameter for parameter in operation["parameters"]}
+    shared = document["components"]["parameters"]
+    parameters = {
+        found["name"]: found
+        for item in operation["parameters"]
+        for found in [shared[item["$ref"].rpartition("/")[2]] if "$ref" in item else item]
+    }
     assert set(parameters) == {"model_name", "X-Request-Timeout-Ms", "labels"}
     assert parameters["model_name"]["examples"] == {"m": {"value": "m"}}
 

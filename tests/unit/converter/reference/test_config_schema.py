@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # there are no stubs here
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from converter.reference.config_schema import find_text, make_schema
