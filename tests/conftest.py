@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
 # Their tests ask the one server of tests/e2e/conftest.py, which takes ten seconds to start with all its models.
-ONE_SERVER = frozenset(f"tests/e2e/test_{name}.py" for name in ("bench", "examples", "load_test", "readme", "requests"))
+ONE_SERVER = frozenset(
+    f"tests/e2e/test_{name}.py"
+    for name in ("bench", "examples", "generated_clients", "load_test", "readme", "requests")
+)
 SHARED_SCOPES = ('scope="module"', 'scope="session"')
 
 

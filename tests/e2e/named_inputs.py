@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,25 @@ MODELS: dict[str, Original] = {
 }
 
 
+# Names that code has to write in another way, of which two are one word to it.
+ODD = ["class", "a b", "Age", "age", "größe", "to_dict"]
+_ODD_ROWS = [[float(i + place) for place in range(len(ODD))] for i in range(3)]
+
+
+def _odd() -> Any:
+    return LinearRegression().fit(pd.DataFrame(_ODD_ROWS, columns=ODD), np.array([[1.0, 2.0], [3.0, 5.0], [8.0, 1.0]]))
+
+
+MODELS["Odd-Names.1"] = Original(
+    "  input: {columns: ["
+    + ", ".join(f"{{name: '{name}', dtype: float64}}" for name in ODD)
+    + "]}\n  output: {shape: [-1, 2], dtype: float64}\n  model_args: {model_file: m.joblib, method: predict}\n",
+    _ODD_ROWS,
+    _odd,
+    lambda model: model.predict(pd.DataFrame(_ODD_ROWS, columns=ODD)),
+)
+
+
 class _Difference(torch.nn.Module):  # type: ignore[misc]
     def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         return left - 2 * right
@@ -147,12 +167,19 @@ MODELS["swapped"] = Original(
 )
 
 
+# A made-up row is of a city that the first was not fitted with.
+SAMPLES = {"mixed", "Odd-Names.1"}
+
+
 def write_all(models: Path) -> None:
     """Each in its folder of `models`."""
     for name, original in MODELS.items():
         more = "" if "model_args" in original.config else "  model_args: {model_file: m.joblib}\n"
         more += "" if "backend" in original.config else "  backend: sklearn\n"
         path = folder(models, name, f"model:\n  name: {name}\n{more}{indent(dedent(original.config), '  ')}")
+        if name in SAMPLES:
+            sample = {"features": original.rows, "predictions": original.expected()}
+            (path / "sample.json").write_text(json.dumps(sample), encoding="utf-8")
         model = original.fit()
         if isinstance(model, torch.jit.ScriptModule):
             torch.jit.save(model, path / "m.pt")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from converter.schema import dtypes
 from converter.schema.manifest import read_manifest
 from converter.schema.packed_strings import pack_strings
 from tests.e2e import named_inputs
+from tests.support.http.generated_clients import differences, generated_client
 from tests.support.servers.server import Served
 from tests.support.servers.serving import serving
 
@@ -29,6 +32,17 @@ def inputs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def assert_same(answer: Any, wanted: Any) -> None:
     np.testing.assert_allclose(np.array(answer, dtype=float), np.array(wanted, dtype=float), rtol=1e-6)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="openapi-python-client needs Python 3.11")
+def test_a_generated_client_gets_what_a_plain_post_gets(inputs_server: Served, tmp_path: Path) -> None:
+    """Columns as records, texts, several inputs, rows with the names of classes."""
+    with generated_client(inputs_server.url, tmp_path) as client:
+        assert list(differences(client, inputs_server.url)) == []
+        record = dict.fromkeys(named_inputs.ODD, 1.0)
+        assert client.call("predict_batched_odd_names_1", {"features": [record]})[0] == 200
+        (row,) = client.call("predict_boosted", {"features": [[1.0, None]]}, labels=True)[1]["predictions"]
+        assert set(row) == {"no", "yes"}
 
 
 @pytest.mark.parametrize("name", sorted(named_inputs.MODELS))

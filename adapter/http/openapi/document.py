@@ -7,6 +7,7 @@ them each time, so that it has the models that are there now.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ from converter.schema.model import ENDPOINTS
 from converter.schema.samples.sample_file import BadSample, Sample, read_sample
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
-# So many models are described in about two milliseconds; then requests have their turn.
-_MODELS_A_SLICE = 4
+# So long are models described without a pause; then requests have their turn.
+_SLICE_SECONDS = 0.002
 # Models beyond that are described where their names are asked for: no more is read by anybody in one piece.
 _MOST_BYTES = 8 * 1024 * 1024
 _MOST_SAMPLE_BYTES = 256 * 1024
@@ -93,6 +94,7 @@ class OpenApiDocument:
         self._frame: dict[str, Any] | None = None
         # By the models' names: of which entry it is, what generated code calls it, and its part.
         self._parts: dict[str, tuple[ModelEntry, str, ModelPart]] = {}
+        self._names: dict[str, str] = {}
 
     async def write(self, asked: Collection[str] = ()) -> bytes:
         """Return the document with the models of these names, or with all that there is room for.
@@ -101,28 +103,33 @@ class OpenApiDocument:
         """
         self._catch_up()
         if self._frame is None:
-            # A tenth of a second, in another thread: what it does there is Python, so requests have their turns.
+            # A tenth of a second, in another thread: requests have their turns meanwhile.
             self._frame = await asyncio.to_thread(self._make_frame)
-        models = self._registry.models
+        # As they are now: meanwhile one may come or go.
+        models = dict(self._registry.models)
         if not all(name in models for name in asked):
             raise UnknownModel("No model has this name: see /available_models.")
         parts = await self._describe(models, asked)
-        return _join(self._frame, parts, len(models) if not asked else 0)
+        return await asyncio.to_thread(_join, self._frame, parts, len(models) if not asked else 0)
 
     async def _describe(self, models: Mapping[str, Model], asked: Collection[str]) -> dict[str, ModelPart]:
         """Return the parts of the models, in the order of their names, of no more bytes than the document may have."""
         self._parts = {name: kept for name, kept in self._parts.items() if name in models}
-        parts, room, made = {}, _MOST_BYTES, 0
-        for name, plain in name_models(models).items():
+        names = self._names
+        if names.keys() != models.keys():
+            names = self._names = await asyncio.to_thread(name_models, list(models))
+        parts, room = {}, _MOST_BYTES
+        pause = time.monotonic() + _SLICE_SECONDS
+        for name, plain in names.items():
             if asked and name not in asked:
                 continue
             entry, known_as, part = self._parts.get(name, (None, "", None))
             if part is None or entry is not models[name].entry or known_as != plain:
                 part = describe_model(models[name].codec, plain, await self._sample_of(models[name].entry))
                 self._parts[name] = models[name].entry, plain, part
-                made += 1
-                if made % _MODELS_A_SLICE == 0:
-                    await asyncio.sleep(0)
+            if time.monotonic() > pause:
+                await asyncio.sleep(0)
+                pause = time.monotonic() + _SLICE_SECONDS
             room -= part.size
             if room < 0 and not asked:
                 break
