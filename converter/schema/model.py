@@ -27,6 +27,7 @@ from converter.schema.fields.field_checks import (
     cpu_only,
     file_or_lines,
     importable,
+    json_key,
     known_python,
     local_file,
     nearest,
@@ -348,6 +349,9 @@ class ModelSpec(_Strict):
                 raise MisplacedError((key,), "several tensors need a name each")
             if len(set(names)) != len(names):
                 raise MisplacedError((key,), "two tensors have the same name")
+            if key == "input" and len(tensors) > 1:
+                for i, name in enumerate(names):
+                    _check_key((key, i, "name"), name or "")
             size = sum(tensor.row_bytes for tensor in tensors)
             if size > MOST_ROW_BYTES:
                 largest = max(range(len(tensors)), key=lambda i: tensors[i].row_bytes)
@@ -357,6 +361,13 @@ class ModelSpec(_Strict):
                     "-1 in the place of rows, or divide what the model takes into several rows",
                 )
         return self
+
+
+def _check_key(place: tuple[str | int, ...], name: str) -> None:
+    try:
+        json_key(name)
+    except ValueError as error:
+        raise MisplacedError(place, str(error)) from None
 
 
 def _at(key: str, message: str) -> MisplacedError:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from converter.schema import dtypes
-from converter.schema.fields.field_checks import MisplacedError, known_dtype, nearest
+from converter.schema.fields.field_checks import MisplacedError, json_key, known_dtype, nearest
 
 # In the place of an input's dtype where its columns have each their own.
 MIXED = "mixed"
@@ -19,7 +19,7 @@ def _named(value: Any) -> Any:
         raise ValueError(f"{value!r} is not text in YAML: write it in quotes")
     if not value.isprintable() or not 0 < len(value) <= _LONGEST_NAME:
         raise ValueError(f"a column's name is 1 to {_LONGEST_NAME} characters that can be printed")
-    return value
+    return json_key(value)
 
 
 class ColumnSpec(BaseModel):

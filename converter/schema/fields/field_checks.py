@@ -161,6 +161,15 @@ def safe_name(value: Any) -> Any:
     return value
 
 
+def json_key(value: str) -> str:
+    """Check a name that requests have as a key: their decoder cannot look for one that JSON writes with escapes."""
+    if wrong := next((sign for sign in value if sign in '"\\' or sign < " "), None):
+        raise ValueError(
+            f"{value!r} has {wrong!r} in it, which a name in requests cannot have: fit or export the model with another"
+        )
+    return value
+
+
 def one_or_many(value: Any) -> Any:
     """Take a single number for a list of one."""
     return [value] if isinstance(value, int) else value

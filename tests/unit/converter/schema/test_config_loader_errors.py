@@ -214,6 +214,11 @@ CASES = {
         changed(INPUT, "input: [{name: a, shape: [-1], dtype: int8}, {name: a, shape: [-1], dtype: int8}]"),
         "x.yaml:10: model.input: two tensors have the same name",
     ),
+    "a quotation mark in the name of an input": (
+        changed(INPUT, "input: [{name: a, shape: [-1], dtype: int}, {name: 'b\"', shape: [-1], dtype: int}]"),
+        "x.yaml:10: model.input[1].name: 'b\"' has '\"' in it, which a name in requests cannot have: fit or export the "
+        "model with another",
+    ),
     "empty file": ("", "x.yaml:1: the file is empty: it needs the key model"),
     "nothing but a comment": ("# later\n\n", "x.yaml:1: the file is empty: it needs the key model"),
     "bad YAML": (

@@ -124,6 +124,13 @@ def test_several_inputs_of_one_value_are_columns_of_a_pickle() -> None:
         ("joblib", {"columns": [COLUMNS[0], COLUMNS[0]]}, (1, "name"), "the column age stands here twice"),
         ("joblib", {"columns": [{"name": "a", "dtype": "bool", "nullable": True}]}, ("nullable",), "a bool has no"),
         ("joblib", {"columns": [{"name": "a\n", "dtype": "bool"}]}, (), "1 to 256 characters"),
+        (
+            "joblib",
+            {"columns": [{"name": 'a"', "dtype": "bool"}]},
+            (),
+            "has '\"' in it, which a name in requests",
+        ),
+        ("joblib", {"columns": [{"name": "a\\", "dtype": "bool"}]}, (), "fit or export the model with another"),
         ("joblib", {"columns": [{"name": "a", "dtype": "mixed"}]}, (), "'mixed' is not one of"),
         ("joblib", {"columns": [], "shape": [-1, 2], "dtype": "mixed"}, ("dtype",), "mixed is for inputs with columns"),
         ("onnx", {}, ("input", 0, "columns"), "a model of backend onnx takes tensors"),
