@@ -17,7 +17,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from tests.fuzz import bodies
-from tests.fuzz.oracle import Wrong, check_error, check_in_dialect, check_prediction, strict
+from tests.fuzz.oracle import Wrong, check_error, check_in_dialect, check_in_v2, check_prediction, strict
 from tests.support.servers.server import Served
 
 # Status, type, headers and body of every answer are those that the document promises.
@@ -29,6 +29,7 @@ _CHECKS: list[Any] = [
 ]
 # What rows stand under at addresses that end so.
 _KEYS = {":predict": "instances", "/invocations": "inputs"}
+_INFER = "/infer"
 _TIMEOUT_HEADER = "x-request-timeout-ms"
 
 
@@ -37,7 +38,7 @@ def fuzz_api(server: Served, cases: int) -> int:
     with requests.Session() as session:
         document = session.get(f"{server.url}/openapi.json", timeout=30).json()
         operations = [found.ok() for found in schemathesis.openapi.from_dict(document).get_all_operations()]
-        predict = [operation for operation in operations if operation.method == "post"]
+        predict = [operation for operation in operations if operation.body]
         share = -(-cases // (2 * len(predict)))
         sent = 0
         for operation in operations:
@@ -59,7 +60,7 @@ def _fuzz_operation(server: Served, session: requests.Session, operation: Any, m
     def send(case: Any, data: st.DataObject) -> None:
         nonlocal sent
         sent += 1
-        if operation.method == "post":
+        if operation.body or operation.path_parameters:
             # A made-up name is a model's once in a lifetime.
             _aim(case, data)
         response = case.call(base_url=server.url, session=session, timeout=30)
@@ -72,13 +73,18 @@ def _fuzz_operation(server: Served, session: requests.Session, operation: Any, m
 
 def _aim(case: Any, data: st.DataObject) -> None:
     """At one of the models in three cases of four, and in half of these with a body that it takes."""
-    name = data.draw(st.sampled_from([None, *bodies.MODELS]))
-    if name is not None:
-        if "{model_name}" in case.operation.path:
-            case.path_parameters = {"model_name": name}
-        if case.media_type == "application/json" and data.draw(st.booleans()):
-            key = next((key for end, key in _KEYS.items() if case.operation.path.endswith(end)), "features")
-            case.body = {key: data.draw(st.lists(bodies.ROWS[name], min_size=1, max_size=5))}
+    path = case.operation.path
+    # One of the models has its own path.
+    own = path.rpartition("/")[2]
+    name = own if own in bodies.MODELS else data.draw(st.sampled_from([None, *bodies.MODELS]))
+    if name is None:
+        return
+    parameters = {"model_name": name, "name": name, "version": "1"}
+    case.path_parameters = {key: value for key, value in parameters.items() if f"{{{key}}}" in path} or None
+    if case.operation.body and case.media_type == "application/json" and data.draw(st.booleans()):
+        rows = data.draw(st.lists(bodies.ROWS[name], min_size=1, max_size=5))
+        key = next((key for end, key in _KEYS.items() if path.endswith(end)), "features")
+        case.body = bodies.v2_request(name, rows) if path.endswith(_INFER) else {key: rows}
 
 
 def _check(response: Any) -> None:
@@ -93,7 +99,10 @@ def _check(response: Any) -> None:
     elif kind in ("predict", "predict_batched"):
         body = sent.body.encode() if isinstance(sent.body, str) else sent.body or b""
         check_prediction(unquote(model), body, response.status_code, headers, response.content, in_a_hurry)
-    elif response.status_code != 200 and kind not in ("v1", "models", "invocations", "ping"):
+    elif path.endswith(_INFER):
+        body = bodies.sent_in_v2(sent.body)
+        check_in_v2(path.split("/")[3], body, response.status_code, headers, response.content, in_a_hurry)
+    elif response.status_code != 200 and kind not in ("v1", "v2", "models", "invocations", "ping"):
         check_error(response.status_code, headers, response.content)
     elif headers["content-type"] == "application/json":
         _check_read(path, strict(response.content))

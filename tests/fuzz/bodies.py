@@ -22,6 +22,7 @@ ROWS = {
     "echo": st.lists(st.text(max_size=20), min_size=1, max_size=1),
 }
 MODELS = sorted(ROWS)
+_DATATYPES = {"multiply": "FP32", "double": "INT64", "echo": "BYTES"}
 # Wherever a body is changed, something of this may come in.
 _PIECES = [b"NaN", b"Infinity", b"1e999", b"-0", b"9" * 400, b"[", b"]", b"{", b"}", b'"', b",", b":", b"\\ud800",
            b"\\u0000", b"\xff", b"\xed\xa0\x80", b"\0", b"true", b"null", b'"features":', b" " * 50]  # fmt: skip
@@ -35,6 +36,25 @@ def right(model: str) -> st.SearchStrategy[bytes]:
             errors="surrogatepass"
         )
     )
+
+
+def v2_request(model: str, rows: list[Any]) -> dict[str, Any]:
+    """Rows as the V2 protocol has them."""
+    values = [value for row in rows for value in row]
+    shape = [len(rows), len(rows[0])]
+    return {"inputs": [{"name": "features", "shape": shape, "datatype": _DATATYPES[model], "data": values}]}
+
+
+def sent_in_v2(body: bytes | str | None) -> list[Any] | None:
+    """The rows of a body that `v2_request` made; None of any other."""
+    try:
+        (part,) = json.loads(body or b"")["inputs"]
+        count, width = part["shape"]
+        rows = [part["data"][i * width : (i + 1) * width] for i in range(count)]
+        model = next(model for model, datatype in _DATATYPES.items() if datatype == part["datatype"])
+        return rows if v2_request(model, rows) == {"inputs": [part]} == json.loads(body or b"") else None
+    except (ValueError, TypeError, KeyError, LookupError, StopIteration):
+        return None
 
 
 @st.composite

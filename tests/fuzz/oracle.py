@@ -89,6 +89,23 @@ def check_in_dialect(
         raise Wrong(f"{status} {content!r}")
 
 
+def check_in_v2(
+    model: str, rows: list[Any] | None, status: int, headers: Mapping[str, str], content: bytes, in_a_hurry: bool
+) -> None:
+    """An answer in V2's form: the right numbers for rows that were asked plainly, or an error. `rows` may be None."""
+    answer = strict(content)
+    if status != 200:
+        if set(answer) != {"error"} or not _is_text(answer["error"]) or "x-request-id" not in headers:
+            raise Wrong(f"{status} with the body {content[:300]!r}")
+        overflows = status == 502 and model == "multiply"
+        if status not in _CLIENTS_OWN and not overflows and not (in_a_hurry and status == 504):
+            raise Wrong(f"{status} {content!r}")
+    elif rows is not None:
+        wanted = [value for row in expected(model, json.dumps({"features": rows}).encode()) for value in row]
+        if not _equal(answer["outputs"][0]["data"], wanted):
+            raise Wrong(f"{model}: {rows!r:.300} was answered {content[:300]!r}, not {wanted!r:.300}")
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
