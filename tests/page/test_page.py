@@ -369,3 +369,12 @@ async def test_what_is_rare_is_said_too(shown: Shown) -> None:
         assert await tab.text(".tile:nth-child(4) .value") == "busy"
         assert await tab.text(".tile:first-child .more") == "7 waiting"
         assert await tab.text("#facts strong") == "Triton is down"
+
+
+async def test_the_documents_show_each_model_with_its_own_path(shown: Shown) -> None:
+    async with shown.open("/docs") as tab:
+        await tab.until("document.querySelectorAll('.opblock').length > 20")
+        paths = await tab.texts(".opblock", ".opblock-summary-path")
+        flat = {path.replace("\u200b", "") for line in paths for path in line}
+        assert {f"/predict/{name}" for name in NAMES} <= flat and "/v2/models/{name}/infer" in flat
+        assert tab.complaints == [] and all(url.startswith((shown.server.url, "data:")) for url in tab.requests)

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from adapter.backend.protocol import Arrays
+from adapter.http.openapi.document import OpenApiDocument
+from adapter.http.openapi.model_paths import ModelPart, describe_model
+from adapter.http.openapi.operation_names import name_models
 from adapter.http.openapi.value_schemas import squash
+from adapter.http.predict import PredictEndpoint
+from adapter.http.routes import predict_router
+from adapter.http.schemas import PredictRequest
 from converter.schema import dtypes
 from converter.schema.manifest import ModelEntry, Tensor
 from tests.support.attacks.keyed import add_key
 from tests.support.fakes.backend import FakeBackend
-from tests.support.fakes.entries import make_columns_entry, make_entry
+from tests.support.fakes.entries import make_columns_entry, make_entry, make_manifest
 from tests.support.http.openapi_reading import (
     answer_schema,
     complaints,
@@ -31,6 +40,7 @@ from tests.support.http.openapi_reading import (
     references,
 )
 from tests.support.http.web_app import assert_error, get, visit
+from tests.support.lifecycle.served_models import make_registry
 
 NAMES = [
     "a.b", "a-b", "a_b", "A_B", "batched", "batched_x", "x", "v_1_1", "v_11", "predict", "import", "9lives", "stats",
@@ -293,3 +303,59 @@ def test_with_keys_on_it_says_how_they_are_shown(tmp_path: Path) -> None:
     assert free == ["/health/ready", "/health/live"]
     without = document_of()
     assert "security" not in without and "securitySchemes" not in without["components"]
+
+
+async def test_it_follows_models_that_come_and_go_and_are_built_anew(tmp_path: Path) -> None:
+    manifest = make_manifest(make_entry("a"), make_entry("rf-1"))
+    registry = make_registry(manifest)
+    app = FastAPI()
+    # Nobody asks for a prediction here.
+    app.include_router(predict_router(cast(PredictEndpoint, None)))
+    followed = []
+    document = OpenApiDocument(app, (PredictRequest,), registry, tmp_path, False, lambda: followed.append(1))
+
+    async def read() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(await document.write())
+        return found
+
+    def ids(found: dict[str, Any]) -> list[str]:
+        return [operation["operationId"] for path, _, operation in operations(found) if path.startswith("/predict/")]
+
+    assert ids(await read()) == ["predict", "predict_a", "predict_rf_1"]
+    registry.replace([make_entry("a", [("x", "int8", (7,))]), make_entry("RF_1")], removed=["b"])
+    found = await read()
+    assert example_of(found, "/predict/a") == {"features": [[1, 2, 3, 4, 5, 6, 7]] * 2}
+    rest = name_models(["a", "rf-1", "RF_1"])
+    assert set(ids(found)) == {"predict", "predict_a", f"predict_{rest['rf-1']}", f"predict_{rest['RF_1']}"}
+    registry.replace([], removed=["rf-1", "a"])
+    found = await read()
+    assert ids(found) == ["predict", "predict_rf_1"]
+    assert example_of(found, "/predict/RF_1") == {"features": [[1.0, 2.0, 3.0, 4.0]] * 2}
+    assert not [name for name in found["components"]["schemas"] if name.startswith(("PredictA", "AAnswer"))]
+    assert len(followed) == 3
+
+
+async def test_requests_have_their_turns_while_many_models_are_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = make_registry(make_manifest(*(make_entry(f"m{i}") for i in range(9))))
+    app = FastAPI()
+    app.include_router(predict_router(cast(PredictEndpoint, None)))
+    document = OpenApiDocument(app, (PredictRequest,), registry, tmp_path, False, lambda: None)
+    turn, turns_of_models = 0, []
+
+    def describe_slowly(*arguments: Any) -> ModelPart:
+        turns_of_models.append(turn)
+        time.sleep(0.005)
+        return describe_model(*arguments)
+
+    monkeypatch.setattr("adapter.http.openapi.document.describe_model", describe_slowly)
+    writing = asyncio.create_task(document.write())
+    while not writing.done():
+        await asyncio.sleep(0)
+        turn += 1
+    assert "/predict/m8" in json.loads(await writing)["paths"]
+    assert len(set(turns_of_models)) == 9
+    # They are not described again.
+    await document.write()
+    assert len(turns_of_models) == 9
