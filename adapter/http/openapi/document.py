@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from adapter.errors import UnknownModel
 from adapter.http.openapi import error_answers
 from adapter.http.openapi.model_paths import TAG, ModelPart, describe_model
 from adapter.http.openapi.operation_names import name_models
+from adapter.http.predict import TIMEOUT_HEADER
 from adapter.lifecycle.registry import Registry
 from adapter.lifecycle.served_model import Model
 from adapter.limits.access_policy import FREE, policy
@@ -30,7 +31,6 @@ from converter.schema.manifest import ModelEntry
 from converter.schema.model import ENDPOINTS
 from converter.schema.samples.sample_file import BadSample, Sample, read_sample
 
-TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 # So long are models described without a pause; then requests have their turn.
 _SLICE_SECONDS = 0.002
 # Models beyond that are described where their names are asked for: no more is read by anybody in one piece.
@@ -96,7 +96,7 @@ class OpenApiDocument:
         self._parts: dict[str, tuple[ModelEntry, str, ModelPart]] = {}
         self._names: dict[str, str] = {}
 
-    async def write(self, asked: Collection[str] = ()) -> bytes:
+    async def write(self, asked: frozenset[str] = frozenset()) -> bytes:
         """Return the document with the models of these names, or with all that there is room for.
 
         Raises: UnknownModel if one is not served.
@@ -112,7 +112,7 @@ class OpenApiDocument:
         parts = await self._describe(models, asked)
         return await asyncio.to_thread(_join, self._frame, parts, len(models) if not asked else 0)
 
-    async def _describe(self, models: Mapping[str, Model], asked: Collection[str]) -> dict[str, ModelPart]:
+    async def _describe(self, models: Mapping[str, Model], asked: frozenset[str]) -> dict[str, ModelPart]:
         """Return the parts of the models, in the order of their names, of no more bytes than the document may have."""
         self._parts = {name: kept for name, kept in self._parts.items() if name in models}
         names = self._names
@@ -179,7 +179,8 @@ def openapi_route(document: OpenApiDocument) -> Callable[[Request], Awaitable[Re
     """Return what answers GET /openapi.json; `?model=NAME`, as often as wanted, asks for these models alone."""
 
     async def answer(request: Request) -> Response:
-        asked = request.query_params.getlist("model")
+        # As many as fit an address: each is looked up once.
+        asked = frozenset(request.query_params.getlist("model"))
         return Response(await document.write(asked), media_type="application/json")
 
     return answer
