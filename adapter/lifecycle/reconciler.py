@@ -175,7 +175,8 @@ class Reconciler:
         self._loader.reaper.end_due()
         for host in list(self._registry.hosts.values()):
             if host.ready:
-                await self._packs.look(host, self._awake.clock())
+                for member in await self._packs.look(host, self._awake.clock()):
+                    self._fall_asleep(member, "its pack does not hold it any more")
         isolated = {name: model for name, model in self._registry.all.items() if not isinstance(model, PackedModel)}
         await self._health.measure(isolated, self._work)
 
@@ -234,10 +235,12 @@ class Reconciler:
 
     def _unload_idle(self, model: Model) -> None:
         most = model.entry.spec.idle_unload
-        if most is None or not self._may_load(model):
-            return
-        if model.idle_clock.idle_seconds(self._awake.clock()) >= most:
-            _log.info("model %s falls asleep: nobody has asked it for %g s", model.entry.name, most)
+        if most is not None and model.idle_clock.idle_seconds(self._awake.clock()) >= most:
+            self._fall_asleep(model, f"nobody has asked it for {most:g} s")
+
+    def _fall_asleep(self, model: Model, why: str) -> None:
+        if self._may_load(model):
+            _log.info("model %s falls asleep: %s", model.entry.name, why)
             self._begin(model, self._put_to_sleep(model))
 
     async def _put_to_sleep(self, model: Model, load_seconds: float | None = None, note: str | None = None) -> None:

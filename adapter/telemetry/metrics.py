@@ -186,9 +186,9 @@ class Metrics:
             samples[_STUCK].append(put_name(_STUCK.line(_OF_MODEL) % stuck, host.entry.name))
             if whole := counters.highest(self._table, host.entry.name, counters.MEMORY):
                 names = [model.entry.name for model in self._models.members(host)]
-                # Each process holds all of them.
+                # In all processes, as the whole is.
                 held = sum(counters.highest(self._table, name, counters.MEMORY) for name in names)
-                size = max(0.0, whole - held * host.entry.spec.instances)
+                size = max(0.0, whole - held)
                 name = host.entry.name.removesuffix(PACK_SUFFIX)
                 samples[_PACK_MEMORY].append(put_name(_PACK_MEMORY.line({"pack": NAME}) % size, name))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from schwift.commands.model_memory import ask_memory
 from tests.support.servers import factor_model, packed_models, pids
-from tests.support.servers.asking import ask, health, metric, ready
+from tests.support.servers.asking import ask, at_once, health, metric, ready
 from tests.support.servers.packed_models import HOST, PACKED
 from tests.support.servers.server import Server, wait_for
 from tests.support.servers.serving import serving
@@ -76,9 +79,9 @@ def test_an_idle_model_of_a_pack_sleeps_in_it_and_wakes(sleepers: Server) -> Non
     assert pids.stubs(sleepers, HOST) == host
 
 
-def put_heavy(models: Path, by: float, name: str) -> None:
+def put_heavy(models: Path, by: float, name: str, **keys: Any) -> None:
     """Write a model that multiplies, and that holds memory besides."""
-    packed_models.put_times(models, by, name)
+    packed_models.put_times(models, by, name, **keys)
     model: LinearRegression = joblib.load(models / name / "m.joblib")
     # Not an array, which would be mapped from the file and take no memory until it is read.
     model.ballast_ = bytes(BALLAST_MB * MIB)
@@ -87,10 +90,11 @@ def put_heavy(models: Path, by: float, name: str) -> None:
 
 @contextmanager
 def heavy_pack(folder: Path) -> Iterator[Server]:
-    """A server of three models in one process, which has room for two."""
+    """A server of three models in one process, which has room for two, with two workers."""
     for by, name in ((2, "a"), (3, "b"), (4, "c")):
         put_heavy(folder / "models", by, name)
-    with serving(folder / "models", folder, **PACKED, SCHWIFT_PACK_MEMORY_MB=str(MOST_MB)) as server:
+    settings = {**PACKED, "SCHWIFT_PACK_MEMORY_MB": str(MOST_MB), "SCHWIFT_WORKERS": "2"}
+    with serving(folder / "models", folder, **settings) as server:
         yield server
 
 
@@ -101,15 +105,84 @@ def held(server: Server, *names: str) -> set[str]:
     return {name for name, size in sizes.items() if size}
 
 
+def states(server: Server, *names: str) -> list[set[str]]:
+    """The states of models, as each of several workers knows them."""
+    return [{state(server, name) for _ in range(8)} for name in names]
+
+
 def test_a_pack_without_room_lets_the_model_sleep_that_was_asked_least_lately(tmp_path: Path) -> None:
     with heavy_pack(tmp_path) as server:
         assert [factor(server, name) for name in "abc"] == [2.0, 3.0, 4.0]
         wait_for(lambda: held(server, *"abc") == {"b", "c"})
+        wait_for(lambda: states(server, *"abc") == [{"asleep"}, {"ready"}, {"ready"}])
         # It is loaded again for who asks, and another one sleeps in its place.
         assert (factor(server, "b"), factor(server, "a"), ready(server)) == (3.0, 2.0, True)
         wait_for(lambda: held(server, *"abc") == {"a", "b"})
+        wait_for(lambda: states(server, *"abc") == [{"ready"}, {"ready"}, {"asleep"}])
         [host] = pids.stubs(server, HOST)
         for _ in range(3):
             assert [factor(server, name, "predict_batched") for name in "cab"] == [4.0, 2.0, 3.0]
         assert pids.stubs(server, HOST) == [host]
         wait_for(partial(metric, server, "schwift_pack_memory_bytes", pack="default"))
+
+
+def resident(pid: int) -> int:
+    """The bytes of a process's own, without what it shares with files."""
+    found = re.search(r"^RssAnon:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return 1024 * int(found[1])
+
+
+def test_a_model_is_put_to_sleep_in_all_processes_of_its_pack(tmp_path: Path) -> None:
+    put_heavy(tmp_path / "models", 2, "drowsy", pack="two", instances=2, idle_unload="3s")
+    packed_models.put_times(tmp_path / "models", 3, "awake", pack="two", instances=2)
+    with serving(tmp_path / "models", tmp_path) as server:
+        hosts = pids.stubs(server, "two_pack_direct")
+        assert len(hosts) == 2
+
+        def grown(empty: int) -> float:
+            """How often the model is in the two processes, which had so many bytes without it."""
+            return (sum(map(resident, hosts)) - empty) / (BALLAST_MB * MIB)
+
+        def are_full(empty: int) -> bool:
+            answers = at_once(16, lambda _: ask(server, "drowsy", [[1.0, 2.0]]))
+            return {answer.status for answer in answers} == {200} and grown(empty) > 1.9
+
+        for _ in range(2):
+            wait_for(lambda: state(server, "drowsy") == "asleep")
+            # Both have what is asked of both, and no more.
+            wait_for(lambda: max(map(resident, hosts)) - min(map(resident, hosts)) < BALLAST_MB * MIB / 2)
+            empty = sum(map(resident, hosts))
+            wait_for(partial(are_full, empty))
+            wait_for(lambda: state(server, "drowsy") == "asleep")
+            wait_for(lambda empty=empty: grown(empty) < 0.2)
+        assert pids.stubs(server, "two_pack_direct") == hosts
+
+
+def test_what_a_model_holds_in_two_processes_is_counted_twice_in_the_metrics_and_the_table(tmp_path: Path) -> None:
+    for by, name in ((2, "a"), (3, "b")):
+        put_heavy(tmp_path / "models", by, name, pack="two", instances=2)
+    with serving(tmp_path / "models", tmp_path) as server:
+
+        def are_measured() -> bool:
+            answers = at_once(16, lambda i: ask(server, "ab"[i % 2], [[1.0, 2.0]]))
+            sizes = [metric(server, "schwift_model_memory_bytes", model_name=name) for name in "ab"]
+            return {answer.status for answer in answers} == {200} and min(sizes) > 1.9 * BALLAST_MB * MIB
+
+        wait_for(are_measured)
+        wait_for(lambda: metric(server, "schwift_pack_memory_bytes", pack="two") > 0)
+
+        def agree() -> bool:
+            models = {item.name: item for item in ask_memory(server.url)}
+            whole = models["a"].process_bytes
+            assert whole is not None and whole == models["b"].process_bytes
+            # What both processes have by the kernel's count.
+            real = sum(map(resident, pids.stubs(server, "two_pack_direct")))
+            sizes = [models[name].model_bytes for name in "ab"]
+            assert sizes == [metric(server, "schwift_model_memory_bytes", model_name=name) for name in "ab"]
+            rest = metric(server, "schwift_pack_memory_bytes", pack="two")
+            assert rest + sum(filter(None, sizes)) == whole
+            # The rest has no model in it, and is not what is left if they are taken away twice.
+            return 0.8 * real < whole < 1.5 * real and rest > 0.3 * (real - 4 * BALLAST_MB * MIB) > 0
+
+        wait_for(agree)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import orjson
 
@@ -18,6 +20,16 @@ from converter.schema.packs.envelope import DESCRIBE, EVICT, FAILED, LOAD, LOADI
 # Between two looks at a model that is being loaded, at first and at most.
 _FIRST_SECONDS, _MOST_SECONDS = 0.01, 0.2
 _ASK_SECONDS = 5.0
+
+
+class HostMemory(NamedTuple):
+    """How many bytes the processes of a host, together, have grown by for each model in them, by its key.
+
+    `whole` says whether all of them were asked: a model that is not among these is in none.
+    """
+
+    sizes: Mapping[str, int]
+    whole: bool
 
 
 class PackControl:
@@ -48,18 +60,25 @@ class PackControl:
             raise errors.ModelUnavailable(errors.UNAVAILABLE, answer.text.decode())
 
     async def evict(self, entry: ModelEntry) -> None:
-        """Have a host let go of a model; if it does not answer, its process goes on holding it."""
+        """Have all processes of a host let go of a model; if none answers, they go on holding it."""
         deadline = asyncio.get_running_loop().time() + _ASK_SECONDS
         try:
             await self._ask(entry, Part(EVICT, entry.member.encode()), deadline)
         except errors.AdapterError:
             return
 
-    async def describe(self, host: ModelEntry) -> Mapping[str, int]:
-        """Return how many bytes the process that answers has grown by for each model, by its key."""
+    async def describe(self, host: ModelEntry) -> HostMemory:
+        """Ask what the processes of a host hold: one of them answers for all."""
         deadline = asyncio.get_running_loop().time() + _ASK_SECONDS
         [answer] = await self._client.call(host, [Part(DESCRIBE, b"")], deadline)
-        return {key: said["bytes"] for key, said in orjson.loads(answer.text)["members"].items()}
+        told = orjson.loads(answer.text)
+        sizes = Counter({key: said["bytes"] for key, said in told["members"].items()})
+        for other in told["others"]:
+            sizes.update(other["members"])
+        processes, instances = 1 + len(told["others"]), host.spec.instances
+        # A reload has those before beside its own for a while; and some do not know of each other.
+        held = {key: size * instances // processes for key, size in sizes.items()}
+        return HostMemory(held, processes >= instances)
 
     async def infer(self, model: str, entry: ModelEntry, arrays: Arrays, deadline: float) -> Arrays:
         """Make one call for a trial, as InferenceBackend does; the direct model of a packed one is in its host."""

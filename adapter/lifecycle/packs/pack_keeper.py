@@ -65,21 +65,33 @@ class PackKeeper:
                 if self._strikes.strike(model.entry.name):
                     self.due[model.entry.name] = "died"
 
-    async def look(self, host: Model, now: float) -> None:
-        """Measure a host's models once in a while, and find those that are too slow or too large."""
+    async def look(self, host: Model, now: float) -> list[PackedModel]:
+        """Measure a host's models once in a while, and find those that are too slow or too large.
+
+        Return those that are ready and in the memory of no process, and that nobody asks: the pack had no room for
+        them, or its processes are new.
+        """
         for name in self._strikes.find_slow(host.entry.direct):
             self.due.setdefault(name, "slow")
         if now - self._measured.get(host.entry.direct, float("-inf")) < _MEASURE_SECONDS:
-            return
+            return []
         self._measured[host.entry.direct] = now
+        members = self._registry.members(host)
+        for model in members:
+            # Whoever asks from now on has it loaded.
+            model.idle_clock.idle_seconds(now)
         try:
-            sizes = await self.loader.packs.describe(host.entry)
+            sizes, whole = await self.loader.packs.describe(host.entry)
         except errors.AdapterError:
-            return
-        for model in self._registry.members(host):
+            return []
+        asleep = []
+        for model in members:
             model.memory.set(sizes.get(model.entry.member, 0))
             if model.over_memory:
                 self.due.setdefault(model.entry.name, "memory")
+            elif whole and model.entry.member not in sizes and model.status.ready and not model.idle_clock.was_asked():
+                asleep.append(model)
+        return asleep
 
     def is_due(self, model: PackedModel) -> bool:
         """Return whether a model is to be moved out now."""

@@ -55,7 +55,8 @@ class FakeHost:
     """The handler of a FakeBackend. It has as many calls at a time as there are instances; more wait their turn.
 
     `calls` are the values of each call's parts, by the model's name, and `began` when they came. `loaded` are the keys
-    of models that it was told to load, and not to let go of since. `sizes` are the bytes that models grew it by.
+    of models that it was told to load, and not to let go of since. `sizes` are the bytes that models grew it by, and
+    `others` those that its other processes have in memory.
     """
 
     entries: Mapping[str, ModelEntry]
@@ -69,6 +70,7 @@ class FakeHost:
     held: bool = False
     loaded: set[str] = field(default_factory=set)
     sizes: dict[str, int] = field(default_factory=dict)
+    others: list[dict[str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._free = asyncio.Semaphore(self.instances)
@@ -104,8 +106,9 @@ class FakeHost:
         elif part.kind == EVICT:
             self.loaded.discard(key)
         elif part.kind == DESCRIBE:
-            members = {key: {"bytes": size} for key, size in self.sizes.items()}
-            return Part(OK, json.dumps({"members": members}).encode())
+            members = {key: {"bytes": self.sizes.get(key, 0)} for key in sorted(self.loaded)}
+            others = [{"pid": 2 + i, "members": told} for i, told in enumerate(self.others)]
+            return Part(OK, json.dumps({"members": members, "others": others}).encode())
         return Part(OK, b"{}")
 
     def _told(self, part: Part) -> tuple[str, Wire]:

@@ -10,15 +10,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from .. import triton_io
 from ..errors import ModelError, as_model_error
 from .member import Member
 from .running_note import RunningNote, key_block
+from .siblings import Siblings
 
 # A load that failed is tried again by the first call after so long.
 RETRY_SECONDS = 1.0
@@ -34,9 +35,10 @@ def resident_bytes() -> int:
 
 
 class _Load:
-    """A load that was asked for."""
+    """A load that was asked for at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: float) -> None:
+        self.asked = asked
         self.future: Future[Member] = Future()
         self.failed_at: float | None = None
 
@@ -45,7 +47,7 @@ class LoadedMembers:
     """The members in memory, by key. One thread loads them, one after the other.
 
     Beyond `most_bytes` of growth together, those that were asked least lately are put away, and never the last one.
-    `tell` is called with the keys of all whenever others are in memory, by that thread.
+    The thread tells `siblings` whenever others are in memory; what one of these has put away goes here too.
     """
 
     def __init__(
@@ -55,14 +57,14 @@ class LoadedMembers:
         most_bytes: int | None = None,
         file_bytes: Callable[[str], int] = lambda key: 0,
         clock: Callable[[], float] = time.monotonic,
-        tell: Callable[[Sequence[str]], None] = lambda keys: None,
+        siblings: Siblings | None = None,
     ) -> None:
         self._load = load
         self._note = note
         self._most_bytes = most_bytes
         self._file_bytes = file_bytes
         self._clock = clock
-        self._tell = tell
+        self._siblings = siblings or Siblings(None, "")
         self._members: dict[str, Member] = {}
         self._loads: dict[str, _Load] = {}
         self._lock = threading.Lock()
@@ -79,7 +81,7 @@ class LoadedMembers:
         with self._lock:
             known = self._loads.get(key)
             if known is None or (known.failed_at is not None and self._clock() - known.failed_at >= RETRY_SECONDS):
-                known = self._loads[key] = _Load()
+                known = self._loads[key] = _Load(self._clock())
                 member = self._members.get(key)
                 if member is not None:
                     del self._loads[key]
@@ -89,10 +91,11 @@ class LoadedMembers:
             return known.future
 
     def evict(self, key: str) -> None:
-        """Put a member away, or what is being loaded, if it is there."""
+        """Put a member away, or what is being loaded, if it is there; in the other processes too."""
         with self._lock:
             self._loads.pop(key, None)
             self._remove(key)
+        self._siblings.tell_put_away(key, self._clock())
 
     def count_growth(self, member: Member, micros: int) -> None:
         """Count what the process has grown by since the last look as the member's, which was called meanwhile.
@@ -110,22 +113,43 @@ class LoadedMembers:
         self._resident = resident
 
     def describe(self) -> dict[str, Any]:
-        """Describe this process and the members in its memory."""
+        """Describe this process and the members in its memory, and in that of the other processes of the host."""
         now = self._clock()
+        others = [{"pid": other.pid, "members": other.members} for other in self._siblings.read()]
         with self._lock:
             members = {
                 key: {"bytes": member.size, "used": round(max(0.0, now - member.used), 3)}
                 for key, member in self._members.items()
             }
-        return {"pid": os.getpid(), "members": members, "rss": resident_bytes()}
+        return {"pid": os.getpid(), "members": members, "rss": resident_bytes(), "others": others}
 
     def stop(self) -> None:
         """End the thread after the load that it is at."""
         self._due.put(None)
 
     def _run(self) -> None:
-        while (due := self._due.get()) is not None:
+        # So that the others know that it is there.
+        self._tell_members()
+        while True:
+            try:
+                due = self._due.get(timeout=self._siblings.look_seconds)
+            except Empty:
+                self._follow_siblings()
+                continue
+            if due is None:
+                return
             due()
+
+    def _follow_siblings(self) -> None:
+        """Put away what another process has put away and nobody has asked here since, and tell what has grown."""
+        for key, when in self._siblings.find_put_away().items():
+            with self._lock:
+                load, member = self._loads.get(key), self._members.get(key)
+                if load is not None and load.asked <= when:
+                    del self._loads[key]
+                if member is not None and member.used <= when:
+                    self._remove(key)
+        self._tell_members()
 
     def _load_one(self, key: str, load: _Load) -> None:
         if self._loads.get(key) is not load:
@@ -145,8 +169,8 @@ class LoadedMembers:
             self._note.end_load()
             self._loading = False
             self._resident = resident_bytes()
-        member.used = self._clock()
-        member.seconds = member.used - started
+        member.used = load.asked
+        member.seconds = self._clock() - started
         grown = max(0, self._resident - before)
         # What came with its libraries is everybody's, and stays when it goes.
         member.size = grown if len(sys.modules) == modules else min(grown, self._file_bytes(key))
@@ -157,7 +181,7 @@ class LoadedMembers:
                 self._members[key] = member
                 self._put_away_others(key)
         self._note_size(member)
-        self._tell_keys()
+        self._tell_members()
         load.future.set_result(member)
 
     def _put_away_others(self, asked: str) -> None:
@@ -175,13 +199,13 @@ class LoadedMembers:
         if self._members.pop(key, None) is not None:
             # By the other thread, since it takes a while.
             self._due.put(_give_back)
-            self._due.put(self._tell_keys)
+            self._due.put(self._tell_members)
             self._largest = 0
 
-    def _tell_keys(self) -> None:
+    def _tell_members(self) -> None:
         with self._lock:
-            keys = list(self._members)
-        self._tell(keys)
+            members = {key: member.size for key, member in self._members.items()}
+        self._siblings.tell(members)
 
     def _note_size(self, member: Member) -> None:
         if member.size > self._largest:

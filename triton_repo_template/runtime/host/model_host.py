@@ -27,8 +27,8 @@ from .loaded_members import LoadedMembers
 from .member import Member, load_member
 from .member_names import MemberNames
 from .pack_files import CALL_TENSOR, read_host_key
-from .predecessor import Predecessor
 from .running_note import NOTES_VARIABLE, RunningNote
+from .siblings import Siblings
 
 _MIB = 1024 * 1024
 # For the loads before the first request, all together.
@@ -61,14 +61,14 @@ class TritonPythonModel:
         memory = parameters.get("memory_mb", "")
         self._names = MemberNames(self._folder)
         self._note = RunningNote(os.environ.get(NOTES_VARIABLE))
-        before = Predecessor(os.environ.get(NOTES_VARIABLE), self._name)
-        known = before.list_loaded()
+        self._siblings = Siblings(os.environ.get(NOTES_VARIABLE), self._name, int(parameters["instances"]))
+        known = self._siblings.list_loaded()
         self._members = LoadedMembers(
             self._load,
             self._note,
             int(memory) * _MIB if memory else None,
             lambda key: _size(self._repository / key),
-            tell=before.tell,
+            siblings=self._siblings,
         )
         self._load_before(known)
 
@@ -82,6 +82,7 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Let the process end quickly: Python's last collections go through all objects of the models' libraries."""
         self._members.stop()
+        self._siblings.leave()
         self._note.remove()
         gc.freeze()
 

@@ -39,8 +39,8 @@ def test_a_packs_memory_is_told_less_that_of_its_models() -> None:
     assert shown(registry, table, "schwift_pack_memory_bytes") == {}
     for name, size in ((HOST, 300), ("a", 50), ("b", 20), ("c", 90)):
         registry.all[name].memory.set(size * MIB)
-    # Each of two processes holds both.
-    assert shown(registry, table, "schwift_pack_memory_bytes") == {"default": 160 * MIB}
+    # Those of all processes.
+    assert shown(registry, table, "schwift_pack_memory_bytes") == {"default": 230 * MIB}
     assert shown(registry, table, "schwift_model_memory_bytes") == {"a": 50 * MIB, "b": 20 * MIB, "c": 90 * MIB}
     registry.all["a"].memory.set(500 * MIB)
     assert shown(registry, table, "schwift_pack_memory_bytes") == {"default": 0}

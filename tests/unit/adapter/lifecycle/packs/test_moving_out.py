@@ -52,7 +52,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 def test_a_model_that_holds_too_much_has_a_process_of_its_own() -> None:
     pack = Pack()
-    run(pack.passes(5))
+    run(pack.passes(15))
     assert (pack.large.pack, pack.large.status.state) == (None, "ready")
     assert pack.large.status.reason == (
         "it holds more than its max_memory_mb: it has a process of its own until it is reloaded"
@@ -78,9 +78,9 @@ def test_it_says_so_after_its_pack_was_away_too() -> None:
     pack = Pack(a_alone=errors.ModelUnavailable("Not there.", "no such file"))
 
     async def main() -> None:
-        await pack.passes(5)
+        await pack.passes(15)
         pack.backend.restart()
-        await pack.passes(5)
+        await pack.passes(15)
         assert pack.backend.loads.count(HOST) == 2
 
     run(main())
@@ -91,7 +91,7 @@ def test_another_version_is_tried_again() -> None:
     pack = Pack(a_alone=errors.ModelUnavailable("Not there.", "no such file"))
 
     async def main() -> None:
-        await pack.passes(5)
+        await pack.passes(15)
         pack.backend.load_errors.clear()
         pack.registry.replace([LARGE])
         await pack.passes(15)

@@ -250,10 +250,10 @@ def test_the_other_workers_hear_that_a_model_sleeps_before_it_is_unloaded() -> N
 class Packed(Room):
     """A packed model that sleeps after a minute, in a host in memory that is there."""
 
-    def __init__(self, **keys: Any) -> None:
-        entry = make_member("a", idle_unload=60, **keys)
+    def __init__(self, instances: int = 1, **keys: Any) -> None:
+        entry = make_member("a", **{"idle_unload": 60, **keys})
         self.host = FakeHost({"a": entry})
-        super().__init__(entry, FakeBackend(self.host), (make_host_entry(),))
+        super().__init__(entry, FakeBackend(self.host), (make_host_entry(instances=instances),))
 
 
 def test_a_lazy_packed_model_is_proven_by_its_host_and_its_ensembles_wait() -> None:
@@ -290,5 +290,83 @@ def test_a_sleeping_packed_model_is_as_unavailable_as_its_host() -> None:
         [host] = room.registry.hosts.values()
         host.status.become("unavailable")
         assert (room.model.ready, room.model.available) == (False, False)
+
+    run(main())
+
+
+class Roomless(Packed):
+    """A packed model that is ready, in a host with two processes that put models away by themselves."""
+
+    def __init__(self, others: int = 1) -> None:
+        super().__init__(idle_unload=None, instances=2)
+        self.host.others = [{} for _ in range(others)]
+
+    async def measured(self) -> None:
+        """Be measured once more."""
+        self.now += 10
+        await self.passes()
+
+
+def test_a_model_that_its_pack_has_put_away_sleeps_and_is_woken_as_any_other() -> None:
+    room = Roomless()
+
+    async def main() -> None:
+        await room.passes(2)
+        await room.measured()
+        assert room.state() == "ready"
+        room.host.loaded.clear()
+        await room.passes()
+        assert room.state() == "ready"
+        await room.measured()
+        assert (room.state(), room.model.ready, room.registry.ready) == ("asleep", True, True)
+        room.cell(counters.ANSWERED).add(1)
+        await room.passes()
+        assert (room.state(), room.host.loaded) == ("ready", {"a_alone/1"})
+
+    run(main())
+
+
+def test_a_model_is_awake_while_it_is_asked_or_any_process_of_its_pack_holds_it() -> None:
+    room = Roomless()
+
+    async def main() -> None:
+        await room.passes(2)
+        room.host.loaded.clear()
+        room.host.others = [{"a_alone/1": 7}]
+        await room.measured()
+        assert (room.state(), room.model.memory.mine) == ("ready", 7)
+        room.host.others = [{}]
+        room.cell(counters.IN_FLIGHT).add(1)
+        await room.measured()
+        assert room.state() == "ready"
+        room.cell(counters.IN_FLIGHT).add(-1)
+        await room.measured()
+        assert room.state() == "asleep"
+
+    run(main())
+
+
+def test_a_model_is_not_called_asleep_while_a_process_of_its_pack_is_not_asked() -> None:
+    room = Roomless(others=0)
+
+    async def main() -> None:
+        await room.passes(2)
+        room.host.loaded.clear()
+        await room.measured()
+
+    run(main())
+    assert room.state() == "ready"
+
+
+def test_what_a_model_holds_is_that_of_all_processes_of_its_pack() -> None:
+    room = Roomless()
+    room.host.sizes["a_alone/1"] = 30
+
+    async def main() -> None:
+        await room.passes(2)
+        for others, whole in (([{"a_alone/1": 20}], 50), ([{"a_alone/1": 20}, {"a_alone/1": 40}], 60), ([], 60)):
+            room.host.others = others
+            await room.measured()
+            assert room.model.memory.mine == whole
 
     run(main())
