@@ -21,13 +21,15 @@ def suggest_packs(candidates: Sequence[Packable], options: BuildOptions) -> str 
     settings = options.settings.model_copy(update={"pack": "libraries"})
     asking = [item for item in candidates if item.spec.pack is None]
     try:
-        count = len(place_models(asking, BuildOptions(settings, options.cores)).hosts)
+        hosts = place_models(asking, BuildOptions(settings, options.cores)).hosts
     except ConfigError:
         return None
-    saved = (count - 1) * _MODEL_MB
+    count, processes = len(hosts), len(set(hosts.values()))
+    saved = (count - processes) * _MODEL_MB
     if count < 2 or (saved <= _MUCH_MB and options.cores > _FEW_CORES):
         return None
+    shared = "a process" if processes == 1 else f"{processes} processes"
     return (
-        f"{count} models could share a process, which saves some {saved} MB and the cores' time: "
+        f"{count} models could share {shared}, which saves some {saved} MB and the cores' time: "
         "set SCHWIFT_PACK=libraries (docs/packs.md says what they share then)"
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +19,10 @@ from converter.schema.wire import OWN_ENVIRONMENT
 
 # Of an environment's key, in the name of a pack that is there for several environments.
 _KEY_CHARACTERS = 8
+# Of the digest of a rhythm that is not the pack's. The letter before them is in no environment's key.
+_RHYTHM_CHARACTERS = 7
 _MOST_NAMED = 5
+_Kept = defaultdict[tuple[str, str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,22 @@ class Placement:
 
 
 class _Group(NamedTuple):
+    """Models of a pack in one environment; `rhythm` is empty, or the digest of one that is unlike the pack's."""
+
     pack: str
     environment: str | None
+    rhythm: str = ""
+
+    @property
+    def name(self) -> str:
+        """The pack's name, with what tells its groups apart."""
+        key = f"-{self.environment[:_KEY_CHARACTERS]}" if self.environment else ""
+        return f"{self.pack}{self.rhythm}{key}"
 
     @property
     def host(self) -> str:
         """The Triton model that holds the models of the group."""
-        key = f"-{self.environment[:_KEY_CHARACTERS]}" if self.environment else ""
-        return f"{self.pack}{key}{PACK_SUFFIX}{DIRECT_SUFFIX}"
+        return f"{self.name}{PACK_SUFFIX}{DIRECT_SUFFIX}"
 
 
 # What a front's batcher and a process do for all models that share them: by the key that says it.
@@ -72,7 +85,7 @@ def place_models(
     Raises ConfigError for a model that asks for a pack and brings code of its own.
     """
     groups: defaultdict[_Group, list[Packable]] = defaultdict(list)
-    kept: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    kept: _Kept = defaultdict(list)
     problems = []
     for candidate in candidates:
         spec = candidate.spec
@@ -91,19 +104,23 @@ def place_models(
             kept[pack, " and ".join(keys)].append(spec.name)
         else:
             groups[_Group(pack, _find_environment(candidate, options.settings))].append(candidate)
-    problems += _find_twins(groups)
     if problems:
         raise ConfigError(problems)
     there: defaultdict[str, list[ModelSpec]] = defaultdict(list)
     for entry in carried:
         there[entry.host or ""].append(entry.spec)
     hosts: dict[str, str] = {}
+    notes: list[str] = []
+    placed: list[_Group] = []
     for group, members in groups.items():
-        fitting = _keep_rhythm(group, members, there[group.host], options, kept)
-        # A pack of one is a pack only if somebody asks for it.
-        if len(fitting) + len(there[group.host]) > 1 or any(item.spec.pack is not None for item in fitting):
-            hosts |= {item.spec.name: group.host for item in fitting}
-    return Placement(hosts, tuple(_format_kept(*key, names) for key, names in sorted(kept.items())))
+        for fitting, items in _split_by_rhythm(group, members, there, options, kept, notes):
+            placed.append(fitting)
+            # A pack of one is a pack only if somebody asks for it.
+            if len(items) + len(there[fitting.host]) > 1 or any(item.spec.pack is not None for item in items):
+                hosts |= {item.spec.name: fitting.host for item in items}
+    if problems := _find_twins(placed):
+        raise ConfigError(problems)
+    return Placement(hosts, (*(_format_kept(*key, names) for key, names in sorted(kept.items())), *sorted(notes)))
 
 
 def _find_environment(candidate: Packable, settings: Settings) -> str | None:
@@ -117,40 +134,62 @@ def _find_twins(groups: Iterable[_Group]) -> list[str]:
     """Find two groups whose host would have one name."""
     owners: dict[str, _Group] = {}
     return [
-        f"pack: {group.pack}: the pack {owners[group.host].pack} has that name in one of its environments: rename it"
+        f"pack: {group.pack}: the pack {owners[group.host].pack} has that name in one of its environments, or for "
+        "models with other batch settings: rename it"
         for group in groups
         if owners.setdefault(group.host, group) != group
     ]
 
 
-def _keep_rhythm(
+def _split_by_rhythm(
     group: _Group,
     members: Sequence[Packable],
-    carried: Sequence[ModelSpec],
+    there: Mapping[str, Sequence[ModelSpec]],
     options: BuildOptions,
-    kept: defaultdict[tuple[str, str], list[str]],
-) -> list[Packable]:
-    """Return the members with the pack's rhythm: the settings' own, or if it has a name, that of most members.
+    kept: _Kept,
+    notes: list[str],
+) -> Iterator[tuple[_Group, Sequence[Packable]]]:
+    """Yield the members with the pack's rhythm: the settings' own, or if it has a name, that of most members.
 
-    Those with another go to `kept`, under the keys that say so.
+    Several of the pack `default` that have one of their own in common are a group too, and a note says so. Others go to
+    `kept`, under the keys that say so.
     """
-    rhythms = [tuple(read(item.spec, options) for read in _RHYTHM.values()) for item in members]
+    by_rhythm: defaultdict[tuple[Any, ...], list[Packable]] = defaultdict(list)
+    for item in members:
+        by_rhythm[_read_rhythm(item.spec, options)].append(item)
     if group.pack == DEFAULT_PACK:
         usual = _usual_rhythm(options)
     else:
-        others = [tuple(read(spec, options) for read in _RHYTHM.values()) for spec in carried]
-        usual = Counter([*others, *rhythms]).most_common(1)[0][0]
-    fitting = []
-    for item, rhythm in zip(members, rhythms, strict=True):
-        if rhythm == usual:
-            fitting.append(item)
-            continue
-        written = item.spec.model_fields_set
+        counts = Counter(_read_rhythm(spec, options) for spec in there.get(group.host, ()))
+        counts.update({rhythm: len(items) for rhythm, items in by_rhythm.items()})
+        usual = counts.most_common(1)[0][0]
+    yield group, by_rhythm.pop(usual, [])
+    for rhythm, items in by_rhythm.items():
         differing = [key for key, mine, its in zip(_RHYTHM, rhythm, usual, strict=True) if mine != its]
-        # A size that follows from another that the config has is not what the user has to change.
-        named = [key for key in differing if key in written] or differing
-        kept[group.pack, " and ".join(named)].append(item.spec.name)
-    return fitting
+        apart = group._replace(rhythm=_digest_rhythm(rhythm))
+        if group.pack == DEFAULT_PACK and len(items) + len(there.get(apart.host, ())) > 1:
+            names = format_names([item.spec.name for item in items])
+            notes.append(f"pack {apart.name}: apart from pack {group.name} by {_name_keys(differing, items)}: {names}")
+            yield apart, items
+            continue
+        for item in items:
+            kept[group.pack, _name_keys(differing, [item])].append(item.spec.name)
+
+
+def _read_rhythm(spec: ModelSpec, options: BuildOptions) -> tuple[Any, ...]:
+    return tuple(read(spec, options) for read in _RHYTHM.values())
+
+
+def _digest_rhythm(rhythm: tuple[Any, ...]) -> str:
+    """Return what tells a pack of this rhythm from others, in its name."""
+    text = json.dumps(rhythm, default=lambda value: value.model_dump(mode="json", exclude_defaults=True))
+    return f"-r{hashlib.sha256(text.encode()).hexdigest()[:_RHYTHM_CHARACTERS]}"
+
+
+def _name_keys(differing: Sequence[str], items: Sequence[Packable]) -> str:
+    """Name the keys by which models differ; a size that follows from another one is not what the user has to change."""
+    written = {key for item in items for key in item.spec.model_fields_set}
+    return " and ".join([key for key in differing if key in written] or differing)
 
 
 def _usual_rhythm(options: BuildOptions) -> tuple[Any, ...]:

@@ -21,6 +21,8 @@ from tests.support.servers.serving import serving
 DEADLINE = 3.0
 # Requests of a new connection each go to any of the workers.
 MANY = 32
+# The pack of models with batch sizes up to 128, and 256 in a rush.
+LARGE = "default-rcd187b5"
 
 
 def put_two_packs(models: Path) -> Path:
@@ -99,6 +101,31 @@ def test_R5_two_packs_are_served_beside_each_other_and_one_that_ends_leaves_the_
         assert ask(server, "picky", [[3.0]]).body["predictions"][0][0] == pytest.approx(9.0)
         for pack in ("left", "right"):
             wait_for(partial(metric, server, "schwift_pack_memory_bytes", pack=pack))
+
+
+def test_R5_models_with_larger_batches_share_a_process_of_their_own_and_end_alone(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    sizes = {"preferred_batch_size": [16, 32, 64, 128], "rush_batch_size": 256}
+    for number, name in enumerate(("times", "other")):
+        packed_models.put_times(models, (3, 5)[number], name)
+        packed_models.put_times(models, 7 + number, f"large_{name}", **sizes)
+    with serving(models, tmp_path, **PACKED) as server:
+        assert (
+            f"note: pack {LARGE}: apart from pack default by preferred_batch_size and rush_batch_size" in server.output
+        )
+        assert f"pack {LARGE}: 2 models in one process" in server.output
+        packs = {name: pack_of(server, name) for name in ("times", "other", "large_times", "large_other")}
+        assert packs == {"times": "default", "other": "default", "large_times": LARGE, "large_other": LARGE}
+        # A call of the one takes more rows than one of the other.
+        rows = [[float(number), 1.0] for number in range(256)]
+        assert ask(server, "large_other", rows).body["predictions"] == [[8 * x, 8.0] for x, _ in rows]
+        assert factors(server) == [3.0, 5.0]
+        small = pids.stubs(server, HOST)
+        assert len(small) == 1
+        kill_host(server, f"{LARGE}_pack_direct")
+        assert ask(server, "large_times", [[1.0, 2.0]], "predict_batched").body["predictions"] == [[7.0, 14.0]]
+        assert factors(server) == [3.0, 5.0]
+        assert pids.stubs(server, HOST) == small
 
 
 def test_R6_a_model_that_cannot_be_moved_out_stays_and_says_so_once(tmp_path: Path) -> None:

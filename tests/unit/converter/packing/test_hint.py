@@ -12,8 +12,8 @@ from tests.support.models.packable_models import PACKED
 from tests.support.models.sample_models import model_spec, options_of
 
 
-def models(count: int, **keys: Any) -> list[Packable]:
-    return [Packable(f"models/{i}/model_config.yaml", model_spec(name=f"m{i}", **keys)) for i in range(count)]
+def models(count: int, prefix: str = "m", **keys: Any) -> list[Packable]:
+    return [Packable(f"models/{i}/model_config.yaml", model_spec(name=f"{prefix}{i}", **keys)) for i in range(count)]
 
 
 @pytest.mark.parametrize(("count", "cores", "said"), [(1, 2, False), (2, 2, True), (11, 4, False), (12, 4, True)])
@@ -21,6 +21,12 @@ def test_hint_is_given_if_packs_would_save_much_or_cores_are_few(count: int, cor
     hint = suggest_packs(models(count), options_of(cores))
     assert (hint is not None) == said
     assert hint is None or hint.startswith(f"{count} models could share a process, which saves some {count - 1}00 MB")
+
+
+def test_the_hint_counts_the_processes_that_stay() -> None:
+    hint = suggest_packs([*models(8), *models(5, "other", rush_batch_size=64)], options_of(2))
+    assert hint is not None
+    assert hint.startswith("13 models could share 2 processes, which saves some 1100 MB")
 
 
 def test_no_hint_for_what_would_not_be_packed() -> None:

@@ -84,6 +84,53 @@ def test_what_a_pack_has_for_all_keeps_out_who_wants_another(keys: dict[str, Any
     assert found.notes == (f"pack default: kept out by {named}, each in a process of its own: c",)
 
 
+LARGE_KEYS: dict[str, Any] = {"preferred_batch_size": [16, 32, 64, 128], "rush_batch_size": 256}
+
+
+def test_models_with_other_settings_in_common_share_a_process_of_their_own() -> None:
+    theirs = [packable(name, **LARGE_KEYS) for name in "cd"]
+    found = place(packable("a"), packable("b"), *theirs, packable("e", rush_batch_size=64))
+    apart = found.hosts["c"]
+    assert found.hosts == {"a": HOST, "b": HOST, "c": apart, "d": apart}
+    pack = apart.removesuffix("_pack_direct")
+    # The name of each build of these settings, whoever else is there.
+    assert pack == "default-rcd187b5"
+    assert place(*theirs).hosts == {"c": apart, "d": apart}
+    assert found.notes == (
+        "pack default: kept out by rush_batch_size, each in a process of its own: e",
+        f"pack {pack}: apart from pack default by preferred_batch_size and rush_batch_size: c, d",
+    )
+
+
+def test_each_settings_and_each_environment_has_a_process_of_its_own() -> None:
+    keys = [LARGE_KEYS, {**LARGE_KEYS, "max_batch_delay_ms": 5}, {"instances": 2}, {"queue": {"max_size": 5}}]
+    models = {
+        f"{place_}{number}{one}": packable(f"{place_}{number}{one}", environment=environment, **each)
+        for place_, environment in (("here", None), ("there", KEY))
+        for number, each in enumerate(keys)
+        for one in "ab"
+    }
+    found = place(*models.values())
+    pairs = {(found.hosts[f"{name[:-1]}a"], found.hosts[f"{name[:-1]}b"]) for name in models}
+    assert all(one == other for one, other in pairs)
+    assert len(pairs) == 8
+    assert {one.endswith("-3f2a91c0_pack_direct") for one, _ in pairs} == {True, False}
+
+
+def test_a_model_joins_those_with_its_settings_that_are_carried_over() -> None:
+    apart = place(*(packable(name, **LARGE_KEYS) for name in "ab")).hosts["a"]
+    assert place(packable("c", **LARGE_KEYS), other=apart).hosts == {"c": apart}
+    assert place(packable("c", **LARGE_KEYS), other=HOST).hosts == {}
+
+
+def test_a_named_pack_is_never_split() -> None:
+    mates = [packable(name, pack="mates") for name in "abc"]
+    found = place(*mates, *(packable(name, pack="mates", **LARGE_KEYS) for name in "de"), options=OPTIONS)
+    assert found.hosts == dict.fromkeys("abc", "mates_pack_direct")
+    with pytest.raises(ConfigError, match="or for models with other batch settings: rename it"):
+        place(*(packable(name, **LARGE_KEYS) for name in "ab"), packable("c", pack="default-rcd187b5"))
+
+
 def test_what_is_written_and_like_the_default_keeps_nobody_out() -> None:
     written: dict[str, Any] = {"preferred_batch_size": [32], "max_batch_delay_ms": 10, "rush_batch_size": 32}
     assert place(packable("a"), packable("b", **written)).hosts == {"a": HOST, "b": HOST}
