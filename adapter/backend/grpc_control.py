@@ -62,6 +62,15 @@ class GrpcControl:
                 states[model.name] = state
         return states
 
+    async def count_executions(self, model: str, timeout: float) -> int:
+        """Return how many calls a model has ended, as InferenceBackend has it."""
+        request = service_pb2.ModelStatisticsRequest(name=model)
+        try:
+            answer = await self._stub.ModelStatistics(request, timeout=timeout, metadata=self._key())
+        except grpc.aio.AioRpcError as error:
+            raise errors.UpstreamDown(errors.UNREACHABLE, error.details() or "") from error
+        return sum(each.execution_count for each in answer.model_stats)
+
     async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         """Load or reload a model within `timeout` seconds; raise as InferenceBackend has it."""
         began = time.monotonic()

@@ -44,6 +44,9 @@ class InferenceBackend(Protocol):
         Raises: UpstreamDown if the server does not answer.
         """
 
+    async def count_executions(self, model: str, timeout: float) -> int:
+        """Return how many calls a model has ended, whoever asked for them; raise UpstreamDown without an answer."""
+
     async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         """Load or reload a model, by another config than the repository's if one is given, as JSON.
 

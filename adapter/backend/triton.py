@@ -33,6 +33,7 @@ class Triton:
         self.abandon = self._http.abandon
         self.watch_deaths = self._http.watch_deaths
         self.states = self._control.states
+        self.count_executions = self._control.count_executions
         self.load = self._control.load
         self.metrics = self._control.metrics
 

@@ -43,7 +43,7 @@ class HealthCheck:
 
     async def check(self, model: Model) -> Trouble | None:
         """Return what is wrong with a model, None if nothing is; a liveness probe is sent if one is due."""
-        if hung := self.liveness.find_hung(model):
+        if hung := await self.liveness.find_hung(model):
             return Trouble("hung", tuple(hung))
         if await self._misses_process(model):
             return Trouble("died")

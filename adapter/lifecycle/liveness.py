@@ -3,7 +3,9 @@
 Triton goes on calling a model ready that hangs. What clients ask tells most of it: while answers come, nothing else is
 done. Where none has come for a while, a made-up row is sent along, a probe; one that has no answer within a request's
 deadline, while nothing else of that model is answered either, is the proof. A model that is slow but goes on is never
-taken for one that hangs: its answers push the proof out, and the longer they usually take, the later the probe.
+taken for one that hangs: its answers push the proof out, and the longer they usually take, the later the probe. What
+Triton's own clients are answered is not seen here, and a probe may wait behind their calls, a front's for the batch
+before it and then for its own: so Triton is asked whether the model ended any call meanwhile, before it is condemned.
 """
 
 from __future__ import annotations
@@ -31,15 +33,17 @@ _A_PROBE_SECONDS = 1.0
 LEAST_SECONDS = 2.0
 # How much of the longest silence is left for the next one.
 _FADES = 0.8
-# In deadlines; the proof comes long before.
+# In deadlines; the proof comes long before, unless others are answered.
 _CANARY_DEADLINES = 4
+_COUNT_SECONDS = 1.0
 
 
 @dataclass(eq=False)
 class _Probe:
     """One of a model's Triton models: the cells that its answers are counted in, and when the last one came.
 
-    `request_id` is that of its probes.
+    `request_id` is that of its probes, and `executions` how many calls it had ended by Triton's count when it was
+    asked, or when that was looked at last; None if that is not known.
     """
 
     name: str
@@ -51,6 +55,7 @@ class _Probe:
     usual: float = field(default=0.0, init=False)
     task: asyncio.Task[None] | None = field(default=None, init=False)
     asked: float = field(default=0.0, init=False)
+    executions: int | None = field(default=None, init=False)
 
 
 @dataclass(eq=False)
@@ -92,18 +97,20 @@ class ModelLiveness:
             if probe.task is not None:
                 probe.task.cancel()
 
-    def find_hung(self, model: Model) -> list[str]:
+    async def find_hung(self, model: Model) -> list[str]:
         """Return the Triton models of this one that hang; a probe is sent if one is due."""
         now = self._clock()
         asked = counters.total(self._table, model.entry.name, counters.IN_FLIGHT) > 0
-        return [probe.name for probe in self._probes.get(model.entry.name, ()) if self._hangs(model, probe, asked, now)]
+        overdue = [probe for probe in self._probes.get(model.entry.name, ()) if self._is_due(model, probe, asked, now)]
+        return [probe.name for probe in overdue if not await self._goes_on(probe)]
 
     @property
     def _idle_seconds(self) -> float:
         # Asked for each model at each pass: most have two.
         return max(IDLE_SECONDS, _A_PROBE_SECONDS * 2 * len(self._probes))
 
-    def _hangs(self, model: Model, probe: _Probe, asked: bool, now: float) -> bool:
+    def _is_due(self, model: Model, probe: _Probe, asked: bool, now: float) -> bool:
+        """Return whether a probe should have been answered by now; one is sent if that is due."""
         count = self._count(model.entry, probe)
         if count != probe.count:
             probe.usual = max(now - probe.last if asked else 0.0, _FADES * probe.usual)
@@ -115,14 +122,36 @@ class ModelLiveness:
             patience = min(max(self._deadline, LEAST_SECONDS), LEAST_SECONDS + 2 * probe.usual)
         if now - probe.last >= patience:
             probe.asked = now
-            probe.task = asyncio.create_task(self._ask(model, probe), name=f"canary of {probe.name}")
+            probe.task = asyncio.create_task(self._ask(model, probe, asked), name=f"canary of {probe.name}")
         return False
 
-    async def _ask(self, model: Model, probe: _Probe) -> None:
+    async def _goes_on(self, probe: _Probe) -> bool:
+        """Return whether a Triton model has ended any call since the last look."""
+        count = await self._count_executions(probe)
+        if count is None or (probe.executions is not None and count <= probe.executions):
+            return False
+        probe.executions, probe.last = count, self._clock()
+        return True
+
+    async def _count_executions(self, probe: _Probe) -> int | None:
+        try:
+            return await self._backend.count_executions(probe.name, _COUNT_SECONDS)
+        except errors.AdapterError:
+            return None
+
+    async def _ask(self, model: Model, probe: _Probe, asked: bool) -> None:
+        """Ask a Triton model, unless others were answered since it was asked last, and nobody waits here."""
         entry, incarnation = model.entry, model.incarnation
+        known, probe.executions = probe.executions, await self._count_executions(probe)
+        if not asked and known is not None and probe.executions is not None and probe.executions > known:
+            probe.last = self._clock()
+            return
         try:
             deadline = asyncio.get_running_loop().time() + _CANARY_DEADLINES * self._deadline
             await self._backend.infer(probe.name, entry, self._row(model, probe), deadline, request_id=probe.request_id)
+            if probe.executions is not None:
+                # That was ours.
+                probe.executions += 1
         except errors.ModelProcessDead:
             model.report_dead(incarnation, "a probe")
             return

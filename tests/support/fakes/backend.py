@@ -51,6 +51,8 @@ class FakeBackend:
     # What models were loaded by in the place of the repository's configs.
     configs: dict[str, str] = field(default_factory=dict)
     unloads: list[str] = field(default_factory=list)
+    # How many calls each model has ended, of whoever's.
+    executions: dict[str, int] = field(default_factory=dict)
     abandoned: list[str] = field(default_factory=list)
     tell_of_death: Callable[[str, float], None] = lambda model, began: None
     closed: bool = False
@@ -70,7 +72,9 @@ class FakeBackend:
         if timeout <= 0:
             raise errors.DeadlineExceeded("The request did not finish within its deadline.")
         try:
-            return await asyncio.wait_for(self.handler(model, arrays, entry.outputs), timeout)
+            answer = await asyncio.wait_for(self.handler(model, arrays, entry.outputs), timeout)
+            self.executions[model] = self.executions.get(model, 0) + 1
+            return answer
         except asyncio.TimeoutError as error:
             raise errors.DeadlineExceeded("The request did not finish within its deadline.") from error
 
@@ -78,6 +82,10 @@ class FakeBackend:
         self._check_up()
         by_version = {f"{name}/{self.versions.get(name, 1)}": state for name, state in self.loaded.items()}
         return {**self.loaded, **by_version}
+
+    async def count_executions(self, model: str, timeout: float) -> int:
+        self._check_up()
+        return self.executions.get(model, 0)
 
     async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         self.loads.append(model)

@@ -90,7 +90,7 @@ def test_a_canary_that_is_older_than_its_deadline_by_our_own_sleep_is_no_proof()
             for _ in range(int(seconds * 4)):
                 clock.now += 0.25
                 awake.time()
-            looks.append(liveness.find_hung(model))
+            looks.append(await liveness.find_hung(model))
             await asyncio.sleep(0)
 
         # Time for a probe, which has no answer.

@@ -51,7 +51,7 @@ class Desk:
         for _ in range(seconds):
             await asyncio.sleep(1)
             self.cell(counters.ANSWERED).add(each_second)
-            self.hung += [name for name in self.liveness.find_hung(self.model) if name not in self.hung]
+            self.hung += [name for name in await self.liveness.find_hung(self.model) if name not in self.hung]
 
     def cell(self, cell: int) -> counters.Cell:
         return counters.Cell(self.table, "m", 0, cell)
@@ -124,6 +124,47 @@ async def test_calls_of_12_seconds_each_are_slow_and_no_hang() -> None:
         await desk.passes(1, each_second=1)
     assert desk.hung == []
     assert len(desk.canaries) <= 3, "one that waits is enough"
+
+
+@pytest.mark.parametrize("silent", ["m_direct", "m"])
+@in_counted_time
+async def test_a_model_that_answers_tritons_own_clients_does_not_hang(silent: str) -> None:
+    """A probe waits behind their calls, which are 14 seconds each."""
+    desk = Desk()
+    desk.silent = {silent}
+    for _ in range(10):
+        desk.backend.executions[silent] = desk.backend.executions.get(silent, 0) + 1
+        await desk.passes(14)
+    assert desk.hung == []
+    await desk.passes(2 * 14 + 3)
+    assert desk.hung == [silent]
+
+
+@in_counted_time
+async def test_a_model_that_answers_tritons_own_clients_is_asked_no_more() -> None:
+    desk = Desk()
+    await desk.passes(12)
+    assert sorted(desk.canaries) == ["m", "m_direct"]
+    for _ in range(60):
+        for name in ("m", "m_direct"):
+            desk.backend.executions[name] += 1
+        await desk.passes(1)
+    assert len(desk.canaries) == 2
+    await desk.passes(14)
+    assert sorted(desk.canaries) == ["m", "m", "m_direct", "m_direct"]
+    # Whoever waits here is not to wait for that.
+    desk.cell(counters.IN_FLIGHT).set(1)
+    desk.backend.executions["m_direct"] += 1
+    await desk.passes(4)
+    assert sorted(desk.canaries) == ["m"] * 3 + ["m_direct"] * 3
+
+
+@in_counted_time
+async def test_a_count_that_is_not_answered_saves_nobody() -> None:
+    desk = Desk()
+    desk.silent, desk.backend.up = {"m_direct"}, False
+    await desk.passes(27)
+    assert desk.hung == ["m_direct"]
 
 
 @in_counted_time
