@@ -17,7 +17,7 @@ import pytest
 from tests.support.servers import packed_models, pids
 from tests.support.servers.asking import Answer, ask, at_once, codes, health, metric, ready
 from tests.support.servers.factor_model import loaded, schwift
-from tests.support.servers.packed_models import HOST, PACKED
+from tests.support.servers.packed_models import HOST, PACKED, in_host
 from tests.support.servers.server import Server, wait_for
 from tests.support.servers.serving import serving
 
@@ -78,7 +78,7 @@ def test_R8_R9_an_answer_that_is_none_is_its_own_requests_error(tmp_path: Path) 
 
 def test_R5_a_host_that_is_killed_in_a_call_is_back_with_all_its_models(tmp_path: Path) -> None:
     with packed(tmp_path) as server:
-        with asked_slowly(server) as answers:
+        with in_host(server, packed_models.SLOW_TEXT) as answers:
             pids.kill(*pids.stubs(server, HOST))
         assert codes(answers) in ([(503, "model_process_dead")], [(504, "deadline_exceeded")])
         wait_for(lambda: ready(server), 20)
@@ -86,19 +86,6 @@ def test_R5_a_host_that_is_killed_in_a_call_is_back_with_all_its_models(tmp_path
         assert ask(server, "words", [packed_models.WELL_TEXT]).body["predictions"] == [[1]]
         # One death is nobody's habit.
         assert metric(server, "schwift_pack_moved_out_total") == 0
-
-
-@contextmanager
-def asked_slowly(server: Server) -> Iterator[list[Answer]]:
-    """For the length of a block, and until it is answered, a request that takes seconds is in the host."""
-    answers: list[Answer] = []
-    asking = threading.Thread(target=lambda: answers.append(ask(server, "words", [packed_models.SLOW_TEXT])))
-    asking.start()
-    time.sleep(0.5)
-    try:
-        yield answers
-    finally:
-        asking.join()
 
 
 def replaced(server: Server, host: list[int]) -> bool:
@@ -151,7 +138,7 @@ def test_R11_a_model_that_holds_too_much_is_moved_out(tmp_path: Path) -> None:
 def test_R13_requests_past_their_deadline_are_dropped_before_they_are_sent(tmp_path: Path) -> None:
     # The slow one is to be answered, however busy the machine is.
     with packed(tmp_path, deadline=10 * DEADLINE) as server:
-        with asked_slowly(server):
+        with in_host(server, packed_models.SLOW_TEXT):
             answers = at_once(8, lambda i: ask(server, MATES[i % 2], [[1.0, 2.0]], x_request_timeout_ms="300"))
         assert codes(answers) == [(504, "deadline_exceeded")] * 8
         wait_for(lambda: ready(server), 20)
@@ -218,7 +205,7 @@ def test_R20_a_broken_new_version_leaves_the_old_one_serving(tmp_path: Path) -> 
 def test_R35_a_host_is_not_killed_for_the_adapters_own_sleep(tmp_path: Path) -> None:
     with packed(tmp_path) as server:
         stubs = sorted(pids.stubs(server))
-        with asked_slowly(server):
+        with in_host(server, packed_models.SLOW_TEXT):
             for pid in pids.adapters(server):
                 os.kill(pid, signal.SIGSTOP)
             time.sleep(2 * DEADLINE)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from tests.support.servers import factor_model, packed_models, pids
 from tests.support.servers.asking import Answer, ask, at_once, codes, get, health, metric, ready
-from tests.support.servers.packed_models import HOST, PACKED
+from tests.support.servers.packed_models import HOST, PACKED, in_host
 from tests.support.servers.server import Server, wait_for
 from tests.support.servers.serving import serving
 
@@ -38,19 +37,6 @@ def factors(server: Server) -> list[float]:
     answers = [ask(server, name, [[1.0, 2.0]]) for name in ("times", "other")]
     assert codes(answers) == [(200, "ok")] * 2, answers
     return [answer.body["predictions"][0][1] / 2 for answer in answers]
-
-
-@contextmanager
-def in_words(server: Server) -> Iterator[list[Answer]]:
-    """For the length of a block, a process is in the model of texts, which does not end."""
-    answers: list[Answer] = []
-    asking = threading.Thread(target=lambda: answers.append(ask(server, "words", [packed_models.ENDLESS_TEXT])))
-    asking.start()
-    time.sleep(0.5)
-    try:
-        yield answers
-    finally:
-        asking.join()
 
 
 def kill_host(server: Server, host: str) -> None:
@@ -87,7 +73,7 @@ def test_R5_two_packs_are_served_beside_each_other_and_one_that_ends_leaves_the_
         asking = threading.Thread(target=ask_left)
         asking.start()
         try:
-            with in_words(server) as answers:
+            with in_host(server, packed_models.ENDLESS_TEXT) as answers:
                 kill_host(server, "right_pack_direct")
         finally:
             over.set()
@@ -133,7 +119,7 @@ def test_R6_a_model_that_cannot_be_moved_out_stays_and_says_so_once(tmp_path: Pa
     with serving(models, tmp_path, **PACKED, PREDICT_TIMEOUT_SECONDS=str(DEADLINE)) as server:
         (server.repository / "words_alone" / "config.pbtxt").write_text("name: 'another'\n")
         for _ in range(2):
-            with in_words(server):
+            with in_host(server, packed_models.ENDLESS_TEXT):
                 kill_host(server, HOST)
         wait_for(lambda: health(server, "words")["reason"], 40)
         said = health(server, "words")
@@ -219,3 +205,35 @@ def test_R5_a_pack_that_ended_too_often_is_back_after_a_reload(tmp_path: Path) -
         # It begins anew: another end of it is mended.
         kill_host(server, HOST)
         assert factors(server) == [3.0, 5.0]
+
+
+def test_R6_a_load_that_hangs_keeps_no_mate_from_its_load(tmp_path: Path) -> None:
+    models = packed_models.put_all(tmp_path)
+    settings = {**PACKED, "PREDICT_TIMEOUT_SECONDS": "20", "SCHWIFT_MODEL_LOAD_TIMEOUT_SECONDS": "10"}
+    with serving(models, tmp_path, **settings) as server:
+        assert factors(server) == [3.0, 5.0]
+        # Whoever opens it waits for what is never written.
+        [file] = (server.repository / "words_alone").glob("*/m.joblib")
+        file.unlink()
+        os.mkfifo(file)
+        kill_host(server, HOST)
+        host = pids.stubs(server, HOST)
+
+        def ask_words() -> Answer:
+            return ask(server, "words", [packed_models.WELL_TEXT], x_request_timeout_ms="1000")
+
+        assert ask_words().code == "deadline_exceeded"
+        # The new process has none of them yet.
+        assert factors(server) == [3.0, 5.0]
+        assert ask(server, "picky", [[3.0]], "predict_batched").body["predictions"][0][0] == pytest.approx(9.0)
+
+        def has_failed() -> bool:
+            ask_words()
+            return bool(health(server, "words")["state"] == "failed")
+
+        wait_for(has_failed, 60)
+        assert "took over 10 s" in health(server, "words")["reason"]
+        answer = ask_words()
+        assert (answer.status, answer.code) == (503, "model_unavailable")
+        assert factors(server) == [3.0, 5.0]
+        assert pids.stubs(server, HOST) == host

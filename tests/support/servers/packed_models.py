@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from tests.support.models.sample_models import model_yaml
+from tests.support.servers.asking import Answer, ask
+from tests.support.servers.server import Server
 
 TIMES, OTHER, WORDS, PICKY = "times", "other", "words", "picky"
 PACKED = {"SCHWIFT_PACK": "libraries"}
@@ -56,6 +62,19 @@ def put_all(folder: Path) -> Path:
     put_words(models)
     put_picky(models)
     return models
+
+
+@contextmanager
+def in_host(server: Server, text: str) -> Iterator[list[Answer]]:
+    """For the length of a block, and until it is answered, the model of texts is asked one in its host."""
+    answers: list[Answer] = []
+    asking = threading.Thread(target=lambda: answers.append(ask(server, WORDS, [text])))
+    asking.start()
+    time.sleep(0.5)
+    try:
+        yield answers
+    finally:
+        asking.join()
 
 
 def _put(models: Path, name: str, model: Any, given: Any, answered: Any, keys: dict[str, Any]) -> None:

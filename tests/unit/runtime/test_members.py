@@ -20,7 +20,7 @@ import pytest
 from tests.support.models.hosted_members import Sums, write_member
 from tests.support.models.runtime_models import make_config
 from triton_repo_template.runtime.errors import LoadError, ModelError
-from triton_repo_template.runtime.host.loaded_members import RETRY_SECONDS, LoadedMembers
+from triton_repo_template.runtime.host.loaded_members import PATIENCE_SECONDS, RETRY_SECONDS, LoadedMembers
 from triton_repo_template.runtime.host.member import Member, load_member, split_rows
 from triton_repo_template.runtime.host.running_note import RunningNote
 
@@ -124,6 +124,26 @@ def test_what_is_evicted_while_it_is_loaded_is_not_kept(loader: Loader, make_mem
         second.result(SECONDS)
     assert members.describe()["members"] == {}
     assert loader.loaded == ["a"]
+
+
+def test_a_load_that_hangs_keeps_its_mates_waiting_for_seconds_alone(loader: Loader, make_members: MakeMembers) -> None:
+    members = make_members()
+    loader.held["a"] = threading.Event()
+    hanging = members.ask("a")
+    assert loader.waits.wait(SECONDS)
+    waiting = members.ask("b")
+    loader.now += PATIENCE_SECONDS - 0.1
+    assert members.ask("b") is waiting and not waiting.done()
+    loader.now += 0.2
+    assert members.ask("b").result(SECONDS).key == "b"
+    assert members.ask("c").result(SECONDS).key == "c"
+    # It is not begun again meanwhile, and is there if it ends after all, and so is all that comes later.
+    assert members.ask("a") is hanging and not hanging.done()
+    loader.held["a"].set()
+    assert hanging.result(SECONDS).key == "a"
+    assert members.ask("d").result(SECONDS).key == "d"
+    assert members.describe()["members"].keys() == {"a", "b", "c", "d"}
+    assert loader.loaded == ["a", "b", "c", "d"]
 
 
 def test_those_asked_least_lately_are_put_away(loader: Loader, make_members: MakeMembers) -> None:

@@ -25,6 +25,8 @@ from .siblings import Siblings
 RETRY_SECONDS = 1.0
 # A call that takes longer may have grown the process by much; and how often it is looked at otherwise.
 _LONG_MICROS, _LOOK_SECONDS = 1000, 0.02
+# A load that takes longer keeps the others waiting no more: they have another thread.
+PATIENCE_SECONDS = 5.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _STATM = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -44,7 +46,7 @@ class _Load:
 
 
 class LoadedMembers:
-    """The members in memory, by key. One thread loads them, one after the other.
+    """The members in memory, by key. One thread loads them, one after the other, and another one if it hangs in a load.
 
     Beyond `most_bytes` of growth together, those that were asked least lately are put away, and never the last one.
     The thread tells `siblings` whenever others are in memory; what one of these has put away goes here too.
@@ -69,12 +71,14 @@ class LoadedMembers:
         self._loads: dict[str, _Load] = {}
         self._lock = threading.Lock()
         self._due: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._loading = False
+        # The thread that loads, and since when it is at a load; those before it end with theirs.
+        self._thread: threading.Thread | None = None
+        self._load_began: float | None = None
         self._resident = resident_bytes()
         self._looked = 0.0
         self._largest = 0
         self.get = self._members.get
-        threading.Thread(target=self._run, name="load", daemon=True).start()
+        self._start_thread()
 
     def ask(self, key: str) -> Future[Member]:
         """Return what a member's load comes to, which begins now unless it has begun, or has failed just now."""
@@ -88,6 +92,8 @@ class LoadedMembers:
                     known.future.set_result(member)
                 else:
                     self._due.put(functools.partial(self._load_one, key, known))
+            if self._load_began is not None and self._clock() - self._load_began >= PATIENCE_SECONDS:
+                self._start_thread()
             return known.future
 
     def evict(self, key: str) -> None:
@@ -107,7 +113,7 @@ class LoadedMembers:
         self._looked = member.used
         resident = resident_bytes()
         # A load grows it too.
-        if resident > self._resident and not self._loading:
+        if resident > self._resident and self._load_began is None:
             member.size += resident - self._resident
             self._note_size(member)
         self._resident = resident
@@ -127,10 +133,15 @@ class LoadedMembers:
         """End the thread after the load that it is at."""
         self._due.put(None)
 
+    def _start_thread(self) -> None:
+        self._load_began = None
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._thread.start()
+
     def _run(self) -> None:
         # So that the others know that it is there.
         self._tell_members()
-        while True:
+        while threading.current_thread() is self._thread:
             try:
                 due = self._due.get(timeout=self._siblings.look_seconds)
             except Empty:
@@ -156,7 +167,7 @@ class LoadedMembers:
             load.future.set_exception(ModelError("the model was put away before it was loaded"))
             return
         started, before, modules = self._clock(), resident_bytes(), len(sys.modules)
-        self._loading = True
+        self._load_began = started
         self._note.begin_load(key_block(key))
         try:
             member = self._load(key)
@@ -166,8 +177,10 @@ class LoadedMembers:
             load.future.set_exception(as_model_error(error))
             return
         finally:
-            self._note.end_load()
-            self._loading = False
+            # One that hung says nothing of what is loaded now.
+            if threading.current_thread() is self._thread:
+                self._note.end_load()
+                self._load_began = None
             self._resident = resident_bytes()
         member.used = load.asked
         member.seconds = self._clock() - started

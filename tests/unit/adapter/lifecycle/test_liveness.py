@@ -150,13 +150,14 @@ async def test_a_model_that_answers_tritons_own_clients_is_asked_no_more() -> No
             desk.backend.executions[name] += 1
         await desk.passes(1)
     assert len(desk.canaries) == 2
-    await desk.passes(14)
-    assert sorted(desk.canaries) == ["m", "m", "m_direct", "m_direct"]
+    await desk.passes(21)
+    assert set(desk.canaries[2:]) == {"m", "m_direct"}
     # Whoever waits here is not to wait for that.
+    before = len(desk.canaries)
     desk.cell(counters.IN_FLIGHT).set(1)
     desk.backend.executions["m_direct"] += 1
     await desk.passes(4)
-    assert sorted(desk.canaries) == ["m"] * 3 + ["m_direct"] * 3
+    assert "m_direct" in desk.canaries[before:]
 
 
 @in_counted_time
