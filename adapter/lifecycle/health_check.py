@@ -74,10 +74,10 @@ class HealthCheck:
         groups = {name: model.entry.triton_models for name, model in measured.items()}
         for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
             if name not in loading:
-                measured[name].memory.set(size)
+                measured[name].note_memory(size)
 
     async def measure_loaded(self, model: Model, again: bool) -> None:
         """Note how many bytes a model holds that was just loaded; 0 if `again`: its old process may be there still."""
         if self._stubs is not None:
             sizes = await asyncio.to_thread(self._stubs.measure, {"": model.entry.triton_models})
-            model.memory.set(0 if again else sizes[""])
+            model.note_memory(0 if again else sizes[""])

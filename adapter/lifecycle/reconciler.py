@@ -199,7 +199,7 @@ class Reconciler:
             if model.idle_clock.was_asked():
                 self._begin(model, self._load(model))
         elif self._packs.is_due(model):
-            self._begin(model, self._packs.move_out(model))
+            self._begin(model, self._move_out(model))
         elif model.proven and not gone:
             if not status.ready:
                 self._breakers[entry.name].model.reset()
@@ -209,6 +209,12 @@ class Reconciler:
             if status.ready:
                 self._set_unavailable(model, f"{gone[0]} is not loaded")
             self._begin(model, self._load(model))
+
+    async def _move_out(self, model: PackedModel) -> None:
+        await self._packs.move_out(model)
+        moved = self._registry.models.get(model.entry.name)
+        if moved is not None and moved.entry.is_moved_out:
+            await self._health.measure_loaded(moved, again=False)
 
     def _may_load(self, model: Model) -> bool:
         return self._serves(model) and model.entry.name not in self._loader.taken

@@ -61,6 +61,8 @@ class Model:
         self._dead = gauge(counters.DEAD_INCARNATION)
         self._tainted = gauge(counters.TAINTED_INCARNATION)
         self._whole = whole
+        # Of this incarnation, if the model was moved out of its pack.
+        self._least_memory = 0
         self.incarnation = FIRST_INCARNATION
         # When this worker heard of that: of the monotonic clock.
         self._heard = time.monotonic()
@@ -109,14 +111,25 @@ class Model:
 
     @property
     def over_memory(self) -> bool:
-        """Whether its processes hold more than its config allows."""
+        """Whether its processes hold more than its config allows.
+
+        In its pack what the model itself held counted, without the interpreter and libraries; so if it was moved out,
+        what its process has grown by counts since it was first measured.
+        """
         most = self.entry.spec.max_memory_mb
-        return most is not None and self.memory.mine > most * 1024 * 1024
+        return most is not None and self.memory.mine - self._least_memory > most * 1024 * 1024
+
+    def note_memory(self, size: int) -> None:
+        """Note how many bytes its processes hold; 0 if that is not known."""
+        self.memory.set(size)
+        if self.entry.is_moved_out and size:
+            self._least_memory = min(size, self._least_memory or size)
 
     def begin_incarnation(self, incarnation: int) -> None:
         """Count what answers from now on as this incarnation; what is known of those before is over."""
         if incarnation != self.incarnation:
             self.incarnation = incarnation
+            self._least_memory = 0
             self._heard = time.monotonic()
 
     def incarnation_at(self, moment: float) -> int:

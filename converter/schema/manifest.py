@@ -120,6 +120,11 @@ class ModelEntry(_Frozen):
         changed = {"host": None, "alone": None, "direct": self.alone, "front": None, "native": True}
         return self.model_copy(update=changed)
 
+    @property
+    def is_moved_out(self) -> bool:
+        """Whether it is the entry of a model that was moved out of its pack."""
+        return self.host is None and self.direct.endswith(ALONE_SUFFIX)
+
     def without_ensembles(self) -> ModelEntry:
         """Return the entry with what a packed model's host alone serves; of any other model it is all."""
         return self.model_copy(update={"native": False})

@@ -213,7 +213,7 @@ def test_R6_a_load_that_hangs_keeps_no_mate_from_its_load(tmp_path: Path) -> Non
     with serving(models, tmp_path, **settings) as server:
         assert factors(server) == [3.0, 5.0]
         # Whoever opens it waits for what is never written.
-        [file] = (server.repository / "words_alone").glob("*/m.joblib")
+        file = server.repository / "words_alone" / "1" / "member.json"
         file.unlink()
         os.mkfifo(file)
         kill_host(server, HOST)

@@ -43,6 +43,8 @@ class PackKeeper:
     due: dict[str, str] = field(default_factory=dict, init=False)
     # Those that could not be, and are not tried again as they are, with what /health says of it.
     _kept: dict[str, str] = field(default_factory=dict, init=False)
+    # What was asked and in no process's memory at the last look, by what hosts know it by.
+    _absent: set[str] = field(default_factory=set, init=False)
     # When the models of each host were measured.
     _measured: dict[str, float] = field(default_factory=dict, init=False)
 
@@ -68,8 +70,8 @@ class PackKeeper:
     async def look(self, host: Model, now: float) -> list[PackedModel]:
         """Measure a host's models once in a while, and find those that are too slow or too large.
 
-        Return those that are ready and in the memory of no process, and that nobody asks: the pack had no room for
-        them, or its processes are new.
+        Return those that are ready and in the memory of no process, if nobody asks them, or at the second look in a
+        row: the pack had no room for them, its processes are new, or they do not load there.
         """
         for name in self._strikes.find_slow(host.entry.direct):
             self.due.setdefault(name, "slow")
@@ -89,8 +91,12 @@ class PackKeeper:
             model.memory.set(sizes.get(model.entry.member, 0))
             if model.over_memory:
                 self.due.setdefault(model.entry.name, "memory")
-            elif whole and model.entry.member not in sizes and model.status.ready and not model.idle_clock.was_asked():
+            if not whole or model.entry.member in sizes or not model.status.ready:
+                self._absent.discard(model.entry.member)
+            elif model.entry.member in self._absent or not model.idle_clock.was_asked():
                 asleep.append(model)
+            else:
+                self._absent.add(model.entry.member)
         return asleep
 
     def is_due(self, model: PackedModel) -> bool:
