@@ -282,8 +282,10 @@ class Reconciler:
         self._recovery.mark(model, trouble.reason, wait)
         _log.warning("model %s: %s", model.entry.name, model.status.reason)
         await self._recovery.scan()
-        if model.entry.direct in self._registry.hosts:
-            self._packs.blame(model, self._recovery.processes(trouble.hung))
+        is_host = model.entry.direct in self._registry.hosts
+        if is_host and self._packs.blame(model, self._recovery.processes(trouble.hung)):
+            # Whose fault it is, is moved out, and its mates are not left failed for it.
+            wait = self._recovery.forgive(model, trouble.reason, wait)
         names = trouble.hung or (self._recovery.outliving_death(model) if trouble.reason == "died" else ())
         if self._recovery.can_end(names):
             # Before they are, since Triton may end over it, and never answers some of their calls.

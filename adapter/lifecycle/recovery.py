@@ -48,6 +48,11 @@ class CrashBackoff:
             return None
         return min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** (before - 1)) if before else 0.0
 
+    def forgive(self) -> None:
+        """Count the last death no more."""
+        if self._deaths:
+            self._deaths.pop()
+
 
 class Recovery:
     """Ends what is left of a model that is to be loaded again, and says how long to wait for that.
@@ -66,6 +71,15 @@ class Recovery:
         A leak (`memory`) is no death, and does not wait.
         """
         return 0.0 if reason == "memory" else self._crash_backoff[model.entry.name].died(now)
+
+    def forgive(self, model: Model, reason: str, wait: float | None) -> float:
+        """Count the last death of a pack no more; return the seconds to wait for its load."""
+        if reason != "memory":
+            self._crash_backoff[model.entry.name].forgive()
+        if wait is None:
+            wait = 0.0
+            self.mark(model, reason, wait)
+        return wait
 
     def clear(self, name: str) -> None:
         """Drop the deaths counted under this name: another model is served under it now."""

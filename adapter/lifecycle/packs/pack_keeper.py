@@ -57,15 +57,20 @@ class PackKeeper:
         self.due.pop(name, None)
         self._kept.pop(name, None)
 
-    def blame(self, host: Model, hung: Collection[int] = ()) -> None:
-        """Count a strike for each model that a host was in when it died; `hung` are processes that do not answer."""
-        keys = self._notes.take_culprits(hung)
+    def blame(self, host: Model, hung: Collection[int] = ()) -> bool:
+        """Count a strike for each model that a host was in when it died; `hung` are processes that do not answer.
+
+        Return whether there are such, all of which can be moved out.
+        """
+        keys, guilty = self._notes.take_culprits(hung), []
         for model in self._registry.members(host):
             # A version on trial is of the same name.
             if any(key.startswith(f"{model.entry.alone}/") for key in keys):
                 _log.warning("model %s: its pack %s was in it when it ended", model.entry.name, host.entry.name)
+                guilty.append(model.entry.name)
                 if self._strikes.strike(model.entry.name):
                     self.due[model.entry.name] = "died"
+        return bool(guilty) and not any(name in self._kept for name in guilty)
 
     async def look(self, host: Model, now: float) -> list[PackedModel]:
         """Measure a host's models once in a while, and find those that are too slow or too large.
