@@ -133,6 +133,16 @@ def test_R11_a_model_that_holds_too_much_is_moved_out(tmp_path: Path) -> None:
         assert "words is moved out of its pack: it holds more than its max_memory_mb" in server.output
         assert_mates_are_well(server)
         assert pids.stubs(server, HOST) == host
+        # Its own process holds more than that with nothing loaded, and is not ended for it.
+        wait_for(lambda: metric(server, "schwift_model_memory_bytes", model_name="words") > 10 * 2**20)
+        wait_for(lambda: len(pids.stubs(server, "words_alone")) == 1)
+        own = pids.stubs(server, "words_alone")
+        time.sleep(12)
+        assert (health(server, "words")["state"], pids.stubs(server, "words_alone")) == ("ready", own)
+        assert metric(server, "schwift_model_recoveries_total") == 0
+        # What it grows by since then counts.
+        assert ask(server, "words", [text.replace("b", "d")]).status == 200
+        wait_for(lambda: metric(server, "schwift_model_recoveries_total", model_name="words", reason="memory") == 1)
 
 
 def test_R13_requests_past_their_deadline_are_dropped_before_they_are_sent(tmp_path: Path) -> None:

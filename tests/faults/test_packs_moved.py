@@ -183,6 +183,21 @@ def test_workers_share_a_pack_that_dies_and_models_that_sleep(tmp_path: Path) ->
         ask_mates(server)
 
 
+def test_R5_a_pack_is_not_left_failed_for_the_deaths_that_one_of_its_models_made(tmp_path: Path) -> None:
+    models = packed_models.put_all(tmp_path)
+    with serving(models, tmp_path, **PACKED, PREDICT_TIMEOUT_SECONDS=str(DEADLINE)) as server:
+        for _ in range(2):
+            with in_host(server, packed_models.ENDLESS_TEXT):
+                kill_host(server, HOST)
+        wait_for(lambda: pack_of(server, "words") is None, 40)
+        # With those two it would be the fifth time.
+        for _ in range(3):
+            wait_for(lambda: len(pids.stubs(server, HOST)) == 1 and ready(server), 40)
+            kill_host(server, HOST)
+        assert factors(server) == [3.0, 5.0]
+        assert ask(server, "words", [packed_models.WELL_TEXT]).body["predictions"] == [[1]]
+
+
 def test_R5_a_pack_that_ended_too_often_is_back_after_a_reload(tmp_path: Path) -> None:
     models = packed_models.put_all(tmp_path)
     with serving(models, tmp_path, **PACKED) as server:
@@ -231,7 +246,8 @@ def test_R6_a_load_that_hangs_keeps_no_mate_from_its_load(tmp_path: Path) -> Non
             ask_words()
             return bool(health(server, "words")["state"] == "failed")
 
-        wait_for(has_failed, 60)
+        # It is found out that it is not there, asleep then, and loaded for the next request.
+        wait_for(has_failed, 120)
         assert "took over 10 s" in health(server, "words")["reason"]
         answer = ask_words()
         assert (answer.status, answer.code) == (503, "model_unavailable")

@@ -16,3 +16,16 @@ def test_deaths_of_long_ago_do_not_count() -> None:
         crash_backoff.died(now)
     assert crash_backoff.died(700) == 0
     assert crash_backoff.died(701) == 1
+
+
+def test_a_death_that_is_forgiven_does_not_count() -> None:
+    crash_backoff = CrashBackoff()
+    for now in range(20):
+        assert crash_backoff.died(now) == 0
+        crash_backoff.forgive()
+    assert crash_backoff.died(20) == 0
+    assert crash_backoff.died(21) == 1
+    # A reload has forgiven all meanwhile.
+    for _ in range(3):
+        crash_backoff.forgive()
+    assert crash_backoff.died(22) == 0

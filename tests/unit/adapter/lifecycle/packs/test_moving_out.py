@@ -98,3 +98,24 @@ def test_another_version_is_tried_again() -> None:
 
     run(main())
     assert (pack.large.pack, pack.large.moved_out.total()) == (None, 1)
+
+
+def test_a_model_that_was_moved_out_is_measured_by_what_its_own_process_grows() -> None:
+    pack = Pack()
+    run(pack.passes(15))
+    moved = pack.large
+    assert moved.pack is None
+    # An interpreter and libraries alone hold more than the model may.
+    for mib, is_over in ((80, False), (80.9, False), (79, False), (79.9, False), (80.1, True), (0, False)):
+        moved.note_memory(int(mib * MIB))
+        assert moved.over_memory == is_over, mib
+    assert moved.memory.mine == 0
+    # It is loaded again, and grows anew.
+    pack.registry.begin_incarnation(moved)
+    moved.note_memory(90 * MIB)
+    assert not moved.over_memory
+    # A mate that was never moved counts as a whole.
+    mate = pack.registry.models["b"]
+    mate.entry = make_member("b", max_memory_mb=1)
+    mate.note_memory(2 * MIB)
+    assert mate.over_memory
