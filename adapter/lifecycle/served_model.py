@@ -22,6 +22,8 @@ from converter.schema.manifest import ModelEntry
 
 _log = logging.getLogger("schwift.adapter")
 
+# A page that several processes share counts in each by its part: so much more may count in one once others have ended.
+_SHARED_BYTES = 32 * 1024 * 1024
 # The incarnation of what Triton has when the first worker begins. A cell that is 0 knows of none.
 FIRST_INCARNATION = 1
 
@@ -114,10 +116,13 @@ class Model:
         """Whether its processes hold more than its config allows.
 
         In its pack what the model itself held counted, without the interpreter and libraries; so if it was moved out,
-        what its process has grown by counts since it was first measured.
+        what its process has grown by since it was loaded counts.
         """
         most = self.entry.spec.max_memory_mb
-        return most is not None and self.memory.mine - self._least_memory > most * 1024 * 1024
+        if most is None:
+            return False
+        free = self._least_memory and self._least_memory + _SHARED_BYTES
+        return self.memory.mine - free > most * 1024 * 1024
 
     def note_memory(self, size: int) -> None:
         """Note how many bytes its processes hold; 0 if that is not known."""
