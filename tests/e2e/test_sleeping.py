@@ -144,6 +144,9 @@ def test_a_model_is_put_to_sleep_in_all_processes_of_its_pack(tmp_path: Path) ->
             """How often the model is in the two processes, which had so many bytes without it."""
             return (sum(map(resident, hosts)) - empty) / (BALLAST_MB * MIB)
 
+        def are_empty(empty: int) -> bool:
+            return grown(empty) < 0.2
+
         def are_full(empty: int) -> bool:
             answers = at_once(16, lambda _: ask(server, "drowsy", [[1.0, 2.0]]))
             return {answer.status for answer in answers} == {200} and grown(empty) > 1.9
@@ -155,7 +158,7 @@ def test_a_model_is_put_to_sleep_in_all_processes_of_its_pack(tmp_path: Path) ->
             empty = sum(map(resident, hosts))
             wait_for(partial(are_full, empty))
             wait_for(lambda: state(server, "drowsy") == "asleep")
-            wait_for(lambda empty=empty: grown(empty) < 0.2)
+            wait_for(partial(are_empty, empty))
         assert pids.stubs(server, "two_pack_direct") == hosts
 
 

@@ -43,6 +43,9 @@ class InProcess:
         # The first version, as in a new repository.
         return {f"{name}/1": "READY" for name in self._functions}
 
+    async def count_executions(self, model: str, timeout: float) -> int:
+        return 0
+
     async def load(self, model: str, timeout: float, config: str | None = None) -> None:
         pass
 
