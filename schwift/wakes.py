@@ -19,8 +19,11 @@ class Wakes:
 
     def sleep(self, seconds: float, *others: int) -> None:
         """Sleep for so long, or until a signal came, a child ended, or one of the other descriptors can be read."""
-        readable, _, _ = select.select([self._signalled, *others], [], [], seconds)
-        if self._signalled in readable:
+        # Not `select`, which takes no descriptor beyond 1023.
+        poller = select.poll()
+        for descriptor in (self._signalled, *others):
+            poller.register(descriptor, select.POLLIN)
+        if self._signalled in dict(poller.poll(seconds * 1e3)):
             with contextlib.suppress(BlockingIOError):
                 os.read(self._signalled, _CHUNK)
 

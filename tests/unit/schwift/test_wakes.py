@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from schwift.wakes import Wakes, waking
 
 # Far more than a machine under load needs to wake somebody.
 LONG = 60.0
+# Beyond what `select` takes.
+LARGE = 2000
 
 
 def seconds_of(wakes: Wakes, seconds: float, *others: int) -> float:
@@ -55,6 +59,20 @@ def test_something_to_read_ends_it_and_is_not_read() -> None:
     assert os.read(read_end, 100) == b"kill m\n"
     os.close(read_end)
     os.close(write_end)
+
+
+def test_descriptors_may_have_large_numbers() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft <= LARGE:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(2 * LARGE, hard), hard))
+    read_end, write_end = os.pipe()
+    large = fcntl.fcntl(read_end, fcntl.F_DUPFD, LARGE)
+    with waking() as wakes:
+        os.write(write_end, b"x")
+        assert seconds_of(wakes, LONG, large) < LONG / 2
+    for end in (read_end, write_end, large):
+        os.close(end)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_it_leaves_the_handlers_as_they_were() -> None:
