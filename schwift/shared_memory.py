@@ -20,8 +20,8 @@ _SHM = Path("/dev/shm")
 _PERIOD_SECONDS = 10.0
 # Triton notices a dead process after a second or two, and touches its memory no more.
 _ABANDONED_SECONDS = 10.0
-# Pauses in looks: a look reads something of each process of the machine.
-_PAUSES = 5000
+# A pause is so many looks long, since a look reads something of each process of the machine; but no longer than this.
+_PAUSES, _LONGEST_SECONDS = 5000, 60.0
 # For fallocate(2): keep the size, and give back the pages, which read as zeros from then on.
 _KEEP_SIZE, _PUNCH_HOLE = 0x01, 0x02
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -35,9 +35,9 @@ def clear(prefix: str, folder: Path = _SHM) -> None:
 
 
 class Sweep:
-    """Gives back the regions with this prefix that no process of the tree of `mark` has had for 10 s or a little more.
+    """Gives back the regions with this prefix that no process of the tree of `mark` has had for 10 s, or a minute or two.
 
-    `tick` is called every moment, and looks every 10 s for some milliseconds; the longer a look takes, the rarer.
+    `tick` is called every moment, and looks every 10 s for some milliseconds; each minute if a look takes longer.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class Sweep:
         for name, since in self._alone.items():
             if now - since >= _ABANDONED_SECONDS:
                 _give_back(self._folder / name)
-        self._next = max(self._next, now + _PAUSES * (self._clock() - now))
+        took = self._clock() - now
+        self._next = max(self._next, now + min(_PAUSES * took, _LONGEST_SECONDS))
 
 
 def _give_back(region: Path) -> None:

@@ -7,8 +7,11 @@ that have come. Silence in that time is our own: no model may be called hung for
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
+
+_log = logging.getLogger("schwift.adapter")
 
 # The clock is read at least so often while the loop turns.
 _BEAT_SECONDS = 0.5
@@ -53,4 +56,8 @@ class AwakeClock:
         while True:
             self.time()
             await asyncio.sleep(_BEAT_SECONDS)
-            also()
+            try:
+                also()
+            except Exception:
+                # A clock that stops would look like a loop that sleeps.
+                _log.exception("what is due twice a second failed")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ _FADES = 0.8
 # In deadlines; the proof comes long before, unless others are answered.
 _CANARY_DEADLINES = 4
 _COUNT_SECONDS = 1.0
+# A probe that was answered so soon disturbs nobody: the next one is sent without a look at who else is answered.
+_QUICK_SECONDS = 0.1
 
 
 @dataclass(eq=False)
@@ -43,7 +46,7 @@ class _Probe:
     """One of a model's Triton models: the cells that its answers are counted in, and when the last one came.
 
     `request_id` is that of its probes, and `executions` how many calls it had ended by Triton's count when it was
-    asked, or when that was looked at last; None if that is not known.
+    asked, or when that was looked at last; None if that is not known. `quick` is whether its last probe was.
     """
 
     name: str
@@ -56,6 +59,12 @@ class _Probe:
     task: asyncio.Task[None] | None = field(default=None, init=False)
     asked: float = field(default=0.0, init=False)
     executions: int | None = field(default=None, init=False)
+    quick: bool = field(default=False, init=False)
+
+    @property
+    def waits(self) -> bool:
+        """Whether one was sent that has no answer."""
+        return self.task is not None and not self.task.done()
 
 
 @dataclass(eq=False)
@@ -101,27 +110,39 @@ class ModelLiveness:
         """Return the Triton models of this one that hang; a probe is sent if one is due."""
         now = self._clock()
         asked = counters.total(self._table, model.entry.name, counters.IN_FLIGHT) > 0
-        overdue = [probe for probe in self._probes.get(model.entry.name, ()) if self._is_due(model, probe, asked, now)]
-        return [probe.name for probe in overdue if not await self._goes_on(probe)]
+        probes = self._probes.get(model.entry.name, ())
+        return [probe.name for probe in probes if await self._hangs(model, probe, asked, now)]
 
     @property
     def _idle_seconds(self) -> float:
         # Asked for each model at each pass: most have two.
         return max(IDLE_SECONDS, _A_PROBE_SECONDS * 2 * len(self._probes))
 
-    def _is_due(self, model: Model, probe: _Probe, asked: bool, now: float) -> bool:
+    async def _hangs(self, model: Model, probe: _Probe, asked: bool, now: float) -> bool:
+        """Return whether a Triton model hangs; a probe is sent if one is due."""
+        overdue = self._send_or_judge(model, probe, asked, now)
+        if probe.waits and probe.asked < now and probe.executions is None:
+            # What later looks go by: until now nobody had a reason to count.
+            probe.executions = await self._count_executions(probe)
+            return overdue and probe.executions is None
+        return overdue and not await self._goes_on(probe)
+
+    def _send_or_judge(self, model: Model, probe: _Probe, asked: bool, now: float) -> bool:
         """Return whether a probe should have been answered by now; one is sent if that is due."""
         count = self._count(model.entry, probe)
         if count != probe.count:
             probe.usual = max(now - probe.last if asked else 0.0, _FADES * probe.usual)
             probe.count, probe.last = count, now
-        if probe.task is not None and not probe.task.done():
+        if probe.waits:
             return now - max(probe.asked, probe.last) >= self._deadline
         patience = self._idle_seconds
         if asked:
             patience = min(max(self._deadline, LEAST_SECONDS), LEAST_SECONDS + 2 * probe.usual)
         if now - probe.last >= patience:
-            probe.asked = now
+            # It is sent in a moment.
+            probe.asked = math.inf
+            if probe.quick:
+                probe.executions = None
             probe.task = asyncio.create_task(self._ask(model, probe, asked), name=f"canary of {probe.name}")
         return False
 
@@ -142,16 +163,19 @@ class ModelLiveness:
     async def _ask(self, model: Model, probe: _Probe, asked: bool) -> None:
         """Ask a Triton model, unless others were answered since it was asked last, and nobody waits here."""
         entry, incarnation = model.entry, model.incarnation
-        known, probe.executions = probe.executions, await self._count_executions(probe)
-        if not asked and known is not None and probe.executions is not None and probe.executions > known:
-            probe.last = self._clock()
-            return
+        if not probe.quick:
+            known, probe.executions = probe.executions, await self._count_executions(probe)
+            if not asked and known is not None and probe.executions is not None and probe.executions > known:
+                probe.last = self._clock()
+                return
+        probe.asked, probe.quick = self._clock(), False
         try:
             deadline = asyncio.get_running_loop().time() + _CANARY_DEADLINES * self._deadline
             await self._backend.infer(probe.name, entry, self._row(model, probe), deadline, request_id=probe.request_id)
             if probe.executions is not None:
                 # That was ours.
                 probe.executions += 1
+            probe.quick = self._clock() - probe.asked < _QUICK_SECONDS
         except errors.ModelProcessDead:
             model.report_dead(incarnation, "a probe")
             return

@@ -53,6 +53,7 @@ class FakeBackend:
     unloads: list[str] = field(default_factory=list)
     # How many calls each model has ended, of whoever's.
     executions: dict[str, int] = field(default_factory=dict)
+    counted: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     tell_of_death: Callable[[str, float], None] = lambda model, began: None
     closed: bool = False
@@ -85,6 +86,7 @@ class FakeBackend:
 
     async def count_executions(self, model: str, timeout: float) -> int:
         self._check_up()
+        self.counted.append(model)
         return self.executions.get(model, 0)
 
     async def load(self, model: str, timeout: float, config: str | None = None) -> None:

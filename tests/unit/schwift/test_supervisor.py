@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -321,6 +322,7 @@ def test_it_rests_until_an_order_comes_and_no_longer_than_until_the_next_life_is
     owned.ready()
     with waking() as wakes:
         owned.liveness.rest = 60.0
+        began = time.monotonic()
         os.write(owned.kill_pipe.write_end, b"kill m\n")
         owned.supervisor.rest(wakes)
         owned.supervisor.tick()
@@ -329,6 +331,7 @@ def test_it_rests_until_an_order_comes_and_no_longer_than_until_the_next_life_is
         owned.supervisor.tick()
         # Between two lives.
         owned.supervisor.rest(wakes)
+        assert time.monotonic() - began < 30
         owned.now += 1
         owned.supervisor.tick()
         assert len(owned.groups["Triton"]) == 2

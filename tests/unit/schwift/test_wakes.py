@@ -76,8 +76,11 @@ def test_descriptors_may_have_large_numbers() -> None:
 
 
 def test_it_leaves_the_handlers_as_they_were() -> None:
-    before = signal.getsignal(signal.SIGCHLD)
+    before, descriptor = signal.getsignal(signal.SIGCHLD), signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(descriptor)
     with waking():
         assert signal.getsignal(signal.SIGCHLD) is not before
     assert signal.getsignal(signal.SIGCHLD) is before
-    assert signal.set_wakeup_fd(-1) == -1
+    after = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(after)
+    assert after == descriptor

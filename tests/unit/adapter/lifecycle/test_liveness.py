@@ -31,6 +31,8 @@ class Desk:
         self.model.status.adopt("ready")
         self.silent: set[str] = set()
         self.error: errors.AdapterError | None = None
+        # Seconds of an answer.
+        self.takes = 0.0
         self.backend = FakeBackend(self.handle)
         self.liveness = ModelLiveness(
             self.table, self.backend, DEADLINE, counted_loop().time, lambda entry: f"key-of-{entry.front}"
@@ -42,6 +44,7 @@ class Desk:
     async def handle(self, model: str, arrays: Arrays, outputs: Sequence[Tensor]) -> Arrays:
         if model in self.silent:
             await asyncio.sleep(1e6)
+        await asyncio.sleep(self.takes)
         if self.error is not None:
             raise self.error
         return await zeros(model, arrays, outputs)
@@ -141,8 +144,9 @@ async def test_a_model_that_answers_tritons_own_clients_does_not_hang(silent: st
 
 
 @in_counted_time
-async def test_a_model_that_answers_tritons_own_clients_is_asked_no_more() -> None:
+async def test_a_slow_model_that_answers_tritons_own_clients_is_asked_no_more() -> None:
     desk = Desk()
+    desk.takes = 0.5
     await desk.passes(12)
     assert sorted(desk.canaries) == ["m", "m_direct"]
     for _ in range(60):
@@ -158,6 +162,24 @@ async def test_a_model_that_answers_tritons_own_clients_is_asked_no_more() -> No
     desk.backend.executions["m_direct"] += 1
     await desk.passes(4)
     assert "m_direct" in desk.canaries[before:]
+
+
+@pytest.mark.parametrize("model", ["m_direct", "m"])
+@in_counted_time
+async def test_calls_of_a_quick_model_are_counted_once_a_probe_waits(model: str) -> None:
+    desk = Desk()
+    await desk.passes(32)
+    # Before the first probes; what they take is not known then.
+    assert sorted(desk.backend.counted) == ["m", "m_direct"]
+    desk.silent = {model}
+    await desk.passes(16)
+    assert desk.backend.counted[2:] == [model]
+    # Others are answered.
+    desk.backend.executions[model] += 1
+    await desk.passes(14)
+    assert desk.hung == []
+    await desk.passes(16)
+    assert desk.hung == [model]
 
 
 @in_counted_time
