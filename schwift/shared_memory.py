@@ -35,7 +35,7 @@ def clear(prefix: str, folder: Path = _SHM) -> None:
 
 
 class Sweep:
-    """Gives back the regions with this prefix that no process of the tree of `mark` has had for 10 s, or a minute or two.
+    """Gives back the regions with this prefix that no process of the tree of `mark` has had for 10 s or longer.
 
     `tick` is called every moment, and looks every 10 s for some milliseconds; each minute if a look takes longer.
     """
