@@ -105,9 +105,11 @@ class Reconciler:
                 self._begin(model, self._load(model))
         return bool(sleeping)
 
-    @property
-    def pass_seconds(self) -> float:
-        """How long the next pass may wait: longer if all models are settled and nobody has asked one for a while."""
+    def choose_pause(self) -> float:
+        """Return the seconds until the next pass: more if all models are settled and nobody has asked for a while.
+
+        That somebody has asked since the last look is noted by it.
+        """
         now, models = self._awake.clock(), self._registry.models.values()
         # Not those that sleep: it would be forgotten that somebody asked them.
         quiet = [model.idle_clock.idle_seconds(now) >= _QUIET_SECONDS for model in models if model.status.ready]
@@ -122,7 +124,7 @@ class Reconciler:
 
     async def _rest(self, wakes: bool) -> None:
         """Wait for the next pass, and meanwhile wake whom requests wait for, in the worker that does."""
-        left = self.pass_seconds if wakes else _START_SECONDS
+        left = self.choose_pause() if wakes else _START_SECONDS
         while left > _WAKE_SECONDS / 2 and not self._woken.is_set():
             pause = _WAKE_SECONDS if wakes and self.wake() else left
             with contextlib.suppress(asyncio.TimeoutError):
