@@ -59,7 +59,7 @@ def test_both_endpoints_answer_as_the_original(inputs_server: Served, name: str)
 
 
 def test_records_columns_and_rows_are_the_same_and_are_cut(inputs_server: Served) -> None:
-    """Of 40 rows, the largest batch is 8."""
+    """There are 40 rows, and the largest batch is 8."""
     columns = {name: values * 10 for name, values in named_inputs.TABLE.items()}
     records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     rows = [[record[name] for name in named_inputs.ORDER] for record in records]
