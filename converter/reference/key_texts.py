@@ -59,7 +59,8 @@ TEXTS: Mapping[type[BaseModel], Mapping[str, KeyText]] = {
             "after so long without a request the model sleeps until the next: `30s`, `10m` or `2h`", "never"
         ),
         "max_memory_mb": KeyText(
-            "the most memory of the model's processes, together, in MiB; over it the model is loaded again"
+            "the most memory of the model's processes, together, in MiB; over it the model is loaded again; of a "
+            "packed model, [what it holds there](packs.md#what-the-models-of-a-pack-share)"
         ),
         "warmup": KeyText("after each load a model without a sample is asked made-up rows; `false` sends none"),
         "queue": KeyText("Triton's queue of the model"),
