@@ -15,12 +15,14 @@ from converter.schema.settings import load_settings
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
-_MOST_LOAD = 1_000_000
+_MOST_CONNECTIONS, _MOST_A_SECOND = 10_000, 1_000_000
 _ENDPOINTS = click.Choice(["predict", "predict_batched", "v2"])
 
 
-def _numbers(kind: type[int] | type[float]) -> Callable[[click.Context, click.Parameter, str | None], tuple[Any, ...]]:
-    """Return what reads an option with positive numbers and commas between them."""
+def _numbers(
+    kind: type[int] | type[float], most: int, remedy: str
+) -> Callable[[click.Context, click.Parameter, str | None], tuple[Any, ...]]:
+    """Return what reads an option with positive numbers, of at most `most`, and commas between them."""
 
     def read(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[Any, ...]:
         if value is None:
@@ -29,8 +31,8 @@ def _numbers(kind: type[int] | type[float]) -> Callable[[click.Context, click.Pa
             numbers = tuple(kind(part) for part in value.split(","))
         except ValueError:
             numbers = ()
-        if not numbers or not all(0 < number < _MOST_LOAD for number in numbers):
-            raise click.BadParameter(f"{value!r} is no list of numbers: write 1,4,16", ctx, parameter)
+        if not numbers or not all(0 < number <= most for number in numbers):
+            raise click.BadParameter(f"{value!r} is no list of {remedy}", ctx, parameter)
         return numbers
 
     return read
@@ -123,13 +125,18 @@ def memory(url: str | None, key_file: Path | None, as_json: bool) -> None:
 @click.option("--endpoint", type=_ENDPOINTS, default="predict", show_default=True)
 @click.option("--rows", type=click.IntRange(1), default=1, show_default=True, help="Rows of each request.")
 @click.option("--data", type=_FILE, help="A body as JSON, one a line, or a list of rows. [the server's example]")
-@click.option("--connections", type=click.IntRange(1, 10_000), help="[16; with --rate at most 1000]")
-@click.option("--ramp", metavar="N,…", callback=_numbers(int), help="Connections of each step: 1,4,16,64.")
+@click.option("--connections", type=click.IntRange(1, _MOST_CONNECTIONS), help="[16; with --rate at most 1000]")
+@click.option(
+    "--ramp",
+    metavar="N,…",
+    callback=_numbers(int, _MOST_CONNECTIONS, f"connections from 1 to {_MOST_CONNECTIONS:,}: write 1,4,16"),
+    help="Connections of each step: 1,4,16,64.",
+)
 @click.option(
     "--rate",
     "rates",
     metavar="R,…",
-    callback=_numbers(float),
+    callback=_numbers(float, _MOST_A_SECOND, f"rates over 0 and up to {_MOST_A_SECOND:,}: write 100,200"),
     help="Requests due a second, of each step.",
 )
 @click.option("--poisson", is_flag=True, help="With --rate, requests are due at random and not evenly.")
@@ -160,6 +167,8 @@ def bench(
     if compare is not None:
         if url is not None:
             raise click.UsageError("--compare reads two files and asks no server: leave out URL")
+        if json_file is not None or png_file is not None:
+            raise click.UsageError("--compare prints and writes no file: leave out --json and --png")
         show_comparison(*compare)
         return
     server = open_server(load_settings(), url, key_file)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from converter.table import format_table
-from schwift.load.step_result import PERCENTILES, StepResult, find_knee, keeps_within
+from schwift.load.step_result import KEEPS_UP, PERCENTILES, StepResult, find_knee, list_failures
 
 _BUSY_CLIENT = 0.9
 # More than this, and the client is part of what was measured.
@@ -30,8 +30,8 @@ def format_results(results: Sequence[StepResult], most_p99_ms: float | None) -> 
         steps = list(group)
         if len(steps) > 1:
             lines.append(_say_knee(steps, most_p99_ms))
-        elif most_p99_ms is not None and not keeps_within(steps[0], most_p99_ms):
-            lines.append(f"{steps[0].model}, {steps[0].label}: not within {most_p99_ms:g} ms")
+        elif most_p99_ms is not None and (failures := list_failures(steps[0], most_p99_ms)):
+            lines.append(f"{steps[0].model}, {steps[0].label}: not within its bounds: {', '.join(failures)}")
     lines.append(_OPEN if is_open else _CLOSED)
     return "\n".join(lines)
 
@@ -59,7 +59,8 @@ def _remarks(result: StepResult) -> list[str]:
         remarks.append(f"{place}: nothing was answered; rows that the model takes can be given by --data")
     if result.client_cpu > _BUSY_CLIENT:
         remarks.append(f"{place}: this client took {result.client_cpu:.0%} of a core, and may be what was measured")
-    elif result.client_lag_ms["p99"] > _LATE_MS and result.throughput >= result.offered:
+    elif result.client_lag_ms["p99"] > _LATE_MS and result.throughput >= KEEPS_UP * result.offered:
+        # Where the server keeps up: else they waited for a connection.
         late = _format_ms(result.client_lag_ms["p99"])
         remarks.append(f"{place}: requests left late, p99 {late} ms, which is in their latencies")
     return remarks

@@ -71,8 +71,8 @@ class BenchServer:
 
 
 def _split(url: str) -> urllib.parse.SplitResult:
-    parts = urllib.parse.urlsplit(url)
     try:
+        parts = urllib.parse.urlsplit(url)
         is_good = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_good = False

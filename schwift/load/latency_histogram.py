@@ -59,7 +59,7 @@ class LatencyHistogram:
         return self._sum / count if count else 0.0
 
     def percentile(self, percent: float) -> float:
-        """Return the nearest-rank percentile; 100 is the largest. Of nothing it is 0."""
+        """Return the nearest-rank percentile; 100 is the largest; 0 if there is none."""
         counts = self._sorted()
         total = int(counts.sum())
         if not total:
@@ -112,7 +112,7 @@ class LatencyHistogram:
             return
         values = np.array(self._pending)
         self._pending = array("d")
-        mantissas, exponents = np.frexp(np.maximum(values, 0.0))
+        mantissas, exponents = np.frexp(np.maximum(values, 2.0**_LOWEST_EXPONENT))
         within = ((mantissas - 0.5) * (2 * _BUCKETS_PER_OCTAVE)).astype(np.int64)
         # frexp's mantissa is in [0.5, 1): 2⁻²⁰ s has the exponent -19.
         indices = (exponents.astype(np.int64) - 1 - _LOWEST_EXPONENT) * _BUCKETS_PER_OCTAVE + within

@@ -59,7 +59,8 @@ def read_bodies(path: Path) -> tuple[bytes, ...]:
     try:
         whole = json.loads(text)
     except ValueError:
-        lines = {number: line for number, line in enumerate(text.splitlines(), 1) if line.strip()}
+        # Texts in JSON may have other line breaks, as U+2028, which splitlines takes for ends of lines.
+        lines = {number: line for number, line in enumerate(text.split("\n"), 1) if line.strip()}
         for number, line in lines.items():
             try:
                 json.loads(line)

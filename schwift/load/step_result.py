@@ -12,7 +12,7 @@ from schwift.load.served_examples import BenchModel
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 # Who answers a little less than it is asked keeps up: the window cuts off some at both its ends.
-_KEEPS_UP = 0.95
+KEEPS_UP = 0.95
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,28 @@ def summarise(model: BenchModel, step: LoadStep, load: LoadGenerator) -> StepRes
     )
 
 
-def keeps_within(result: StepResult, most_p99_ms: float | None) -> bool:
-    """Say whether a step was answered whole, as fast as it was asked, and within the bound if there is one."""
-    if not result.is_clean or (result.rate is not None and result.throughput < _KEEPS_UP * result.rate):
-        return False
-    return most_p99_ms is None or result.latency_ms["p99"] <= most_p99_ms
+def list_failures(result: StepResult, most_p99_ms: float | None) -> list[str]:
+    """Name what keeps a step from being answered whole, as fast as requests were due, and within the bound if any."""
+    failures = []
+    if not result.answered:
+        failures.append("no good answers")
+    elif result.errors:
+        failures.append(f"{result.errors:,} requests without a good answer")
+    if result.differing:
+        failures.append(f"{result.differing:,} answers that differ")
+    # At random, fewer may have been due than were asked for.
+    if result.rate is not None and result.throughput < KEEPS_UP * (due := min(result.rate, result.offered)):
+        failures.append(f"{result.throughput:,.0f} answers/s where {due:,.0f} were due")
+    if most_p99_ms is not None and (p99 := result.latency_ms["p99"]) > most_p99_ms:
+        failures.append(f"p99 {p99:,.2f} ms is over {most_p99_ms:g} ms")
+    return failures
 
 
 def find_knee(results: Sequence[StepResult], most_p99_ms: float | None) -> StepResult | None:
     """Return the last step of a ramp before the first that does not keep within its bounds; None if none does."""
     knee = None
     for result in results:
-        if not keeps_within(result, most_p99_ms):
+        if list_failures(result, most_p99_ms):
             break
         knee = result
     return knee

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from schwift.load.bench_report import format_results
 from schwift.load.step_result import PERCENTILES, find_knee
 from tests.unit.schwift.load.step_results import make_result
@@ -41,7 +43,7 @@ def test_errors_and_wrong_answers_end_a_ramp() -> None:
 
 
 def test_who_does_not_keep_up_with_a_rate_is_beyond_the_knee() -> None:
-    steps = [make_result(rate=rate, throughput=min(rate, 150.0)) for rate in (100.0, 200.0)]
+    steps = [make_result(rate=rate, offered=rate, throughput=min(rate, 150.0)) for rate in (100.0, 200.0)]
     assert find_knee(steps, None) is steps[0]
     text = format_results(steps, None)
     assert "the knee is at 100 requests/s" in text and "as fast as they came" in text
@@ -53,6 +55,26 @@ def test_a_step_without_any_answer_and_a_busy_client_are_said() -> None:
     assert "nothing was answered" in format_results([nothing], None)
     assert not nothing.is_clean
     assert "this client took 97% of a core" in format_results([make_result(client_cpu=0.97)], None)
-    late = make_result(rate=100.0, client_lag_ms=p99(2.5))
+    late = make_result(rate=100.0, client_lag_ms=p99(2.5), throughput=99.5)
     assert "requests left late, p99 2.50 ms" in format_results([late], None)
-    assert "flowers, 16 connections: not within 1 ms" in format_results([make_result()], 1.0)
+    # These waited for a connection.
+    assert "requests left late" not in format_results([replace(late, throughput=90.0)], None)
+
+
+def test_at_random_fewer_may_be_due_than_asked_for() -> None:
+    few = make_result(rate=100.0, poisson=True, offered=90.0, throughput=89.0)
+    assert find_knee([few], None) is few
+    assert find_knee([replace(few, throughput=80.0)], None) is None
+
+
+def test_a_single_step_says_which_bound_it_missed() -> None:
+    assert "not within" not in format_results([make_result()], 2.5)
+    slow = format_results([make_result(latency_ms=p99(3))], 1.0)
+    assert "flowers, 16 connections: not within its bounds: p99 3.00 ms is over 1 ms" in slow
+    failed = make_result(rate=100.0, throughput=50.0, outcomes={"200": 500, "500": 500}, differing=2)
+    text = format_results([failed], 100.0)
+    assert (
+        "not within its bounds: 500 requests without a good answer, 2 answers that differ, "
+        "50 answers/s where 100 were due\n"
+    ) in text
+    assert "not within its bounds: no good answers\n" in format_results([make_result(outcomes={"500": 3})], 100.0)

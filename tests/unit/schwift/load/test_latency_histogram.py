@@ -48,6 +48,10 @@ def test_what_lies_beyond_the_buckets_counts_and_keeps_its_extremes() -> None:
     assert histogram.percentile(100) == 1e5
 
 
+def test_no_time_at_all_is_the_shortest() -> None:
+    assert LatencyHistogram([0.0, 0.0, 1.0]).percentile(50) < 2e-6
+
+
 def test_halves_added_up_and_a_copy_in_json_are_the_whole() -> None:
     values = np.random.default_rng(1).lognormal(-5, 1, 20_001)
     whole, half = LatencyHistogram(values), LatencyHistogram(values[::2])

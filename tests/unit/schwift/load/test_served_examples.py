@@ -107,6 +107,10 @@ def test_without_names_all_that_could_answer_are_asked(tmp_path: Path) -> None:
         ('{"features":\n [[1]]}\n', ['{"features": [[1]]}']),
         ("[[1, 2], [3, 4]]", ['{"features": [[1, 2], [3, 4]]}']),
         ('{"features": ["é"]}\n\n{"features": ["b"]}\n', ['{"features": ["é"]}', '{"features": ["b"]}']),
+        (
+            '{"features": ["a\u2028b"]}\r\n{"features": ["c\x85"]}',
+            ['{"features": ["a\u2028b"]}', '{"features": ["c\x85"]}'],
+        ),
     ],
 )
 def test_bodies_come_from_a_file(tmp_path: Path, text: str, bodies: list[str]) -> None:
@@ -125,7 +129,7 @@ def test_a_file_that_is_none_is_said(tmp_path: Path, content: bytes, said: str) 
         read_bodies(path)
 
 
-@pytest.mark.parametrize("url", ["localhost:8005", "ftp://a", "http://", "http://a:b", "http://a:99999"])
+@pytest.mark.parametrize("url", ["localhost:8005", "ftp://a", "http://", "http://a:b", "http://a:99999", "http://[::1"])
 def test_only_addresses_of_servers_are_taken(url: str) -> None:
     with pytest.raises(BenchProblem, match="is no address of a server: write http://HOST:PORT"):
         BenchServer(url)
