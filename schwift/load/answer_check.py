@@ -10,7 +10,7 @@ import orjson
 
 # A matrix product rounds float32 otherwise for other numbers of rows.
 _RELATIVE, _ABSOLUTE = 1e-5, 1e-6
-# Of one request: answers that are the same in other digits are few, and those that differ may be without end.
+# Answers to one request: those that are the same in other digits are few, those that differ may be without end.
 _MOST_KNOWN = 1000
 
 

@@ -22,7 +22,10 @@ _LEAST_DIFFERENCE = 0.02
 
 @dataclass(frozen=True)
 class ComparedValue:
-    """One number of one step in both. `verdict` is better, worse, within noise, or unknown if it was too short."""
+    """One number of one step in both. `verdict` is better, worse, within noise, or too short to tell.
+
+    It is empty for as many errors in both.
+    """
 
     model: str
     step: str

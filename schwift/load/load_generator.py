@@ -18,7 +18,7 @@ from schwift.load.precise_timer import PreciseTimer
 # A server that is away must not turn connecting into a busy loop.
 _RECONNECT_SECONDS = 0.05
 _SWEEP_SECONDS = 0.1
-# Then what has come in the meantime is read.
+# After so many, answers that have come are read before more is sent.
 _MOST_SENT_AT_ONCE = 64
 # An open loop opens these before it starts, and others when it lacks them.
 _FIRST_CONNECTIONS = 16

@@ -15,7 +15,7 @@ from schwift.load.latency_histogram import LatencyHistogram
 # Outcomes without a status. Whoever asked waited in vain for the first two.
 TIMEOUT, UNSENT, CLOSED, NO_CONNECTION, NO_HTTP = "timeout", "not sent in time", "closed", "no connection", "no HTTP"
 _IN_VAIN = (TIMEOUT, UNSENT)
-# Of sums of floats: a second that is shorter is none.
+# Sums of floats are off by less: a second that is shorter is none.
 _SLACK_SECONDS = 1e-6
 
 

@@ -59,7 +59,7 @@ def _milliseconds(record: LoadRecord, percent: float) -> float:
 
 
 @click.command(help=__doc__)
-@click.option("--seconds", default=3.0, show_default=True, help="Of a round.")
+@click.option("--seconds", default=2.0, show_default=True, help="How long a round takes.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("bench_results"), show_default=True)
 def main(seconds: float, output: Path) -> None:
     results = Results()

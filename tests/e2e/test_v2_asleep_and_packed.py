@@ -23,7 +23,7 @@ from tests.support.servers.serving import serving
 MODULES: dict[str, Any] = {"http": triton_http, "grpc": triton_grpc}
 WAYS = tuple(MODULES)
 ENDPOINTS = {"http": "v2", "grpc": "v2_grpc"}
-# Of models that know one way each: one is woken by one request alone.
+# Factors of models that are asked one way each: a model is woken by one request alone.
 LAZY = {"http": 2.0, "grpc": 3.0}
 PACKED_LAZY = {"http": 5.0, "grpc": 7.0}
 AWAKE = {"times": 11.0, "other": 13.0}

@@ -10,7 +10,7 @@ from tests.suites.workshop import Workshop, run
 
 _SUITE = "Triton's examples"
 _REPOSITORY = "triton-inference-server/client"
-# Of the branch r26.04.
+# The head of the branch r26.04.
 _COMMIT = "22e11c47da3c7db34932e5de3b5b3c5cf05369c4"
 _GZIP = ("--request-compression-algorithm", "gzip", "--response-compression-algorithm", "gzip")
 _DEFLATE = ("--request-compression-algorithm", "deflate", "--response-compression-algorithm", "deflate")
