@@ -97,9 +97,10 @@ class LoadGenerator:
         shown = self._loop.create_task(self._show(progress, every)) if progress else None
         try:
             await self._open_first()
-            self._begin()
-            await self._load()
-            await self._drain()
+            if not self._stopped.is_set():
+                self._begin()
+                await self._load()
+                await self._drain()
         finally:
             if shown is not None:
                 shown.cancel()
@@ -112,8 +113,13 @@ class LoadGenerator:
         count = self._step.connections
         if self._step.rate is not None:
             count = min(count, _FIRST_CONNECTIONS)
-        self._until = 0.0
-        await asyncio.gather(*(self._connect() for _ in range(count)), return_exceptions=True)
+        opening = self._loop.create_task(self._connect_all(count))
+        stopped = self._loop.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait((opening, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opening.cancel()
+            stopped.cancel()
         self._missing = count - len(self._all)
 
     def _begin(self) -> None:
@@ -121,8 +127,6 @@ class LoadGenerator:
         start = self.began + self._step.warmup
         self._until = start + self._step.duration
         self.record.open_window(start, self._until)
-        if self._stopped.is_set():
-            self.stop()
         if self._step.rate is None:
             for connection in list(self._idle):
                 self._next_closed(connection)
@@ -152,15 +156,20 @@ class LoadGenerator:
         if cpu is not None and now > since:
             self.cpu_share = (time.process_time() - cpu) / (now - since)
         self.record.close_window(now)
-        for due in self._backlog:
-            self.record.note(UNSENT, due, now)
-        self._backlog.clear()
+        # Each connection that is opening serves one of the first in line; the others would need the next round.
+        while len(self._backlog) > len(self._opening):
+            self.record.note(UNSENT, self._backlog.pop(), now)
 
     async def _drain(self) -> None:
-        """Wait for the answers to what was sent, each at most as long as its timeout."""
-        while not self._stopped.is_set() and any(connection.due for connection in self._all):
+        """Wait for the answers to what was sent, or is once its connection is open, each at most for its timeout."""
+        while not self._stopped.is_set() and self._is_awaited():
             await self._pause(0.005)
             self._sweep(time.monotonic())
+        while self._backlog:
+            self.record.note(UNSENT, self._backlog.popleft(), time.monotonic())
+
+    def _is_awaited(self) -> bool:
+        return bool(self._backlog and self._opening) or any(connection.due for connection in self._all)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -298,6 +307,9 @@ class LoadGenerator:
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
+    async def _connect_all(self, count: int) -> None:
+        await asyncio.gather(*(self._connect() for _ in range(count)), return_exceptions=True)
+
     async def _connect(self) -> None:
         target = self._target
         name = target.host if target.tls is not None else None
@@ -311,7 +323,8 @@ class LoadGenerator:
     async def _connect_or_note(self) -> None:
         """Open a connection; a failure is the outcome of the request that would have used it."""
         asked = time.monotonic()
-        while time.monotonic() < self._until:
+        # Once in any case: what was due last is sent after the window.
+        while True:
             try:
                 await self._connect()
                 return
@@ -325,6 +338,8 @@ class LoadGenerator:
                     return
                 await asyncio.sleep(_RECONNECT_SECONDS)
                 asked = time.monotonic()
+                if asked >= self._until:
+                    return
 
 
 def due_times(began: float, rate: float, poisson: bool, seed: int = 0) -> Iterator[float]:

@@ -66,5 +66,36 @@ async def scripted(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIt
         listening.close()
 
 
+@asynccontextmanager
+async def late_handshakes(port: int, seconds: float) -> AsyncIterator[Scripted]:
+    """Take connections for the server at a port, which hears of each so much later: TLS takes as long to open."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.wait_for(over.wait(), seconds)
+        except asyncio.TimeoutError:
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(carry(reader, back), carry(there, writer))
+        finally:
+            writer.close()
+
+    over = asyncio.Event()
+    listening = await asyncio.start_server(forward, "127.0.0.1", 0, backlog=1000)
+    try:
+        yield Scripted(listening.sockets[0].getsockname()[1])
+    finally:
+        over.set()
+        listening.close()
+
+
 async def answer_at_once(number: int, writer: asyncio.StreamWriter) -> None:
     writer.write(response())
