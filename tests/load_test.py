@@ -12,7 +12,7 @@ import sys
 import click
 import uvloop
 
-from schwift.load.bench_server import BenchProblem, BenchServer
+from schwift.load.bench_server import BenchProblem, BenchServer, allow_connections
 from schwift.load.load_generator import LoadGenerator, LoadStep
 from schwift.load.load_record import LoadRecord
 from schwift.load.served_examples import choose_models
@@ -36,6 +36,7 @@ class Progress:
 
 
 async def run(url: str, model: str, endpoint: str, concurrency: int, duration: float, rows: int) -> LoadRecord:
+    allow_connections(concurrency)
     server = BenchServer(url)
     (asked,) = choose_models(server, [model], endpoint, rows)
     step = LoadStep(concurrency, duration=duration, warmup=0.0, timeout=_REQUEST_SECONDS)
@@ -44,12 +45,11 @@ async def run(url: str, model: str, endpoint: str, concurrency: int, duration: f
     return load.record
 
 
-def summary(record: LoadRecord, duration: float, rows: int) -> str:
+def summary(record: LoadRecord, rows: int) -> str:
     lines = ["statuses: " + ", ".join(f"{status} x {count}" for status, count in record.counts().items())]
     latencies = record.good_latencies()
     if latencies.count:
-        throughput = latencies.count / duration
-        lines.append(f"throughput: {throughput:.0f} requests/s, {throughput * rows:.0f} rows/s")
+        lines.append(f"throughput: {record.throughput:.0f} requests/s, {record.throughput * rows:.0f} rows/s")
         named = (f"p{percent} {latencies.percentile(percent) * 1e3:.1f}" for percent in _PERCENTILES)
         lines.append("latency, ms: " + ", ".join(named).replace("p100", "max"))
     return "\n".join(lines)
@@ -67,7 +67,7 @@ def main(url: str, model: str, endpoint: str, concurrency: int, duration: float,
         record = uvloop.run(run(url, model, endpoint, concurrency, duration, rows))
     except BenchProblem as error:
         raise click.ClickException(str(error)) from error
-    click.echo(summary(record, duration, rows))
+    click.echo(summary(record, rows))
     sys.exit(0 if record.good_latencies().count else 1)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import resource
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from schwift.load.bench_comparison import format_comparison
 from schwift.load.bench_document import BenchDocument, check_writable, describe, load_document, save_document
 from schwift.load.bench_plots import check_plotting, draw
 from schwift.load.bench_report import format_results
-from schwift.load.bench_server import BenchProblem, BenchServer
+from schwift.load.bench_server import BenchProblem, BenchServer, allow_connections
 from schwift.load.load_generator import LoadGenerator, LoadStep
 from schwift.load.load_record import LoadRecord
 from schwift.load.progress_bar import ProgressBar
@@ -29,8 +28,6 @@ from schwift.load.step_result import StepResult, summarise
 _INTERRUPTED = 130
 _CLIENTS, _OPEN_CONNECTIONS = 16, 1000
 _PROGRESS_SECONDS = 0.2
-# Beside its connections.
-_OTHER_FILES = 64
 
 
 @dataclass(frozen=True)
@@ -110,16 +107,6 @@ def open_server(settings: Settings, url: str | None, key_file: Path | None) -> B
     except (OSError, UnicodeDecodeError) as error:
         raise BenchProblem(f"{key_file} cannot be read: {error}") from error
     return BenchServer(url or server_address(settings), key)
-
-
-def allow_connections(count: int) -> None:
-    """Have this process allowed so many connections. Raises BenchProblem if it may not have them."""
-    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + _OTHER_FILES
-    if most != resource.RLIM_INFINITY and wanted > most:
-        raise BenchProblem(f"{count} connections are more than the {most} files a process may have: see `ulimit -Hn`")
-    if allowed != resource.RLIM_INFINITY and allowed < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _measure(

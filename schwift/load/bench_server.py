@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import resource
 import ssl
 import urllib.error
 import urllib.parse
@@ -16,6 +17,8 @@ from schwift.load.load_generator import LoadTarget
 
 _TIMEOUT_SECONDS = 10.0
 _PORTS = {"http": 80, "https": 443}
+# What a process has open beside its connections, at most.
+_OTHER_FILES = 64
 
 
 class BenchProblem(SchwiftError):
@@ -68,6 +71,16 @@ class BenchServer:
         requests = tuple(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies)
         tls = ssl.create_default_context() if self._scheme == "https" else None
         return LoadTarget(self._host, self._port, requests, tls)
+
+
+def allow_connections(count: int) -> None:
+    """Have this process allowed so many connections. Raises BenchProblem if it may not have them."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OTHER_FILES
+    if most != resource.RLIM_INFINITY and wanted > most:
+        raise BenchProblem(f"{count} connections are more than the {most} files a process may have: see `ulimit -Hn`")
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _split(url: str) -> urllib.parse.SplitResult:

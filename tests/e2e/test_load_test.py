@@ -22,8 +22,9 @@ def test_it_shows_progress_and_a_summary(server: Served) -> None:
     statuses = re.search(r"^statuses: 200 x (\d+)$", done.stdout, re.MULTILINE)
     rates = re.search(r"^throughput: (\d+) requests/s, (\d+) rows/s$", done.stdout, re.MULTILINE)
     assert statuses and rates
-    assert abs(int(statuses[1]) / 1.5 - int(rates[1])) <= 1
-    assert abs(int(rates[2]) - 2 * int(rates[1])) <= 1
+    # Up to four answers, one a connection, came after the window.
+    assert int(statuses[1]) - 4 - 1 <= 1.5 * int(rates[1]) <= int(statuses[1]) + 1
+    assert abs(int(rates[2]) - 2 * int(rates[1])) <= 1 and int(rates[1]) > 0
     times = [float(value) for value in re.findall(r"(?:p\d+|max) ([\d.]+)", done.stdout)]
     assert len(times) == 5 and times == sorted(times) and times[0] > 0
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import uvloop
 
-from schwift.load.bench_server import BenchServer
+from schwift.load.bench_server import BenchServer, allow_connections
+from schwift.load.latency_histogram import LatencyHistogram
 from schwift.load.load_generator import LoadGenerator, LoadStep
 from schwift.load.load_record import CLOSED, NO_CONNECTION, NO_HTTP, TIMEOUT, UNSENT, LoadRecord, is_good
 
@@ -33,8 +35,8 @@ class Result:
     """What was seen in a window of `seconds`: requests a second that were due, and that were answered with 200.
 
     Latencies, by code, are in milliseconds from when a request was due; `lag_p99` is how late requests left, the
-    client's own delay. `counts` are all answers to what was due in the window. Of that, `lost` are connections that
-    broke, `unsent` requests that found none, and `unanswered` those that waited in the end.
+    client's own delay. `counts` are all answers to what was due in the window. The rest is `lost` where its connection
+    broke, `unsent` where it found none, and `unanswered` where it waited in the end.
     """
 
     seconds: float
@@ -65,13 +67,14 @@ def run(
     return Result(**json.loads(done.stdout))
 
 
-def _summarise(record: LoadRecord) -> Result:
+def to_result(record: LoadRecord) -> Result:
+    """Say what was seen. An answer without a code has its status for one."""
     counts = record.counts()
-    answers = {
-        "ok" if is_good(outcome) else outcome.partition(" ")[2]: latencies
-        for outcome, latencies in record.outcomes.items()
-        if outcome[:1].isdigit()
-    }
+    answers: defaultdict[str, LatencyHistogram] = defaultdict(LatencyHistogram)
+    for outcome, latencies in record.outcomes.items():
+        if outcome[:1].isdigit():
+            # Several statuses may have one code.
+            answers["ok" if is_good(outcome) else outcome.partition(" ")[2] or outcome].add(latencies)
 
     def percentiles(percent: float) -> dict[str, float]:
         return {code: 1e3 * latencies.percentile(percent) for code, latencies in answers.items()}
@@ -92,13 +95,14 @@ def _summarise(record: LoadRecord) -> Result:
 
 
 async def _main(url: str, body: bytes, rate: float, warm_seconds: float, seconds: float, timeout_ms: int) -> Result:
+    allow_connections(_CONNECTIONS)
     parts = urlsplit(url)
     headers = {"X-Request-Timeout-Ms": str(timeout_ms)} if timeout_ms else {}
     target = BenchServer(f"{parts.scheme}://{parts.netloc}").target(parts.path, [body], headers)
     step = LoadStep(_CONNECTIONS, rate=rate, duration=seconds, warmup=warm_seconds, timeout=_LAST_SECONDS)
     load = LoadGenerator(target, step, LoadRecord())
     await load.run()
-    return _summarise(load.record)
+    return to_result(load.record)
 
 
 if __name__ == "__main__":
