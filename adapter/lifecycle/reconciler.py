@@ -323,10 +323,10 @@ class Reconciler:
             if proves:
                 await self._put_to_sleep(model, seconds, note)
                 return
+            # What died or failed was the one before; and what is measured is this one's.
+            self._registry.begin_incarnation(model)
             if not isinstance(model, PackedModel):
                 await self._health.measure_loaded(model, again=state == "recovering")
-            # What died or failed was the one before.
-            self._registry.begin_incarnation(model)
             self._breakers[model.entry.name].model.reset()
             self._set_ready(model, seconds, note)
             for member in self._registry.members(model):

@@ -17,10 +17,8 @@ from converter.schema.manifest import Manifest, ModelEntry, entry_json
 class Registry:
     """The served models of one worker by name, and the hosts of packs by that of their direct models.
 
-    `triton_up` is what the reconciler saw last.
-
-    `worker` is this process's place in `table`. Each reload makes a new `generation` of models, and sets the event
-    `new_generation`, for who clears it and waits. `whole` is Model's, if
+    `triton_up` is what the reconciler saw last. `worker` is this process's place in `table`. Each reload makes a new
+    `generation` of models, and sets the event `new_generation`, for who clears it and waits. `whole` is Model's, if
     processes can be seen; if not, none is known to be gone.
     """
 

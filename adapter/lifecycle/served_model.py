@@ -63,7 +63,7 @@ class Model:
         self._dead = gauge(counters.DEAD_INCARNATION)
         self._tainted = gauge(counters.TAINTED_INCARNATION)
         self._whole = whole
-        # Of this incarnation, if the model was moved out of its pack.
+        # The least that its processes held in this incarnation, if the model was moved out of its pack; 0 if not known.
         self._least_memory = 0
         self.incarnation = FIRST_INCARNATION
         # When this worker heard of that: of the monotonic clock.

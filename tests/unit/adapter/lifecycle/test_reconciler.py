@@ -385,20 +385,6 @@ async def test_a_model_that_takes_long_to_load_keeps_nobody_from_noticing_anothe
 
 
 @in_counted_time
-async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death() -> None:
-    registry = make_registry(make_manifest(make_entry("m", max_memory_mb=100)))
-    backend = FakeBackend()
-    reconciler, model = kept(registry, backend), registry.models["m"]
-    await pass_of(reconciler)
-    for _ in range(7):
-        model.memory.set(101 * 1024 * 1024)
-        await pass_of(reconciler)
-    assert model.recoveries["memory"].total() == 7
-    assert backend.unloads == ["m", "m_direct"] * 7
-    assert states(registry) == {"m": "ready"}
-
-
-@in_counted_time
 async def test_when_triton_is_there_again_its_breaker_is_closed() -> None:
     registry, backend, breakers = registry_of("m"), FakeBackend(), make_breakers(["m"], lambda: 0.0)
     reconciler = kept(registry, backend, breakers)

@@ -1,4 +1,4 @@
-"""The reconciler and the processes of models: which it misses, and which it has looked after once they are unloaded."""
+"""The reconciler and the processes of models: which it misses or finds too large, and which outlive their unloading."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from adapter.lifecycle.reaper import Processes
 from adapter.lifecycle.stub_processes import StubProcesses, SupervisorPipe
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry, make_manifest
+from tests.support.fakes.loop import counted_loop, in_counted_time
 from tests.support.fakes.outliving import NotedOutliving
 from tests.support.lifecycle.reconcilers import make_reconciler
 from tests.support.lifecycle.reconciling import pass_of
@@ -116,3 +117,18 @@ def test_what_outlives_its_unloading_is_looked_after_from_then_on(reason: str) -
     processes = Processes(models=(13,), fronts=(11, 12))
     assert reaper.told == ([] if reason == "no answer" else [(processes, reason == "memory")])
     assert reaper.passes == 2
+
+
+@in_counted_time
+async def test_R11_a_model_over_its_memory_is_loaded_again_and_that_is_no_death() -> None:
+    registry = make_registry(make_manifest(make_entry("m", max_memory_mb=100)))
+    backend = FakeBackend()
+    reconciler = make_reconciler(registry, backend, clock=counted_loop().time)
+    model = registry.models["m"]
+    await pass_of(reconciler)
+    for _ in range(7):
+        model.memory.set(101 * 1024 * 1024)
+        await pass_of(reconciler)
+    assert model.recoveries["memory"].total() == 7
+    assert backend.unloads == ["m", "m_direct"] * 7
+    assert model.status.state == "ready"

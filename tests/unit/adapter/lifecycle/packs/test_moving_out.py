@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import os
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
+
+import pytest
 
 from adapter import errors
 from adapter.lifecycle.served_model import Model
+from adapter.lifecycle.stub_processes import StubProcesses
 from adapter.workers import counters
 from converter.schema.manifest import Manifest
 from tests.support.fakes.backend import FakeBackend
@@ -119,3 +123,39 @@ def test_a_model_that_was_moved_out_is_measured_by_what_its_own_process_grows() 
     mate.entry = make_member("b", max_memory_mb=1)
     mate.note_memory(2 * MIB)
     assert mate.over_memory
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+def test_a_moved_out_model_that_is_loaded_again_is_measured_from_then_on(asleep: bool) -> None:
+    """After it slept, or Triton was away: its process, an interpreter with libraries, is not what it has grown by."""
+
+    class Large(StubProcesses):
+        def __init__(self) -> None:
+            super().__init__("")
+
+        def scan(self) -> None:
+            self.there = True
+            self._pids = {"a_alone": (os.getpid(),)}
+
+        def measure(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:
+            return dict.fromkeys(groups, 80 * MIB)
+
+    registry = make_registry(Manifest(models=(LARGE.moved_out(),), hosts=()))
+    backend, model = FakeBackend(), registry.models["a"]
+    reconciler = make_reconciler(registry, backend, stubs=Large())
+
+    async def main() -> None:
+        await pass_of(reconciler)
+        if asleep:
+            model.status.become("asleep")
+            await pass_of(reconciler)
+            model.wanted.set(1)
+        else:
+            backend.restart()
+        await pass_of(reconciler)
+        assert (model.status.state, model.memory.mine, model.over_memory) == ("ready", 80 * MIB, False)
+        await pass_of(reconciler)
+
+    run(main())
+    assert backend.loads.count("a_alone") == 2
+    assert model.recoveries["memory"].total() == 0
