@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import struct
 import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,38 @@ def test_a_load_that_hangs_keeps_its_mates_waiting_for_seconds_alone(loader: Loa
     assert members.ask("d").result(SECONDS).key == "d"
     assert members.describe()["members"].keys() == {"a", "b", "c", "d"}
     assert loader.loaded == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("ends_meanwhile", [False, True])
+def test_a_load_that_ends_after_all_is_not_noted_any_more(loader: Loader, tmp_path: Path, ends_meanwhile: bool) -> None:
+    """Also if it ends just when the time is compared, which must not fail whoever asks."""
+    looks: list[float] = []
+
+    def clock() -> float:
+        if ends_meanwhile and loader.now > 100.0 and threading.current_thread() is threading.main_thread():
+            looks.append(loader.now)
+            loader.held["a"].set()
+            # In vain, if it ends only once who asks has got its answer.
+            wait([hanging], 0.2)
+        return loader.now
+
+    note = RunningNote(str(tmp_path))
+    members = LoadedMembers(loader, note, clock=clock)
+    try:
+        loader.held["a"] = threading.Event()
+        hanging = members.ask("a")
+        assert loader.waits.wait(SECONDS)
+        [noted] = tmp_path.iterdir()
+        assert struct.unpack_from("<d", noted.read_bytes()) != (0.0,)
+        loader.now += PATIENCE_SECONDS + 0.1
+        assert members.ask("a") is hanging
+        loader.held["a"].set()
+        assert hanging.result(SECONDS).key == "a"
+        assert struct.unpack_from("<d", noted.read_bytes()) == (0.0,)
+        assert members.ask("b").result(SECONDS).key == "b"
+        assert bool(looks) == ends_meanwhile
+    finally:
+        members.stop()
 
 
 def test_those_asked_least_lately_are_put_away(loader: Loader, make_members: MakeMembers) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from triton_repo_template.runtime.host.loaded_members import LoadedMembers
 from triton_repo_template.runtime.host.member import Member
 from triton_repo_template.runtime.host.model_host import TritonPythonModel
 from triton_repo_template.runtime.host.running_note import NOTES_VARIABLE, RunningNote
-from triton_repo_template.runtime.host.siblings import LOOK_SECONDS, Siblings
+from triton_repo_template.runtime.host.siblings import LOOK_SECONDS, Siblings, start_of
 
 MakeHost = Callable[..., TritonPythonModel]
 # As hosts call one.
@@ -92,13 +91,19 @@ def test_a_model_that_is_gone_or_broken_keeps_no_process_from_its_start(tmp_path
 
 def test_what_a_process_had_that_ended_is_not_loaded_at_once(tmp_path: Path, make_host: MakeHost) -> None:
     key = write_member(tmp_path, "a", Sums())
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    told = tmp_path / "notes" / FILE
-    told.write_text(json.dumps({"pid": ended.pid, "members": {key: 1}, "put_away": {}}))
-    assert loaded(make_host()) == set()
-    assert not told.exists()
-    told.write_text(json.dumps({"pid": os.getpid(), "members": {key: 1}, "put_away": {}}))
+    ended = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    ends, own, told = start_of(ended.pid), start_of(os.getpid()), tmp_path / "notes" / FILE
+    assert ends is not None and own is not None
+    ended.kill()
+    # Nobody waits for it.
+    until(lambda: start_of(ended.pid) is None)
+    # Nor is it the process that its number has once the container was started anew.
+    for pid, start in ((ended.pid, ends), (os.getpid(), own - 1)):
+        told.write_text(json.dumps({"pid": pid, "start": start, "members": {key: 1}, "put_away": {}}))
+        assert loaded(make_host()) == set()
+        assert not told.exists()
+    ended.communicate()
+    told.write_text(json.dumps({"pid": os.getpid(), "start": own, "members": {key: 1}, "put_away": {}}))
     assert loaded(make_host()) == {key}
 
 
@@ -108,7 +113,8 @@ def test_what_a_process_had_that_ended_is_not_loaded_at_once(tmp_path: Path, mak
      '{"pid": 1, "members": {"a": "x"}, "put_away": {}}'],
 )  # fmt: skip
 def test_what_cannot_be_read_is_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_text(text)
+    pid = os.getpid()
+    (tmp_path / FILE).write_text(text.replace('"pid": 1', f'"pid": {pid}, "start": {start_of(pid)}'))
     assert Siblings(str(tmp_path), "p_pack_direct").list_loaded() == []
 
 
@@ -131,8 +137,18 @@ def test_several_processes_meet_without_notes_too(tmp_path: Path, monkeypatch: p
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
     assert Siblings(None, "p_pack_direct", 2).look_seconds is None
+    folder.chmod(0o700)
     first.leave()
-    assert (second.read(), list(folder.iterdir())) == ([], [])
+    # What the thread that loads tells after that is told to nobody.
+    first.tell({"a_alone/1": 8})
+    assert (second.read(), folder.exists()) == ([], False)
+    # Whoever met the last one there makes the folder anew, and keeps it until the end.
+    second.tell({"a_alone/1": 9})
+    third = Siblings(None, "p_pack_direct", 2)
+    third.leave()
+    assert [item.members for item in third.read()] == [{"a_alone/1": 9}]
+    second.leave()
+    assert not folder.exists()
 
 
 def test_what_one_process_puts_away_is_put_away_in_the_others(tmp_path: Path, make_host: MakeHost) -> None:

@@ -71,9 +71,11 @@ class LoadedMembers:
         self._loads: dict[str, _Load] = {}
         self._lock = threading.Lock()
         self._due: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        # The thread that loads, and since when it is at a load; those before it end with theirs.
+        # The thread that loads, and since when it is at a load; those before it end with theirs. Both with the lock.
         self._thread: threading.Thread | None = None
         self._load_began: float | None = None
+        # What the note says is being loaded: the last load that began, until it ends.
+        self._noted: _Load | None = None
         self._resident = resident_bytes()
         self._looked = 0.0
         self._largest = 0
@@ -92,7 +94,8 @@ class LoadedMembers:
                     known.future.set_result(member)
                 else:
                     self._due.put(functools.partial(self._load_one, key, known))
-            if self._load_began is not None and self._clock() - self._load_began >= PATIENCE_SECONDS:
+            began = self._load_began
+            if began is not None and self._clock() - began >= PATIENCE_SECONDS:
                 self._start_thread()
             return known.future
 
@@ -167,8 +170,9 @@ class LoadedMembers:
             load.future.set_exception(ModelError("the model was put away before it was loaded"))
             return
         started, before, modules = self._clock(), resident_bytes(), len(sys.modules)
-        self._load_began = started
-        self._note.begin_load(key_block(key))
+        with self._lock:
+            self._load_began, self._noted = started, load
+            self._note.begin_load(key_block(key))
         try:
             member = self._load(key)
         except (Exception, SystemExit) as error:
@@ -177,10 +181,7 @@ class LoadedMembers:
             load.future.set_exception(as_model_error(error))
             return
         finally:
-            # One that hung says nothing of what is loaded now.
-            if threading.current_thread() is self._thread:
-                self._note.end_load()
-                self._load_began = None
+            self._end_load(load)
             self._resident = resident_bytes()
         member.used = load.asked
         member.seconds = self._clock() - started
@@ -196,6 +197,15 @@ class LoadedMembers:
         self._note_size(member)
         self._tell_members()
         load.future.set_result(member)
+
+    def _end_load(self, load: _Load) -> None:
+        with self._lock:
+            # One that hung says nothing of what is loaded now, by the thread in this one's place.
+            if threading.current_thread() is self._thread:
+                self._load_began = None
+            if self._noted is load:
+                self._noted = None
+                self._note.end_load()
 
     def _put_away_others(self, asked: str) -> None:
         if self._most_bytes is None:

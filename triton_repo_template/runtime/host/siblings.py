@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Of a process's file, `<host>.<process id>.<any>.loaded`.
+# A process's file is `<host>.<process id>.<any>.loaded`.
 _SUFFIX = ".loaded"
 # How often the processes of a host read each other's files, and how long it stays there what is to be put away.
 LOOK_SECONDS = 1.0
@@ -39,7 +39,8 @@ class Siblings:
     """
 
     def __init__(self, folder: str | None, host: str, instances: int = 1) -> None:
-        if folder is None and instances > 1:
+        self._meets = folder is None and instances > 1
+        if self._meets:
             folder = _make_folder()
         self._folder = None if folder is None else Path(folder)
         self._host = host
@@ -49,6 +50,7 @@ class Siblings:
         self._members: Mapping[str, int] | None = None
         self._put_away: dict[str, float] = {}
         self._seen: dict[str, float] = {}
+        self._left = False
         self.look_seconds = LOOK_SECONDS if instances > 1 and self._folder is not None else None
 
     def list_loaded(self) -> list[str]:
@@ -86,10 +88,15 @@ class Siblings:
         return found
 
     def leave(self) -> None:
-        """Tell nobody any more: this process ends as it should."""
-        if self._folder is not None:
-            with contextlib.suppress(OSError):
-                (self._folder / self._own_name).unlink(missing_ok=True)
+        """Tell nobody any more: this process ends as it should. The last one removes the folder where they met."""
+        if self._folder is None:
+            return
+        with self._lock, contextlib.suppress(OSError):
+            self._left = True
+            (self._folder / self._own_name).unlink(missing_ok=True)
+            if self._meets:
+                # Not if others have files there.
+                self._folder.rmdir()
 
     def _list_files(self) -> Iterator[Path]:
         if self._folder is None:
@@ -100,9 +107,11 @@ class Siblings:
                     yield path
 
     def _write(self) -> None:
-        if self._folder is None:
+        # The last one before may have removed the folder.
+        if self._folder is None or self._left or (self._meets and _make_folder() is None):
             return
-        told = {"pid": os.getpid(), "members": self._members or {}, "put_away": self._put_away}
+        pid = os.getpid()
+        told = {"pid": pid, "start": start_of(pid), "members": self._members or {}, "put_away": self._put_away}
         with contextlib.suppress(OSError):
             path = self._folder / self._own_name
             fresh = path.with_suffix(".fresh")
@@ -113,8 +122,9 @@ class Siblings:
 def _read(path: Path) -> Sibling | None:
     try:
         told = json.loads(path.read_bytes())
-        pid = int(told["pid"])
-        if not _goes_on(pid):
+        pid, start = int(told["pid"]), int(told["start"])
+        # Once containers are started anew, others have the same numbers.
+        if start_of(pid) != start:
             path.unlink(missing_ok=True)
             return None
         return Sibling(pid, _numbers(told["members"], int), _numbers(told["put_away"], float))
@@ -122,12 +132,14 @@ def _read(path: Path) -> Sibling | None:
         return None
 
 
-def _goes_on(pid: int) -> bool:
+def start_of(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since the machine did; None if it has ended."""
     try:
-        # Empty if it has ended and nobody has taken notice yet.
-        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()
     except OSError:
-        return False
+        return None
+    # Its end may be one of which nobody has taken notice yet.
+    return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def _numbers(told: Any, kind: Any) -> dict[str, Any]:
