@@ -125,7 +125,7 @@ ENV SCHWIFT_ENGINE=/opt/schwift/engine \
 COPY --from=server-packages /opt/schwift /opt/schwift
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=3 CMD ["python", "-c", \
-  "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); c.request('GET', '/ping'); sys.exit(c.getresponse().status != 200)"]
+  "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); c.request('GET', '/health/ready'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["schwift"]
 CMD ["serve"]
 

@@ -73,9 +73,11 @@ class PackControl:
         [answer] = await self._client.call(host, [Part(DESCRIBE, b"")], deadline)
         told = orjson.loads(answer.text)
         sizes = Counter({key: said["bytes"] for key, said in told["members"].items()})
-        for other in told["others"]:
+        # A host on the runtime of an older build does not tell of the others.
+        others = told.get("others", ())
+        for other in others:
             sizes.update(other["members"])
-        processes, instances = 1 + len(told["others"]), host.spec.instances
+        processes, instances = 1 + len(others), host.spec.instances
         # A reload has those before beside its own for a while; and some do not know of each other.
         held = {key: size * instances // processes for key, size in sizes.items()}
         return HostMemory(held, processes >= instances)

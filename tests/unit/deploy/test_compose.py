@@ -133,6 +133,8 @@ def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -
     assert stage("triton").count("HEALTHCHECK --interval") == 1 and "'/v2/health/live'" in stage("triton")
     assert stage("adapter").count("HEALTHCHECK --interval") == 1 and "'/health/ready'" in stage("adapter")
     assert "8005" in stage("adapter") and "HEALTHCHECK NONE" in stage("builder")
+    # Not /ping, which needs a key where there are any.
+    assert stage("server").count("HEALTHCHECK --interval") == 1 and "'/health/ready'" in stage("server")
 
 
 @pytest.mark.parametrize("name", [*OURS, "prometheus", "grafana"])
