@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 import grpc
@@ -16,6 +17,8 @@ from adapter.dialects.v2_routes import V2Models
 _LOOK_SECONDS = 0.25
 # Each is a call that does not end: more would take the room of others.
 MOST_WATCHING = 128
+# With one address, so that no client has all of them; behind a proxy that is not trusted many have the same.
+MOST_OF_ONE = 32
 _TOO_MANY = "Too many watch already: call Check in a while, or Watch again later."
 _Status = health_pb2.HealthCheckResponse.ServingStatus
 
@@ -23,12 +26,17 @@ Context = Any
 
 
 class ReadinessService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """Says of each of `services` and of the whole server, which has no name, whether every model answers."""
+    """Says of each of `services` and of the whole server, which has no name, whether every model answers.
 
-    def __init__(self, models: V2Models, services: Collection[str]) -> None:
+    `client_of` returns the address of a call's client.
+    """
+
+    def __init__(self, models: V2Models, services: Collection[str], client_of: Callable[[Context], str]) -> None:
         self._models = models
         self._services = services
-        self._watching = 0
+        self._client_of = client_of
+        # How many watch, by their clients' addresses.
+        self._watching: Counter[str] = Counter()
         self._ended = asyncio.Event()
 
     def end(self) -> None:
@@ -43,9 +51,10 @@ class ReadinessService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     async def Watch(self, request: Any, context: Context) -> AsyncIterator[Any]:
         """Yield what Check says, now and at each change, until the server ends; SERVICE_UNKNOWN of another name."""
-        if self._watching >= MOST_WATCHING:
+        client = self._client_of(context)
+        if self._watching.total() >= MOST_WATCHING or self._watching[client] >= MOST_OF_ONE:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _TOO_MANY)
-        self._watching += 1
+        self._watching[client] += 1
         try:
             told = None
             while not self._ended.is_set():
@@ -57,7 +66,8 @@ class ReadinessService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
                     await asyncio.wait_for(self._ended.wait(), _LOOK_SECONDS)
             await context.abort(grpc.StatusCode.UNAVAILABLE, "The server ends.")
         finally:
-            self._watching -= 1
+            # Those that are 0 would pile up.
+            self._watching -= Counter([client])
 
     def _knows(self, service: str) -> bool:
         return service == "" or service in self._services

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -28,7 +29,7 @@ from adapter.http.answer import Answer
 from adapter.http.gate import Gate
 from adapter.http.predict import PredictEndpoint
 from adapter.limits.access_policy import READ
-from adapter.limits.client_address import client_address
+from adapter.limits.client_address import client_address, quota_address
 from converter.errors import PortInUse
 from converter.schema.settings import Settings
 
@@ -37,6 +38,8 @@ _log = logging.getLogger("schwift.adapter")
 SERVICE = "inference.GRPCInferenceService"
 # What is in flight when the server ends has so long.
 _END_SECONDS = 10
+# A client ends a call at its deadline, which by our clock may be some milliseconds ahead.
+_DEADLINE_SLACK = 0.1
 # More waiting calls than are let in are refused by our own bound, with a better word.
 _SPARE_CALLS = 256
 # What a message has besides its tensors.
@@ -65,6 +68,11 @@ class V2GrpcService:
         self._gate = gate
         # Else nothing would hold those whose clients have left.
         self._under_way: set[asyncio.Future[Answer]] = set()
+        self._cut_at = math.inf
+
+    def end(self, seconds: float) -> None:
+        """Tell that the server cuts off in so many seconds what goes on then."""
+        self._cut_at = time.monotonic() + seconds
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the handlers of all methods that are served; a client is told of any other that it is not there."""
@@ -96,7 +104,7 @@ class V2GrpcService:
             except errors.AdapterError as error:
                 status, _ = STATUS_OF[type(error)]
                 if isinstance(error, errors.Refused):
-                    client = client_address(_peer(context), named_of(context), self._gate.trusted_hops)
+                    client = _client_of(context, self._gate)
                     self._gate.audit.refused(status, error.why, "read", "-", client, error.key, "-")
                 return await context.abort(_CODES.get(status, _INVALID), error.detail)
             except grpc.aio.AbortError:
@@ -134,8 +142,11 @@ class V2GrpcService:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            # A call whose time is over ends in the same way; its answer is that of the deadline.
-            request.disconnected = context.time_remaining() != 0
+            # A call whose time is over ends in the same way, and its answer is that of the deadline; and so does one
+            # that the server cuts off.
+            left = context.time_remaining()
+            in_time = left is None or left > _DEADLINE_SLACK
+            request.disconnected = in_time and time.monotonic() < self._cut_at
             raise
 
     async def _live(self, request: Any, context: Context) -> Any:
@@ -191,8 +202,9 @@ async def serving(settings: Settings, endpoint: PredictEndpoint, models: V2Model
             ("grpc.so_reuseport", 1),
         ],
     )
-    server.add_generic_rpc_handlers([V2GrpcService(endpoint, models, gate).handlers()])
-    readiness = ReadinessService(models, [SERVICE])
+    service = V2GrpcService(endpoint, models, gate)
+    server.add_generic_rpc_handlers([service.handlers()])
+    readiness = ReadinessService(models, [SERVICE], lambda context: quota_address(_client_of(context, gate)))
     health_pb2_grpc.add_HealthServicer_to_server(readiness, server)
     if gate.keys is None:
         # It shows no model; but with keys nothing is open that does not have to be.
@@ -203,6 +215,7 @@ async def serving(settings: Settings, endpoint: PredictEndpoint, models: V2Model
         yield
     finally:
         readiness.end()
+        service.end(_END_SECONDS)
         await server.stop(_END_SECONDS)
 
 
@@ -227,6 +240,10 @@ def named_of(context: Context) -> Named:
         (name.encode(), value if isinstance(value, bytes) else value.encode("latin-1", "replace"))
         for name, value in context.invocation_metadata() or ()
     ]
+
+
+def _client_of(context: Context, gate: Gate) -> str:
+    return client_address(_peer(context), named_of(context), gate.trusted_hops)
 
 
 def _peer(context: Context) -> str:

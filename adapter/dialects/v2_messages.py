@@ -33,6 +33,13 @@ class TensorPart(msgspec.Struct):
     data: msgspec.Raw | UnsetType = UNSET
     parameters: dict[str, Any] | UnsetType | None = UNSET
 
+    @property
+    def has_data(self) -> bool:
+        """Whether values stand in the JSON."""
+        data = self.data
+        # Not copied to be compared, however large it is.
+        return data is not UNSET and (len(data) != 4 or bytes(data) != b"null")
+
 
 class WantedPart(msgspec.Struct):
     """One output that a request asks for."""

@@ -231,7 +231,7 @@ class V2Reader:
                 read.append((check_flat(slot, part, piece, shape), shape))
             elif piece is not None:
                 read.append((read_raw(slot, part, piece, shape), shape))
-            elif isinstance(part.data, msgspec.Raw):
+            elif part.has_data and isinstance(part.data, msgspec.Raw):
                 read.append((read_json(slot, part, part.data, shape), shape))
             else:
                 raise BadTensor(f"{slot.where} has no data.")
@@ -318,7 +318,7 @@ def _cut(parts: Sequence[TensorPart], raw: memoryview) -> dict[str, memoryview]:
             continue
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise BadTensor(f"{where}: {_SIZE} must be a whole number of bytes.")
-        if part.data is not UNSET:
+        if part.has_data:
             raise BadTensor(f"{where} has data and {_SIZE}: leave one of them out.")
         if start + size > len(raw):
             raise BadTensor(

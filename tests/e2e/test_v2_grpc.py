@@ -23,7 +23,7 @@ from tests.support.attacks.keyed import add_key
 from tests.support.servers.asking import metric
 from tests.support.servers.certificates import self_signed
 from tests.support.servers.ports import free_port
-from tests.support.servers.server import Server, start, wait_for
+from tests.support.servers.server import Server, wait_for
 from tests.support.servers.serving import serving
 
 SETTINGS = {"PREDICT_TIMEOUT_SECONDS": "5", "SCHWIFT_ACCESS_LOG": "errors"}
@@ -211,19 +211,19 @@ def test_what_is_under_way_when_the_server_ends_is_answered(tmp_path: Path) -> N
     given = request.inputs.add(name="features", datatype="FP32", shape=[1, 1])
     given.contents.fp32_contents.append(2000)
     settings = {"SCHWIFT_GRPC_PORT": address.rpartition(":")[2], "SCHWIFT_DRAIN_SECONDS": "1"}
-    server = start(tmp_path / "models", tmp_path, **settings)
-    with grpc.insecure_channel(address) as channel:
-        watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(watched).status == 1
-        call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(request)
-        wait_for(lambda: metric(server, "schwift_in_flight") == 1)
-        server.process.send_signal(signal.SIGTERM)
-        # It drains.
-        assert next(watched).status == 2
-        assert np.frombuffer(call.result(20).raw_output_contents[0], np.float32).tolist() == [2000]
-        with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
-            next(watched)
-    assert server.process.wait(20) == 0, server.output
+    with serving(tmp_path / "models", tmp_path, **settings) as server:
+        with grpc.insecure_channel(address) as channel:
+            watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert next(watched).status == 1
+            call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(request)
+            wait_for(lambda: metric(server, "schwift_in_flight") == 1)
+            server.process.send_signal(signal.SIGTERM)
+            # It drains.
+            assert next(watched).status == 2
+            assert np.frombuffer(call.result(20).raw_output_contents[0], np.float32).tolist() == [2000]
+            with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
+                next(watched)
+        assert server.process.wait(20) == 0, server.output
 
 
 def test_keys_are_metadata_and_the_workers_share_the_port(tmp_path: Path) -> None:

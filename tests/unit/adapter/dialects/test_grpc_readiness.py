@@ -13,7 +13,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from adapter.dialects.grpc_readiness import MOST_WATCHING, ReadinessService
+from adapter.dialects.grpc_readiness import MOST_OF_ONE, MOST_WATCHING, ReadinessService
 from adapter.dialects.v2_routes import V2Models
 from adapter.lifecycle.registry import Registry
 from adapter.workers import counters
@@ -30,7 +30,7 @@ async def checked(folder: Path) -> AsyncIterator[tuple[Registry, ReadinessServic
     registry.triton_up = True
     registry.models["m"].status.adopt("ready")
     models = V2Models(registry, counters.make_table(["m"]), lambda: None)
-    service = ReadinessService(models, ["a.Service"])
+    service = ReadinessService(models, ["a.Service"], lambda context: dict(context.invocation_metadata())["from"])
     server = grpc.aio.server()
     health_pb2_grpc.add_HealthServicer_to_server(service, server)
     address = f"unix:{folder}/grpc.sock"
@@ -48,9 +48,13 @@ def request(service: str = "") -> Any:
     return health_pb2.HealthCheckRequest(service=service)
 
 
+def came_from(client: int) -> dict[str, Any]:
+    return {"metadata": [("from", f"10.0.0.{client}")]}
+
+
 async def test_who_watches_learns_of_each_change_and_of_the_end(tmp_path: Path) -> None:
     async with checked(tmp_path) as (registry, service, stub):
-        watched = stub.Watch(request("a.Service"))
+        watched = stub.Watch(request("a.Service"), **came_from(1))
         assert (await watched.read()).status == SERVING
         registry.triton_up = False
         assert (await watched.read()).status == NOT_SERVING
@@ -65,7 +69,7 @@ async def test_who_watches_learns_of_each_change_and_of_the_end(tmp_path: Path) 
 
 async def test_an_unknown_service_is_waited_for_and_not_found(tmp_path: Path) -> None:
     async with checked(tmp_path) as (_, _, stub):
-        assert (await stub.Watch(request("other")).read()).status == UNKNOWN
+        assert (await stub.Watch(request("other"), **came_from(1)).read()).status == UNKNOWN
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stub.Check(request("other"))
         assert raised.value.code() == grpc.StatusCode.NOT_FOUND
@@ -73,18 +77,28 @@ async def test_an_unknown_service_is_waited_for_and_not_found(tmp_path: Path) ->
 
 async def test_so_many_watch_at_once_and_who_leaves_makes_room(tmp_path: Path) -> None:
     async with checked(tmp_path) as (_, _, stub):
-        watching = [stub.Watch(request()) for _ in range(MOST_WATCHING)]
+        watching = [stub.Watch(request(), **came_from(i // MOST_OF_ONE)) for i in range(MOST_WATCHING)]
         assert {(await call.read()).status for call in watching} == {SERVING}
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await stub.Watch(request()).read()
+            await stub.Watch(request(), **came_from(99)).read()
         assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         # It holds nobody up who only asks.
         assert (await stub.Check(request())).status == SERVING
         watching[0].cancel()
         while True:
             try:
-                assert (await stub.Watch(request()).read()).status == SERVING
+                assert (await stub.Watch(request(), **came_from(99)).read()).status == SERVING
                 break
             except grpc.aio.AioRpcError as error:
                 assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
                 await asyncio.sleep(0.01)
+
+
+async def test_one_client_does_not_have_all_the_room(tmp_path: Path) -> None:
+    async with checked(tmp_path) as (_, _, stub):
+        watching = [stub.Watch(request(), **came_from(1)) for _ in range(MOST_OF_ONE)]
+        assert {(await call.read()).status for call in watching} == {SERVING}
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.Watch(request(), **came_from(1)).read()
+        assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await stub.Watch(request(), **came_from(2)).read()).status == SERVING

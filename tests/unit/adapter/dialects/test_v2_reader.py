@@ -126,6 +126,9 @@ def test_what_may_be_left_out_may_be_null() -> None:
         assert arrays(M, content) == {"x": [[1, 2, 3, 4.5]]}
         _, asked = V2Reader(M).read(content, None)
         assert (asked.id, asked.raw) == (None, False)
+    rows = np.array([[4, 3, 2, 1.5]], np.float32)
+    assert arrays(M, *raw((part(data=None), rows.tobytes()))) == {"x": rows.tolist()}
+    assert error(M, body(part(data=None))).detail == 'input "x" has no data.'
     twice = body(given, id=None, outputs=None).replace(b'"id": null', b'"id": null, "id": null')
     assert isinstance(error(M, twice), MalformedJson)
     assert error(M, body(x(), id=7)).detail == "id: expected a string, got an integer."
