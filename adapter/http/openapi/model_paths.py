@@ -143,12 +143,13 @@ def _example_features(codec: Codec, sample: Sample | None) -> list[list[Any]] | 
     rows = max(_EXAMPLE_ROWS.values())
     if sample is not None:
         try:
-            found = [part[:rows] for part in codec.request.parse(orjson.dumps({"features": sample.features}))]
+            # Counted and cut before they are read: a sample may have so many that requests would wait for it.
+            first, most = _first_rows(sample.features, rows), rows * _MOST_EXAMPLE_VALUES
+            if _count(first, most) <= most:
+                return [part[:rows] for part in codec.request.parse(orjson.dumps({"features": first}))]
         except (BadRequest, orjson.JSONEncodeError):
             # The model fails after its load, and says why.
-            found = []
-        if found and _count(found) <= rows * _MOST_EXAMPLE_VALUES:
-            return found
+            pass
     if sum(math.prod(map(abs, tensor.dims)) for tensor in codec.entry.inputs) * rows > _MOST_EXAMPLE_VALUES:
         return None
     return codec.request.example_parts(rows)
@@ -158,8 +159,26 @@ def _cut(features: list[list[Any]], endpoint: Endpoint) -> list[list[Any]]:
     return [part[: _EXAMPLE_ROWS[endpoint]] for part in features]
 
 
-def _count(values: Any) -> int:
-    return sum(map(_count, values)) if isinstance(values, list | tuple) else 1
+def _first_rows(features: Any, rows: int) -> Any:
+    """Return the first rows of a sample's features; all that is written flat, which may be one row."""
+    parts = features.values() if isinstance(features, dict) else [features]
+    if not all(isinstance(part, list) and part and isinstance(part[0], list | dict) for part in parts):
+        return features
+    return {name: part[:rows] for name, part in features.items()} if isinstance(features, dict) else features[:rows]
+
+
+def _count(values: Any, most: int) -> int:
+    """Return how many values there are; if there are over `most`, any number that is, after so many steps."""
+    count, left = 0, [values]
+    while left and count + len(left) <= most:
+        item = left.pop()
+        if isinstance(item, dict):
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+        else:
+            count += 1
+    return count + len(left)
 
 
 def _example(entry: ModelEntry, value: dict[str, Any] | None) -> dict[str, Any]:
