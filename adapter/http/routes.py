@@ -85,16 +85,6 @@ def status_router(
     `catch_up` takes over what another worker knows of the models; `page` is what browsers get of the first.
     """
     router = APIRouter(responses=refusals(), tags=["status"])
-    unready: dict[int | str, dict[str, Any]] = {
-        503: {
-            "model": schemas.Health,
-            "description": "not every model answers",
-            "headers": {"Retry-After": header("RetryAfter")},
-        }
-    }
-    unready_in_brief: dict[int | str, dict[str, Any]] = {
-        503: {**unready[503], "model": schemas.Health | schemas.Readiness}
-    }
     html: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
 
     @router.get(
@@ -109,6 +99,25 @@ def status_router(
             return page.respond(request, vary="Accept")
         catch_up()
         return JSONResponse({"models": await _describe_all(registry)}, headers={"Vary": "Accept"})
+
+    _add_health(router, registry, metrics, breakers, catch_up)
+    _add_metrics(router, metrics, backend, catch_up)
+    return router
+
+
+def _add_health(
+    router: APIRouter, registry: Registry, metrics: Metrics, breakers: Breakers, catch_up: Callable[[], None]
+) -> None:
+    unready: dict[int | str, dict[str, Any]] = {
+        503: {
+            "model": schemas.Health,
+            "description": "not every model answers",
+            "headers": {"Retry-After": header("RetryAfter")},
+        }
+    }
+    unready_in_brief: dict[int | str, dict[str, Any]] = {
+        503: {**unready[503], "model": schemas.Health | schemas.Readiness}
+    }
 
     @router.get(
         "/health",
@@ -138,6 +147,8 @@ def status_router(
     async def live() -> schemas.Readiness:
         return schemas.Readiness(status="ok")
 
+
+def _add_metrics(router: APIRouter, metrics: Metrics, backend: InferenceBackend, catch_up: Callable[[], None]) -> None:
     @router.get(
         "/metrics",
         response_class=PlainTextResponse,
@@ -154,8 +165,6 @@ def status_router(
             return Response(ours + tritons, headers=vary, media_type=open_metrics.TEXT_TYPE)
         whole = ours + open_metrics.to_open_metrics(tritons) + open_metrics.END
         return Response(whole, headers=vary, media_type=open_metrics.OPEN_TYPE)
-
-    return router
 
 
 async def _describe_all(registry: Registry) -> list[dict[str, Any]]:

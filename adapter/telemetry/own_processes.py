@@ -11,12 +11,14 @@ from pathlib import Path
 from adapter.telemetry.metric_text import Family
 
 _CPU = Family(
-    "process_cpu_seconds", "counter", "CPU time of the adapter: of all its processes, those that ended included."
+    "process_cpu_seconds",
+    "counter",
+    "CPU time of the adapter: of all its processes, those that ended included; of the helper for large bodies then.",
 )
 _RESIDENT = Family(
     "process_resident_memory_bytes",
     "gauge",
-    "Resident memory of the adapter's processes; pages they share count in each.",
+    "Resident memory of the adapter's processes but the helper for large bodies; pages they share count in each.",
 )
 _OPEN_FDS = Family("process_open_fds", "gauge", "Open file descriptors of the adapter's workers, added up.")
 _MAX_FDS = Family("process_max_fds", "gauge", "Most file descriptors of the adapter's workers, added up.")

@@ -17,9 +17,9 @@ from converter.schema.model import ENDPOINTS, ModelSpec, QueueSpec
 from converter.schema.settings import Settings
 from converter.schema.wire import OWN_ENVIRONMENT
 
-# Of an environment's key, in the name of a pack that is there for several environments.
+# So much of an environment's key is in the name of a pack that is there for several environments.
 _KEY_CHARACTERS = 8
-# Of the digest of a rhythm that is not the pack's. The letter before them is in no environment's key.
+# So much of the digest of a rhythm that is not the pack's. The letter before them is in no environment's key.
 _RHYTHM_CHARACTERS = 7
 _MOST_NAMED = 5
 _Kept = defaultdict[tuple[str, str], list[str]]

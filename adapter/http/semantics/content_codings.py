@@ -7,9 +7,9 @@ import gzip
 import zlib
 from collections.abc import Iterable
 
-# Of predictions, from this size on: with less, the work costs more than what it saves on the way.
+# Predictions are compressed from this size on: with less, the work costs more than what it saves on the way.
 LEAST_PREDICTIONS = 16 * 1024
-# Of documents and metrics.
+# Documents and metrics, from this one on.
 LEAST_DOCUMENT = 1024
 # What takes the loop less than a millisecond.
 _ON_LOOP_BYTES = 32 * 1024
