@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -137,7 +137,7 @@ def test_a_moved_out_model_that_is_loaded_again_is_measured_from_then_on(asleep:
             self.there = True
             self._pids = {"a_alone": (os.getpid(),)}
 
-        def measure(self, groups: Mapping[str, Collection[str]]) -> dict[str, int]:
+        def measure(self, groups: Mapping[str, Iterable[str]]) -> dict[str, int]:
             return dict.fromkeys(groups, 80 * MIB)
 
     registry = make_registry(Manifest(models=(LARGE.moved_out(),), hosts=()))
