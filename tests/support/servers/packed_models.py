@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from tests.support.models.sample_models import model_yaml
+from tests.support.servers import pids
 from tests.support.servers.asking import Answer, ask
-from tests.support.servers.server import Server
+from tests.support.servers.server import Server, wait_for
 
 TIMES, OTHER, WORDS, PICKY = "times", "other", "words", "picky"
 PACKED = {"SCHWIFT_PACK": "libraries"}
@@ -64,17 +65,38 @@ def put_all(folder: Path) -> Path:
     return models
 
 
-@contextmanager
+@contextlib.contextmanager
 def in_host(server: Server, text: str) -> Iterator[list[Answer]]:
     """For the length of a block, and until it is answered, the model of texts is asked one in its host."""
     answers: list[Answer] = []
-    asking = threading.Thread(target=lambda: answers.append(ask(server, WORDS, [text])))
+    entered = threading.Event()
+
+    def keep_asking() -> None:
+        # A host that has just come back may refuse the first.
+        while not answers or not entered.is_set():
+            answers[:] = [ask(server, WORDS, [text])]
+
+    asking = threading.Thread(target=keep_asking)
     asking.start()
-    time.sleep(0.5)
     try:
+        wait_for(lambda: is_in(server, WORDS), 40)
+        entered.set()
         yield answers
     finally:
+        entered.set()
         asking.join()
+
+
+def is_in(server: Server, name: str) -> bool:
+    """Whether a process of the server's notes that it is in a call of this model, or loads it."""
+    for pid in pids.stubs(server):
+        # It may end meanwhile, or have no note.
+        with contextlib.suppress(OSError, IndexError):
+            folder = Path(f"/proc/{pid}/environ").read_bytes().split(b"SCHWIFT_NOTES=")[1].split(b"\0")[0]
+            note = Path(os.fsdecode(folder), str(pid)).read_bytes()
+            if any(note[:8]) and name.encode() in note[8:256]:
+                return True
+    return False
 
 
 def _put(models: Path, name: str, model: Any, given: Any, answered: Any, keys: dict[str, Any]) -> None:

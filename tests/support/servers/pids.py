@@ -15,9 +15,14 @@ _ALONE = re.compile(r"/([^/ ]+)_alone/")
 
 def triton(server: Server) -> int:
     """The one that runs now; wait until there is one: a killed one's child may have its name for a moment."""
-    wait_for(lambda: len(tritons(server)) == 1)
-    (pid,) = tritons(server)
-    return pid
+    found: list[int] = []
+
+    def is_one() -> bool:
+        found[:] = tritons(server)
+        return len(found) == 1
+
+    wait_for(is_one)
+    return found[0]
 
 
 def tritons(server: Server) -> list[int]:
