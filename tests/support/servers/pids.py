@@ -14,7 +14,7 @@ _ALONE = re.compile(r"/([^/ ]+)_alone/")
 
 
 def triton(server: Server) -> int:
-    """The one that runs now; wait until there is one: a killed one's child may have its name for a moment."""
+    """The one that runs now; wait until there is one."""
     found: list[int] = []
 
     def is_one() -> bool:
@@ -26,9 +26,8 @@ def triton(server: Server) -> int:
 
 
 def tritons(server: Server) -> list[int]:
-    """All that run; a child that is about to become a model's process still has their name."""
-    candidates = _of(server, "tritonserver")
-    return [pid for pid in candidates if alive(pid) and parent(pid) not in candidates]
+    """All that run; a child that is about to become a model's process still has their name, also as an orphan."""
+    return [pid for pid in _of(server, "tritonserver") if alive(pid) and _leads_a_group(pid)]
 
 
 def adapters(server: Server) -> list[int]:
@@ -41,6 +40,13 @@ def adapter(server: Server) -> int:
     candidates = adapters(server)
     (pid,) = [pid for pid in candidates if parent(pid) not in candidates]
     return pid
+
+
+def _leads_a_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:
+        return False
 
 
 def stubs(server: Server, model: str = "") -> list[int]:
