@@ -10,13 +10,16 @@ from adapter.backend.host_client import HostClient
 from adapter.codec.codec import Codec
 from adapter.packs import Packs
 from adapter.request_timings import RequestTimings
+from adapter.telemetry.metrics import Metrics
 from adapter.workers import counters
-from converter.schema.manifest import ModelEntry
+from converter.schema.manifest import Manifest, ModelEntry
+from tests.support.builders import make_metrics
 from tests.support.fakes.backend import FakeBackend
 from tests.support.fakes.entries import make_entry
 from tests.support.fakes.loop import counted_loop
 from tests.support.fakes.pack_host import KEY, FakeHost
 from tests.support.lifecycle.lifecycle_desk import rows_in
+from tests.support.lifecycle.served_models import make_registry
 
 HOST = "default_pack"
 
@@ -105,3 +108,14 @@ class PackDesk:
     def calls_of(self, names: Sequence[str]) -> list[dict[str, list[float]]]:
         """The calls that had a part of one of these models."""
         return [call for call in self.host.calls if set(call) & set(names)]
+
+
+def make_all_metrics() -> Metrics:
+    """Make the metrics of a packed model and its host, which have had what each family of metrics tells of."""
+    manifest = Manifest(models=(make_member("a"),), hosts=(make_host_entry(),))
+    registry = make_registry(manifest, table := counters.make_table([HOST, "a"]))
+    for name in ("a", HOST):
+        counters.Cell(table, name, 0, counters.MEMORY).set(5)
+    counters.EndpointCounters(table, "a", 0, "predict").answered(0.004, 1)
+    counters.CallHistogram(table, "a", 0, "direct").took(0.004)
+    return make_metrics(registry, table)

@@ -14,13 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapter.telemetry.metrics import FAMILIES
 from adapter.telemetry.open_metrics import END, to_open_metrics, wants_open_metrics
-from adapter.workers import counters
-from converter.schema.manifest import Manifest
-from tests.support.builders import make_metrics
 from tests.support.fakes.backend import FakeBackend
 from tests.support.http.web_app import visit
-from tests.support.lifecycle.served_models import make_registry
-from tests.support.packs import HOST, make_host_entry, make_member
+from tests.support.packs import make_all_metrics
 
 OPEN = "application/openmetrics-text"
 # As Triton writes, and with what its text format may have besides.
@@ -148,13 +144,7 @@ def test_odd_texts_stay_lines(text: bytes, wanted: bytes) -> None:
 
 
 def test_every_family_has_its_kind_text_and_unit() -> None:
-    manifest = Manifest(models=(make_member("a"),), hosts=(make_host_entry(),))
-    registry = make_registry(manifest, table := counters.make_table([HOST, "a"]))
-    for name in ("a", HOST):
-        counters.Cell(table, name, 0, counters.MEMORY).set(5)
-    counters.EndpointCounters(table, "a", 0, "predict").answered(0.004, 1)
-    counters.CallHistogram(table, "a", 0, "direct").took(0.004)
-    text = (asyncio.run(make_metrics(registry, table).render(open_metrics=True)) + END).decode()
+    text = (asyncio.run(make_all_metrics().render(open_metrics=True)) + END).decode()
     shown = {family.name: family for family in read_strictly(text)}
     assert {name: (family.type, family.documentation) for name, family in shown.items()} == {
         family.name: (family.kind, family.text) for family in FAMILIES

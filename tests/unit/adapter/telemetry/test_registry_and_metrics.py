@@ -17,12 +17,11 @@ from adapter.telemetry.metric_text import NAME, Family, put_name
 from adapter.telemetry.metrics import FAMILIES, Metrics
 from adapter.workers import counters
 from adapter.workers.shared_table import SharedTable
-from converter.schema.manifest import Manifest
 from converter.schema.model import ENDPOINTS
 from tests.support.builders import make_metrics
 from tests.support.fakes.entries import make_entry, make_manifest
 from tests.support.lifecycle.served_models import make_registry
-from tests.support.packs import HOST, make_host_entry, make_member
+from tests.support.packs import make_all_metrics
 
 _READY_LINE = Family("ready", "gauge", "").line({"model_name": NAME})
 
@@ -221,13 +220,7 @@ def test_two_applications_do_not_share_counters() -> None:
 
 
 def test_every_metric_has_its_kind_and_its_text() -> None:
-    manifest = Manifest(models=(make_member("a"),), hosts=(make_host_entry(),))
-    registry = make_registry(manifest, table := counters.make_table([HOST, "a"]))
-    for name in ("a", HOST):
-        counters.Cell(table, name, 0, counters.MEMORY).set(5)
-    counters.EndpointCounters(table, "a", 0, "predict").answered(0.004, 1)
-    counters.CallHistogram(table, "a", 0, "direct").took(0.004)
-    text = asyncio.run(make_metrics(registry, table).render()).decode()
+    text = asyncio.run(make_all_metrics().render()).decode()
     shown = {family.name: (family.type, family.documentation) for family in text_string_to_metric_families(text)}
     assert shown == {family.name: (family.kind, family.text) for family in FAMILIES}
     assert all(family.samples for family in text_string_to_metric_families(text))
