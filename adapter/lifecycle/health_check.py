@@ -64,14 +64,17 @@ class HealthCheck:
         return stubs.there and any(len(stubs.of([name])) < entry.instances_of(name) for name in entry.triton_models)
 
     async def measure(self, models: Mapping[str, Model], loading: Collection[str]) -> None:
-        """Note how many bytes the models' processes hold, every ten seconds at most; not of `loading` ones."""
+        """Note how many bytes the models' processes hold, every ten seconds at most.
+
+        Not of `loading` ones, which are those whose processes come or go, now or by the time that they are measured.
+        """
         now = self._clock()
         pause = max(_MEASURE_SECONDS, _A_MODEL_SECONDS * len(models))
         if self._stubs is None or now - self._measured < pause:
             return
         self._measured = now
         measured = dict(models)
-        groups = {name: model.entry.triton_models for name, model in measured.items()}
+        groups = {name: model.entry.triton_models for name, model in measured.items() if name not in loading}
         for name, size in (await asyncio.to_thread(self._stubs.measure, groups)).items():
             if name not in loading:
                 measured[name].note_memory(size)

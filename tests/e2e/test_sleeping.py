@@ -66,7 +66,8 @@ def test_an_idle_model_gives_its_process_up_and_has_it_back(sleepers: Server) ->
         wait_for(lambda: state(sleepers, "idle") == "asleep")
         wait_for(lambda: not pids.stubs(sleepers, "idle_direct") and not pids.stubs(sleepers, "idle"))
         assert ready(sleepers)
-        assert metric(sleepers, "schwift_model_memory_bytes", model_name="idle") == 0
+        # Triton says a moment later that it has unloaded the model.
+        wait_for(lambda: metric(sleepers, "schwift_model_memory_bytes", model_name="idle") == 0, 5)
         assert factor(sleepers, "idle") == 3.0
         assert (state(sleepers, "idle"), len(pids.stubs(sleepers, "idle_direct"))) == ("ready", 1)
 

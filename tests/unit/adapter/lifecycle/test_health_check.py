@@ -37,3 +37,26 @@ async def test_many_models_are_measured_less_often(tmp_path: Path, models: int, 
         now[0] += 1
     assert stubs.times == times
     assert {model.memory.total() for model in registry.models.values()} == {7}
+
+
+class Unloading(CountedStubs):
+    """While the processes are measured, a model's unload ends, and another one begins."""
+
+    def __init__(self, folder: Path, loading: set[str]) -> None:
+        super().__init__("127.0.0.1:1", folder)
+        self._loading = loading
+
+    def measure(self, groups: Mapping[str, Iterable[str]]) -> dict[str, int]:
+        self._loading ^= {"ends", "begins"}
+        return super().measure(groups)
+
+
+async def test_a_model_that_is_unloaded_meanwhile_is_not_given_its_old_memory(tmp_path: Path) -> None:
+    registry = make_registry(make_manifest(*(make_entry(name) for name in ("ends", "begins", "stays"))))
+    loading = {"ends"}
+    liveness = ModelLiveness(counters.make_table([]), FakeBackend(zeros), 15.0, lambda: 0.0)
+    health = HealthCheck(liveness, Unloading(tmp_path, loading))
+    await health.measure(registry.models, loading)
+    assert {name: model.memory.total() for name, model in registry.models.items()} == {
+        "ends": 0, "begins": 0, "stays": 7,
+    }  # fmt: skip
