@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e import sample_models
 from tests.support.servers import pids
-from tests.support.servers.server import Server
+from tests.support.servers.server import Server, wait_for
 from tests.support.servers.serving import serving
 
 TIMES = "class Times:\n    def predict(self, X):\n        return X * 2\n"
@@ -140,9 +140,13 @@ def test_A35_others_are_answered_while_a_large_body_is_read(server: Server, kind
 
     thread = threading.Thread(target=others)
     thread.start()
-    answer = post(server, BODIES[kind])
-    done.set()
-    thread.join()
+    try:
+        # Before it is sent, somebody is there who may have to wait.
+        wait_for(lambda: waits)
+        answer = post(server, BODIES[kind])
+    finally:
+        done.set()
+        thread.join()
     assert answer.status_code in (200, 400, 422, 504), answer.text
     print(f"{kind}: {answer.status_code}; others waited {1e3 * max(waits):.0f} ms at most, "
           f"{1e3 * statistics.median(waits):.1f} ms as a rule, {len(waits)} times")  # fmt: skip
