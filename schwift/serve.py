@@ -37,6 +37,7 @@ from schwift.triton.launches import choose_launches
 from schwift.triton_liveness import TritonLiveness
 from schwift.wakes import waking
 from schwift.work_folder import WorkFolder
+from triton_repo_template.runtime.time_slice import SHORT_SECONDS, set_time_slice
 
 _POLL_SECONDS = 0.1
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -104,6 +105,8 @@ def serve(settings: Settings, watch: bool = False, names: Sequence[str] = (), jo
             supervisor = _supervisor(settings, triton, listener, work, internal_key, stack)
             stack.callback(supervisor.stop, listener, stop, settings.drain_seconds)
             held.close()
+            # Inherited by all that is started from now on: whoever hands requests on need not wait for who computes.
+            set_time_slice(SHORT_SECONDS)
             supervisor.start()
             host, port = listener.getsockname()[:2]
             address = _Address(host, port, tls is not None, internal_key)

@@ -36,7 +36,7 @@ def main(seconds: float, rounds: int, only: tuple[str, ...], output: Path) -> No
         if "forests" in wanted:
             mates.forests(folder / "forests", seconds, rounds, results)
         if "slow" in wanted:
-            mates.slow(folder / "slow", seconds, results)
+            mates.slow(folder / "slow", seconds, rounds, results)
         if "hundred" in wanted:
             many.hundred(folder / "hundred", results)
         if "thousand" in wanted:

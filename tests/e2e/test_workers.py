@@ -14,7 +14,9 @@ from typing import Any
 import httpx
 
 from tests.e2e import sample_models
+from tests.support.servers import pids
 from tests.support.servers.server import Server, serving
+from triton_repo_template.runtime.time_slice import SHORT_SECONDS, read_time_slice
 
 WORKERS = 3
 SLOW = """
@@ -91,6 +93,9 @@ def test_workers_are_one_server(tmp_path: Path) -> None:
     settings = {"SCHWIFT_WORKERS": str(WORKERS), "MAX_CONCURRENT_REQUESTS": "8"}
     with serving(models_in(tmp_path), tmp_path, **settings) as server:
         assert len(worker_pids(server)) == WORKERS
+        # Whoever hands requests on need not wait for who computes; 0 of a kernel that has no slices.
+        slices = {read_time_slice(pid) for pid in (pids.triton(server), *worker_pids(server), *pids.stubs(server))}
+        assert slices <= {SHORT_SECONDS, 0.0} and len(slices) == 1
         seen: set[str] = set()
         wait_for(lambda: len(seen.update(workers_seen(server)) or seen) == WORKERS)  # type: ignore[func-returns-value]
 

@@ -48,8 +48,8 @@ def forests(folder: Path, seconds: float, rounds: int, results: Results) -> None
     results.bars.append(Bar(what, ratio, _FOREST_RATIO))
 
 
-def slow(folder: Path, seconds: float, results: Results) -> None:
-    """Ask a quick model whose pack mate is slow and busy, with one and two processes of the pack."""
+def slow(folder: Path, seconds: float, rounds: int, results: Results) -> None:
+    """Ask a quick model whose pack mate is slow and busy, with one and two processes of the pack; medians of rounds."""
     rows = []
     model = _slow_forest()
     for instances in (1, 2):
@@ -59,19 +59,26 @@ def slow(folder: Path, seconds: float, results: Results) -> None:
         with serving(here / "models", here) as server:
             slow_target, quick_target = turns.adapter(server, ["slow"]), turns.adapter(server, ["quick"])
             call_ms = wrk.run(slow_target.url, slow_target.body, 1, 2, paths=slow_target.paths).p50
-            with _busy(slow_target, seconds + 3):
+            with _busy(slow_target, rounds * (seconds + 0.5) + 3):
                 # Until the slow one is known for it.
                 wrk.run(quick_target.url, quick_target.body, 2, 1, paths=quick_target.paths)
-                run = wrk.run(quick_target.url, quick_target.body, 2, seconds, paths=quick_target.paths)
-        if run.refused or run.broken:
-            raise SystemExit(f"error: beside a slow mate: {run}")
-        rows.append([str(instances), f"{call_ms:.1f}", f"{run.p50:.2f}", f"{run.p99:.2f}"])
+                runs = [
+                    wrk.run(quick_target.url, quick_target.body, 2, seconds, paths=quick_target.paths)
+                    for _ in range(rounds)
+                ]
+        for run in runs:
+            if run.refused or run.broken:
+                raise SystemExit(f"error: beside a slow mate: {run}")
+        p99s = [run.p99 for run in runs]
+        p99 = median(p99s)
+        p50 = median([run.p50 for run in runs])
+        rows.append([str(instances), f"{call_ms:.1f}", f"{p50:.2f}", f"{p99:.2f}", f"{min(p99s):.2f}–{max(p99s):.2f}"])
         if instances == 1:
-            what, value, bar = "p99 of a quick model, in calls of its slow mate", run.p99 / call_ms, _ONE_INSTANCE_CALLS
+            what, value, bar = "p99 of a quick model, in calls of its slow mate", p99 / call_ms, _ONE_INSTANCE_CALLS
         else:
-            what, value, bar = "the same with instances: 2, ms", run.p99, _TWO_INSTANCES_MS
+            what, value, bar = "the same with instances: 2, ms", p99, _TWO_INSTANCES_MS
         results.bars.append(Bar(what, value, bar, False))
-    head = ("instances", "a slow call, ms", "quick: p50, ms", "p99, ms")
+    head = ("instances", "a slow call, ms", "quick: p50, ms", "p99, ms", "from – to")
     results.table("A quick model beside a slow one that is always asked", head, rows)
 
 

@@ -17,6 +17,7 @@ from ..config import ModelConfig
 from ..conform import conform, decode_inputs
 from ..errors import LoadError, ModelError, as_model_error
 from ..loaders import Predictor, check_environment, load_predictor
+from ..time_slice import CallSlice
 from .running_note import RunningNote, key_block
 from .wire_form import WireForm
 
@@ -46,6 +47,7 @@ class Member:
         self._config = config
         self._predict = predict
         self._note = note
+        self._slice = CallSlice()
         self._debug = debug
 
     def answer(self, items: Sequence[Arrays]) -> tuple[list[Arrays | ModelError], int]:
@@ -54,10 +56,11 @@ class Member:
         self.used = started
         self._note.begin(self.block, started)
         try:
-            if len(items) == 1 and self._fits(items[0]):
-                results = call_joined(items, self._call)
-            else:
-                results = self._answer_each(items)
+            with self._slice:
+                if len(items) == 1 and self._fits(items[0]):
+                    results = call_joined(items, self._call)
+                else:
+                    results = self._answer_each(items)
         finally:
             self._note.end()
         return results, int((time.monotonic() - started) * 1e6)

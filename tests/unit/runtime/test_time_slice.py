@@ -1,0 +1,95 @@
+"""Time slices of threads, as the kernel of this machine has them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from triton_repo_template.runtime import time_slice
+from triton_repo_template.runtime.time_slice import LONG_SECONDS, SHORT_SECONDS, CallSlice, read_time_slice
+
+# Older kernels say 0 of every thread, and take what they are told without a look at it.
+KERNEL_HAS_SLICES = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2]) >= (6, 12)
+
+
+def kept(seconds: float) -> float:
+    return seconds if KERNEL_HAS_SLICES else 0.0
+
+
+@pytest.fixture(autouse=True)
+def own_slice() -> Iterator[float]:
+    """That of this thread, set back afterwards."""
+    before = read_time_slice()
+    yield before
+    time_slice.set_time_slice(0.0)
+    assert read_time_slice() == before
+
+
+def test_a_slice_is_set_read_and_set_back(own_slice: float) -> None:
+    assert time_slice.set_time_slice(SHORT_SECONDS) == own_slice
+    assert read_time_slice() == read_time_slice(threading.get_native_id()) == kept(SHORT_SECONDS)
+    assert time_slice.set_time_slice(own_slice) == kept(SHORT_SECONDS)
+    assert read_time_slice() == own_slice
+
+
+def test_what_is_started_later_has_it_too() -> None:
+    time_slice.set_time_slice(SHORT_SECONDS)
+    found: list[float] = []
+    thread = threading.Thread(target=lambda: found.append(read_time_slice()))
+    thread.start()
+    thread.join()
+    code = "from triton_repo_template.runtime.time_slice import read_time_slice; print(read_time_slice())"
+    found.append(float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
+    assert found == [kept(SHORT_SECONDS)] * 2
+
+
+def test_how_nice_a_thread_is_stays(own_slice: float) -> None:
+    found: list[int] = []
+
+    def run() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 3)
+        time_slice.set_time_slice(LONG_SECONDS)
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert (found, read_time_slice()) == ([3], own_slice)
+
+
+def test_a_thread_of_real_time_and_a_machine_without_its_numbers_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time_slice, "_POLICIES", ())
+    assert (time_slice.set_time_slice(SHORT_SECONDS), read_time_slice()) == (0.0, 0.0)
+    monkeypatch.undo()
+    monkeypatch.setattr("platform.machine", lambda: "abacus")
+    assert (time_slice.set_time_slice(SHORT_SECONDS), read_time_slice()) == (0.0, 0.0)
+
+
+def test_calls_of_a_model_are_long_once_one_was_slow(own_slice: float) -> None:
+    now = [0.0]
+    call = CallSlice(lambda: now[0])
+    slices = []
+    for seconds in (0.001, 0.02, 0.006, 0.004, 0.001):
+        with call:
+            slices.append(read_time_slice())
+            now[0] += seconds
+        assert read_time_slice() == own_slice
+    assert slices == [own_slice, own_slice, kept(LONG_SECONDS), kept(LONG_SECONDS), own_slice]
+
+
+def test_a_slow_call_that_fails_sets_the_slice_back(own_slice: float) -> None:
+    now = [0.0]
+    call = CallSlice(lambda: now[0])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="bad row"), call:
+            now[0] += 1
+            raise ValueError("bad row")
+    assert read_time_slice() == own_slice
