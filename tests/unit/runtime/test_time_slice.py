@@ -63,14 +63,22 @@ def test_how_nice_a_thread_is_stays(own_slice: float) -> None:
     assert (found, read_time_slice()) == ([3], own_slice)
 
 
-def test_a_thread_of_real_time_and_a_machine_without_its_numbers_are_left_alone(
+def test_a_thread_of_another_class_and_a_machine_without_its_numbers_are_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(time_slice, "_POLICIES", ())
-    assert (time_slice.set_time_slice(SHORT_SECONDS), read_time_slice()) == (0.0, 0.0)
-    monkeypatch.undo()
+    found: list[object] = []
+
+    def run() -> None:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        found.extend((time_slice.set_time_slice(SHORT_SECONDS), read_time_slice(), os.sched_getscheduler(0)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found == [0.0, 0.0, os.SCHED_IDLE]
     monkeypatch.setattr("platform.machine", lambda: "abacus")
     assert (time_slice.set_time_slice(SHORT_SECONDS), read_time_slice()) == (0.0, 0.0)
+    monkeypatch.undo()
 
 
 def test_calls_of_a_model_are_long_once_one_was_slow(own_slice: float) -> None:
