@@ -27,7 +27,7 @@ def own_slice() -> Iterator[float]:
     """That of this thread, set back afterwards."""
     before = read_time_slice()
     yield before
-    time_slice.set_time_slice(0.0)
+    time_slice.set_time_slice(before)
     assert read_time_slice() == before
 
 
