@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# The kernel's least: of those who hand requests on.
+# For those who hand requests on: the kernel's least.
 SHORT_SECONDS = 0.0001
-# Of a call that others should not have to wait for.
+# For a call that others should not have to wait for.
 LONG_SECONDS = 0.02
 # sched_setattr and sched_getattr, which Python does not have.
 _SYSTEM_CALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
