@@ -70,7 +70,10 @@ function explain(error) {
 /** Get the list of models, and show it. */
 async function loadList() {
   page.listedAt = performance.now();
+  const used = key.get();
   const { models } = await getJson("available_models");
+  // Who forgot the key meanwhile sees nothing of it any more.
+  if (key.get() !== used) return;
   page.models = new Map(models.map((info) => [info.name, info]));
   list.show(models);
   unlock();
@@ -134,9 +137,11 @@ function take(live) {
 }
 
 async function step() {
+  const used = key.get();
   if (page.catalogue === null) await loadList();
   const names = [...new Set([page.detail?.info.name, ...list.visible])].filter(Boolean).slice(0, MOST_MODELS);
   const live = await getJson(`page/live?models=${names.map(encodeURIComponent).join(",")}&known=${page.states}`);
+  if (key.get() !== used) return;
   take(live);
   unlock();
   notice("");
