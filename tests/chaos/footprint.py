@@ -10,7 +10,8 @@ from tests.chaos.open_files import open_files
 from tests.support.servers import pids
 from tests.support.servers.server import Server, shared_memory
 
-_LOOKS = 12
+# A second each. Shared memory that nobody has is given back after two looks, which may be a minute apart.
+_LOOKS = 130
 
 
 @dataclass(frozen=True)
