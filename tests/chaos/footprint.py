@@ -10,8 +10,10 @@ from tests.chaos.open_files import open_files
 from tests.support.servers import pids
 from tests.support.servers.server import Server, shared_memory
 
-# A second each. Shared memory that nobody has is given back after two looks, which may be a minute apart.
-_LOOKS = 130
+# A second each.
+_LOOKS = 12
+# If something is left: shared memory that nobody has is given back after two looks, which may be a minute apart.
+_MOST_LOOKS = 130
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def held(server: Server, before: Footprint | None = None) -> Footprint:
     It is looked at no longer than until nothing is more than `before`, but for memory.
     """
     least = measure(server)
-    for _ in range(_LOOKS - 1):
+    for _ in range((_LOOKS if before is None else _MOST_LOOKS) - 1):
         if before is not None and _no_more(least, before):
             break
         time.sleep(1)
