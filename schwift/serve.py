@@ -37,7 +37,7 @@ from schwift.triton.launches import choose_launches
 from schwift.triton_liveness import TritonLiveness
 from schwift.wakes import waking
 from schwift.work_folder import WorkFolder
-from triton_repo_template.runtime.time_slice import SHORT_SECONDS, set_time_slice
+from triton_repo_template.runtime.host.time_slice import SHORT_SECONDS, set_time_slice
 
 _POLL_SECONDS = 0.1
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -16,7 +16,7 @@ import httpx
 from tests.e2e import sample_models
 from tests.support.servers import pids
 from tests.support.servers.server import Server, serving
-from triton_repo_template.runtime.time_slice import SHORT_SECONDS, read_time_slice
+from triton_repo_template.runtime.host.time_slice import SHORT_SECONDS, read_time_slice
 
 WORKERS = 3
 SLOW = """

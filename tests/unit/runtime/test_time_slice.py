@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from triton_repo_template.runtime import time_slice
-from triton_repo_template.runtime.time_slice import LONG_SECONDS, SHORT_SECONDS, CallSlice, read_time_slice
+from triton_repo_template.runtime.host import time_slice
+from triton_repo_template.runtime.host.time_slice import LONG_SECONDS, SHORT_SECONDS, CallSlice, read_time_slice
 
 # Older kernels say 0 of every thread, and take what they are told without a look at it.
 KERNEL_HAS_SLICES = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2]) >= (6, 12)
@@ -44,7 +44,7 @@ def test_what_is_started_later_has_it_too() -> None:
     thread = threading.Thread(target=lambda: found.append(read_time_slice()))
     thread.start()
     thread.join()
-    code = "from triton_repo_template.runtime.time_slice import read_time_slice; print(read_time_slice())"
+    code = "from triton_repo_template.runtime.host.time_slice import read_time_slice; print(read_time_slice())"
     found.append(float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout))
     assert found == [kept(SHORT_SECONDS)] * 2
 

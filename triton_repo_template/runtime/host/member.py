@@ -17,8 +17,8 @@ from ..config import ModelConfig
 from ..conform import conform, decode_inputs
 from ..errors import LoadError, ModelError, as_model_error
 from ..loaders import Predictor, check_environment, load_predictor
-from ..time_slice import CallSlice
 from .running_note import RunningNote, key_block
+from .time_slice import CallSlice
 from .wire_form import WireForm
 
 MEMBER_FILE = "member.json"
