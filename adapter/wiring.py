@@ -19,6 +19,7 @@ from adapter.backend.protocol import InferenceBackend
 from adapter.batching.batcher import Batcher
 from adapter.batching.calls import ModelCalls
 from adapter.batching.route import ModelRoute
+from adapter.batching.shared_cores import SharedCores
 from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
 from adapter.http.gate import Gate
@@ -86,7 +87,8 @@ class Components:
         self.awake, self.off_loop = AwakeClock(), OffLoop()
         self.host_client = HostClient(backend, host_key_reader(settings.repository))
         self.packs = Packs(self.host_client, self.registry.host_entry, worker_counters, time.monotonic)
-        make_route = route_maker(backend, self.packs, worker_counters, settings.regime, time.monotonic)
+        cores = SharedCores(_calls_at_once(settings), time.monotonic)
+        make_route = route_maker(backend, self.packs, cores, worker_counters, settings.regime, time.monotonic)
         self.bindings = Bindings(self.registry, self.breakers, worker_counters, make_route, self.registry_sync.catch_up)
         watch_deaths(self.registry, backend)
         most = settings.max_concurrent_requests
@@ -102,9 +104,15 @@ class Components:
         self.gate = Gate(keys, quota, Audit(), settings.trusted_hops, origins)
 
 
+def _calls_at_once(settings: Settings) -> int:
+    """Return how many calls this worker's share of the cores is for; 0 if they may be those of another machine."""
+    return max(2, len(os.sched_getaffinity(0)) // settings.workers) if settings.embedded else 0
+
+
 def route_maker(
     backend: InferenceBackend,
     packs: Packs,
+    cores: SharedCores,
     worker_counters: WorkerCounters,
     regime: RegimeName | None,
     clock: Callable[[], float],
@@ -115,7 +123,9 @@ def route_maker(
         entry = model.entry
         calls = ModelCalls(entry, model.codec, backend)
         batcher = (
-            Batcher(calls, worker_counters, clock) if entry.host is None else packs.join(entry.host, entry, model.codec)
+            Batcher(calls, cores, worker_counters, clock)
+            if entry.host is None
+            else packs.join(entry.host, entry, model.codec)
         )
         return ModelRoute(calls, batcher, worker_counters, regime, clock)
 

@@ -3,8 +3,9 @@
 While the calls in flight are at their bound, rows wait in a queue (queue.py), and each call takes as many of them as
 fit. Three policies are asked on the way: who is dropped, since the answer would come too late (shedding.py), whether a
 call that ended waits for the clients that it answered (linger.py), and whether the event loop stays awake for the
-answer (busy_poll.py). They read what the batcher learns of calls (call_times.py). An error of a joined call is not
-everybody's: the call is made again in halves until only the guilty request has it.
+answer (busy_poll.py). They read what the batcher learns of calls (call_times.py). If calls of several quick models
+compete for the cores, the models take turns (shared_cores.py). An error of a joined call is not everybody's: the call
+is made again in halves until only the guilty request has it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from adapter.batching.call_rules import CallRules
 from adapter.batching.call_times import CallTimes
 from adapter.batching.calls import ModelCalls
 from adapter.batching.queue import PendingQueue, PendingRequest, answer, fail
+from adapter.batching.shared_cores import CoreUser, SharedCores
 from adapter.batching.shedding import LoadShedder
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
@@ -54,7 +56,9 @@ class Batcher(CallRules):
     =============  ===================  ====================  ============================================
     """
 
-    def __init__(self, model_calls: ModelCalls, worker_counters: WorkerCounters, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, model_calls: ModelCalls, cores: SharedCores, worker_counters: WorkerCounters, clock: Callable[[], float]
+    ) -> None:
         entry = self._entry = model_calls.entry
         self._model_calls = model_calls
         # Finer than the loop's time, which is whole milliseconds.
@@ -64,6 +68,10 @@ class Batcher(CallRules):
         self._queue: PendingQueue = PendingQueue(entry, worker_counters)
         self._times: CallTimes = CallTimes(entry, worker_counters)
         super().__init__(self._queue, self._times, entry.spec.instances, entry.direct_max_rows, clock)
+        self._cores = cores
+        self._core_user = CoreUser(cores, self._call_held)
+        # Requests in calls.
+        self._taken = 0
         self._shedder = LoadShedder(self._times)
         self._busy_poll = BusyPoll(self._times, clock)
         self._deadline_timer = DeadlineTimer()
@@ -86,19 +94,25 @@ class Batcher(CallRules):
         Raises: QueueFull if joined, and the queue is at its bound; DeadlineExceeded if there is no answer by then; else
         AdapterError, as the call raised it for these rows.
         """
-        return self._join(features, deadline, timings) if join else self._send_alone(features, deadline, timings)
+        if join or self._core_user.is_crowded():
+            return self._join(features, deadline, timings)
+        return self._send_alone(features, deadline, timings)
 
     async def _send_alone(self, features: Features, deadline: float, timings: RequestTimings) -> Texts:
         loop = self._loop = self._loop or asyncio.get_running_loop()
         rows = [len(features[0])]
         self._calls += 1
         self._sent += rows[0]
+        self._taken += 1
+        self._count()
+        self._core_user.begin()
         started = self._clock()
         try:
             with self._busy_poll:
                 (texts,) = await self._model_calls.infer(self._entry.direct, [features], rows, deadline, [timings])
             seconds = self._clock() - started
             self._times.record(seconds, rows[0], 0)
+            self._core_user.learn(seconds)
             self._times.record_answer(seconds)
             self._answered.add(1)
         except ANSWERS:
@@ -111,6 +125,9 @@ class Batcher(CallRules):
             timings.model = self._clock() - started
             self._calls -= 1
             self._sent -= rows[0]
+            self._taken -= 1
+            self._count()
+            self._core_user.end(loop)
             self._call_again(loop)
         if isinstance(texts, errors.BadModelOutput):
             raise texts
@@ -127,6 +144,10 @@ class Batcher(CallRules):
         answer = item.answer
         queued = self._clock()
         self._queue.append(item)
+        if self._cores.models > 1:
+            self._count()
+        if self._cores.awaited:
+            self._cores.arrive()
         self._deadline_timer.add(answer, deadline)
         if self._may_call(self._calls):
             self._start_call(loop)
@@ -146,16 +167,50 @@ class Batcher(CallRules):
                 beside = max(0, self._calls - self._instances)
                 rows = sum([item.rows for item in batch])
                 self._sent += rows
+                self._taken += len(batch)
+                self._count()
                 try:
                     await self._settle(loop, batch)
                 finally:
                     self._sent -= rows
-                self._times.record(self._clock() - started, rows, beside)
+                    self._taken -= len(batch)
+                seconds = self._clock() - started
+                self._times.record(seconds, rows, beside)
+                self._core_user.learn(seconds)
+                # Asked before those who were answered are counted as gone.
+                crowded = self._core_user.is_crowded()
+                self._count()
+                if crowded:
+                    await self._core_user.wait(len(batch), loop)
                 # If the next call is full already, whoever came now could not go along.
-                if not self._is_full() and self._calls <= self._instances:
+                elif not self._is_full() and self._calls <= self._instances:
                     await self._linger.wait(len(self._queue) + len(batch))
+                if not self._core_user.keeps_turn(loop):
+                    break
         finally:
             self._calls -= 1
+            self._count()
+            self._core_user.end(loop)
+
+    def _count(self) -> None:
+        self._core_user.count(len(self._queue) + self._taken)
+
+    def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._count()
+        if self._core_user.has_turn():
+            self._core_user.begin()
+            super()._start_call(loop)
+        else:
+            self._core_user.hold(loop)
+
+    def _call_held(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start a call of rows that were held back for calls of other models."""
+        if self._queue.rows and self._may_call(self._calls):
+            self._core_user.begin()
+            super()._start_call(loop)
+
+    def _are_few(self) -> bool:
+        return super()._are_few() and not self._core_user.is_crowded()
 
     def _next_batch(self, loop: asyncio.AbstractEventLoop, now: float) -> list[PendingRequest]:
         return self._queue.take(self._enough(), self._shedder, loop.time(), now)

@@ -44,13 +44,23 @@ class Arriving(Protocol):
 class Linger:
     """Wait for the clients of one model, or of one pack.
 
-    `clock` is finer than the loop's time. `expected` is how many requests are waited for now, 0 for none.
+    `clock` is finer than the loop's time. Fewer than `least` requests are not waited for, and none for longer than
+    `longest` seconds. `expected` is how many are waited for now, 0 for none.
     """
 
-    def __init__(self, queue: Arriving, call_times: MeanTime, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        queue: Arriving,
+        call_times: MeanTime,
+        clock: Callable[[], float],
+        least: int = 2,
+        longest: float = _LONGEST_SECONDS,
+    ) -> None:
         self._queue = queue
         self._call_times = call_times
         self._clock = clock
+        self._least = least
+        self._longest = longest
         self._came = 1.0
         # How long the last wait might have been that not everybody came for.
         self._too_short = math.inf
@@ -63,9 +73,9 @@ class Linger:
         call_seconds = self._call_times.mean
         if call_seconds < _TOO_QUICK_SECONDS or self.expected:
             return
-        longest = min(_PART * call_seconds, _LONGEST_SECONDS)
-        # One has nobody to wait for, and very many cannot be there in time.
-        if requests < 2 or requests * _REQUEST_SECONDS > longest:
+        longest = min(_PART * call_seconds, self._longest)
+        # One alone has nobody to wait for, and very many cannot be there in time.
+        if requests < self._least or requests * _REQUEST_SECONDS > longest:
             return
         # A wait of twice the time is another matter.
         if longest >= 2 * self._too_short:

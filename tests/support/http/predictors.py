@@ -9,6 +9,7 @@ from typing import Any
 
 from adapter import wiring
 from adapter.backend.host_client import HostClient
+from adapter.batching.shared_cores import SharedCores
 from adapter.bindings import Bindings
 from adapter.codec.off_loop import OffLoop
 from adapter.lifecycle.awake_clock import AwakeClock
@@ -64,7 +65,8 @@ class Served:
         mine = counters.WorkerCounters(self.table, 0)
         hosts: dict[str, ModelEntry] = {}
         packs = Packs(HostClient(self.backend, lambda host: bytes(32)), hosts.get, mine, self.clock)
-        make_route = wiring.route_maker(self.backend, packs, mine, self._regime, self.clock)
+        cores = SharedCores(0, self.clock)
+        make_route = wiring.route_maker(self.backend, packs, cores, mine, self._regime, self.clock)
         bindings = Bindings(self.registry, self.breakers, mine, make_route, lambda: None)
         wiring.watch_deaths(self.registry, self.backend)
         awake = _Awake(self)

@@ -12,6 +12,7 @@ import orjson
 from adapter.backend.protocol import Arrays
 from adapter.batching.batcher import Batcher
 from adapter.batching.calls import ModelCalls
+from adapter.batching.shared_cores import SharedCores
 from adapter.codec.codec import Codec
 from adapter.codec.encode import Texts
 from adapter.request_timings import RequestTimings
@@ -61,17 +62,28 @@ def rows_in(text: bytes) -> Any:
 
 
 class Desk:
-    """A batcher, and what its backend was called with. How long calls take is not known to it, but where `timed`."""
+    """A batcher, and what its backend was called with. How long calls take is not known to it, but where `timed`.
 
-    def __init__(self, handler: Handler = double, entry: ModelEntry = PLAIN, timed: bool = False) -> None:
+    Without `cores` it shares them with nobody.
+    """
+
+    def __init__(
+        self,
+        handler: Handler = double,
+        entry: ModelEntry = PLAIN,
+        timed: bool = False,
+        cores: SharedCores | None = None,
+    ) -> None:
         self.backend = FakeBackend(handler)
         self.codec = Codec(entry)
         self.table = counters.make_table([entry.name])
         loop = asyncio.get_running_loop()
+        clock = loop.time if timed else lambda: 0.0
         self.batcher = Batcher(
             ModelCalls(entry, self.codec, self.backend),
+            cores or SharedCores(0, clock),
             counters.WorkerCounters(self.table, 0),
-            loop.time if timed else lambda: 0.0,
+            clock,
         )
 
     def ask(self, *values: float, timeout: float = 5.0, timings: RequestTimings | None = None) -> asyncio.Task[Any]:

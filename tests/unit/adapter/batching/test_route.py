@@ -17,6 +17,7 @@ from adapter.backend.protocol import Arrays
 from adapter.batching.batcher import Batcher
 from adapter.batching.calls import ModelCalls
 from adapter.batching.route import ModelRoute
+from adapter.batching.shared_cores import SharedCores
 from adapter.codec.codec import Codec
 from adapter.deadline_timer import RESOLUTION
 from adapter.request_timings import RequestTimings
@@ -57,7 +58,8 @@ class Way:
         self.loop = counted_loop()
         mine = counters.WorkerCounters(self.table, 0)
         calls = ModelCalls(entry, Codec(entry), self.backend)
-        self.route = ModelRoute(calls, Batcher(calls, mine, self.loop.time), mine, regime, self.loop.time)
+        batcher = Batcher(calls, SharedCores(2, self.loop.time), mine, self.loop.time)
+        self.route = ModelRoute(calls, batcher, mine, regime, self.loop.time)
 
     def ask(
         self,

@@ -1,0 +1,203 @@
+"""The cores of this machine, shared by the calls of quick models that have processes of their own.
+
+A call costs a model about as much for one row as for some. With more calls under way than there are cores, none is
+answered sooner, but what comes meanwhile goes out in many small calls in place of a few larger ones. So while several
+quick models are asked at once, and have more requests than there are models, at most as many calls are under way as
+there are cores, and the other models' rows wait for one of them to end: the longest first. Before the next call starts,
+the clients that were just answered are waited for (linger.py), whichever models they ask for next.
+
+Nobody waits for a call that hangs: if none ends for a moment, all that is held back goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from adapter.batching.call_times import MeanTime
+from adapter.batching.linger import Linger
+
+# So many requests a model are worth a wait: with one each there is nothing to join.
+_REQUESTS_A_MODEL = 1.25
+# Slower calls are not held back: they take long, and not for what they share.
+_QUICK_SECONDS = 0.003
+# Clients that ask again at once are back by then.
+_LONGEST_WAIT_SECONDS = 0.0006
+# Calls are quick, so that some end in this time.
+_STUCK_SECONDS = 0.01
+
+
+class SharedCores:
+    """Say which quick models may make a call now, in one event loop.
+
+    `cores` is how many calls may be under way if models compete for them, or 0 for any number: the cores may be those
+    of another machine. `clock` is finer than the loop's time.
+    """
+
+    def __init__(self, cores: int, clock: Callable[[], float]) -> None:
+        self._cores = cores
+        # Requests of quick models that wait or are in calls, and models that have any, as their calls found them.
+        self.requests = 0
+        self.models = 0
+        # How many clients are waited for. Whoever gets a request says so while it is above zero.
+        self.awaited = 0
+        # Calls of all models, and those of quick ones, with the waits after them.
+        self._calls = 0
+        self._quick_calls = 0
+        self._ended = 0
+        # Which models' rows are held back, in the order of their turns.
+        self._held: dict[CoreUser, None] = {}
+        self._times = MeanTime()
+        self._linger = Linger(self, self._times, clock, 1, _LONGEST_WAIT_SECONDS)
+        self._reached: asyncio.Future[bool] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+
+    def are_crowded(self) -> bool:
+        """Return whether calls of several models compete for the cores, and there is something to join."""
+        if self._linger.expected:
+            return True
+        models = self.models
+        return models > 1 and 0 < self._cores < 2 * models and self.requests >= _REQUESTS_A_MODEL * models
+
+    def is_anybody_before(self) -> bool:
+        """Return whether rows are held back, or clients waited for."""
+        return bool(self._held or self._linger.expected)
+
+    def is_free(self) -> bool:
+        """Return whether there is a core for one more call."""
+        return self._quick_calls < self._cores
+
+    def arrive(self) -> None:
+        """Note one more request while clients are waited for."""
+        self.awaited -= 1
+        if not self.awaited and self._reached is not None and not self._reached.done():
+            self._reached.set_result(True)
+
+    def hold(self, user: CoreUser, loop: asyncio.AbstractEventLoop) -> None:
+        """Hold a model's rows back until it is their turn."""
+        self._held[user] = None
+        if self._watch is None:
+            self._watch = loop.call_later(_STUCK_SECONDS, self._look, loop, self._ended)
+
+    def begin(self, quick: bool) -> None:
+        """Count a call that begins."""
+        self._calls += 1
+        self._quick_calls += quick
+
+    def end(self, quick: bool, loop: asyncio.AbstractEventLoop) -> None:
+        """Count the end of one, and give others their turn."""
+        self._calls -= 1
+        self._quick_calls -= quick
+        self._release(loop)
+
+    def learn(self, seconds: float, quick: bool) -> float:
+        """Return what a call that took so many seconds takes without the others that it shared the cores with."""
+        self._ended += 1
+        if quick:
+            self._times.learn(seconds)
+        return seconds * self._cores / self._calls if 0 < self._cores < self._calls else seconds
+
+    async def wait(self, answered: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait a moment for so many clients, who were just answered."""
+        if self._linger.expected:
+            # Whoever waits already waits for these too.
+            self.awaited += answered
+            return
+        try:
+            await self._linger.wait(answered)
+        finally:
+            self.awaited = 0
+        self._release(loop)
+
+    def reach(self, requests: int) -> asyncio.Future[bool]:
+        """Return a future that is True as soon as so many requests have come. The newest one alone counts."""
+        self.awaited = requests
+        self._reached = reached = asyncio.get_running_loop().create_future()
+        return reached
+
+    def _release(self, loop: asyncio.AbstractEventLoop) -> None:
+        held = self._held
+        while held and ((self.is_free() and not self._linger.expected) or not self.are_crowded()):
+            user = next(iter(held))
+            del held[user]
+            user.call_held(loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, ended: int) -> None:
+        """Hold nothing back if no call has ended for a while."""
+        self._watch = None
+        if self._held and ended == self._ended:
+            held, self._held = self._held, {}
+            for user in held:
+                user.call_held(loop)
+        elif self._held:
+            self._watch = loop.call_later(_STUCK_SECONDS, self._look, loop, self._ended)
+
+
+class CoreUser:
+    """One model's part in it. `call_held` starts a call if rows wait, after they were held back.
+
+    `quick` is whether the model's calls are so quick that they share the cores.
+    """
+
+    def __init__(self, cores: SharedCores, call_held: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+        self.call_held = call_held
+        self.quick = False
+        self._cores = cores
+        # What a call takes of a core.
+        self._times = MeanTime()
+        # Requests and calls as they were counted.
+        self._requests = 0
+        self._calls = 0
+
+    def is_crowded(self) -> bool:
+        """Return whether rows of other models are worth a wait."""
+        return self.quick and self._cores.are_crowded()
+
+    def has_turn(self) -> bool:
+        """Return whether one more call may start."""
+        cores = self._cores
+        return (cores.is_free() and not cores.is_anybody_before()) or not self.is_crowded()
+
+    def keeps_turn(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return whether another call may follow one; if not, the model's rows have the last place of those held."""
+        if self._cores.is_anybody_before() and self.is_crowded():
+            self._cores.hold(self, loop)
+            return False
+        return True
+
+    def count(self, requests: int) -> None:
+        """Say how many requests of the model wait or are in calls."""
+        if not self.quick:
+            requests = 0
+        before = self._requests
+        if requests != before:
+            self._requests = requests
+            self._cores.requests += requests - before
+            self._cores.models += (requests > 0) - (before > 0)
+
+    def hold(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hold the rows back until it is their turn."""
+        self._cores.hold(self, loop)
+
+    def begin(self) -> None:
+        """Count a call that begins, or several, one after the other."""
+        self._calls += self.quick
+        self._cores.begin(self.quick)
+
+    def end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count the end of what began."""
+        quick = self._calls > 0
+        self._calls -= quick
+        self._cores.end(quick, loop)
+
+    def learn(self, seconds: float) -> None:
+        """Learn from a call that took so many seconds."""
+        taken = self._cores.learn(seconds, self.quick)
+        # A model is slow until it has been quick.
+        self._times.mean = self._times.mean or taken
+        self._times.learn(taken)
+        self.quick = self._times.mean < _QUICK_SECONDS
+
+    async def wait(self, answered: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait a moment for so many clients, who were just answered."""
+        await self._cores.wait(answered, loop)
