@@ -288,14 +288,17 @@ class PackBatcher(CallRules):
             member.queue.put_back([item for item in items if not item.answer.done()])
 
     def _are_few(self) -> bool:
+        if not super()._are_few():
+            return False
         # Behind a slow call, or before one, all that are quick go in one: who is left waits for the next slow one too.
-        slow = self._queue.slow_calls >= self._instances or self._queue.slow_waits
-        return not slow and super()._are_few()
+        return self._queue.slow_calls < self._instances and not self._queue.slow_waits
 
     def _is_full(self) -> bool:
-        most = self._call_models()
+        if super()._is_full():
+            return True
+        models = self._queue.models
         # Alone in its call, a model takes so long that who comes meanwhile gains by going along.
-        return super()._is_full() or 1 < most <= self._queue.models
+        return models >= _FEW_MODELS and 1 < self._call_models() <= models
 
     def _call_models(self) -> float:
         """Return of how many models a call has parts, if these need about the same: of one, unless they are quick."""

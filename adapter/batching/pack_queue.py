@@ -75,7 +75,8 @@ class PackQueue:
     @property
     def rows(self) -> int:
         """How many rows wait that a call may take now."""
-        return self._quick.rows + (self._slow.rows if self._may_be_slow() else 0)
+        slow = self._slow.rows
+        return self._quick.rows + slow if slow and self._may_be_slow() else self._quick.rows
 
     @property
     def models(self) -> int:
