@@ -26,6 +26,9 @@ from converter.schema.manifest import FILENAME
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
+# A file by its place on its disk, and its sha256.
+_Source = tuple[int, int, str]
+
 
 def commit(plan: BuildPlan) -> None:
     """Write the repository and switch to it, if it differs. Raises RepositoryError, and leaves the old one as it is."""
@@ -81,7 +84,7 @@ def _write_new(plan: BuildPlan, builds: Path) -> Path:
     target = builds / f"{max(numbers, default=0) + 1:06d}"
     partial = target.with_suffix(".partial")
     try:
-        written: dict[tuple[str | Path, str], Path] = {}
+        written: dict[_Source, Path] = {}
         files = {**plan.files, **read_files({FILENAME: plan.manifest.to_json()})}
         with show_progress("writing files", len(files)) as told:
             for name, file in files.items():
@@ -95,13 +98,17 @@ def _write_new(plan: BuildPlan, builds: Path) -> Path:
     return target
 
 
-def _write_file(path: Path, file: PlannedFile, written: dict[tuple[str | Path, str], Path]) -> None:
-    """Write a file, or link it to what was `written` of the same source: the runtime lies beside each model."""
+def _write_file(path: Path, file: PlannedFile, written: dict[_Source, Path]) -> None:
+    """Write a file, or link it to what was `written` of the same source: the runtime lies beside each model.
+
+    In the build before, from which unchanged models come, it is one file of many names.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(file.content, bytes):
         path.write_bytes(file.content)
         return
-    key = file.content, file.digest
+    seen = os.stat(file.content, follow_symlinks=False)
+    key = seen.st_dev, seen.st_ino, file.digest
     if key in written:
         with contextlib.suppress(OSError):  # a file system without links, or with too many to this file
             path.hardlink_to(written[key])
