@@ -106,7 +106,7 @@ class Batcher(CallRules):
         self._taken += 1
         self._count()
         self._core_user.begin()
-        started = self._clock()
+        started = self._core_user.called = self._clock()
         try:
             with self._busy_poll:
                 (texts,) = await self._model_calls.infer(self._entry.direct, [features], rows, deadline, [timings])
@@ -169,6 +169,7 @@ class Batcher(CallRules):
                 self._sent += rows
                 self._taken += len(batch)
                 self._count()
+                self._core_user.called = started
                 try:
                     await self._settle(loop, batch)
                 finally:

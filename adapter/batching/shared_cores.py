@@ -6,7 +6,7 @@ quick models are asked at once, and have more requests than there are models, at
 there are cores, and the other models' rows wait for one of them to end: the longest first. Before the next call starts,
 the clients that were just answered are waited for (linger.py), whichever models they ask for next.
 
-Nobody waits for a call that hangs: if none ends for a moment, all that is held back goes.
+Nobody waits for a call that hangs: after a moment it does not count any more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REQUESTS_A_MODEL = 1.25
 _QUICK_SECONDS = 0.003
 # Clients that ask again at once are back by then.
 _LONGEST_WAIT_SECONDS = 0.0006
-# Calls are quick, so that some end in this time.
+# A call that takes longer is not quick, whatever its model's calls were before.
 _STUCK_SECONDS = 0.01
 
 
@@ -41,10 +41,11 @@ class SharedCores:
         self.models = 0
         # How many clients are waited for. Whoever gets a request says so while it is above zero.
         self.awaited = 0
-        # Calls of all models, and those of quick ones, with the waits after them.
+        self._clock = clock
+        # Calls of all models, and those of quick ones, with the waits after them; and whose those are.
         self._calls = 0
         self._quick_calls = 0
-        self._ended = 0
+        self._callers: set[CoreUser] = set()
         # Which models' rows are held back, in the order of their turns.
         self._held: dict[CoreUser, None] = {}
         self._times = MeanTime()
@@ -77,22 +78,30 @@ class SharedCores:
         """Hold a model's rows back until it is their turn."""
         self._held[user] = None
         if self._watch is None:
-            self._watch = loop.call_later(_STUCK_SECONDS, self._look, loop, self._ended)
+            self._watch = loop.call_later(_STUCK_SECONDS, self._look, loop)
 
-    def begin(self, quick: bool) -> None:
+    def begin(self) -> None:
         """Count a call that begins."""
         self._calls += 1
-        self._quick_calls += quick
 
-    def end(self, quick: bool, loop: asyncio.AbstractEventLoop) -> None:
-        """Count the end of one, and give others their turn."""
+    def begin_quick(self, user: CoreUser) -> None:
+        """Count that it is one of a quick model."""
+        self._quick_calls += 1
+        self._callers.add(user)
+
+    def end_quick(self, user: CoreUser, calls: int, last: bool) -> None:
+        """Count so many calls of a quick model as over, the last one among them or not."""
+        self._quick_calls -= calls
+        if last:
+            self._callers.discard(user)
+
+    def end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count a call as over, and give others their turn."""
         self._calls -= 1
-        self._quick_calls -= quick
         self._release(loop)
 
     def learn(self, seconds: float, quick: bool) -> float:
         """Return what a call that took so many seconds takes without the others that it shared the cores with."""
-        self._ended += 1
         if quick:
             self._times.learn(seconds)
         return seconds * self._cores / self._calls if 0 < self._cores < self._calls else seconds
@@ -122,26 +131,27 @@ class SharedCores:
             del held[user]
             user.call_held(loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop, ended: int) -> None:
-        """Hold nothing back if no call has ended for a while."""
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count calls no more that take long, while anybody waits for their end."""
         self._watch = None
-        if self._held and ended == self._ended:
-            held, self._held = self._held, {}
-            for user in held:
-                user.call_held(loop)
-        elif self._held:
-            self._watch = loop.call_later(_STUCK_SECONDS, self._look, loop, self._ended)
+        since = self._clock() - _STUCK_SECONDS
+        for user in [user for user in self._callers if user.called <= since]:
+            user.give_up()
+        self._release(loop)
+        if self._held:
+            self._watch = loop.call_later(_STUCK_SECONDS, self._look, loop)
 
 
 class CoreUser:
     """One model's part in it. `call_held` starts a call if rows wait, after they were held back.
 
-    `quick` is whether the model's calls are so quick that they share the cores.
+    `quick` is whether the model's calls are so quick that they share the cores. `called` is when the last one began.
     """
 
     def __init__(self, cores: SharedCores, call_held: Callable[[asyncio.AbstractEventLoop], None]) -> None:
         self.call_held = call_held
         self.quick = False
+        self.called = 0.0
         self._cores = cores
         # What a call takes of a core.
         self._times = MeanTime()
@@ -181,14 +191,22 @@ class CoreUser:
 
     def begin(self) -> None:
         """Count a call that begins, or several, one after the other."""
-        self._calls += self.quick
-        self._cores.begin(self.quick)
+        self._cores.begin()
+        if self.quick:
+            self._calls += 1
+            self._cores.begin_quick(self)
 
     def end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count the end of what began."""
-        quick = self._calls > 0
-        self._calls -= quick
-        self._cores.end(quick, loop)
+        if self._calls:
+            self._calls -= 1
+            self._cores.end_quick(self, 1, not self._calls)
+        self._cores.end(loop)
+
+    def give_up(self) -> None:
+        """Count what began as over, though it is not."""
+        calls, self._calls = self._calls, 0
+        self._cores.end_quick(self, calls, last=True)
 
     def learn(self, seconds: float) -> None:
         """Learn from a call that took so many seconds."""

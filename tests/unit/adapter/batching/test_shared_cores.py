@@ -129,16 +129,34 @@ async def test_one_request_a_model_is_not_held_back() -> None:
 
 @in_counted_time
 async def test_nobody_waits_for_calls_that_hang() -> None:
-    machine = await make_machine()
+    machine = await make_machine(5)
     hung = [await machine.ask(model, value) for model, value in ((0, 1), (1, 2), (0, 3), (1, 4))]
-    other = await machine.ask(2, 5)
-    assert machine.sent()[2] == []
+    others = [await machine.ask(model, model) for model in (2, 3, 4)]
+    assert machine.sent()[2:] == [[], [], []]
     await asyncio.sleep(STUCK)
     await turns()
-    assert machine.sent() == [[[1.0]], [[2.0]], [[5.0]]]
+    assert machine.sent() == [[[1.0]], [[2.0]], [[2.0]], [[3.0]], []]
+    # Their cores are free from then on.
     await machine.end(2)
-    assert await other == [10.0]
-    await machine.end_all(*hung)
+    await asyncio.sleep(QUICK)
+    await turns()
+    assert machine.sent() == [[[1.0]], [[2.0]], [[2.0]], [[3.0]], [[4.0]]]
+    assert await machine.end_all(*hung, *others) == [[2.0], [4.0], [6.0], [8.0], [4.0], [6.0], [8.0]]
+    assert machine.cores.is_free()
+
+
+@in_counted_time
+async def test_calls_of_others_that_go_on_hide_none_that_hangs() -> None:
+    machine = await make_machine(4)
+    tasks = [await machine.ask(model, value) for model, value in ((0, 1), (1, 2), (0, 3), (2, 4), (3, 5), (3, 6))]
+    for model in (1, 2):
+        await machine.end(model)
+        await asyncio.sleep(STUCK / 2 + QUICK)
+        await turns()
+    # The first model hangs, and two others have a call at a time again.
+    tasks += [await machine.ask(1, 7), await machine.ask(2, 8)]
+    assert [len(calls) for calls in machine.sent()] == [1, 2, 1, 1]
+    await machine.end_all(*tasks)
 
 
 @in_counted_time
