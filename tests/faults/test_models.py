@@ -268,6 +268,24 @@ def test_R6_a_model_that_is_slow_but_goes_on_is_left_alone(tmp_path: Path) -> No
         assert recoveries(server) == 0
 
 
+def test_R6_models_that_hang_keep_no_others_from_the_cores(tmp_path: Path) -> None:
+    """Quick models take turns on the cores, of which these hold as many as a small machine has."""
+    hanging, others = ("moody", "sulky"), ("calm", "brisk")
+    models = moods.write(tmp_path, others=["sulky", "brisk"])
+    with serving(models, tmp_path, PREDICT_TIMEOUT_SECONDS="20") as server, ThreadPoolExecutor(8) as pool:
+        for name in (*hanging, *others):
+            assert all(well(server, name=name) for _ in range(20))
+        hung = [pool.submit(ask, server, name, [[moods.SLEEPS, 6.0]]) for name in hanging]
+        wait_for(lambda: metric(server, "schwift_in_flight") == 2)
+        behind = [pool.submit(well, server, "predict", name) for name in (*hanging, *hanging)]
+        wait_for(lambda: metric(server, "schwift_in_flight") == 6)
+        answers = at_once(40, lambda number: ask(server, others[number % 2], [[3.0, 4.0]]))
+        assert [answer.body["predictions"] for answer in answers] == [[[6.0, 8.0]]] * 40
+        assert not any(future.done() for future in (*hung, *behind))
+        assert [future.result().status for future in hung] == [200, 200]
+        assert all(future.result() for future in behind)
+
+
 def test_R6_clients_in_a_hurry_are_no_proof_that_a_model_hangs(tmp_path: Path) -> None:
     """Deadlines that no model could keep: neither the breaker nor the reconciler does anything."""
     with moody(tmp_path) as server:
