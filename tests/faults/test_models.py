@@ -281,7 +281,8 @@ def test_R6_models_that_hang_keep_no_others_from_the_cores(tmp_path: Path) -> No
         wait_for(lambda: metric(server, "schwift_in_flight") == 6)
         answers = at_once(40, lambda number: ask(server, others[number % 2], [[3.0, 4.0]]))
         assert [answer.body["predictions"] for answer in answers] == [[[6.0, 8.0]]] * 40
-        assert not any(future.done() for future in (*hung, *behind))
+        assert not any(future.done() for future in hung)
+        assert not any(future.done() for future in behind)
         assert [future.result().status for future in hung] == [200, 200]
         assert all(future.result() for future in behind)
 
