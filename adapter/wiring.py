@@ -105,7 +105,7 @@ class Components:
 
 
 def _calls_at_once(settings: Settings) -> int:
-    """Return how many calls this worker's share of the cores is for; 0 if they may be those of another machine."""
+    """Return how many calls of quick models this worker makes at a time; 0 for any number, if Triton is elsewhere."""
     return max(2, len(os.sched_getaffinity(0)) // settings.workers) if settings.embedded else 0
 
 

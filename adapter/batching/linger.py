@@ -42,7 +42,7 @@ class Arriving(Protocol):
 
 
 class Linger:
-    """Wait for the clients of one model, or of one pack.
+    """Wait for the clients of one model, of one pack, or of all models that share the cores.
 
     `clock` is finer than the loop's time. Fewer than `least` requests are not waited for, and none for longer than
     `longest` seconds. `expected` is how many are waited for now, 0 for none.

@@ -288,17 +288,14 @@ class PackBatcher(CallRules):
             member.queue.put_back([item for item in items if not item.answer.done()])
 
     def _are_few(self) -> bool:
-        if not super()._are_few():
-            return False
+        queue = self._queue
         # Behind a slow call, or before one, all that are quick go in one: who is left waits for the next slow one too.
-        return self._queue.slow_calls < self._instances and not self._queue.slow_waits
+        return super()._are_few() and queue.slow_calls < self._instances and not queue.slow_waits
 
     def _is_full(self) -> bool:
-        if super()._is_full():
-            return True
         models = self._queue.models
         # Alone in its call, a model takes so long that who comes meanwhile gains by going along.
-        return models >= _FEW_MODELS and 1 < self._call_models() <= models
+        return super()._is_full() or (models >= _FEW_MODELS and 1 < self._call_models() <= models)
 
     def _call_models(self) -> float:
         """Return of how many models a call has parts, if these need about the same: of one, unless they are quick."""

@@ -3,8 +3,8 @@
 A call costs a model about as much for one row as for some. With more calls under way than there are cores, none is
 answered sooner, but what comes meanwhile goes out in many small calls in place of a few larger ones. So while several
 quick models are asked at once, and have more requests than there are models, at most as many calls are under way as
-there are cores, and the other models' rows wait for one of them to end: the longest first. Before the next call starts,
-the clients that were just answered are waited for (linger.py), whichever models they ask for next.
+there are cores, and the other models' rows wait for one of them to end; who has waited longest is next. Before the next
+call starts, the clients that were just answered are waited for (linger.py), whichever models they ask for next.
 
 Nobody waits for a call that hangs: after a moment it does not count any more.
 """
