@@ -8,6 +8,7 @@ from functools import partial
 from adapter.backend.host_client import HostClient
 from adapter.batching.pack_batcher import PackBatcher, PackedBatcher
 from adapter.batching.pack_calls import PackCalls
+from adapter.batching.shared_cores import SharedCores
 from adapter.codec.codec import Codec
 from adapter.workers.counters import WorkerCounters
 from converter.schema.manifest import ModelEntry
@@ -23,11 +24,13 @@ class Packs:
     def __init__(
         self,
         client: HostClient,
+        cores: SharedCores,
         host_entry: Callable[[str], ModelEntry | None],
         worker_counters: WorkerCounters,
         clock: Callable[[], float],
     ) -> None:
         self._calls = PackCalls(client)
+        self._cores = cores
         self._host_entry = host_entry
         self._counters = worker_counters
         self._clock = clock
@@ -38,7 +41,7 @@ class Packs:
         batcher = self._batchers.get(host)
         if batcher is None:
             read = partial(self._host_entry, host)
-            batcher = self._batchers[host] = PackBatcher(read, self._calls, self._counters, self._clock)
+            batcher = self._batchers[host] = PackBatcher(read, self._calls, self._cores, self._counters, self._clock)
         return PackedBatcher(batcher, batcher.add(entry, codec))
 
     def slow_members(self, host: str, least_seconds: float, times: float, least_calls: int) -> list[str]:

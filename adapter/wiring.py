@@ -86,8 +86,9 @@ class Components:
         self.breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
         self.awake, self.off_loop = AwakeClock(), OffLoop()
         self.host_client = HostClient(backend, host_key_reader(settings.repository))
-        self.packs = Packs(self.host_client, self.registry.host_entry, worker_counters, time.monotonic)
-        cores = SharedCores(_calls_at_once(settings), time.monotonic)
+        own_cores = len(os.sched_getaffinity(0)) // settings.workers
+        cores = SharedCores(max(2, own_cores) if settings.embedded else 0, time.monotonic, has_spare=own_cores > 1)
+        self.packs = Packs(self.host_client, cores, self.registry.host_entry, worker_counters, time.monotonic)
         make_route = route_maker(backend, self.packs, cores, worker_counters, settings.regime, time.monotonic)
         self.bindings = Bindings(self.registry, self.breakers, worker_counters, make_route, self.registry_sync.catch_up)
         watch_deaths(self.registry, backend)
@@ -102,11 +103,6 @@ class Components:
         quota = Quota(settings.max_requests, period, sharing.clients) if limited else None
         origins = CrossOrigin(settings.cors_origin_list) if settings.cors_origins else None
         self.gate = Gate(keys, quota, Audit(), settings.trusted_hops, origins)
-
-
-def _calls_at_once(settings: Settings) -> int:
-    """Return how many calls of quick models this worker makes at a time; 0 for any number, if Triton is elsewhere."""
-    return max(2, len(os.sched_getaffinity(0)) // settings.workers) if settings.embedded else 0
 
 
 def route_maker(

@@ -37,9 +37,7 @@ class Batcher(CallRules):
     A call starts when a request comes or another call ends, if rows wait and one of these holds:
 
     - an instance of the model has no call;
-    - the rows that wait fill a call, and fewer than two calls go ahead of the instances: such a call cannot get fuller;
-    - calls are quick and the rows few (at most four an instance, in calls and waiting), and fewer than two calls an
-      instance are under way: what joining them saves is less than the way to the model and back.
+    - the rows that wait fill a call, and fewer than two calls go ahead of the instances: such a call cannot get fuller.
 
     For example, a model has two instances, takes at most 8 rows a call, and needs 5 ms for one:
 
@@ -73,7 +71,7 @@ class Batcher(CallRules):
         # Requests in calls.
         self._taken = 0
         self._shedder = LoadShedder(self._times)
-        self._busy_poll = BusyPoll(self._times, clock)
+        self._busy_poll = BusyPoll(self._times, clock, cores)
         self._deadline_timer = DeadlineTimer()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -102,13 +100,12 @@ class Batcher(CallRules):
         loop = self._loop = self._loop or asyncio.get_running_loop()
         rows = [len(features[0])]
         self._calls += 1
-        self._sent += rows[0]
         self._taken += 1
         self._count()
         self._core_user.begin()
         started = self._core_user.called = self._clock()
         try:
-            with self._busy_poll:
+            with self._busy_poll.during(1):
                 (texts,) = await self._model_calls.infer(self._entry.direct, [features], rows, deadline, [timings])
             seconds = self._clock() - started
             self._times.record(seconds, rows[0], 0)
@@ -124,7 +121,6 @@ class Batcher(CallRules):
         finally:
             timings.model = self._clock() - started
             self._calls -= 1
-            self._sent -= rows[0]
             self._taken -= 1
             self._count()
             self._core_user.end(loop)
@@ -166,14 +162,13 @@ class Batcher(CallRules):
             while self._may_call(self._calls - 1) and (batch := self._next_batch(loop, started := self._clock())):
                 beside = max(0, self._calls - self._instances)
                 rows = sum([item.rows for item in batch])
-                self._sent += rows
                 self._taken += len(batch)
                 self._count()
                 self._core_user.called = started
                 try:
-                    await self._settle(loop, batch)
+                    with self._busy_poll.during(len(batch)):
+                        await self._settle(loop, batch)
                 finally:
-                    self._sent -= rows
                     self._taken -= len(batch)
                 seconds = self._clock() - started
                 self._times.record(seconds, rows, beside)
@@ -210,11 +205,8 @@ class Batcher(CallRules):
             self._core_user.begin()
             super()._start_call(loop)
 
-    def _are_few(self) -> bool:
-        return super()._are_few() and not self._core_user.is_crowded()
-
     def _next_batch(self, loop: asyncio.AbstractEventLoop, now: float) -> list[PendingRequest]:
-        return self._queue.take(self._enough(), self._shedder, loop.time(), now)
+        return self._queue.take(self._shedder, loop.time(), now)
 
     async def _settle(self, loop: asyncio.AbstractEventLoop, batch: Sequence[PendingRequest]) -> None:
         """Give every request its rows or its error; never raises."""

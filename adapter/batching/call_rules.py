@@ -7,14 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from adapter.batching.call_times import QUICK_SECONDS, MeanTime
+from adapter.batching.call_times import MeanTime
 from adapter.batching.linger import Arriving, Linger
 
 # Full calls beyond one for each instance: the model finds the next one when it has ended one.
 AHEAD = 2
-# While calls are quick, a second one for each instance is under way. Only for so many rows an instance: more are better
-# off in one fuller call.
-_FEW = 4
 
 
 class WaitingRows(Arriving, Protocol):
@@ -41,8 +38,6 @@ class CallRules(ABC):
         self._most_rows = most_rows
         self._ahead = AHEAD
         self._calls = 0
-        # Rows in them.
-        self._sent = 0
         # The loop holds tasks weakly.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,21 +48,11 @@ class CallRules(ABC):
     def _may_call(self, others: int) -> bool:
         """Return whether one more call may start beside so many, if rows wait."""
         over = others - self._instances
-        return over < 0 or (over < self._ahead and self._is_full()) or (over < self._instances and self._are_few())
-
-    def _are_few(self) -> bool:
-        """Return whether calls are quick, and so few rows are here that joining them gains nothing."""
-        if self._linger.expected or not 0 < self._times.mean < QUICK_SECONDS:
-            return False
-        return self._sent + self._queue.rows <= _FEW * self._instances
+        return over < 0 or (over < self._ahead and self._is_full())
 
     def _is_full(self) -> bool:
         """Return whether what waits fills a call."""
         return self._queue.rows >= self._most_rows
-
-    def _enough(self) -> int:
-        """Return how many rows the next call is to have: few are divided among the calls that may be under way."""
-        return -(-(self._sent + self._queue.rows) // (2 * self._instances)) if self._are_few() else self._most_rows
 
     def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
         # A task begins on the loop's next turn, so what arrived in this one goes along.

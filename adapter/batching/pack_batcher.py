@@ -22,6 +22,7 @@ from adapter.batching.pack_calls import MemberAnswer, MemberRows, PackCalls
 from adapter.batching.pack_member import PackMember, find_slow
 from adapter.batching.pack_queue import MemberBatch, PackBatch, PackQueue
 from adapter.batching.queue import PendingRequest, answer, fail
+from adapter.batching.shared_cores import SharedCores
 from adapter.codec.codec import Codec
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
@@ -53,6 +54,7 @@ class PackBatcher(CallRules):
         self,
         host: Callable[[], ModelEntry | None],
         pack_calls: PackCalls,
+        cores: SharedCores,
         worker_counters: WorkerCounters,
         clock: Callable[[], float],
     ) -> None:
@@ -75,7 +77,8 @@ class PackBatcher(CallRules):
         # What a model needs for its part of a call, on the whole; and all calls, but those of slow models.
         self._part_times, times = MeanTime(), MeanTime()
         super().__init__(self._queue, times, entry.spec.instances, entry.direct_max_rows, clock)
-        self._busy_poll = BusyPoll(times, clock)
+        self._cores = cores
+        self._busy_poll = BusyPoll(times, clock, cores)
         self._deadline_timer = DeadlineTimer()
         # Kept: asking for the running loop is a system call in Python 3.11 and before.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -106,12 +109,12 @@ class PackBatcher(CallRules):
         rows = len(features[0])
         self._in_flight.add(1)
         self._calls += 1
-        self._sent += rows
         if slow := member.slow:
             self._queue.slow_began()
         started = self._clock()
+        self._cores.begin()
         try:
-            with self._busy_poll:
+            with self._busy_poll.during(1):
                 answered = await self._pack_calls.infer_alone(self._current(), member, features, deadline, timings)
             self._made.add(1)
             self._answered.add(1)
@@ -135,9 +138,9 @@ class PackBatcher(CallRules):
             timings.model += self._clock() - started
             self._in_flight.add(-1)
             self._calls -= 1
-            self._sent -= rows
             if slow:
                 self._queue.slow_ended()
+            self._cores.end(loop)
             self._call_again(loop)
         self._pause_for_load(member)
         return await self.join(member, features, deadline, timings)
@@ -173,9 +176,7 @@ class PackBatcher(CallRules):
         try:
             while self._may_call(self._calls - 1):
                 self._current()
-                batch = self._queue.take(
-                    self._most_rows, self._enough(), self._most_models(), loop.time(), self._clock()
-                )
+                batch = self._queue.take(self._most_rows, self._most_models(), loop.time(), self._clock())
                 if not batch.parts:
                     break
                 self._under_way += 1
@@ -197,13 +198,13 @@ class PackBatcher(CallRules):
     async def _make_call(self, loop: asyncio.AbstractEventLoop, batch: PackBatch) -> None:
         """Make one call, and begin those that are to be made again."""
         others = self._calls > self._instances
-        rows = sum([item.rows for part in batch.parts for item in part.items])
-        self._sent += rows
         started = self._clock()
+        self._cores.begin()
         try:
-            settled = await self._settle(batch.parts)
+            with self._busy_poll.during(sum([len(part.items) for part in batch.parts])):
+                settled = await self._settle(batch.parts)
         finally:
-            self._sent -= rows
+            self._cores.end(loop)
             self._under_way -= 1
             if batch.slow:
                 self._queue.slow_ended()
@@ -286,11 +287,6 @@ class PackBatcher(CallRules):
             # Paused first: what a model has waiting then counts for nobody.
             self._pause_for_load(member)
             member.queue.put_back([item for item in items if not item.answer.done()])
-
-    def _are_few(self) -> bool:
-        queue = self._queue
-        # Behind a slow call, or before one, all that are quick go in one: who is left waits for the next slow one too.
-        return super()._are_few() and queue.slow_calls < self._instances and not queue.slow_waits
 
     def _is_full(self) -> bool:
         models = self._queue.models

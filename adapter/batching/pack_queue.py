@@ -126,8 +126,8 @@ class PackQueue:
         if not member.pauses and len(member.queue):
             self._enter(member)
 
-    def take(self, rows: int, enough: int, models: int, loop_now: float, now: float) -> PackBatch:
-        """Take the requests of the next call, of at most so many rows and models: until there are `enough` rows.
+    def take(self, rows: int, models: int, loop_now: float, now: float) -> PackBatch:
+        """Take the requests of the next call, of at most so many rows and models.
 
         `now` is what its requests' `taken_at` will say. There is none if nothing waits that may go now.
         """
@@ -136,7 +136,7 @@ class PackQueue:
             if slow and not self._may_be_slow():
                 continue
             turns = self._slow if slow else self._quick
-            parts = self._take(turns, 1 if slow else models, rows, enough, loop_now, now)
+            parts = self._take(turns, 1 if slow else models, rows, loop_now, now)
             if parts:
                 self._slow_next = not slow
                 self.slow_calls += slow
@@ -156,18 +156,18 @@ class PackQueue:
         """Count a call of a slow model as over."""
         self.slow_calls -= 1
 
-    def _take(self, turns: _Turns, most: int, rows: int, enough: int, loop_now: float, now: float) -> list[MemberBatch]:
+    def _take(self, turns: _Turns, most: int, rows: int, loop_now: float, now: float) -> list[MemberBatch]:
         parts: list[MemberBatch] = []
         taken = 0
         for _ in range(len(turns.members)):
-            if taken >= min(enough, rows) or len(parts) >= most:
+            if taken >= rows or len(parts) >= most:
                 break
             member = turns.members[0]
             queue = member.queue
             # A host that takes fewer rows than its member is about to be another one.
             room = rows - taken if parts else max(rows, member.entry.direct_max_rows)
             before = queue.rows, len(queue)
-            items = queue.take(enough - taken, member.shedder, loop_now, now, room)
+            items = queue.take(member.shedder, loop_now, now, rows - taken, room)
             if not items and len(queue):
                 # The next one does not fit: it goes first in the next call, and nobody passes it.
                 turns.count(queue.rows - before[0], len(queue) - before[1])

@@ -140,7 +140,7 @@ class PendingQueue:
         self._show()
 
     def take(
-        self, enough: int, shedder: LoadShedder, loop_now: float, now: float, room: int = sys.maxsize
+        self, shedder: LoadShedder, loop_now: float, now: float, enough: int = sys.maxsize, room: int = sys.maxsize
     ) -> list[PendingRequest]:
         """Take the next call's requests from the head, until there are `enough` rows or the next does not fit.
 

@@ -31,19 +31,21 @@ class SharedCores:
     """Say which quick models may make a call now, in one event loop.
 
     `cores` is how many calls may be under way if models compete for them, or 0 for any number: the cores may be those
-    of another machine. `clock` is finer than the loop's time.
+    of another machine. `clock` is finer than the loop's time. `has_spare` is whether this process has more than one
+    core, and may keep one busy by waiting.
     """
 
-    def __init__(self, cores: int, clock: Callable[[], float]) -> None:
+    def __init__(self, cores: int, clock: Callable[[], float], has_spare: bool = True) -> None:
         self._cores = cores
+        self.has_spare = has_spare
         # Requests of quick models that wait or are in calls, and models that have any, as their calls found them.
         self.requests = 0
         self.models = 0
         # How many clients are waited for. Whoever gets a request says so while it is above zero.
         self.awaited = 0
         self._clock = clock
-        # Calls of all models, and those of quick ones, with the waits after them; and whose those are.
-        self._calls = 0
+        # Calls of all models and packs, and those of quick models, with the waits after them; and whose those are.
+        self.calls = 0
         self._quick_calls = 0
         self._callers: set[CoreUser] = set()
         # Which models' rows are held back, in the order of their turns.
@@ -82,7 +84,7 @@ class SharedCores:
 
     def begin(self) -> None:
         """Count a call that begins."""
-        self._calls += 1
+        self.calls += 1
 
     def begin_quick(self, user: CoreUser) -> None:
         """Count that it is one of a quick model."""
@@ -97,14 +99,14 @@ class SharedCores:
 
     def end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count a call as over, and give others their turn."""
-        self._calls -= 1
+        self.calls -= 1
         self._release(loop)
 
     def learn(self, seconds: float, quick: bool) -> float:
         """Return what a call that took so many seconds takes without the others that it shared the cores with."""
         if quick:
             self._times.learn(seconds)
-        return seconds * self._cores / self._calls if 0 < self._cores < self._calls else seconds
+        return seconds * self._cores / self.calls if 0 < self._cores < self.calls else seconds
 
     async def wait(self, answered: int, loop: asyncio.AbstractEventLoop) -> None:
         """Wait a moment for so many clients, who were just answered."""

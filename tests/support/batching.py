@@ -38,5 +38,5 @@ class Arrivals:
 
     def clear(self) -> None:
         """Take all that wait."""
-        while self.queue.take(ENTRY.direct_max_rows, self._nobody, 0.0, 0.0):
+        while self.queue.take(self._nobody, 0.0, 0.0):
             pass

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapter.backend.host_client import HostClient
+from adapter.batching.shared_cores import SharedCores
 from adapter.codec.codec import Codec
 from adapter.packs import Packs
 from adapter.request_timings import RequestTimings
@@ -54,11 +55,15 @@ class PackDesk:
         client = HostClient(self.backend, lambda host: KEY)
         mine = counters.WorkerCounters(self.table, 0)
         self.gone = False
-        self.packs = Packs(client, lambda name: None if self.gone else self.host_entry, mine, self.loop.time)
+        cores = SharedCores(0, self.loop.time)
+        self.packs = Packs(client, cores, self._host_of, mine, self.loop.time)
         self.codecs = {name: Codec(entry) for name, entry in self.entries.items()}
         self.ways = {
             name: self.packs.join(f"{HOST}_direct", entry, self.codecs[name]) for name, entry in self.entries.items()
         }
+
+    def _host_of(self, name: str) -> ModelEntry | None:
+        return None if self.gone else self.host_entry
 
     def ask(
         self,

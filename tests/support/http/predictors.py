@@ -64,8 +64,8 @@ class Served:
     def make_service(self) -> Predictor:
         mine = counters.WorkerCounters(self.table, 0)
         hosts: dict[str, ModelEntry] = {}
-        packs = Packs(HostClient(self.backend, lambda host: bytes(32)), hosts.get, mine, self.clock)
         cores = SharedCores(0, self.clock)
+        packs = Packs(HostClient(self.backend, lambda host: bytes(32)), cores, hosts.get, mine, self.clock)
         make_route = wiring.route_maker(self.backend, packs, cores, mine, self._regime, self.clock)
         bindings = Bindings(self.registry, self.breakers, mine, make_route, lambda: None)
         wiring.watch_deaths(self.registry, self.backend)

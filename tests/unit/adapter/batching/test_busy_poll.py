@@ -12,6 +12,7 @@ import pytest
 from adapter.batching import busy_poll
 from adapter.batching.busy_poll import BusyPoll
 from adapter.batching.call_times import QUICK_SECONDS
+from adapter.batching.shared_cores import SharedCores
 from tests.support.batching import make_call_times
 
 
@@ -29,13 +30,16 @@ class Counting(selectors.DefaultSelector):
         return super().select(timeout)
 
 
-def turns_of(expected: float, seconds: float) -> Counting:
-    """A call that was expected to take so long, and took `seconds`."""
+def turns_of(expected: float, seconds: float, requests: int = 1, others: int = 0, has_spare: bool = True) -> Counting:
+    """A call of so many requests that was expected to take so long, and took `seconds`, beside so many others."""
     turns = Counting()
     loop = asyncio.SelectorEventLoop(turns)
+    cores = SharedCores(2, time.monotonic, has_spare)
+    for _ in range(1 + others):
+        cores.begin()
 
     async def call() -> None:
-        with BusyPoll(make_call_times(expected), time.monotonic):
+        with BusyPoll(make_call_times(expected), time.monotonic, cores).during(requests):
             await asyncio.sleep(seconds)
         await asyncio.sleep(0.05)
 
@@ -46,8 +50,14 @@ def turns_of(expected: float, seconds: float) -> Counting:
     return turns
 
 
-def test_a_quick_call_keeps_the_loop_awake() -> None:
-    assert turns_of(0.0009, 0.0005).awake > 20
+@pytest.mark.parametrize("requests", [1, 16])
+def test_a_quick_call_keeps_the_loop_awake(requests: int) -> None:
+    assert turns_of(0.0009, 0.0005, requests).awake > 20
+
+
+@pytest.mark.parametrize(("requests", "others", "has_spare"), [(17, 0, True), (1, 1, True), (1, 0, False)])
+def test_one_of_many_requests_or_that_needs_the_core_does_not(requests: int, others: int, has_spare: bool) -> None:
+    assert turns_of(0.0009, 0.0005, requests, others, has_spare).awake < 10
 
 
 @pytest.mark.parametrize("expected", [0.0, QUICK_SECONDS, 0.01])
@@ -67,7 +77,9 @@ class Clients:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.busy_poll = BusyPoll(make_call_times(0.0004), self._tick)
+        cores = SharedCores(2, self._tick)
+        cores.begin()
+        self.busy_poll = BusyPoll(make_call_times(0.0004), self._tick, cores)
 
     def _tick(self) -> float:
         self.now += 1e-6
@@ -75,7 +87,7 @@ class Clients:
 
     async def awake_after(self, pause: float) -> int:
         """A call, whose client comes `pause` seconds later: turns until then."""
-        with self.busy_poll:
+        with self.busy_poll.during(1):
             await self._turn_until(self.now + 0.0004)
         awake = await self._turn_until(self.now + pause)
         self.now = max(self.now, self.now + pause - awake * 1e-6)

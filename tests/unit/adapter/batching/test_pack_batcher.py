@@ -128,20 +128,6 @@ async def test_full_calls_go_ahead_of_the_instances() -> None:
 
 
 @in_counted_time
-async def test_few_rows_of_quick_models_go_in_calls_beside_each_other() -> None:
-    desk = PackDesk()
-    await desk.warm(a=0.0005, b=0.0005)
-    desk.host.held = True
-    tasks = [desk.ask("a", 1)]
-    await turns()
-    tasks += [desk.ask("b", 2)]
-    await turns()
-    assert desk.host.calls == [{"a": [1.0]}, {"b": [2.0]}]
-    desk.let_go()
-    await all_of(*tasks)
-
-
-@in_counted_time
 async def test_rows_with_free_axes_are_joined_with_their_like() -> None:
     desk = PackDesk(make_member("a", inputs=[("x", "float32", (-1,))], outputs=[("y", "float32", (-1,))]))
     shapes = []
