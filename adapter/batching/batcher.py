@@ -103,7 +103,8 @@ class Batcher(CallRules):
         self._taken += 1
         self._count()
         self._core_user.begin()
-        started = self._core_user.called = self._clock()
+        started = self._clock()
+        self._core_user.note_call(started)
         try:
             with self._busy_poll.during(1):
                 (texts,) = await self._model_calls.infer(self._entry.direct, [features], rows, deadline, [timings])
@@ -140,8 +141,7 @@ class Batcher(CallRules):
         answer = item.answer
         queued = self._clock()
         self._queue.append(item)
-        if self._cores.models > 1:
-            self._count()
+        self._count()
         if self._cores.awaited:
             self._cores.arrive()
         self._deadline_timer.add(answer, deadline)
@@ -164,7 +164,7 @@ class Batcher(CallRules):
                 rows = sum([item.rows for item in batch])
                 self._taken += len(batch)
                 self._count()
-                self._core_user.called = started
+                self._core_user.note_call(started)
                 try:
                     with self._busy_poll.during(len(batch)):
                         await self._settle(loop, batch)

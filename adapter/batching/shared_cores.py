@@ -3,8 +3,9 @@
 A call costs a model about as much for one row as for some. With more calls under way than there are cores, none is
 answered sooner, but what comes meanwhile goes out in many small calls in place of a few larger ones. So while several
 quick models are asked at once, and have more requests than there are models, at most as many calls are under way as
-there are cores, and the other models' rows wait for one of them to end; who has waited longest is next. Before the next
-call starts, the clients that were just answered are waited for (linger.py), whichever models they ask for next.
+there are cores, or one less if the models are few: then the event loop needs a core itself. The other models' rows wait
+for a call to end; who has waited longest is next. Before the next call starts, the clients that were just answered are
+waited for (linger.py), whichever models they ask for next.
 
 Nobody waits for a call that hangs: after a moment it does not count any more.
 """
@@ -19,6 +20,11 @@ from adapter.batching.linger import Linger
 
 # So many requests a model are worth a wait: with one each there is nothing to join.
 _REQUESTS_A_MODEL = 1.25
+# So many models are few for a core. Linux keeps the addresses of six processes on each (x86's TLB_NR_DYN_ASIDS), and
+# Triton is one of them: with more, each call finds its model's memory anew.
+_FEW_MODELS = 5
+# A model counts among those that are asked for so long after a call.
+_ASKED_SECONDS = 0.01
 # Slower calls are not held back: they take long, and not for what they share.
 _QUICK_SECONDS = 0.003
 # Clients that ask again at once are back by then.
@@ -38,9 +44,8 @@ class SharedCores:
     def __init__(self, cores: int, clock: Callable[[], float], has_spare: bool = True) -> None:
         self._cores = cores
         self.has_spare = has_spare
-        # Requests of quick models that wait or are in calls, and models that have any, as their calls found them.
+        # Requests of quick models that wait or are in calls, as their calls found them.
         self.requests = 0
-        self.models = 0
         # How many clients are waited for. Whoever gets a request says so while it is above zero.
         self.awaited = 0
         self._clock = clock
@@ -48,6 +53,8 @@ class SharedCores:
         self.calls = 0
         self._quick_calls = 0
         self._callers: set[CoreUser] = set()
+        # When each quick model that is asked had its last call, the newest at the end.
+        self._asked: dict[CoreUser, float] = {}
         # Which models' rows are held back, in the order of their turns.
         self._held: dict[CoreUser, None] = {}
         self._times = MeanTime()
@@ -59,7 +66,7 @@ class SharedCores:
         """Return whether calls of several models compete for the cores, and there is something to join."""
         if self._linger.expected:
             return True
-        models = self.models
+        models = len(self._asked)
         return models > 1 and 0 < self._cores < 2 * models and self.requests >= _REQUESTS_A_MODEL * models
 
     def is_anybody_before(self) -> bool:
@@ -68,7 +75,9 @@ class SharedCores:
 
     def is_free(self) -> bool:
         """Return whether there is a core for one more call."""
-        return self._quick_calls < self._cores
+        cores = self._cores
+        own = self.has_spare and len(self._asked) <= _FEW_MODELS * (cores - 1)
+        return self._quick_calls < cores - own
 
     def arrive(self) -> None:
         """Note one more request while clients are waited for."""
@@ -90,6 +99,14 @@ class SharedCores:
         """Count that it is one of a quick model."""
         self._quick_calls += 1
         self._callers.add(user)
+
+    def note_call(self, user: CoreUser, now: float) -> None:
+        """Note that a call of a quick model begins, or the next one of several."""
+        asked = self._asked
+        asked.pop(user, None)
+        asked[user] = now
+        while asked[longest_ago := next(iter(asked))] < now - _ASKED_SECONDS:
+            del asked[longest_ago]
 
     def end_quick(self, user: CoreUser, calls: int, last: bool) -> None:
         """Count so many calls of a quick model as over, the last one among them or not."""
@@ -181,11 +198,8 @@ class CoreUser:
         """Say how many requests of the model wait or are in calls."""
         if not self.quick:
             requests = 0
-        before = self._requests
-        if requests != before:
-            self._requests = requests
-            self._cores.requests += requests - before
-            self._cores.models += (requests > 0) - (before > 0)
+        self._cores.requests += requests - self._requests
+        self._requests = requests
 
     def hold(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hold the rows back until it is their turn."""
@@ -197,6 +211,12 @@ class CoreUser:
         if self.quick:
             self._calls += 1
             self._cores.begin_quick(self)
+
+    def note_call(self, now: float) -> None:
+        """Note that a call begins, the only one or the next one of those that were counted as one."""
+        self.called = now
+        if self.quick:
+            self._cores.note_call(self, now)
 
     def end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count the end of what began."""

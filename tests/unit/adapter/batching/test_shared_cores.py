@@ -22,9 +22,9 @@ LESSONS = 10
 class Machine:
     """Models that share so many cores, and whose calls wait until they are let go."""
 
-    def __init__(self, models: int, cores: int) -> None:
+    def __init__(self, models: int, cores: int, has_spare: bool) -> None:
         counted_loop().count_turns(1e-6)
-        self.cores = SharedCores(cores, counted_loop().time)
+        self.cores = SharedCores(cores, counted_loop().time, has_spare)
         self.held = [Held() for _ in range(models)]
         self.desks = [Desk(held, timed=True, cores=self.cores) for held in self.held]
 
@@ -53,8 +53,8 @@ class Machine:
         return [desk.sent[LESSONS:] for desk in self.desks]
 
 
-async def make_machine(models: int = 3, cores: int = 2, seconds: float = QUICK) -> Machine:
-    machine = Machine(models, cores)
+async def make_machine(models: int = 3, cores: int = 2, seconds: float = QUICK, has_spare: bool = False) -> Machine:
+    machine = Machine(models, cores, has_spare)
     for model in range(models):
         for _ in range(LESSONS):
             task = await machine.ask(model, -1)
@@ -76,6 +76,20 @@ async def test_no_more_calls_than_cores_and_the_rows_of_other_models_are_joined(
     assert machine.sent() == [[[1.0]], [[2.0]], [[5.0, 6.0]]]
     assert await machine.end_all(*tasks) == [[2.0], [4.0], [6.0], [8.0], [10.0], [12.0]]
     assert machine.sent() == [[[1.0], [3.0]], [[2.0], [4.0]], [[5.0, 6.0]]]
+
+
+@pytest.mark.parametrize(("models", "cores", "calls"), [(2, 2, 1), (5, 2, 1), (6, 2, 2), (10, 3, 2), (11, 3, 3)])
+def test_a_core_is_left_to_the_event_loop_while_models_are_few(models: int, cores: int, calls: int) -> None:
+    shared = SharedCores(cores, lambda: 0.0)
+    users = [CoreUser(shared, lambda loop: None) for _ in range(models)]
+    for user in users:
+        user.learn(QUICK)
+        user.count(2)
+        user.note_call(0.0)
+    for user in users:
+        if user.has_turn():
+            user.begin()
+    assert shared.calls == calls
 
 
 @in_counted_time
@@ -171,7 +185,7 @@ async def test_a_call_that_failed_gives_its_core_back() -> None:
     answers = await machine.end_all(*tasks)
     assert answers == [[2.0], [4.0], [6.0], [8.0], [10.0]]
     assert not machine.cores.are_crowded()
-    assert (machine.cores.requests, machine.cores.models, machine.cores.is_anybody_before()) == (0, 0, False)
+    assert (machine.cores.requests, machine.cores.calls, machine.cores.is_anybody_before()) == (0, 0, False)
 
 
 @pytest.mark.parametrize(("calls", "taken"), [(1, 0.0025), (2, 0.0025), (8, 0.01)])
