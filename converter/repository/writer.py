@@ -12,7 +12,10 @@ import ctypes
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from converter.errors import RepositoryError
@@ -25,6 +28,9 @@ from converter.schema.manifest import FILENAME
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+# More than cores: they wait for the disk.
+_WRITERS = 4
 
 # A file by its place on its disk, and its sha256.
 _Source = tuple[int, int, str]
@@ -47,6 +53,7 @@ def stage(plan: BuildPlan) -> Iterator[StagedBuild]:
             try:
                 yield new
             finally:
+                new.wait_removed()
                 if not _points_at(plan.output, new.folder):
                     shutil.rmtree(new.folder, ignore_errors=True)
     except OSError as error:
@@ -60,10 +67,20 @@ class StagedBuild:
         self._output = output
         self.folder = folder
         self.served = output.resolve() if output.is_symlink() and output.exists() else None
+        # Thousands of files: removed while the server switches.
+        self._removal = threading.Thread(target=self._remove_old, name="remove old builds")
 
     def switch(self) -> None:
-        """Have the repository be this build, and remove those but this one and the one before."""
+        """Have the repository be this build, and begin to remove those but this one and the one before."""
         _switch(self._output, self.folder)
+        self._removal.start()
+
+    def wait_removed(self) -> None:
+        """Wait until old builds are removed, if that has begun."""
+        if self._removal.ident is not None:
+            self._removal.join()
+
+    def _remove_old(self) -> None:
         kept = {self.folder.name, self.served.name if self.served else None}
         for path in self.folder.parent.iterdir():
             if path.name.isdigit() and path.name not in kept:
@@ -84,12 +101,9 @@ def _write_new(plan: BuildPlan, builds: Path) -> Path:
     target = builds / f"{max(numbers, default=0) + 1:06d}"
     partial = target.with_suffix(".partial")
     try:
-        written: dict[_Source, Path] = {}
         files = {**plan.files, **read_files({FILENAME: plan.manifest.to_json()})}
         with show_progress("writing files", len(files)) as told:
-            for name, file in files.items():
-                _write_file(partial / name, file, written)
-                told()
+            _Writer(partial, f"{builds.resolve()}/", told).write(files)
         sync_all(partial)
         partial.rename(target)
     except BaseException:
@@ -98,25 +112,73 @@ def _write_new(plan: BuildPlan, builds: Path) -> Path:
     return target
 
 
-def _write_file(path: Path, file: PlannedFile, written: dict[_Source, Path]) -> None:
-    """Write a file, or link it to what was `written` of the same source: the runtime lies beside each model.
+class _Writer:
+    """Writes the files of a build into its folder; `within` is how the paths of earlier builds begin.
 
-    In the build before, from which unchanged models come, it is one file of many names.
+    `told` is called after each file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(file.content, bytes):
-        path.write_bytes(file.content)
-        return
-    seen = os.stat(file.content, follow_symlinks=False)
-    key = seen.st_dev, seen.st_ino, file.digest
-    if key in written:
-        with contextlib.suppress(OSError):  # a file system without links, or with too many to this file
-            path.hardlink_to(written[key])
+
+    def __init__(self, folder: Path, within: str, told: Callable[[], None]) -> None:
+        self._folder = folder
+        self._within = within
+        self._told = told
+        # By its source, what is written already.
+        self._written: dict[_Source, Path] = {}
+        self._lock = threading.Lock()
+
+    def write(self, files: Mapping[str, PlannedFile]) -> None:
+        """Write the folders of several Triton models at a time: to make a folder is mostly the disk's work."""
+        parts: dict[str, list[str]] = defaultdict(list)
+        for name in files:
+            parts[name.partition("/")[0]].append(name)
+        with ThreadPoolExecutor(max_workers=_WRITERS) as pool:
+            for _ in pool.map(lambda names: self._write_part(files, names), parts.values()):
+                pass
+
+    def _write_part(self, files: Mapping[str, PlannedFile], names: Iterable[str]) -> None:
+        folders: set[Path] = set()
+        for name in names:
+            path = self._folder / name
+            if path.parent not in folders:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                folders.add(path.parent)
+            self._write_file(path, files[name])
+            self._told()
+
+    def _write_file(self, path: Path, file: PlannedFile) -> None:
+        """Write a file, or link it to what was written of the same source: the runtime lies beside each model.
+
+        Files of the build before are linked too: nobody writes into them, and the disk takes longer for a new file.
+        """
+        if isinstance(file.content, bytes):
+            path.write_bytes(file.content)
             return
-    copy_regular_file(file.content, path)
-    if digest(path) != file.digest:
-        raise RepositoryError(f"{file.content} changed while it was copied: build again")
-    written[key] = path
+        seen = os.stat(file.content, follow_symlinks=False)
+        key = seen.st_dev, seen.st_ino, file.digest
+        if self._link_written(key, path):
+            return
+        with self._lock:
+            # Another thread may have written it meanwhile.
+            if self._link_written(key, path):
+                return
+            if not (str(file.content).startswith(self._within) and _link(file.content, path)):
+                copy_regular_file(file.content, path)
+            if digest(path) != file.digest:
+                raise RepositoryError(f"{file.content} changed while it was copied: build again")
+            self._written[key] = path
+
+    def _link_written(self, key: _Source, path: Path) -> bool:
+        written = self._written.get(key)
+        return written is not None and _link(written, path)
+
+
+def _link(source: str | Path, path: Path) -> bool:
+    """Give a file one more name, and return whether that could be done."""
+    try:
+        os.link(source, path, follow_symlinks=False)
+    except OSError:  # a file system without links, or with too many to this file
+        return False
+    return True
 
 
 def copy_regular_file(source: str | Path, path: Path) -> None:

@@ -161,15 +161,20 @@ def test_files_of_one_source_are_one_file(tmp_path: Path) -> None:
     assert not files[0].samefile(TEMPLATE_ROOT / "runtime" / "model.py")
 
 
-def test_they_are_one_file_in_the_next_build_too_and_not_that_of_the_build_before(tmp_path: Path) -> None:
+def test_files_that_did_not_change_are_those_of_the_build_before(tmp_path: Path) -> None:
     build_version(tmp_path, "1")
     file = "1/schwift_runtime/model.py"
     before = (tmp_path / "repo").resolve() / "a" / file
     build_version(tmp_path, "2")
     now = tmp_path / "repo" / "a" / file
     assert now.samefile(tmp_path / "repo" / "a_direct" / file)
-    assert now.read_bytes() == before.read_bytes()
-    assert not now.samefile(before)
+    assert now.samefile(before)
+    new = tmp_path / "repo" / "a" / "2/schwift_runtime/model.py"
+    assert not new.samefile(before)
+    build_version(tmp_path, "3")
+    # It outlives the build that it was made for.
+    assert not before.exists()
+    assert new.read_bytes() == (TEMPLATE_ROOT / "runtime" / "model.py").read_bytes()
 
 
 def test_a_file_system_without_links_has_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
