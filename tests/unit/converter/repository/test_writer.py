@@ -178,10 +178,16 @@ def test_files_that_did_not_change_are_those_of_the_build_before(tmp_path: Path)
 
 
 def test_a_file_system_without_links_has_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = Failing(Path.hardlink_to, 1, OSError(errno.EPERM, "Operation not permitted"))
-    monkeypatch.setattr(Path, "hardlink_to", refused.method())
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
     build_version(tmp_path, "1")
-    assert version_of(tmp_path) == "1"
+    build_version(tmp_path, "2")
+    assert version_of(tmp_path) == "2"
+    files = [tmp_path / "repo" / name / "1" / "schwift_runtime" / "model.py" for name in ("a", "a_direct")]
+    assert not files[0].samefile(files[1])
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_last_two_builds_are_kept(tmp_path: Path) -> None:
