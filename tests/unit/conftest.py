@@ -100,7 +100,7 @@ SLOW_TESTS = {
     "test_deep_nesting_is_refused",
     "test_each_ends_in_time_whoever_comes_and_goes",
     "test_each_request_gets_exactly_its_own_rows",
-    "test_few_requests_of_a_quick_model_overlap",
+    "test_clients_that_ask_again_at_once_go_together",
     "test_histograms_are_those_of_prometheus",
     "test_joined_requests_are_their_own_tensors_one_after_the_other",
     "test_libraries_that_are_there_already_are_limited",
