@@ -55,6 +55,7 @@ from adapter.telemetry.audit import Audit
 from adapter.telemetry.metrics import Metrics
 from adapter.workers import counters
 from adapter.workers.counters import WorkerCounters
+from adapter.workers.own_cores import count_own_cores
 from converter.schema.control import Folders
 from converter.schema.manifest import Manifest, ModelEntry, read_manifest
 from converter.schema.settings import RegimeName, Settings
@@ -86,7 +87,7 @@ class Components:
         self.breakers = Breakers(sharing.breakers, worker, settings.circuit_breaker_recovery_timeout)
         self.awake, self.off_loop = AwakeClock(), OffLoop()
         self.host_client = HostClient(backend, host_key_reader(settings.repository))
-        own_cores = len(os.sched_getaffinity(0)) // settings.workers
+        own_cores = count_own_cores(settings.workers)
         cores = SharedCores(max(2, own_cores) if settings.embedded else 0, time.monotonic, has_spare=own_cores > 1)
         self.packs = Packs(self.host_client, cores, self.registry.host_entry, worker_counters, time.monotonic)
         make_route = route_maker(backend, self.packs, cores, worker_counters, settings.regime, time.monotonic)
