@@ -68,9 +68,10 @@ if [ $kind != usual ]; then
 fi
 # Nothing is written into an environment that is not ours.
 [ $kind != models ] || export PYTHONDONTWRITEBYTECODE=1
-# The stub looks three times a second whether Triton is there: that may be 0.7 s late, so that many of them wake at one
-# moment of an idle machine. What runs a model sets it back (runtime/threads.py).
-{{ echo 700000000 >/proc/$$/timerslack_ns; }} 2>/dev/null
+# The stub looks three times a second whether Triton is there: that may be 0.2 s late, so that many of them wake at one
+# moment of an idle machine; not seconds, since by the same look Triton knows that it lives. What runs a model sets it
+# back (runtime/threads.py).
+{{ echo 200000000 >/proc/$$/timerslack_ns; }} 2>/dev/null
 exec "$stub" "$@"
 """
 

@@ -93,7 +93,7 @@ class Ground:
         assert arguments == f"{folder}/model.py region"
         assert sees in ("unset 1", "/more unset")
         # Its own threads may wake late: 0.2 s.
-        assert slack == "700000000"
+        assert slack == "200000000"
         return Started(
             Path(stub).parent.name, arguments, path.split(":")[0], found, key, keeps == "1", sees == "unset 1"
         )
