@@ -20,8 +20,8 @@ from adapter.batching.linger import Linger
 
 # So many requests a model are worth a wait: with one each there is nothing to join.
 _REQUESTS_A_MODEL = 1.25
-# So many models are few for a core. Linux keeps the addresses of six processes on each (x86's TLB_NR_DYN_ASIDS), and
-# Triton is one of them: with more, each call finds its model's memory anew.
+# So many models are few for a core: with one more, calls one at a time were half as many (docs/performance.md). Linux
+# keeps the addresses of six processes on each core (x86's TLB_NR_DYN_ASIDS), and Triton is one of them.
 _FEW_MODELS = 5
 # A model counts among those that are asked for so long after a call.
 _ASKED_SECONDS = 0.01
