@@ -192,7 +192,6 @@ class Batcher(CallRules):
         self._core_user.count(len(self._queue) + self._taken)
 
     def _start_call(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._count()
         if self._core_user.has_turn():
             self._core_user.begin()
             super()._start_call(loop)

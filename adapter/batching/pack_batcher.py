@@ -181,8 +181,8 @@ class PackBatcher(CallRules):
                     break
                 self._under_way += 1
                 self._call_again(loop)
-                await self._make_call(loop, batch)
                 requests = sum([len(part.items) for part in batch.parts])
+                await self._make_call(loop, batch, requests)
                 if not batch.slow and self._may_linger():
                     await self._linger.wait(len(self._queue) + requests)
         finally:
@@ -195,13 +195,13 @@ class PackBatcher(CallRules):
         # If the next call is full already, or of one model that waits, whoever came now could not go along.
         return not self._is_full() and (self._call_models() > 1 or not len(self._queue))
 
-    async def _make_call(self, loop: asyncio.AbstractEventLoop, batch: PackBatch) -> None:
-        """Make one call, and begin those that are to be made again."""
+    async def _make_call(self, loop: asyncio.AbstractEventLoop, batch: PackBatch, requests: int) -> None:
+        """Make one call of so many requests, and begin those that are to be made again."""
         others = self._calls > self._instances
         started = self._clock()
         self._cores.begin()
         try:
-            with self._busy_poll.during(sum([len(part.items) for part in batch.parts])):
+            with self._busy_poll.during(requests):
                 settled = await self._settle(batch.parts)
         finally:
             self._cores.end(loop)

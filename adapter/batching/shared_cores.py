@@ -20,8 +20,8 @@ from adapter.batching.linger import Linger
 
 # So many requests a model are worth a wait: with one each there is nothing to join.
 _REQUESTS_A_MODEL = 1.25
-# So many models are few for a core: with one more, calls one at a time were half as many (docs/performance.md). Linux
-# keeps the addresses of six processes on each core (x86's TLB_NR_DYN_ASIDS), and Triton is one of them.
+# So many models are few for a core: with one more, calls one at a time are answered a quarter less often
+# (docs/performance.md). Linux keeps the addresses of six processes on each core, and Triton is one of them.
 _FEW_MODELS = 5
 # A model counts among those that are asked for so long after a call.
 _ASKED_SECONDS = 0.01
@@ -53,8 +53,8 @@ class SharedCores:
         self.calls = 0
         self._quick_calls = 0
         self._callers: set[CoreUser] = set()
-        # When each quick model that is asked had its last call, the newest at the end.
-        self._asked: dict[CoreUser, float] = {}
+        # Quick models that are asked, in the order of their last calls.
+        self._asked: dict[CoreUser, None] = {}
         # Which models' rows are held back, in the order of their turns.
         self._held: dict[CoreUser, None] = {}
         self._times = MeanTime()
@@ -100,12 +100,12 @@ class SharedCores:
         self._quick_calls += 1
         self._callers.add(user)
 
-    def note_call(self, user: CoreUser, now: float) -> None:
+    def note_call(self, user: CoreUser) -> None:
         """Note that a call of a quick model begins, or the next one of several."""
         asked = self._asked
         asked.pop(user, None)
-        asked[user] = now
-        while asked[longest_ago := next(iter(asked))] < now - _ASKED_SECONDS:
+        asked[user] = None
+        while (longest_ago := next(iter(asked))).called < user.called - _ASKED_SECONDS:
             del asked[longest_ago]
 
     def end_quick(self, user: CoreUser, calls: int, last: bool) -> None:
@@ -216,7 +216,7 @@ class CoreUser:
         """Note that a call begins, the only one or the next one of those that were counted as one."""
         self.called = now
         if self.quick:
-            self._cores.note_call(self, now)
+            self._cores.note_call(self)
 
     def end(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count the end of what began."""

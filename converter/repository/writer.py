@@ -77,7 +77,7 @@ class StagedBuild:
 
     def wait_removed(self) -> None:
         """Wait until old builds are removed, if that has begun."""
-        if self._removal.ident is not None:
+        if self._removal.is_alive():
             self._removal.join()
 
     def _remove_old(self) -> None:
