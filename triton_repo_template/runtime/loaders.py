@@ -12,7 +12,7 @@ import pickle
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,7 @@ from .errors import LoadError
 from .inputs.data_frame import join_columns
 from .inputs.torch_arguments import takes_by_name
 from .libraries.deferred_stats import defer_stats
+from .libraries.hidden_pandas import hide_pandas
 
 Predictor = Callable[[Arrays], Any]
 
@@ -185,23 +186,6 @@ def _import_ahead(parameters: Mapping[str, str]) -> None:
         importlib.import_module("joblib")
         if parameters["kind"] == "sklearn" or "scikit-learn" in parameters.get("made_for", ""):
             importlib.import_module("sklearn")
-
-
-@contextlib.contextmanager
-def hide_pandas() -> Iterator[None]:
-    """Let nobody import pandas for a moment.
-
-    scikit-learn takes it along where it finds it, which costs each process 24 MB and a quarter of a second, and needs
-    it for DataFrames alone. Who needs it later imports it as ever.
-    """
-    if "pandas" in sys.modules:
-        yield
-        return
-    sys.modules["pandas"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["pandas"]
 
 
 def _check_width(model: Any, inputs: Sequence[TensorConfig]) -> None:
