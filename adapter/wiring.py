@@ -60,7 +60,7 @@ from converter.schema.control import Folders
 from converter.schema.manifest import Manifest, ModelEntry, read_manifest
 from converter.schema.settings import RegimeName, Settings
 
-_ADOPT_SECONDS = 0.05
+_ADOPT_SECONDS = 0.01
 _KEYS_SECONDS = 1.0
 
 

@@ -31,7 +31,7 @@ _log = logging.getLogger("schwift.adapter")
 # Takes a line for the user who waits for the reload.
 Say = Callable[[str], None]
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.01
 # Beyond one load: what else a recovery by the reconciler may take.
 _RECOVERY_SECONDS = 30.0
 # Beyond the deadline of requests: what a worker may need to hear of a reload.

@@ -16,6 +16,7 @@ from converter.environments.interpreter import Interpreter
 from converter.inspect.discover import ModelSource
 from converter.inspect.inspector import ModelFacts
 from converter.progress import show_progress
+from converter.repository.runtime_files import LIBRARIES
 
 # Of a process that does not look at its clock, and for the libraries that it imports.
 _MORE_SECONDS = 10.0
@@ -81,8 +82,16 @@ def _try_one(examiner: Examiner, attempt: Attempt, scratch: Path, bounds: Bounds
         bounded = {"load_seconds": bounds.load_seconds + size / BYTES_A_SECOND, "seconds": bounds.seconds}
         ways = {"together": attempt.together, "made_up": source.spec.warmup}
         asked = {**request, **bounded, **ways, "task": "check"}
+        if request["kind"] == "pickle":
+            asked |= {"libraries": str(LIBRARIES), "imports": _list_imports(attempt)}
         return examiner.ask(asked, bounds.load_seconds + bounds.seconds + _MORE_SECONDS)
     finally:
         if request["kind"] == "pickle":
             # A copy: many large ones need not be there at once.
             os.unlink(request["path"])
+
+
+def _list_imports(attempt: Attempt) -> list[str]:
+    """List what a model's file needs for certain, and takes a while to import."""
+    needed = attempt.source.spec.backend == "sklearn" or "scikit-learn" in attempt.facts.made_for
+    return ["sklearn"] if needed else []

@@ -10,6 +10,9 @@ TEMPLATE_ROOT = Path(triton_repo_template.__file__).parent
 # The package's name inside a repository; here it is triton_repo_template.runtime.
 RUNTIME_PACKAGE = "schwift_runtime"
 
+# Its ways to import no more of a model's libraries than is used.
+LIBRARIES = TEMPLATE_ROOT / "runtime" / "libraries"
+
 
 def list_runtime_files() -> dict[str, Path]:
     """List every file of the runtime, by its path beside a model.py."""

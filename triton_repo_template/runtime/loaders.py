@@ -25,7 +25,7 @@ from .errors import LoadError
 from .inputs.data_frame import join_columns
 from .inputs.torch_arguments import takes_by_name
 from .libraries.deferred_stats import defer_stats
-from .libraries.hidden_pandas import hide_pandas
+from .libraries.hidden_pandas import import_ahead
 
 Predictor = Callable[[Arrays], Any]
 
@@ -161,7 +161,7 @@ def _load_joblib(path: Path, config: ModelConfig) -> Predictor:
         with ThreadPoolExecutor(1) as pool, defer_stats():
             # Hashing lets go of the interpreter's lock, so that it takes no time of its own.
             verified = pool.submit(file.verify)
-            _import_ahead(config.parameters)
+            import_ahead(_list_imports(config.parameters), "columns" in config.parameters)
             verified.result()
             file.verify()
             model = read_joblib(file)
@@ -177,15 +177,10 @@ def _load_joblib(path: Path, config: ModelConfig) -> Predictor:
     return predict
 
 
-def _import_ahead(parameters: Mapping[str, str]) -> None:
-    """Import what the pickle will; what is missing is said when it is loaded."""
-    # In a pack, others may be at work: nothing is hidden from them once it was imported without pandas.
-    keep = "columns" in parameters or "sklearn" in sys.modules
-    hidden = contextlib.nullcontext() if keep else hide_pandas()
-    with contextlib.suppress(ImportError), hidden:
-        importlib.import_module("joblib")
-        if parameters["kind"] == "sklearn" or "scikit-learn" in parameters.get("made_for", ""):
-            importlib.import_module("sklearn")
+def _list_imports(parameters: Mapping[str, str]) -> list[str]:
+    """List the libraries that a pickle needs for certain."""
+    needed = parameters["kind"] == "sklearn" or "scikit-learn" in parameters.get("made_for", "")
+    return ["joblib", "sklearn"] if needed else ["joblib"]
 
 
 def _check_width(model: Any, inputs: Sequence[TensorConfig]) -> None:

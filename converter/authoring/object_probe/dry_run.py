@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import CannotTell, answer_rows, answering, describing, made_rows, unlike_fit
-from .opening import Opened, open_model
+from .opening import Opened, import_as_served, open_model
 
 _CANDIDATES = 32
 # For a model that gets one row at a time.
@@ -35,7 +35,7 @@ def try_model(request: dict[str, Any]) -> dict[str, Any]:
     the fit. `finer` are rows that have another answer in float64 than in float32; `takes_float64` if they have
     one there alone.
     """
-    with _limit(request["load_seconds"], "to load"):
+    with _limit(request["load_seconds"], "to load"), import_as_served(request):
         opened = open_model(request)
         facts = describing.describe(opened.model)
     said: dict[str, Any] = {"facts": facts, "fitted": answer_rows.names_of_fit(opened.model)}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import importlib.util
 import inspect
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from . import CannotTell
+
+_LIBRARIES = "schwift_libraries"
 
 
 @dataclass
@@ -37,6 +40,29 @@ def open_model(request: dict[str, Any]) -> Opened:
     else:
         return _open_graph(request["path"])
     return Opened(kind, model, functools.partial(_call, model))
+
+
+@contextlib.contextmanager
+def import_as_served(request: dict[str, Any]) -> Iterator[None]:
+    """Within the block, import no more than where a pickle is served, which takes half the time.
+
+    `libraries` of the request is the runtime's folder that has the ways to do so, and `imports` what the model needs.
+    Without them nothing changes.
+    """
+    folder = request.get("libraries")
+    if folder is None:
+        yield
+        return
+    start = importlib.util.spec_from_file_location(
+        _LIBRARIES, f"{folder}/__init__.py", submodule_search_locations=[folder]
+    )
+    assert start is not None
+    sys.modules.setdefault(_LIBRARIES, importlib.util.module_from_spec(start))
+    deferred_stats = importlib.import_module(f"{_LIBRARIES}.deferred_stats")
+    hidden_pandas = importlib.import_module(f"{_LIBRARIES}.hidden_pandas")
+    with deferred_stats.defer_stats():
+        hidden_pandas.import_ahead(request["imports"], request["form"]["form"] == "columns")
+        yield
 
 
 def _call(model: Any, method: str, rows: Any) -> Any:

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+
+def import_ahead(libraries: Iterable[str], frames: bool) -> None:
+    """Import what a model's file will; what is missing is said when it is loaded. `frames`: it takes DataFrames."""
+    # In a pack, others may be at work: nothing is hidden from them once it was imported without pandas.
+    keep = frames or "sklearn" in sys.modules
+    with contextlib.suppress(ImportError), contextlib.nullcontext() if keep else hide_pandas():
+        for name in libraries:
+            importlib.import_module(name)
 
 
 @contextlib.contextmanager
