@@ -57,6 +57,7 @@ def import_as_served(request: dict[str, Any]) -> Iterator[None]:
         _LIBRARIES, f"{folder}/__init__.py", submodule_search_locations=[folder]
     )
     assert start is not None
+    # It has nothing to run, but modules.
     sys.modules.setdefault(_LIBRARIES, importlib.util.module_from_spec(start))
     deferred_stats = importlib.import_module(f"{_LIBRARIES}.deferred_stats")
     hidden_pandas = importlib.import_module(f"{_LIBRARIES}.hidden_pandas")

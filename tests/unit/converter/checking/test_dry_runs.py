@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from converter.authoring.fitted_model import examine_all
+from converter.environments.interpreter import own_interpreter
 from converter.repository.runtime_files import LIBRARIES
 from tests.support.servers.server import ROOT
 
@@ -31,11 +33,15 @@ print(json.dumps([said, imported, scipy.stats.rankdata([30, 10]).tolist()]))
 """
 
 
-def try_one(path: Path, form: str, **more: Any) -> Any:
-    request = {
+def make_request(path: Path, form: str) -> dict[str, Any]:
+    return {
         "kind": "pickle", "path": str(path), "form": _FORMS[form], "method": "predict", "wide": False,
-        "rows": [[0.0, 0.0], [1.0, 0.0]], "load_seconds": 60, "seconds": 60, "together": True, "made_up": True, **more,
+        "rows": [[0.0, 0.0], [1.0, 0.0]], "load_seconds": 60, "seconds": 60, "together": True, "made_up": True,
     }  # fmt: skip
+
+
+def try_one(path: Path, form: str, **more: Any) -> Any:
+    request = {**make_request(path, form), **more}
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, json.dumps(request)], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -64,6 +70,15 @@ def test_what_answers_are_compared_with_is_imported_in_full(model: Path) -> None
     assert said["answers"] == [[[0]], [[1]]] and found == ["pandas", "scipy.stats._stats_py"]
 
 
-def test_a_library_that_is_missing_is_said_when_the_model_is_loaded(model: Path) -> None:
+def test_a_library_that_cannot_be_imported_ahead_changes_nothing(model: Path) -> None:
     said, _, _ = try_one(model, "matrix", libraries=str(LIBRARIES), imports=["no_such_library"])
     assert said["answers"] == [[[0]], [[1]]]
+
+
+def test_a_model_of_columns_comes_after_one_that_was_imported_without_pandas(model: Path) -> None:
+    requests = [
+        {**make_request(model, form), "task": "check", "libraries": str(LIBRARIES), "imports": ["sklearn"]}
+        for form in ("matrix", "columns")
+    ]
+    first, second = examine_all(own_interpreter(), requests)
+    assert first["answers"] == second["answers"] == [[[0]], [[1]]]
