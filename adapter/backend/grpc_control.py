@@ -17,6 +17,7 @@ import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from adapter import errors
+from adapter.backend.index import collect_states
 from adapter.backend.load_progress import LoadProgress, State, States, unloaded
 from adapter.backend.protocol import LOAD_TIMEOUT
 
@@ -53,14 +54,7 @@ class GrpcControl:
 
     async def states(self, timeout: float) -> Mapping[str, str]:
         """Return the state of each model that is loaded or was, as InferenceBackend has it."""
-        states: dict[str, str] = {}
-        for model in await self._index(timeout):
-            state = model.state or "not loaded"
-            states[f"{model.name}/{model.version}"] = state
-            # Older versions stay in the index after they were unloaded.
-            if states.get(model.name) != "READY":
-                states[model.name] = state
-        return states
+        return collect_states(await self._index(timeout))
 
     async def count_executions(self, model: str, timeout: float) -> int:
         """Return how many calls a model has ended, as InferenceBackend has it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -18,6 +18,7 @@ from adapter import errors
 from adapter.backend.connection import Connection, Response
 from adapter.backend.connection_pool import ConnectionPool
 from adapter.backend.error_mapping import translate
+from adapter.backend.index import collect_states, decode_index
 from adapter.backend.infer_request import InferRequest
 from adapter.backend.overdue_calls import OverdueCalls
 from adapter.backend.protocol import Arrays
@@ -56,6 +57,7 @@ class _Failure(msgspec.Struct):
 
 # Where the text says nothing that we know, the status does.
 _CODE_OF = {400: grpc.StatusCode.INVALID_ARGUMENT, 404: grpc.StatusCode.NOT_FOUND, 503: grpc.StatusCode.UNAVAILABLE}
+_ASK_INDEX = b"POST /v2/repository/index HTTP/1.1\r\nHost: %b\r\n%bContent-Length: 0\r\n\r\n"
 _DECODE_ANSWER = msgspec.json.Decoder(_Answer).decode
 _DECODE_FAILURE = msgspec.json.Decoder(_Failure).decode
 
@@ -139,6 +141,32 @@ class HttpInference:
         if response.status != 200:
             raise _error(response)
         return _read(response, form)
+
+    async def states(self, timeout: float, more_head: bytes = b"") -> Mapping[str, str]:
+        """Return the models' states, as InferenceBackend has it; `more_head` is whole lines for the request's head.
+
+        Raises: UpstreamDown or another AdapterError if Triton's HTTP does not tell them.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        connection = self._idle.acquire() or await self._connect_once(deadline)
+        answer = connection.send(_ASK_INDEX % (self._address, more_head), loop)
+        self._deadline_timer.add(answer, deadline)
+        try:
+            response = await answer
+        except BaseException:
+            # What comes later on this connection belongs to nobody.
+            connection.close()
+            raise
+        finally:
+            self._deadline_timer.discard(answer)
+        self._idle.release(connection)
+        if response.status != 200:
+            raise _error(response)
+        try:
+            return collect_states(decode_index(response.body))
+        except msgspec.DecodeError as error:
+            raise errors.UpstreamDown(errors.UNREACHABLE, str(error)) from error
 
     def forget(self, model: str) -> None:
         """Drop the overdue calls of an unloaded model."""

@@ -124,7 +124,9 @@ class ModelRoute:
 
     def refresh(self) -> None:
         """Bring the shown regime up to date while nothing arrives."""
-        self._regime.settle(self._in_flight.total(), self._clock())
+        # It goes back to idle alone: most are there, and adding up takes the longest.
+        if self._regime.now != "idle":
+            self._regime.settle(self._in_flight.total(), self._clock())
         self._show()
 
     def _choose(self, endpoint: EndpointName, others: float) -> RegimeName:

@@ -17,6 +17,7 @@ from tests.support.fakes.triton_http import (
     Request,
     always,
     echo,
+    error_answer,
     good_answer,
 )
 from tests.support.http.raw_http import (
@@ -160,3 +161,47 @@ def test_a_large_tensor_there_and_back() -> None:
         return await backend.infer("m_direct", NUMBERS, {"x": values}, within(5))
 
     assert np.array_equal(talk(FakeTritonHttp(mirror), use)["y"], values)
+
+
+INDEX = [
+    {"name": "a", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"},
+    {"name": "a", "version": "2", "state": "READY"},
+    {"name": "c"},
+]
+
+
+def index_answer(index: Any) -> bytes:
+    body = json.dumps(index).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def test_states_are_asked_for_with_what_opens_them_and_on_the_connection_of_calls() -> None:
+    fake = FakeTritonHttp(always(index_answer(INDEX)))
+
+    async def twice(backend: HttpInference) -> Any:
+        await backend.states(5)
+        return await backend.states(5, b"schwift-key: k\r\n")
+
+    assert talk(fake, twice) == {
+        "a/1": "UNAVAILABLE", "a/2": "READY", "a": "READY", "c/": "not loaded", "c": "not loaded",
+    }  # fmt: skip
+    assert [request.connection for request in fake.requests] == [0, 0]
+    first, second = (request.head for request in fake.requests)
+    assert first.startswith(b"POST /v2/repository/index HTTP/1.1\r\nHost: 127.0.0.1:") and b"schwift-key" not in first
+    assert b"\r\nschwift-key: k\r\n" in second and second.endswith(b"\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error_answer(403, b'{"error":"This API is restricted"}'),
+        error_answer(500, b""),
+        index_answer({"a": 1}),
+        index_answer([{"version": "1"}]),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"",
+    ],
+)
+def test_states_that_are_not_told_are_an_error(answer: bytes) -> None:
+    with pytest.raises(errors.AdapterError):
+        talk(FakeTritonHttp(always(answer)), lambda backend: backend.states(0.1))
