@@ -56,7 +56,7 @@ class PartForm:
         pieces.append(frames[-1])
         return pieces
 
-    def read_alone(self, answer: bytes, rows: int) -> tuple[Arrays, int] | None:
+    def read_lone(self, answer: bytes, rows: int) -> tuple[Arrays, int] | None:
         """Return the outputs and the number of an answer that has this model's part alone, in the form it promises.
 
         That is for so many rows; None if the answer has another form, or if the form is not known before.

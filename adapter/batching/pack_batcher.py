@@ -289,9 +289,11 @@ class PackBatcher(CallRules):
             member.queue.put_back([item for item in items if not item.answer.done()])
 
     def _is_full(self) -> bool:
+        if self._queue.rows >= self._most_rows:
+            return True
         models = self._queue.models
         # Alone in its call, a model takes so long that who comes meanwhile gains by going along.
-        return super()._is_full() or (models >= _FEW_MODELS and 1 < self._call_models() <= models)
+        return models >= _FEW_MODELS and 1 < self._call_models() <= models
 
     def _call_models(self) -> float:
         """Return of how many models a call has parts, if these need about the same: of one, unless they are quick."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from adapter import errors
 from adapter.backend.error_mapping import translate
 from adapter.backend.host_client import HostClient, answer_of, read_answer
+from adapter.backend.protocol import Arrays
 from adapter.batching.pack_member import PackMember
 from adapter.codec.decode import Features
 from adapter.codec.encode import Texts
@@ -63,17 +64,12 @@ class PackCalls:
         else:
             with trace.call([trace], host.direct, rows):
                 outputs = await self._client.send(host, pieces, 1, deadline)
-        # As good as always.
-        known = member.form.read_alone(answer_of(outputs), rows)
-        if known is not None:
-            (texts,), seconds = member.write(known[0], (rows,), (timings,)), known[1] * _SECONDS
-        else:
-            results, error, seconds = _read(member, (rows,), (timings,), read_answer(outputs, 1)[0])
-            if error is not None:
-                raise error
-            if not results:
-                return None
-            (texts,) = results
+        results, error, seconds = _read_only(member, (rows,), (timings,), outputs)
+        if error is not None:
+            raise error
+        if not results:
+            return None
+        (texts,) = results
         if isinstance(texts, errors.BadModelOutput):
             raise texts
         return texts, seconds
@@ -109,8 +105,24 @@ class PackCalls:
             joined = [item.trace for part in sent for item in part.timings if item.trace is not None]
             with trace.call(joined, host.direct, sum([sum(part.rows) for part in sent])):
                 outputs = await self._client.send(host, pieces, len(sent), deadline)
+        if len(sent) == 1:
+            member, _, rows, each = sent[0]
+            return [_read_only(member, rows, each, outputs)]
         answers = read_answer(outputs, len(sent))
         return [_read(part.member, part.rows, part.timings, answer) for part, answer in zip(sent, answers, strict=True)]
+
+
+def _read_only(
+    member: PackMember, rows: Sequence[int], timings: Sequence[RequestTimings], outputs: Arrays
+) -> MemberAnswer:
+    """Read the answer to a call of one part."""
+    known = member.form.read_lone(answer_of(outputs), sum(rows))
+    if known is None:
+        return _read(member, rows, timings, read_answer(outputs, 1)[0])
+    try:
+        return MemberAnswer(member.write(known[0], rows, timings), None, known[1] * _SECONDS)
+    except errors.BadModelOutput as error:
+        return MemberAnswer(error=error, seconds=known[1] * _SECONDS)
 
 
 def _read(member: PackMember, rows: Sequence[int], timings: Sequence[RequestTimings], answer: Part) -> MemberAnswer:

@@ -90,3 +90,10 @@ def test_values_begin_at_a_multiple_of_eight(axes: int) -> None:
     data = write(hosts, [(0, b"text of 13 b.", [((1,) * axes, marked), ((1,), marked)], 0)])
     first = data.index(marked)
     assert (first % 8, data.index(marked, first + 1) % 8, len(data) % 8) == (0, 0, 0)
+
+
+@given(st.lists(st.tuples(st.lists(_SIZES, max_size=4).map(tuple), st.binary(max_size=40)), max_size=2), _SIZES)
+def test_a_lone_answer_is_written_as_any_other(tensors: Any, number: int) -> None:
+    raw = [hosts.RawTensor(*tensor) for tensor in tensors]
+    for _ in range(2):
+        assert hosts.write_lone_answer(raw, number) == hosts.write_envelope([hosts.Part(hosts.OK, b"", raw, number)])

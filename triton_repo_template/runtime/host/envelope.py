@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 VERSION = 1
@@ -15,6 +16,8 @@ KEY_BYTES = 32
 _HEAD = struct.Struct(f"<II{KEY_BYTES}s")
 _PART = struct.Struct("<IHHII")
 _TENSOR = struct.Struct("<IIQ")
+# The last of a part's head.
+_NUMBER_BYTES = 4
 _ALIGNED = 8
 _PADDING = (b"", bytes(7), bytes(6), bytes(5), bytes(4), bytes(3), bytes(2), bytes(1))
 _MOST_AXES = 32
@@ -56,6 +59,24 @@ def write_envelope(parts: Sequence[Part], key: bytes = bytes(KEY_BYTES)) -> byte
             size += _TENSOR.size + sizes.size + length + -length % _ALIGNED
         chunks[head] = _PART.pack(size, kind, len(tensors), len(text), number)
     return bytearray().join(chunks)
+
+
+def write_lone_answer(tensors: Sequence[RawTensor], number: int) -> bytearray:
+    """Write an answer of one part that is OK: most are, and those of a shape differ in number and values alone."""
+    if len(tensors) != 1:
+        return write_envelope([Part(OK, b"", tensors, number)])
+    ((shape, values),) = tensors
+    before, after, padding = _frame_lone(shape, len(values))
+    return bytearray().join((before, number.to_bytes(_NUMBER_BYTES, "little"), after, values, padding))
+
+
+@lru_cache(maxsize=1024)
+def _frame_lone(shape: tuple[int, ...], size: int) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before and after the number of such an answer, and after its values."""
+    whole = bytes(write_envelope([Part(OK, b"", [RawTensor(shape, bytes(size))])]))
+    number = _HEAD.size + _PART.size - _NUMBER_BYTES
+    padding = _PADDING[size % _ALIGNED]
+    return whole[:number], whole[number + _NUMBER_BYTES : len(whole) - size - len(padding)], padding
 
 
 def read_envelope(data: memoryview) -> tuple[bytes, list[Part]]:

@@ -15,6 +15,7 @@ from ..batch import Arrays
 from ..errors import ModelError, as_model_error
 from .envelope import DESCRIBE, EVICT, FAILED, INFER, LOAD, LOADING, OK, Part, RawTensor, read_envelope, write_envelope
 from .loaded_members import LoadedMembers
+from .lone_calls import LoneCalls
 from .member import Member
 from .member_names import NamedMember
 from .pack_files import ANSWER_TENSOR
@@ -58,23 +59,29 @@ _Slot = Part | _Rows | _Waiting
 
 
 class Turn:
-    """What requests ask of the members, answered by `run`. Each request is told of first, in order."""
+    """What requests ask of the members, answered by `run`. Each request is told of first, in order.
 
-    def __init__(self, members: LoadedMembers, key: bytes) -> None:
+    `lone_calls` learn from calls.
+    """
+
+    def __init__(self, members: LoadedMembers, key: bytes, lone_calls: LoneCalls) -> None:
         self._members = members
         self._key = key
+        self._lone_calls = lone_calls
         self._work: dict[Member, list[_Rows]] = {}
         self._waiting: list[_Waiting] = []
         self._natives: list[_Waiting] = []
 
     def take_envelope(self, data: Array) -> Callable[[], Any]:
         """Take a call, and return what makes Triton's answer after `run`. Raises ModelError if it is none."""
+        call = data.reshape(-1)
         try:
-            key, parts = read_envelope(data.reshape(-1).data)
+            key, parts = read_envelope(call.data)
         except ValueError as error:
             raise ModelError(f"the call of the pack cannot be read: {error}") from None
         if not hmac.compare_digest(key, self._key):
             raise ModelError("a call with another key than this pack's")
+        self._lone_calls.learn(call, parts, key)
         slots = [self._take(part) for part in parts]
         return lambda: _answer(slots)
 

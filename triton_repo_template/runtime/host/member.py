@@ -58,7 +58,7 @@ class Member:
         try:
             with self._slice:
                 if len(items) == 1 and self._fits(items[0]):
-                    results = call_joined(items, self._call)
+                    results = [self._answer_one(items[0])]
                 else:
                     results = self._answer_each(items)
         finally:
@@ -67,6 +67,12 @@ class Member:
 
     def _fits(self, arrays: Arrays) -> bool:
         return rows_of(arrays) <= self._config.max_batch_size or not self._config.max_batch_size
+
+    def _answer_one(self, arrays: Arrays) -> Arrays | ModelError:
+        try:
+            return self._call(arrays)
+        except (Exception, SystemExit) as error:
+            return as_model_error(error)
 
     def _answer_each(self, items: Sequence[Arrays]) -> list[Arrays | ModelError]:
         """Join the items as far as the model's largest call allows."""

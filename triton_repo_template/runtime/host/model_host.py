@@ -24,11 +24,13 @@ from ..threads import (
 )
 from .host_turn import Turn
 from .loaded_members import LoadedMembers
+from .lone_calls import LoneCalls
 from .member import Member, load_member
 from .member_names import MemberNames
-from .pack_files import CALL_TENSOR, read_host_key
+from .pack_files import ANSWER_TENSOR, CALL_TENSOR, read_host_key
 from .running_note import NOTES_VARIABLE, RunningNote
 from .siblings import Siblings
+from .wire_form import Array
 
 _MIB = 1024 * 1024
 # For the loads before the first request, all together.
@@ -70,12 +72,18 @@ class TritonPythonModel:
             lambda key: _size(self._repository / key),
             siblings=self._siblings,
         )
+        self._lone_calls = LoneCalls(self._members)
         self._load_before(known)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Call each member once for the rows of all requests."""
-        turn = Turn(self._members, self._key)
-        answers = [self._take(request, turn) for request in requests]
+        calls = [triton_io.read_only_input(request, CALL_TENSOR) for request in requests]
+        if len(calls) == 1 and calls[0] is not None:
+            data = self._lone_calls.answer(calls[0].reshape(-1))
+            if data is not None:
+                return [triton_io.answer_bytes(ANSWER_TENSOR, data)]
+        turn = Turn(self._members, self._key, self._lone_calls)
+        answers = [self._take(request, call, turn) for request, call in zip(requests, calls, strict=True)]
         turn.run()
         return [answer() for answer in answers]
 
@@ -93,11 +101,10 @@ class TritonPythonModel:
         """
         wait([self._members.ask(key) for key in keys if (self._repository / key).is_dir()], _BEFORE_SECONDS)
 
-    def _take(self, request: Any, turn: Turn) -> Callable[[], Any]:
+    def _take(self, request: Any, call: Array | None, turn: Turn) -> Callable[[], Any]:
         try:
-            data = triton_io.read_only_input(request, CALL_TENSOR)
-            if data is not None:
-                return turn.take_envelope(data)
+            if call is not None:
+                return turn.take_envelope(call)
             self._names.refresh()
             tensors = triton_io.list_tensors(request)
             return turn.take_native(self._names.find(tensors), tensors)

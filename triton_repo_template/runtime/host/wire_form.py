@@ -37,6 +37,10 @@ class WireForm:
             else:
                 self.names.append(item.name)
                 self._dtypes.append(np.dtype(item.dtype))
+        # Name and dtype of the only tensor, if there is one that crosses as it is.
+        self.lone_tensor: tuple[str, np.dtype[Any]] | None = None
+        if len(items) == 1 and not self._changed:
+            self.lone_tensor = self.names[0], self._dtypes[0]
 
     def view(self, tensors: Sequence[RawTensor]) -> list[Array]:
         """Return views of the values of these. Raises ModelError if they are not what the config promises."""
