@@ -7,11 +7,18 @@ import platform
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
+from tests.support.models.hosted_members import write_member
 from triton_repo_template.runtime.host import time_slice
+from triton_repo_template.runtime.host.member import load_member
+from triton_repo_template.runtime.host.running_note import RunningNote
 from triton_repo_template.runtime.host.time_slice import LONG_SECONDS, SHORT_SECONDS, CallSlice, read_time_slice
 
 # Older kernels say 0 of every thread, and take what they are told without a look at it.
@@ -82,22 +89,34 @@ def test_a_thread_of_another_class_and_a_machine_without_its_numbers_are_left_al
 
 
 def test_calls_of_a_model_are_long_once_one_was_slow(own_slice: float) -> None:
-    now = [0.0]
-    call = CallSlice(lambda: now[0])
+    call = CallSlice()
     slices = []
     for seconds in (0.001, 0.02, 0.006, 0.004, 0.001):
-        with call:
-            slices.append(read_time_slice())
-            now[0] += seconds
+        call.begin()
+        slices.append(read_time_slice())
+        call.end(seconds)
         assert read_time_slice() == own_slice
     assert slices == [own_slice, own_slice, kept(LONG_SECONDS), kept(LONG_SECONDS), own_slice]
 
 
-def test_a_slow_call_that_fails_sets_the_slice_back(own_slice: float) -> None:
-    now = [0.0]
-    call = CallSlice(lambda: now[0])
+class SlowAndWrong:
+    """A model that takes its time and then raises, and notes in which slice it was called."""
+
+    slices: ClassVar[list[float]] = []
+
+    def predict(self, rows: Any) -> Any:
+        self.slices.append(read_time_slice())
+        time.sleep(2 * CallSlice.SLOW_SECONDS)
+        raise SystemExit("no")
+
+
+def test_a_slow_call_that_fails_sets_the_slice_back(own_slice: float, tmp_path: Path) -> None:
+    key = write_member(tmp_path, "a", SlowAndWrong())
+    member = load_member(tmp_path, key, RunningNote(None), 1, False)
+    SlowAndWrong.slices.clear()
     for _ in range(2):
-        with pytest.raises(ValueError, match="bad row"), call:
-            now[0] += 1
-            raise ValueError("bad row")
-    assert read_time_slice() == own_slice
+        (error,), micros = member.answer([{"x": np.ones((1, 2), np.float32)}])
+        assert str(error) == "[schwift:model_error] SystemExit: no"
+        assert micros >= 2e6 * CallSlice.SLOW_SECONDS
+        assert read_time_slice() == own_slice
+    assert SlowAndWrong.slices == [own_slice, kept(LONG_SECONDS)]

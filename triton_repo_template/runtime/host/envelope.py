@@ -61,11 +61,9 @@ def write_envelope(parts: Sequence[Part], key: bytes = bytes(KEY_BYTES)) -> byte
     return bytearray().join(chunks)
 
 
-def write_lone_answer(tensors: Sequence[RawTensor], number: int) -> bytearray:
-    """Write an answer of one part that is OK: most are, and those of a shape differ in number and values alone."""
-    if len(tensors) != 1:
-        return write_envelope([Part(OK, b"", tensors, number)])
-    ((shape, values),) = tensors
+def write_lone_answer(tensor: RawTensor, number: int) -> bytearray:
+    """Write an answer of one part with one tensor: those of a shape differ in its number and values alone."""
+    shape, values = tensor
     before, after, padding = _frame_lone(shape, len(values))
     return bytearray().join((before, number.to_bytes(_NUMBER_BYTES, "little"), after, values, padding))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ModelError
-from .envelope import FAILED, INFER, Part, write_envelope, write_lone_answer
+from .envelope import FAILED, INFER, OK, Part, RawTensor, write_envelope, write_lone_answer
 from .loaded_members import LoadedMembers
 from .wire_form import Array, to_raw
 
@@ -59,7 +59,10 @@ class LoneCalls:
         self._count_growth(member, micros)
         if isinstance(result, ModelError):
             return write_envelope([Part(FAILED, str(result).encode())])
-        return write_lone_answer(to_raw(member.outputs.pack(result)), micros)
+        if (output := member.outputs.lone_tensor) is None:
+            return write_envelope([Part(OK, b"", to_raw(member.outputs.pack(result)), micros)])
+        array = result[output[0]]
+        return write_lone_answer(RawTensor(array.shape, array.tobytes()), micros)
 
     def learn(self, call: Array, parts: Sequence[Part], key: bytes) -> None:
         """Know a call from now on if it is such a one; it was read, and has the right key."""

@@ -55,15 +55,17 @@ class Member:
         started = time.monotonic()
         self.used = started
         self._note.begin(self.block, started)
+        self._slice.begin()
         try:
-            with self._slice:
-                if len(items) == 1 and self._fits(items[0]):
-                    results = [self._answer_one(items[0])]
-                else:
-                    results = self._answer_each(items)
+            if len(items) == 1 and self._fits(items[0]):
+                results = [self._answer_one(items[0])]
+            else:
+                results = self._answer_each(items)
         finally:
+            seconds = time.monotonic() - started
+            self._slice.end(seconds)
             self._note.end()
-        return results, int((time.monotonic() - started) * 1e6)
+        return results, int(seconds * 1e6)
 
     def _fits(self, arrays: Arrays) -> bool:
         return rows_of(arrays) <= self._config.max_batch_size or not self._config.max_batch_size

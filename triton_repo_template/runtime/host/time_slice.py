@@ -11,8 +11,6 @@ import ctypes
 import os
 import platform
 import struct
-import time
-from collections.abc import Callable
 from typing import Any
 
 # For those who hand requests on: the kernel's least.
@@ -60,24 +58,23 @@ def _read(thread: int) -> list[Any]:
 
 
 class CallSlice:
-    """`with` a model's call: a long slice if its last one was slow, so that nobody who wakes meanwhile waits for it."""
+    """A long slice for calls of a model whose last one was slow, so that nobody who wakes meanwhile waits for it."""
 
     # Quicker ones are over by the next tick or the one after.
     SLOW_SECONDS = 0.005
-    __slots__ = ("_before", "_clock", "_slow", "_started")
+    __slots__ = ("_before", "_slow")
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._slow = False
         self._before = 0.0
-        self._started = 0.0
 
-    def __enter__(self) -> None:
-        self._started = self._clock()
+    def begin(self) -> None:
+        """Begin a call."""
         if self._slow:
             self._before = set_time_slice(LONG_SECONDS)
 
-    def __exit__(self, *_: object) -> None:
+    def end(self, seconds: float) -> None:
+        """End a call, which took so long."""
         if self._slow:
             set_time_slice(self._before)
-        self._slow = self._clock() - self._started >= self.SLOW_SECONDS
+        self._slow = seconds >= self.SLOW_SECONDS
