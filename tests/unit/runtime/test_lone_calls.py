@@ -142,6 +142,18 @@ def test_a_model_that_takes_anothers_name_is_asked_as_it_wants_it(
             )  # fmt: skip
 
 
+def test_calls_as_long_as_others_and_long_ones_are_answered_with_their_own(tmp_path: Path, ask: Ask) -> None:
+    """A longer name and a shorter row are as many bytes; and of very long calls nothing is kept."""
+    short = write_member(tmp_path, "a", Sums(), inputs=[("x", "float32", (-1,))])
+    long = write_member(tmp_path, "a_longer_name", Sums(10), inputs=[("x", "float32", (-1,))])
+    for turn in range(3):
+        wide, narrow = np.full((1, 6), turn, np.float32), np.full((1, 4), turn, np.float32)
+        calls = infer(short, wide), infer(long, narrow)
+        assert len({len(write_envelope([part])) for part in calls}) == 1
+        assert [floats(ask(part)) for part in calls] == [[[6.0 * turn]], [[40.0 * turn]]]
+        assert floats(ask(infer(short, np.full((1, 50_000), turn, np.float32)))) == [[50_000.0 * turn]]
+
+
 def test_only_so_many_are_known_at_a_time(tmp_path: Path, ask: Ask) -> None:
     """More shapes than are kept: each is answered, before and after those before it were forgotten."""
     key = write_member(tmp_path, "a", Sums(), inputs=[("x", "float32", (-1,))], max_batch_size=4)

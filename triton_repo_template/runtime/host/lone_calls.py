@@ -17,6 +17,8 @@ from .wire_form import Array, to_raw
 
 # Each is some hundred bytes, and a model has one for each number of rows.
 _MOST_KNOWN = 1024
+# Of longer calls the values take the time.
+_MOST_BYTES = 64 * 1024
 
 
 class _Form(NamedTuple):
@@ -66,16 +68,18 @@ class LoneCalls:
 
     def learn(self, call: Array, parts: Sequence[Part], key: bytes) -> None:
         """Know a call from now on if it is such a one; it was read, and has the right key."""
-        if len(parts) != 1 or parts[0].kind != INFER or len(parts[0].tensors) != 1:
+        if len(parts) != 1 or parts[0].kind != INFER or len(parts[0].tensors) != 1 or len(call) > _MOST_BYTES:
             return
-        (shape, values) = parts[0].tensors[0]
-        # Another way to write the same would have its values elsewhere.
-        if not shape or write_envelope(parts, key) != call.tobytes():
-            return
+        ((shape, values),) = parts[0].tensors
         # What follows the values are zeros up to the next multiple of 8.
         begin = len(call) - len(values) - -len(values) % 8
-        if len(self._forms) >= _MOST_KNOWN or len(self._places) >= _MOST_KNOWN:
-            self._forms.clear()
-            self._places.clear()
-        self._forms[call[:begin].tobytes()] = _Form(parts[0].text.decode(errors="replace"), shape, len(values))
+        head = call[:begin].tobytes()
+        if head not in self._forms:
+            # Another way to write the same would have its values elsewhere.
+            if not shape or write_envelope(parts, key) != call.tobytes():
+                return
+            if len(self._forms) >= _MOST_KNOWN or len(self._places) >= _MOST_KNOWN:
+                self._forms.clear()
+                self._places.clear()
+            self._forms[head] = _Form(parts[0].text.decode(errors="replace"), shape, len(values))
         self._places[len(call)] = begin
