@@ -165,7 +165,7 @@ class HttpInference:
             raise _error(response)
         try:
             return collect_states(decode_index(response.body))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise errors.UpstreamDown(errors.UNREACHABLE, str(error)) from error
 
     def forget(self, model: str) -> None:

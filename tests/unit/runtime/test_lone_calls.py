@@ -33,11 +33,16 @@ Ask = Callable[..., Part]
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TritonPythonModel]:
     monkeypatch.setattr(pb.Logger, "lines", [])
     host = TritonPythonModel()
     host.initialize(host_args(tmp_path))
+    yield host
+    host.finalize()
 
+
+@pytest.fixture
+def ask(host: TritonPythonModel) -> Ask:
     def ask(part: Part) -> Part:
         """The answer to a call, once its model is loaded."""
         ends = time.monotonic() + 30
@@ -47,9 +52,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
                 return answer
             assert time.monotonic() < ends, "still loading"
 
-    ask.host = host  # type: ignore[attr-defined]
-    yield ask
-    host.finalize()
+    return ask
 
 
 def test_they_are_answered_with_their_own_values_and_shapes(tmp_path: Path, ask: Ask) -> None:
@@ -76,22 +79,24 @@ def test_what_a_model_raises_is_said_every_time(tmp_path: Path, ask: Ask) -> Non
             assert (answer.kind, answer.text.decode()) == (FAILED, f"[schwift:model_error] {says}")
 
 
-def test_one_with_another_key_is_refused_also_if_all_else_is_known(tmp_path: Path, ask: Ask) -> None:
+def test_one_with_another_key_is_refused_also_if_all_else_is_known(
+    tmp_path: Path, host: TritonPythonModel, ask: Ask
+) -> None:
     part = sums_of(write_member(tmp_path, "a", Sums()), [1, 2])
     for _ in range(2):
         assert floats(ask(part)) == [[3.0]]
     for key in (b"f" * 32, HOST_KEY[:-1] + b"x", bytes(32)):
-        (refused,) = ask.host.execute([call(part, key=key)])  # type: ignore[attr-defined]
+        (refused,) = host.execute([call(part, key=key)])
         assert outcome(refused) == "[schwift:model_error] a call with another key than this pack's"
     assert floats(ask(part)) == [[3.0]]
 
 
-def test_bytes_behind_a_call_are_not_taken_for_its_values(tmp_path: Path, ask: Ask) -> None:
+def test_bytes_behind_a_call_are_not_taken_for_its_values(tmp_path: Path, host: TritonPythonModel, ask: Ask) -> None:
     key = write_member(tmp_path, "a", Sums())
     ask(sums_of(key, [0, 0]))
     for rows in ([[0, 0]], [[1, 2]], [[3, 4]]) * 2:
         data = write_envelope([sums_of(key, *rows)], HOST_KEY) + bytes(8)
-        (answer,) = parts_of(*ask.host.execute([call_of(data)]))  # type: ignore[attr-defined]
+        (answer,) = parts_of(*host.execute([call_of(data)]))
         assert floats(answer) == [[sum(rows[0])]]
 
 

@@ -199,6 +199,7 @@ def test_states_are_asked_for_with_what_opens_them_and_on_the_connection_of_call
         index_answer({"a": 1}),
         index_answer([{"version": "1"}]),
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n[{"name":"\xff"}]',
         b"",
     ],
 )
